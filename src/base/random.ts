@@ -1,0 +1,53 @@
+/** @file Seeded random numbers. Every source of chance in Skein is one of these, so a run can be repeated and resumed.
+ *
+ *  The generator is splitmix32 (Steele et al. 2014), whose whole state is one
+ *  32-bit number, so that saving a run saves it too. */
+
+export interface Random {
+  /** Uniform in [0, 1). */
+  next(): number;
+  /** Uniform integer in [0, bound). */
+  integer(bound: number): number;
+  /** Standard normal (Box and Muller 1958). */
+  normal(): number;
+  /** The state, which `seededRandom` takes back to go on from here. */
+  readonly state: number;
+}
+
+/** A generator that starts from `seed` (any integer; taken modulo 2^32). */
+export function seededRandom(seed: number): Random {
+  let state = seed >>> 0;
+  const bits = (): number => {
+    state = (state + 0x9e3779b9) >>> 0;
+    let z = state;
+    z = Math.imul(z ^ (z >>> 16), 0x85ebca6b);
+    z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35);
+    return (z ^ (z >>> 16)) >>> 0;
+  };
+  const next = () => bits() / 2 ** 32;
+  return {
+    next,
+    integer: (bound) => Math.floor(next() * bound),
+    normal: () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next()),
+    get state() {
+      return state;
+    },
+  };
+}
+
+/** A seed derived from others (FNV-1a over their text), so that parts of a run draw independent numbers. */
+export function derivedSeed(...parts: readonly (number | string)[]): number {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(parts.join("/"))) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return hash;
+}
+
+/** A shuffled copy (Fisher and Yates 1938). */
+export function shuffled<T>(items: readonly T[], random: Random): T[] {
+  const copy = [...items];
+  for (let i = copy.length - 1; i > 0; i--) {
+    const j = random.integer(i + 1);
+    [copy[i], copy[j]] = [copy[j]!, copy[i]!];
+  }
+  return copy;
+}

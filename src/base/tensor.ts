@@ -1,0 +1,42 @@
+/** @file Host tensors: numbers in a typed array with a shape, as they enter and leave a session or a file. */
+
+import { invariant } from "./errors.ts";
+
+/** The dtypes a host tensor can hold. f16 and bf16 exist only on disk: they become float32 when read. */
+export interface HostArrays {
+  float32: Float32Array;
+  float64: Float64Array;
+  int64: BigInt64Array;
+  int32: Int32Array;
+  int8: Int8Array;
+  uint8: Uint8Array;
+  bool: Uint8Array;
+}
+export type HostDType = keyof HostArrays;
+
+/** `data` holds `shape`'s product of numbers, last axis fastest. */
+export interface HostTensor<D extends HostDType = HostDType> {
+  readonly dtype: D;
+  readonly shape: readonly number[];
+  readonly data: HostArrays[D];
+}
+
+/** Number of elements of a shape: the product of its sizes, 1 for a scalar. */
+export function elements(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** A float32 tensor; zeros when no data is given. */
+export function float32(shape: readonly number[], data?: Float32Array | readonly number[]): HostTensor<"float32"> {
+  const array = data === undefined ? new Float32Array(elements(shape)) : data instanceof Float32Array ? data : Float32Array.from(data);
+  invariant(array.length === elements(shape), `float32 tensor of shape [${shape}] holds ${array.length} numbers`);
+  return { dtype: "float32", shape, data: array };
+}
+
+/** An int64 tensor; zeros when no data is given. */
+export function int64(shape: readonly number[], data?: BigInt64Array | readonly number[]): HostTensor<"int64"> {
+  const array =
+    data === undefined ? new BigInt64Array(elements(shape)) : data instanceof BigInt64Array ? data : BigInt64Array.from(data, BigInt);
+  invariant(array.length === elements(shape), `int64 tensor of shape [${shape}] holds ${array.length} numbers`);
+  return { dtype: "int64", shape, data: array };
+}
