@@ -1,0 +1,76 @@
+/** @file Writes that either happen whole or not at all.
+ *
+ *  Bytes go to a temporary name in the target's own folder, are flushed to the disk, and then take the target's name in one rename.
+ *  A reader sees the old file or the new one, and a failure leaves the old file as it was. */
+
+import { randomUUID } from "node:crypto";
+import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { CheckpointError, messageOf, UserError } from "../base/errors.ts";
+
+// One write call takes less than 2 GiB; smaller pieces also let other work run in between.
+const PIECE = 64 * 2 ** 20;
+
+const FIXES: Readonly<Record<string, string>> = {
+  ENOSPC: "Free some space on this disk or write to another one; the old file, if there was one, is untouched.",
+  EDQUOT: "The quota on this disk is used up: free some space or write elsewhere; the old file, if there was one, is untouched.",
+  EACCES: "Give yourself permission to write in this folder, or choose another one.",
+  EPERM: "Give yourself permission to write in this folder, or choose another one.",
+  EROFS: "This disk is read-only: choose another folder.",
+  ENOTDIR: "A part of this path is a file: choose another folder.",
+  EEXIST: "A part of this path is a file: choose another folder.",
+  EISDIR: "A folder already has this name: choose another file name.",
+  ENAMETOOLONG: "Choose a shorter file name.",
+};
+
+/** The `code` of a file system error ("ENOENT"), or "" for anything else. */
+export function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
+
+/** Calls `write` with a fresh file and gives that file the name `path` when `write` is done. Missing parent folders are made. */
+export async function replaceFile(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID().slice(0, 8)}.partial`);
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    const handle = await open(temporary, "wx");
+    try {
+      await write(handle);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => undefined); // the first failure is the one to report
+    if (error instanceof UserError || codeOf(error) === "") throw error;
+    const fix = FIXES[codeOf(error)] ?? "Check that this path can be written to.";
+    throw new CheckpointError({ what: `Could not write the file: ${messageOf(error)}.`, where: path, fix, cause: error });
+  }
+}
+
+/** Replaces the file `path` by `data`: UTF-8 text or bytes. */
+export async function writeFileAtomically(path: string, data: string | Uint8Array): Promise<void> {
+  const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
+  await replaceFile(path, (handle) => writeAll(handle, bytes));
+}
+
+/** Appends all of `bytes`, however many there are. */
+export async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesWritten } = await handle.write(bytes, at, Math.min(PIECE, bytes.length - at));
+    at += bytesWritten;
+  }
+}
+
+/** Makes a rename survive a power cut. Windows has no such call on folders and needs none. */
+async function syncFolder(folder: string): Promise<void> {
+  if (process.platform === "win32") return;
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

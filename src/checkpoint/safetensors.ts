@@ -1,0 +1,139 @@
+/** @file safetensors: tensors by name in one file, read lazily and written atomically (format: huggingface.co/docs/safetensors).
+ *
+ *  Opening reads only the header. A tensor is read when asked for, by range, and big checkpoints need not be read at all:
+ *  a TensorInfo says in which file, at which byte and for how many bytes a tensor lies, which is what a graph's initialiser points to. */
+
+import { type FileHandle, open, realpath } from "node:fs/promises";
+import { CheckpointError, invariant, messageOf } from "../base/errors.ts";
+import { elements, type HostTensor } from "../base/tensor.ts";
+import { codeOf, replaceFile, writeAll } from "./atomic.ts";
+import { DTYPE_BYTES, decode, encode, FILE_DTYPE, type FileDType } from "./dtypes.ts";
+import { corrupt, MAX_HEADER_BYTES, METADATA, parseHeader, type TensorInfo } from "./safetensors-header.ts";
+
+export type { TensorInfo } from "./safetensors-header.ts";
+
+// One read call takes less than 2 GiB.
+const PIECE = 2 ** 30;
+
+/** An open safetensors file; nothing is held open on the disk. */
+export interface SafetensorsFile {
+  /** The file's real path. */
+  readonly path: string;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** Reads and checks the header of the safetensors file `path`. */
+export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  return withFile(path, async (handle) => {
+    const file = await realpath(path);
+    const stat = await handle.stat();
+    if (!stat.isFile()) throw corrupt(file, "it is a folder or device.");
+    if (stat.size < 8) throw corrupt(file, `it has ${stat.size} bytes, a header alone takes more.`);
+    const length = Number(new DataView(await readRange(handle, { file, offset: 0, bytes: 8 })).getBigUint64(0, true));
+    if (length > MAX_HEADER_BYTES) throw corrupt(file, `its header claims ${length} bytes, more than ${MAX_HEADER_BYTES} allowed.`);
+    if (length > stat.size - 8) throw corrupt(file, `its header claims ${length} bytes, the file has ${stat.size}.`);
+    const json = new Uint8Array(await readRange(handle, { file, offset: 8, bytes: length }));
+    return { path: file, ...parseHeader(json, { file, fileBytes: stat.size }) };
+  });
+}
+
+/** Reads one tensor. F16 and BF16 become float32, exactly; I16, U16 int32, U32 int64; the others keep their dtype. */
+export async function readTensor(info: TensorInfo): Promise<HostTensor> {
+  return withFile(info.file, (handle) => readFrom(handle, info));
+}
+
+/** Reads all tensors of a file. */
+export async function readSafetensors(path: string): Promise<Map<string, HostTensor>> {
+  const { path: file, tensors } = await openSafetensors(path);
+  return withFile(file, async (handle) => {
+    const read = new Map<string, HostTensor>();
+    for (const [name, info] of tensors) read.set(name, await readFrom(handle, info));
+    return read;
+  });
+}
+
+export interface WriteOptions {
+  /** Text kept in the header. Default `{ format: "pt" }`, which the transformers library asks for. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Store float tensors in 16 bits (rounded to nearest even), or "keep" every tensor's dtype. Default "keep". */
+  readonly dtype?: "keep" | "F16" | "BF16";
+}
+
+/** Writes `tensors` to the safetensors file `path`, whole or not at all; missing folders are made. */
+export async function writeSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, HostTensor> | Readonly<Record<string, HostTensor>>,
+  { metadata = { format: "pt" }, dtype = "keep" }: WriteOptions = {},
+): Promise<void> {
+  const entries = plan(tensors instanceof Map ? [...tensors] : Object.entries(tensors), dtype);
+  const header: [string, unknown][] = [[METADATA, metadata]];
+  let at = 0;
+  for (const { name, tensor, stored } of entries) {
+    const end = at + elements(tensor.shape) * DTYPE_BYTES[stored];
+    header.push([name, { dtype: stored, shape: tensor.shape, data_offsets: [at, end] }]);
+    at = end;
+  }
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
+  const padded = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20); // spaces, so that data starts at a multiple of 8
+  new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - 8), true);
+  padded.set(json, 8);
+  await replaceFile(path, async (handle) => {
+    await writeAll(handle, padded);
+    for (const { tensor, stored } of entries) await writeAll(handle, encode(tensor, stored));
+  });
+}
+
+interface Planned {
+  readonly name: string;
+  readonly tensor: HostTensor;
+  readonly stored: FileDType;
+}
+
+/** Wide dtypes first, then by name, as the reference implementation does: every tensor is then aligned to its own dtype. */
+function plan(tensors: readonly (readonly [string, HostTensor])[], dtype: "keep" | "F16" | "BF16"): Planned[] {
+  const entries = tensors.map(([name, tensor]) => {
+    invariant(tensor.data.length === elements(tensor.shape), `${name}: shape [${tensor.shape}] but ${tensor.data.length} numbers`);
+    invariant(name !== METADATA, `a tensor cannot be called ${METADATA}`);
+    const isFloat = tensor.dtype === "float32" || tensor.dtype === "float64";
+    return { name, tensor, stored: isFloat && dtype !== "keep" ? dtype : FILE_DTYPE[tensor.dtype] };
+  });
+  return entries.sort((a, b) => DTYPE_BYTES[b.stored] - DTYPE_BYTES[a.stored] || (a.name < b.name ? -1 : 1));
+}
+
+async function readFrom(handle: FileHandle, info: TensorInfo): Promise<HostTensor> {
+  const decoded = decode(info.dtype, await readRange(handle, info));
+  if (decoded) return { ...decoded, shape: info.shape };
+  throw new CheckpointError({
+    what: `Tensor ${JSON.stringify(info.name)} is ${info.dtype}, which cannot be computed with.`,
+    where: info.file,
+    fix: "Convert the file to float32, float16 or bfloat16.",
+  });
+}
+
+async function readRange(handle: FileHandle, { file, offset, bytes }: Pick<TensorInfo, "file" | "offset" | "bytes">): Promise<ArrayBuffer> {
+  const buffer = new ArrayBuffer(bytes);
+  for (let at = 0; at < bytes; ) {
+    const { bytesRead } = await handle.read(new Uint8Array(buffer, at, Math.min(PIECE, bytes - at)), { position: offset + at });
+    if (bytesRead === 0) throw corrupt(file, `it ends at byte ${offset + at}, ${bytes - at} bytes too early.`);
+    at += bytesRead;
+  }
+  return buffer;
+}
+
+async function withFile<T>(path: string, use: (handle: FileHandle) => Promise<T>): Promise<T> {
+  try {
+    const handle = await open(path, "r");
+    try {
+      return await use(handle);
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    const code = codeOf(error);
+    if (error instanceof CheckpointError || code === "") throw error;
+    const fix =
+      code === "ENOENT" || code === "ENOTDIR" ? "Check the path." : "Check that you may read this file and that its disk is well.";
+    throw new CheckpointError({ what: `Cannot read the file: ${messageOf(error)}.`, where: path, fix, cause: error });
+  }
+}
