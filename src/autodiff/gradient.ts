@@ -1,0 +1,61 @@
+/** @file Reverse-mode differentiation (Speelpenning 1980): gradients are more nodes of the same graph.
+ *
+ *  Walk the nodes backwards from the loss; each node's rule turns dLoss/dOutput into dLoss/dOperand; where a value is
+ *  used more than once the contributions add up. Nodes that lead to no parameter are never visited. */
+
+import { invariant } from "../base/errors.ts";
+import type { Node } from "../graph/graph.ts";
+import type { OpType } from "../graph/operators.ts";
+import { add, scalar } from "../graph/ops/elementwise.ts";
+import type { Float, Value } from "../graph/value.ts";
+import type { Rule, Stop } from "./rule.ts";
+import { elementwise } from "./rules/elementwise.ts";
+import { linalg } from "./rules/linalg.ts";
+import { movement } from "./rules/movement.ts";
+
+const RULES: { readonly [Op in OpType]: Rule<Op> | Stop } = { ...elementwise, ...movement, ...linalg };
+
+/** Whether the operator has a gradient, or why not. */
+export function gradientRule(op: OpType): Rule<OpType> | Stop {
+  return RULES[op] as Rule<OpType> | Stop;
+}
+
+/** dLoss/dParameter for each of `parameters`, as values of the loss's graph. `loss` is a scalar. */
+export function gradients(loss: Float, parameters: readonly Float[]): Float[] {
+  invariant(loss.shape.length === 0, `the loss is a scalar, not [${loss.shape}]`);
+  const { graph } = loss;
+  const active = reaching(graph.nodes, parameters);
+  const known = new Map<Value, Float>([[loss, scalar(loss, 1)]]);
+  for (const node of [...graph.nodes].reverse()) {
+    if (!node.inputs.some((input) => input && active.has(input))) continue;
+    const gradient = known.get(node.outputs[0]!);
+    if (!gradient) continue;
+    graph.scope(`grad/${node.scope}`, () => propagate(node, gradient, active, known));
+  }
+  return parameters.map((parameter) => {
+    const gradient = known.get(parameter);
+    invariant(gradient, `the loss does not depend on ${parameter.name}`);
+    return gradient;
+  });
+}
+
+/** Values that some parameter flows into. */
+function reaching(nodes: readonly Node[], parameters: readonly Float[]): ReadonlySet<Value> {
+  const active = new Set<Value>(parameters);
+  for (const { inputs, outputs } of nodes) {
+    if (inputs.some((input) => input && active.has(input))) for (const output of outputs) active.add(output);
+  }
+  return active;
+}
+
+function propagate(node: Node, gradient: Float, active: ReadonlySet<Value>, known: Map<Value, Float>): void {
+  const rule = gradientRule(node.op);
+  if ("stop" in rule) return;
+  const wanted = node.inputs.map((input) => input !== undefined && active.has(input));
+  rule(node, gradient, wanted).forEach((contribution, i) => {
+    const input = node.inputs[i];
+    if (!contribution || !input || !wanted[i]) return;
+    const sum = known.get(input);
+    known.set(input, sum ? add(sum, contribution) : contribution);
+  });
+}

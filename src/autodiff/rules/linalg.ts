@@ -1,0 +1,103 @@
+/** @file Gradients of products, reductions and normalisations.
+ *
+ *  MatMul, y = a b:            da = g bᵀ,  db = aᵀ g.
+ *  Softmax, y = softmax(x):    dx = y (g - sum(g y)).
+ *  LogSoftmax:                 dx = g - exp(y) sum(g).
+ *  RMS norm, y = x r w with r = 1 / sqrt(mean(x^2) + eps):
+ *                              dx = r (g w - x r^2 mean(g w x)),  dw = sum(g x r).
+ *  Layer norm, y = xn w + b with xn = (x - mean) r:
+ *                              dx = r (gw - mean(gw) - xn mean(gw xn)),  dw = sum(g xn),  db = sum(g). */
+
+import { invariant } from "../../base/errors.ts";
+import { add, div, equal, exp, mul, sqrt, square, sub, where } from "../../graph/ops/elementwise.ts";
+import { matmul } from "../../graph/ops/linalg.ts";
+import { expand, flattenRows, reshape, scatterAddElements } from "../../graph/ops/movement.ts";
+import { reduceMean, reduceSum } from "../../graph/ops/reduce.ts";
+import { axisOf, type Float, type Int, type Shape } from "../../graph/value.ts";
+import { operand, type Rule, result, unbroadcast, zerosLike } from "../rule.ts";
+
+/** Sums over every axis but the last. */
+const sumRows = (x: Float, shape: Shape): Float => unbroadcast(x, shape);
+
+/** g with its reduced axes back, repeated to the operand's shape. */
+function restored(g: Float, shape: Shape, axes: readonly number[]): Float {
+  const reduced = new Set(axes.map((axis) => axisOf(shape, axis)));
+  return expand(reshape(g, ...shape.map((size, axis) => (reduced.has(axis) ? 1 : size))), ...shape);
+}
+
+/** da = alpha g bᵀ when a is not transposed; b gᵀ when it is. Batch axes that were broadcast are summed. */
+const matmulRule: Rule<"MatMul"> = (node, g, wanted) => {
+  const [a, b] = [operand(node, 0), operand(node, 1)];
+  const { transA, transB, alpha } = node.attributes;
+  const da = () => {
+    const full = transA ? matmul(b, g, { transA: transB, transB: true, alpha }) : matmul(g, b, { transB: !transB, alpha });
+    return unbroadcast(full, a.shape);
+  };
+  const db = () => {
+    // One matrix for all rows: a single product over all of them, instead of one a batch entry and a sum.
+    if (b.shape.length === 2 && a.shape.length > 2 && !transA) {
+      const [rows, gradients] = [flattenRows(a), flattenRows(g)];
+      return transB ? matmul(gradients, rows, { transA: true, alpha }) : matmul(rows, gradients, { transA: true, alpha });
+    }
+    const full = transB ? matmul(g, a, { transA: true, transB: transA, alpha }) : matmul(a, g, { transA: !transA, alpha });
+    return unbroadcast(full, b.shape);
+  };
+  return [wanted[0] ? da() : undefined, wanted[1] ? db() : undefined];
+};
+
+const layerNormRule: Rule<"LayerNormalization"> = (node, g, wanted) => {
+  const [x, scale] = [operand(node, 0), operand(node, 1)];
+  const centred = sub(x, reduceMean(x));
+  const r = div(1, sqrt(add(reduceMean(square(centred)), node.attributes.epsilon)));
+  const normal = mul(centred, r);
+  const gw = mul(g, scale);
+  const dx = () => mul(r, sub(sub(gw, reduceMean(gw)), mul(normal, reduceMean(mul(gw, normal)))));
+  return [
+    wanted[0] ? dx() : undefined,
+    wanted[1] ? sumRows(mul(g, normal), scale.shape) : undefined,
+    ...(node.inputs[2] ? [wanted[2] ? sumRows(g, scale.shape) : undefined] : []),
+  ];
+};
+
+const rmsNormRule: Rule<"SimplifiedLayerNormalization"> = (node, g, wanted) => {
+  const [x, scale, r] = [operand(node, 0), operand(node, 1), result(node, 1)];
+  const gw = mul(g, scale);
+  const dx = () => mul(r, sub(gw, mul(x, mul(square(r), reduceMean(mul(gw, x))))));
+  return [wanted[0] ? dx() : undefined, wanted[1] ? sumRows(mul(g, mul(x, r)), scale.shape) : undefined];
+};
+
+export const linalg = {
+  MatMul: matmulRule,
+  ReduceSum: ((node, g) => [restored(g, operand(node, 0).shape, node.attributes.axes)]) satisfies Rule<"ReduceSum">,
+  ReduceMean: ((node, g) => {
+    const { shape } = operand(node, 0);
+    const sizes = node.attributes.axes.map((axis) => shape[axisOf(shape, axis)]);
+    invariant(
+      sizes.every((size) => typeof size === "number"),
+      "ReduceMean has a gradient only over axes of numeric size",
+    );
+    const count = (sizes as number[]).reduce((product, size) => product * size, 1);
+    return [restored(mul(g, 1 / count), shape, node.attributes.axes)];
+  }) satisfies Rule<"ReduceMean">,
+  // Equal maxima all receive the gradient.
+  ReduceMax: ((node, g) => {
+    const x = operand(node, 0);
+    const { axes } = node.attributes;
+    return [where(equal(x, restored(result(node), x.shape, axes)), restored(g, x.shape, axes), 0)];
+  }) satisfies Rule<"ReduceMax">,
+  // d cumsum = the sum of what comes after.
+  CumSum: ((node, g) => {
+    const { axis } = node.attributes;
+    const running = g.graph.apply("CumSum", [g], { axis })[0] as Float;
+    return [add(sub(reduceSum(g, { axes: [axis] }), running), g)];
+  }) satisfies Rule<"CumSum">,
+  TopK: ((node, g) => [scatterAddElements(zerosLike(operand(node, 0)), node.outputs[1] as Int, g, -1)]) satisfies Rule<"TopK">,
+  Softmax: ((node, g) => {
+    const y = result(node);
+    return [mul(y, sub(g, reduceSum(mul(g, y), { axes: [node.attributes.axis] })))];
+  }) satisfies Rule<"Softmax">,
+  LogSoftmax: ((node, g) => [sub(g, mul(exp(result(node)), reduceSum(g, { axes: [node.attributes.axis] })))]) satisfies Rule<"LogSoftmax">,
+  LayerNormalization: layerNormRule,
+  SimplifiedLayerNormalization: rmsNormRule,
+  MoE: { stop: "the fused mixture serves inference; training uses plain products" },
+} as const;

@@ -1,0 +1,165 @@
+/** @file A graph under construction. Operators record nodes in it; once serialised nobody edits it again.
+ *
+ *  Nodes are hash-consed: the same operator on the same operands is the same value, so a standardised input that
+ *  three projections share is computed once, and equations can be written down without looking for what exists. */
+
+import { invariant, ShapeError } from "../base/errors.ts";
+import type { HostTensor } from "../base/tensor.ts";
+import type { OpAttributes, OpType } from "./operators.ts";
+import { inferred } from "./shapes.ts";
+import type { DType, Float, Int, Shape, Value } from "./value.ts";
+
+/** One application of an operator. */
+export interface Node<Op extends OpType = OpType> {
+  readonly op: Op;
+  readonly inputs: readonly (Value | undefined)[];
+  readonly attributes: OpAttributes[Op];
+  readonly outputs: readonly Value[];
+  /** Where in the model it was made: "decoder.block.0.layer.1". Empty outside any scope. */
+  readonly scope: string;
+}
+
+/** Where the bytes of an initialiser lie: straight in a checkpoint file. */
+export interface FileRegion {
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export type Initializer =
+  | { readonly value: Value; readonly kind: "file"; readonly region: FileRegion }
+  | { readonly value: Value; readonly kind: "inline"; readonly tensor: HostTensor };
+
+const HOST_DTYPES = { float32: "float32", int64: "int64", int32: "int32", bool: "bool", uint8: "uint8", int8: "int8" } as const;
+
+export class Graph {
+  readonly name: string;
+  readonly #nodes: Node[] = [];
+  readonly #inputs = new Map<string, Value>();
+  readonly #outputs = new Map<string, Value>();
+  readonly #initializers = new Map<string, Initializer>();
+  readonly #constants = new Map<Value, HostTensor>();
+  readonly #producers = new Map<Value, Node>();
+  readonly #known = new Map<string, Node>();
+  readonly #sizes = new Map<string, { value: Value; axis: number }>();
+  #scope = "";
+  #count = 0;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  get nodes(): readonly Node[] {
+    return this.#nodes;
+  }
+  get inputs(): ReadonlyMap<string, Value> {
+    return this.#inputs;
+  }
+  get outputs(): ReadonlyMap<string, Value> {
+    return this.#outputs;
+  }
+  get initializers(): ReadonlyMap<string, Initializer> {
+    return this.#initializers;
+  }
+
+  /** The node that computes `value`; none for inputs and initialisers. */
+  producer(value: Value): Node | undefined {
+    return this.#producers.get(value);
+  }
+
+  /** A feed. The same name twice is the same value. */
+  input<D extends DType>(name: string, dtype: D, shape: Shape): Value<D> {
+    const known = this.#inputs.get(name);
+    if (known) {
+      invariant(known.dtype === dtype && String(known.shape) === String(shape), `input ${name} is declared twice with different types`);
+      return known as Value<D>;
+    }
+    const value = this.#value(name, dtype, shape);
+    this.#inputs.set(name, value);
+    return value;
+  }
+  float(name: string, ...shape: Shape): Float {
+    return this.input(name, "float32", shape);
+  }
+  int(name: string, ...shape: Shape): Int {
+    return this.input(name, "int64", shape);
+  }
+
+  /** A tensor whose bytes stay in their file. */
+  file<D extends DType>(name: string, dtype: D, shape: Shape, region: FileRegion): Value<D> {
+    const known = this.#initializers.get(name);
+    if (known) return known.value as Value<D>;
+    const value = this.#value(name, dtype, shape);
+    this.#initializers.set(name, { value, kind: "file", region });
+    return value;
+  }
+
+  /** A small tensor that travels inside the graph; equal constants are one. */
+  constant<D extends keyof typeof HOST_DTYPES>(tensor: HostTensor<D>): Value<D> {
+    const bytes = Buffer.from(tensor.data.buffer, tensor.data.byteOffset, tensor.data.byteLength).toString("base64");
+    const name = `const:${tensor.dtype}[${tensor.shape}]${bytes}`;
+    const known = this.#initializers.get(name);
+    if (known) return known.value as Value<D>;
+    const value = this.#value(`const_${this.#count++}`, tensor.dtype as D, tensor.shape);
+    this.#initializers.set(name, { value, kind: "inline", tensor });
+    this.#constants.set(value, tensor);
+    return value;
+  }
+
+  /** The inline tensor behind a constant, for shape inference and printing. */
+  constantOf(value: Value): HostTensor | undefined {
+    return this.#constants.get(value);
+  }
+
+  /** Names a fetch. */
+  output(name: string, value: Value): void {
+    invariant(value.graph === this, `output ${name} belongs to another graph`);
+    invariant(!this.#outputs.has(name), `output ${name} is declared twice`);
+    this.#outputs.set(name, value);
+  }
+
+  /** Runs `build` with its nodes named under `scope`. */
+  scope<T>(scope: string, build: () => T): T {
+    const outer = this.#scope;
+    this.#scope = scope;
+    try {
+      return build();
+    } finally {
+      this.#scope = outer;
+    }
+  }
+
+  /** Records one node, or finds the one that already computes this. */
+  apply<Op extends OpType>(op: Op, inputs: readonly (Value | undefined)[], attributes: OpAttributes[Op]): readonly Value[] {
+    for (const input of inputs) invariant(!input || input.graph === this, `${op}: operand ${input?.name} belongs to another graph`);
+    const key = `${op}(${inputs.map((value) => value?.name ?? "").join(",")})${JSON.stringify(attributes)}`;
+    const known = this.#known.get(key);
+    if (known) return known.outputs;
+    const types = inferred(op, inputs, attributes);
+    const outputs = types.map(({ dtype, shape }) => this.#value(`${op.toLowerCase()}_${this.#count++}`, dtype, shape));
+    const node: Node<Op> = { op, inputs, attributes, outputs, scope: this.#scope };
+    this.#nodes.push(node as unknown as Node);
+    this.#known.set(key, node as unknown as Node);
+    for (const output of outputs) this.#producers.set(output, node as unknown as Node);
+    return outputs;
+  }
+
+  /** A value and axis that have the named size at run time. */
+  holderOf(size: string): { readonly value: Value; readonly axis: number } {
+    const holder = this.#sizes.get(size);
+    if (!holder)
+      throw new ShapeError({
+        what: `no value of graph ${this.name} has a size named "${size}".`,
+        fix: "Name the size in an input's shape first.",
+      });
+    return holder;
+  }
+
+  #value<D extends DType>(name: string, dtype: D, shape: Shape): Value<D> {
+    const value: Value<D> = { graph: this, name, dtype, shape };
+    shape.forEach((size, axis) => {
+      if (typeof size === "string" && !this.#sizes.has(size)) this.#sizes.set(size, { value, axis });
+    });
+    return value;
+  }
+}

@@ -1,0 +1,101 @@
+/** @file How each operator is written as an ONNX node: type, domain, attributes, and constants ONNX wants as inputs.
+ *  Reference: onnx.ai/onnx/operators at opset 21 and ONNX Runtime's docs/ContribOperators.md. Total by type. */
+
+import type { OpAttributes, OpType } from "../operators.ts";
+import type { DType } from "../value.ts";
+
+/** ONNX's TensorProto.DataType. */
+export const ONNX_DTYPES: Readonly<Record<DType, number>> = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  bfloat16: 16,
+};
+
+export type OnnxAttribute =
+  | { readonly int: number }
+  | { readonly float: number }
+  | { readonly string: string }
+  | { readonly ints: readonly number[] };
+export interface OnnxNode {
+  readonly type?: string;
+  readonly domain?: "com.microsoft";
+  readonly attributes?: Readonly<Record<string, OnnxAttribute>>;
+  /** int64 constants appended to the operands; null leaves an optional input out. A bare number is a scalar. */
+  readonly constants?: readonly (readonly number[] | number | null)[];
+}
+type Encoding<Op extends OpType> = (attributes: OpAttributes[Op]) => OnnxNode;
+
+const plain = (): OnnxNode => ({});
+const axisAttribute = ({ axis }: { axis: number }): OnnxNode => ({ attributes: { axis: { int: axis } } });
+const reduction = ({ axes, keep }: OpAttributes["ReduceSum"]): OnnxNode => ({
+  attributes: { keepdims: { int: Number(keep) } },
+  constants: [axes],
+});
+
+export const ENCODINGS: { readonly [Op in OpType]: Encoding<Op> } = {
+  Add: plain,
+  Sub: plain,
+  Mul: plain,
+  Div: plain,
+  Max: plain,
+  Neg: plain,
+  Abs: plain,
+  Sign: plain,
+  Sqrt: plain,
+  Exp: plain,
+  Log: plain,
+  Sin: plain,
+  Cos: plain,
+  Tanh: plain,
+  Sigmoid: plain,
+  Erf: plain,
+  Relu: plain,
+  QuickGelu: ({ alpha }) => ({ domain: "com.microsoft", attributes: { alpha: { float: alpha } } }),
+  FastGelu: () => ({ domain: "com.microsoft" }),
+  Cast: ({ to }) => ({ attributes: { to: { int: ONNX_DTYPES[to] } } }),
+  Equal: plain,
+  Less: plain,
+  LessOrEqual: plain,
+  And: plain,
+  Or: plain,
+  Not: plain,
+  Where: plain,
+  ReduceSum: reduction,
+  ReduceMean: reduction,
+  ReduceMax: reduction,
+  CumSum: ({ axis }) => ({ constants: [axis] }),
+  TopK: ({ k }) => ({ constants: [[k]] }),
+  Reshape: plain,
+  Expand: plain,
+  Transpose: ({ order }) => ({ attributes: { perm: { ints: order } } }),
+  Concat: axisAttribute,
+  Slice: ({ axis }) => ({ constants: [[axis]] }),
+  Pad: ({ axis, before, after }) => ({ constants: [[before, after], null, [axis]] }),
+  Gather: axisAttribute,
+  GatherElements: axisAttribute,
+  ScatterND: () => ({ attributes: { reduction: { string: "add" } } }),
+  ScatterElements: ({ axis }) => ({ attributes: { axis: { int: axis }, reduction: { string: "add" } } }),
+  ShapeOf: ({ axis }) => ({ type: "Shape", attributes: { start: { int: axis }, end: { int: axis + 1 } } }),
+  Range: plain,
+  MatMul: ({ transA, transB, alpha }) =>
+    !transA && !transB && alpha === 1
+      ? {}
+      : {
+          type: "FusedMatMul",
+          domain: "com.microsoft",
+          attributes: { transA: { int: Number(transA) }, transB: { int: Number(transB) }, alpha: { float: alpha } },
+        },
+  Softmax: axisAttribute,
+  LogSoftmax: axisAttribute,
+  LayerNormalization: ({ epsilon }) => ({ attributes: { axis: { int: -1 }, epsilon: { float: epsilon } } }),
+  SimplifiedLayerNormalization: ({ epsilon }) => ({ attributes: { axis: { int: -1 }, epsilon: { float: epsilon } } }),
+  MoE: ({ k }) => ({
+    domain: "com.microsoft",
+    attributes: { activation_type: { string: "identity" }, k: { int: k }, normalize_routing_weights: { int: 1 } },
+  }),
+};

@@ -1,0 +1,88 @@
+/** @file The operators a graph is made of, with their attributes. Every table about operators (shape, gradient,
+ *  serialisation) is keyed by `OpType` and total by type: a new operator does not compile until each has its line.
+ *
+ *  Names are ONNX's own where the operator is ONNX's (https://onnx.ai/onnx/operators) or ONNX Runtime's
+ *  (docs/ContribOperators.md). Two are ours to keep graphs readable: `MatMul` covers FusedMatMul, and axes are
+ *  attributes even where ONNX wants them as an input. */
+
+import type { DType, Shape } from "./value.ts";
+
+type None = Readonly<Record<never, never>>;
+interface Axis {
+  readonly axis: number;
+}
+interface Reduction {
+  readonly axes: readonly number[];
+  readonly keep: boolean;
+}
+
+export interface OpAttributes {
+  // elementwise, two operands
+  Add: None;
+  Sub: None;
+  Mul: None;
+  Div: None;
+  Max: None;
+  // elementwise, one operand
+  Neg: None;
+  Abs: None;
+  Sign: None;
+  Sqrt: None;
+  Exp: None;
+  Log: None;
+  Sin: None;
+  Cos: None;
+  Tanh: None;
+  Sigmoid: None;
+  Erf: None;
+  Relu: None;
+  /** x * sigmoid(alpha x); alpha 1 is SiLU. */
+  QuickGelu: { readonly alpha: number };
+  /** The tanh form of GELU ("gelu_new", "gelu_pytorch_tanh"). */
+  FastGelu: None;
+  Cast: { readonly to: DType };
+  // comparison and choice
+  Equal: None;
+  Less: None;
+  LessOrEqual: None;
+  And: None;
+  Or: None;
+  Not: None;
+  Where: None;
+  // reductions
+  ReduceSum: Reduction;
+  ReduceMean: Reduction;
+  ReduceMax: Reduction;
+  CumSum: Axis;
+  TopK: { readonly k: number };
+  // movement
+  Reshape: { readonly shape: Shape };
+  Expand: { readonly shape: Shape };
+  Transpose: { readonly order: readonly number[] };
+  Concat: Axis & { readonly size?: string };
+  Slice: Axis & { readonly size?: string };
+  Pad: Axis & { readonly before: number; readonly after: number };
+  Gather: Axis;
+  GatherElements: Axis;
+  /** Operand 0 with rows operand 2 added at the rows operand 1 names; operand 1: [..., 1]. */
+  ScatterND: None;
+  /** Operand 0 with operand 2 added at operand 1 along `axis`. */
+  ScatterElements: Axis;
+  ShapeOf: Axis;
+  Range: { readonly size: string };
+  // linear algebra
+  /** alpha op(a) op(b), op transposing the last two axes. */
+  MatMul: { readonly transA: boolean; readonly transB: boolean; readonly alpha: number };
+  // normalisation
+  Softmax: Axis;
+  LogSoftmax: Axis;
+  /** (x - mean) / sqrt(variance + epsilon) * scale (+ bias), over the last axis, biased variance. */
+  LayerNormalization: { readonly epsilon: number };
+  /** x / sqrt(mean(x^2) + epsilon) * scale over the last axis; the second output is 1 / sqrt(...). */
+  SimplifiedLayerNormalization: { readonly epsilon: number };
+  // fused, inference only
+  /** sum_j softmax_k(scores)_j B_j A_j x, k experts a row. Inputs: x [rows, n], scores [rows, E], A [E, r, n], B [E, n, r]. */
+  MoE: { readonly k: number };
+}
+
+export type OpType = keyof OpAttributes;
