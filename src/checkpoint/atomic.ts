@@ -20,6 +20,7 @@ const FIXES: Readonly<Record<string, string>> = {
   ENOTDIR: "A part of this path is a file: choose another folder.",
   EEXIST: "A part of this path is a file: choose another folder.",
   EISDIR: "A folder already has this name: choose another file name.",
+  EIO: "The disk reports a failure: check it, or write to another one.",
   ENAMETOOLONG: "Choose a shorter file name.",
 };
 
@@ -44,10 +45,15 @@ export async function replaceFile(path: string, write: (handle: FileHandle) => P
     await syncFolder(dirname(path));
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined); // the first failure is the one to report
-    if (error instanceof UserError || codeOf(error) === "") throw error;
-    const fix = FIXES[codeOf(error)] ?? "Check that this path can be written to.";
-    throw new CheckpointError({ what: `Could not write the file: ${messageOf(error)}.`, where: path, fix, cause: error });
+    throw asWriteProblem(error, path);
   }
+}
+
+/** A file system's refusal to write at `path` as the user's problem; any other error as it is. */
+export function asWriteProblem(error: unknown, path: string): unknown {
+  const fix = FIXES[codeOf(error)];
+  if (error instanceof UserError || fix === undefined) return error;
+  return new CheckpointError({ what: `Could not write the file: ${messageOf(error)}.`, where: path, fix, cause: error });
 }
 
 /** Replaces the file `path` by `data`: UTF-8 text or bytes. */

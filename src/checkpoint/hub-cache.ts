@@ -1,0 +1,68 @@
+/** @file The Hugging Face cache on disk, shared with Python (layout: huggingface.co/docs/hub/local-cache).
+ *
+ *    <cache>/models--org--name/refs/<revision>          the commit a branch or tag stood at
+ *                              snapshots/<commit>/...   the files, links to ../../blobs
+ *                              blobs/<etag>             their content
+ *    <cache> = $HF_HUB_CACHE, else $HF_HOME/hub, else $XDG_CACHE_HOME/huggingface/hub, else ~/.cache/huggingface/hub */
+
+import { readFile, stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { codeOf } from "./atomic.ts";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A model on the hub at a branch, tag or commit. */
+export interface HubModel {
+  /** "org/name" */
+  readonly name: string;
+  readonly revision: string;
+}
+
+/** Where Hugging Face's tools keep things. Empty variables count as absent. */
+export function hubHome(env: Environment): string {
+  return env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface");
+}
+
+/** The cache folder of one model. */
+export function modelCache({ name }: HubModel, env: Environment): string {
+  const cache = env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(hubHome(env), "hub");
+  return join(cache, `models--${name.replaceAll("/", "--")}`);
+}
+
+/** Whether the person forbids the network: HF_HUB_OFFLINE is 1, on, yes or true. */
+export function isOffline(env: Environment): boolean {
+  return ["1", "ON", "YES", "TRUE"].includes((env.HF_HUB_OFFLINE ?? "").toUpperCase());
+}
+
+/** The person's access token: HF_TOKEN, else the file that `hf auth login` wrote. */
+export async function accessToken(env: Environment): Promise<string | undefined> {
+  const token = env.HF_TOKEN ?? (await readIfThere(env.HF_TOKEN_PATH || join(hubHome(env), "token"))) ?? "";
+  return token.trim() || undefined;
+}
+
+export function isCommit(revision: string): boolean {
+  return /^[0-9a-f]{40}$/.test(revision);
+}
+
+/** The cached snapshot's folder, complete or not; undefined when there is none. */
+export async function cachedSnapshot(model: HubModel, env: Environment): Promise<string | undefined> {
+  const cache = modelCache(model, env);
+  const commit = isCommit(model.revision) ? model.revision : (await readIfThere(join(cache, "refs", model.revision)))?.trim();
+  if (commit === undefined || !isCommit(commit)) return undefined;
+  const folder = join(cache, "snapshots", commit);
+  return (await isFolder(folder)) ? folder : undefined;
+}
+
+export async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR", "EISDIR"].includes(codeOf(error))) return undefined;
+    throw error;
+  }
+}
