@@ -1,0 +1,44 @@
+/** @file What an adapter is once it is read: weights per module of the base model.
+ *
+ *    LoRA   (Hu et al. 2021, arXiv:2106.09685)   y = W x + scaling (B A x + bias)
+ *    (IA)3  (Liu et al. 2022, arXiv:2205.05638)  y = scale * (W x), or W (scale * x) on feed-forward modules */
+
+import type { HostTensor } from "../base/tensor.ts";
+import type { Ia3Config, LoraConfig } from "./peft-config.ts";
+
+export interface LoraWeights {
+  readonly rank: number;
+  /** alpha / rank, or alpha / sqrt(rank) for rank-stabilised LoRA. */
+  readonly scaling: number;
+  /** [rank, in] */
+  readonly a: HostTensor<"float32">;
+  /** [out, rank] */
+  readonly b: HostTensor<"float32">;
+  /** [out], added to B A x before the scaling (PEFT's lora_bias). */
+  readonly bias?: HostTensor<"float32">;
+}
+
+export interface Ia3Weights {
+  /** [in] when `feedforward`, else [out]. */
+  readonly scale: HostTensor<"float32">;
+  /** True: the scale multiplies the module's input; false: its output. */
+  readonly feedforward: boolean;
+}
+
+export interface LoraAdapter {
+  readonly kind: "lora";
+  /** Keyed by the base model's module paths. */
+  readonly modules: ReadonlyMap<string, LoraWeights>;
+  /** The configuration it was read with; absent for an adapter made in memory. */
+  readonly config?: LoraConfig;
+  readonly warnings: readonly string[];
+}
+
+export interface Ia3Adapter {
+  readonly kind: "ia3";
+  readonly modules: ReadonlyMap<string, Ia3Weights>;
+  readonly config?: Ia3Config;
+  readonly warnings: readonly string[];
+}
+
+export type Adapter = LoraAdapter | Ia3Adapter;

@@ -1,0 +1,30 @@
+/** @file Small file work of the adapter folders: existence, hashes, float32 tensors. */
+
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { access } from "node:fs/promises";
+import { pipeline } from "node:stream/promises";
+import { AdapterError } from "../base/errors.ts";
+import type { HostTensor } from "../base/tensor.ts";
+
+export async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** SHA-256 of a file's bytes, in hexadecimal. */
+export async function fileHash(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(path), hash);
+  return hash.digest("hex");
+}
+
+/** A file's tensor as float32, whatever float it is stored as. `where` names the file. */
+export function float32Of(name: string, tensor: HostTensor, where: string): HostTensor<"float32"> {
+  const { dtype, shape, data } = tensor;
+  if (data instanceof Float32Array) return { dtype: "float32", shape, data };
+  if (data instanceof Float64Array) return { dtype: "float32", shape, data: Float32Array.from(data) };
+  throw new AdapterError({ what: `Tensor "${name}" is ${dtype}; expected a float.`, where, fix: "Save it in a float format." });
+}

@@ -1,0 +1,92 @@
+/** @file Which projections a base model has, and how the names in an adapter's file find them.
+ *
+ *  A module is named by the checkpoint's tensor path without `.weight`. An adapter saved from a wrapped or headless model
+ *  spells the same modules with a prefix more or less ("transformer.h.0..." for "h.0..."): one such change of prefix,
+ *  the same for every module, is followed; anything else is an error that lists close names. */
+
+import { AdapterError } from "../base/errors.ts";
+
+/** The projections of a base model: module path -> sizes, y [out] = W x [in]. */
+export type ModuleSizes = ReadonlyMap<string, { readonly in: number; readonly out: number }>;
+
+/** How an adapter's names become the base's: `strip` is taken off the front, then `add` is put there. */
+export interface PrefixChange {
+  readonly strip: string;
+  readonly add: string;
+}
+
+export const NO_CHANGE: PrefixChange = { strip: "", add: "" };
+
+/** The base's name for a module of the adapter, or undefined when the prefix does not fit. */
+export function renamed(name: string, change: PrefixChange): string | undefined {
+  return name.startsWith(change.strip) ? change.add + name.slice(change.strip.length) : undefined;
+}
+
+/** The adapter's name for a module of the base: `renamed` backwards. */
+export function renamedBack(module: string, change: PrefixChange): string | undefined {
+  return renamed(module, { strip: change.add, add: change.strip });
+}
+
+/** The one change of prefix under which every name is a module of the base. `where` names the adapter in errors. */
+export function prefixChange(names: Iterable<string>, modules: ModuleSizes, where: string): PrefixChange {
+  const all = [...names];
+  if (all.every((name) => modules.has(name))) return NO_CHANGE;
+  const bySuffix = suffixIndex(modules);
+  for (const change of candidateChanges(all.find((name) => !modules.has(name)) ?? "", modules, bySuffix)) {
+    if (all.every((name) => modules.has(renamed(name, change) ?? ""))) return change;
+  }
+  const unknown = all.filter((name) => !modules.has(name));
+  const first = unknown[0] ?? "";
+  throw new AdapterError({
+    what: `The base model has no module "${first}"${unknown.length > 1 ? ` (nor ${unknown.length - 1} more of the adapter's ${all.length})` : ""}.`,
+    where,
+    fix: `Use the base model this adapter was trained on. Closest names in this one: ${closestNames(first, modules.keys()).join(", ") || "none"}.`,
+  });
+}
+
+/** Every way one unknown name can be read as a module: longer in the base (headless adapter), or shorter (wrapped). */
+function candidateChanges(name: string, modules: ModuleSizes, bySuffix: ReadonlyMap<string, readonly string[]>): PrefixChange[] {
+  const changes = (bySuffix.get(name) ?? []).map((module) => ({ strip: "", add: module.slice(0, module.length - name.length) }));
+  for (let dot = name.indexOf("."); dot >= 0; dot = name.indexOf(".", dot + 1)) {
+    const rest = name.slice(dot + 1);
+    const strip = name.slice(0, dot + 1);
+    if (modules.has(rest)) changes.push({ strip, add: "" });
+    for (const module of bySuffix.get(rest) ?? []) changes.push({ strip, add: module.slice(0, module.length - rest.length) });
+  }
+  return changes;
+}
+
+/** Every proper suffix after a dot -> the modules that end so. */
+function suffixIndex(modules: ModuleSizes): Map<string, string[]> {
+  const index = new Map<string, string[]>();
+  for (const module of modules.keys()) {
+    for (let dot = module.indexOf("."); dot >= 0; dot = module.indexOf(".", dot + 1)) {
+      const suffix = module.slice(dot + 1);
+      const list = index.get(suffix);
+      if (list) list.push(module);
+      else index.set(suffix, [module]);
+    }
+  }
+  return index;
+}
+
+/** Up to `count` of `names` nearest to `name` by edit distance (Levenshtein 1966). */
+export function closestNames(name: string, names: Iterable<string>, count = 3): string[] {
+  return [...names]
+    .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
+    .sort((p, q) => p.distance - q.distance)
+    .slice(0, count)
+    .map(({ candidate }) => candidate);
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}

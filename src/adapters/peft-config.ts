@@ -1,0 +1,209 @@
+/** @file PEFT's adapter_config.json, read whole (reference: huggingface/peft, config.py and tuners/lora/config.py).
+ *
+ *  Every key is accounted for: it is used, or has no effect on what a finished adapter computes, or is refused by name.
+ *  A key this file does not know is let pass with a warning while it says "off" (null, false, empty), and refused otherwise. */
+
+import * as z from "zod";
+import { AdapterError, type Problem } from "../base/errors.ts";
+
+interface CommonConfig {
+  /** Recorded name or path of the base model, when there is one. */
+  readonly baseName: string | undefined;
+  readonly taskType: string | undefined;
+  /** A Python regular expression on the whole path, a list of names, or undefined when the file leaves it to PEFT's defaults. */
+  readonly targetModules: string | readonly string[] | undefined;
+  readonly excludeModules: string | readonly string[] | undefined;
+  /** True where the base stores weights [in, out] (GPT-2's Conv1D). A and B are [rank, in] and [out, rank] either way. */
+  readonly fanInFanOut: boolean;
+}
+
+export interface LoraConfig extends CommonConfig {
+  readonly kind: "lora";
+  readonly rank: number;
+  readonly alpha: number;
+  readonly rslora: boolean;
+  readonly dropout: number;
+  readonly rankPattern: Readonly<Record<string, number>>;
+  readonly alphaPattern: Readonly<Record<string, number>>;
+  readonly layersToTransform: readonly number[] | undefined;
+  readonly layersPattern: readonly string[];
+  readonly loraBias: boolean;
+}
+
+export interface Ia3Config extends CommonConfig {
+  readonly kind: "ia3";
+  readonly feedforwardModules: string | readonly string[];
+}
+
+export type PeftConfig = LoraConfig | Ia3Config;
+
+export interface ReadConfig {
+  readonly config: PeftConfig;
+  readonly warnings: readonly string[];
+}
+
+const names = z.union([z.string(), z.array(z.string())]).nullish();
+const flag = z.boolean().nullish();
+
+const commonFields = {
+  peft_type: z.string(),
+  task_type: z.string().nullish(),
+  base_model_name_or_path: z.string().nullish(),
+  target_modules: names,
+  exclude_modules: names,
+  fan_in_fan_out: flag,
+};
+const loraFields = {
+  r: z.int().positive().default(8),
+  lora_alpha: z.number().default(8),
+  lora_dropout: z.number().default(0),
+  use_rslora: flag,
+  rank_pattern: z.record(z.string(), z.int().positive()).nullish(),
+  alpha_pattern: z.record(z.string(), z.number()).nullish(),
+  layers_to_transform: z.union([z.int(), z.array(z.int())]).nullish(),
+  layers_pattern: names,
+  lora_bias: flag,
+};
+const loraSchema = z.object({ ...commonFields, ...loraFields });
+const ia3Schema = z.object({ ...commonFields, feedforward_modules: names });
+
+/** Keys that change nothing in what a finished adapter computes. */
+const WITHOUT_EFFECT = new Set([
+  ..."auto_mapping inference_mode revision peft_version megatron_config megatron_core loftq_config corda_config eva_config".split(" "),
+  ..."lora_ga_config runtime_config qalora_group_size ensure_weight_tying init_ia3_weights".split(" "),
+]);
+
+/** Keys that must be off, and what to do when they are not. */
+const REFUSED: Readonly<Record<string, string>> = {
+  use_dora: "Merge the DoRA adapter into its base with PEFT (merge_and_unload) and use the result as a base, or train plain LoRA.",
+  modules_to_save: "Train again without modules_to_save, or merge the adapter with PEFT and use the result as a base.",
+  target_parameters: "Adapters on bare parameters (experts of a sparse model) are not supported: target linear modules.",
+  trainable_token_indices: "Train again without new tokens, or merge the adapter with PEFT and use the result as a base.",
+  layer_replication: "The adapter belongs to a base with repeated layers: write that base out with PEFT and adapt it.",
+  alora_invocation_tokens: "Activated LoRA switches on in mid-sequence, which is not supported: train plain LoRA.",
+  use_qalora: "QA-LoRA pools its input, which is not supported: train plain LoRA.",
+  use_bdlora: "Block-diagonal LoRA is not supported: train plain LoRA.",
+  arrow_config: "Use the experts this router was built from as a pool, with the arrow router.",
+};
+
+/** Initialisations that leave A and B as PEFT users expect; the others may have changed the base's weights. */
+const PLAIN_INITIALISATIONS: readonly unknown[] = [true, false, null, undefined, "gaussian", "orthogonal", "eva", "lora_ga"];
+
+const OTHER_KEYS = new Set(["bias", "init_lora_weights"]);
+
+/** Reads the text of an adapter_config.json. Throws an AdapterError that names every problem at once. */
+export function parsePeftConfig(text: string, where: string): ReadConfig {
+  const raw = parseObject(text, where);
+  const kind = String(raw.peft_type).toUpperCase();
+  if (kind !== "LORA" && kind !== "IA3") {
+    throw new AdapterError({
+      what: `peft_type is ${JSON.stringify(raw.peft_type)}; expected "LORA" or "IA3".`,
+      where,
+      fix: "Use a LoRA or (IA)3 adapter, or merge this one into its base with PEFT and use the result as a base.",
+    });
+  }
+  const { problems, warnings } = judgedKeys(raw, kind === "LORA" ? loraSchema : ia3Schema, where);
+  if (problems.length > 0) throw new AdapterError(joined(problems, where));
+  return { config: kind === "LORA" ? loraConfig(raw, where) : ia3Config(raw, where), warnings };
+}
+
+function parseObject(text: string, where: string): Record<string, unknown> {
+  try {
+    return z.record(z.string(), z.unknown()).parse(JSON.parse(text));
+  } catch (cause) {
+    throw new AdapterError({ what: "adapter_config.json is not a JSON object.", where, fix: "Download or save the adapter again.", cause });
+  }
+}
+
+function judgedKeys(raw: Record<string, unknown>, schema: z.ZodObject, where: string): { problems: Problem[]; warnings: string[] } {
+  const problems: Problem[] = [];
+  const warnings: string[] = [];
+  for (const [key, value] of Object.entries(raw)) {
+    if (key in schema.shape || WITHOUT_EFFECT.has(key) || OTHER_KEYS.has(key)) continue;
+    const refused = REFUSED[key];
+    if (isOff(value)) {
+      if (refused === undefined) warnings.push(`adapter_config.json: unknown key "${key}" is off, ignored.`);
+    } else {
+      const what = `${key} is ${JSON.stringify(value)?.slice(0, 200)}, which ${refused ? "is not supported" : "is unknown here and may change the result"}.`;
+      problems.push({
+        what,
+        where,
+        fix: refused ?? "Remove the key if you are sure that it changes nothing, or merge the adapter with PEFT.",
+      });
+    }
+  }
+  if (!isOff(raw.bias) && raw.bias !== "none") {
+    const what = `bias is ${JSON.stringify(raw.bias)}; only "none" is supported.`;
+    problems.push({ what, where, fix: "The adapter trained the base's biases: train again with bias: none, or merge it with PEFT." });
+  }
+  if (!PLAIN_INITIALISATIONS.includes(raw.init_lora_weights)) {
+    const what = `init_lora_weights is ${JSON.stringify(raw.init_lora_weights)}: that initialisation changes the base's weights.`;
+    problems.push({
+      what,
+      where,
+      fix: "Convert the adapter to plain LoRA (PEFT: save_pretrained with path_initial_model_for_weight_conversion).",
+    });
+  }
+  return { problems, warnings };
+}
+
+/** null, false, "", [] and {}: a key that says "not used". */
+function isOff(value: unknown): boolean {
+  if (value === null || value === undefined || value === false || value === "") return true;
+  return typeof value === "object" && Object.keys(value).length === 0;
+}
+
+function joined(problems: readonly Problem[], where: string): Problem {
+  const [first] = problems;
+  if (problems.length === 1 && first) return first;
+  return { what: problems.map(({ what }) => what).join(" "), where, fix: problems.map(({ fix }) => fix).join(" ") };
+}
+
+function parsed<S extends z.ZodType>(schema: S, raw: unknown, where: string): z.output<S> {
+  const result = schema.safeParse(raw);
+  if (result.success) return result.data;
+  throw new AdapterError({
+    what: z.prettifyError(result.error),
+    where,
+    fix: "Mend adapter_config.json, or save the adapter again with PEFT.",
+  });
+}
+
+function commonConfig(raw: z.output<typeof loraSchema> | z.output<typeof ia3Schema>): CommonConfig {
+  return {
+    baseName: raw.base_model_name_or_path || undefined,
+    taskType: raw.task_type ?? undefined,
+    targetModules: raw.target_modules ?? undefined,
+    excludeModules: isOff(raw.exclude_modules) ? undefined : (raw.exclude_modules ?? undefined),
+    fanInFanOut: raw.fan_in_fan_out ?? false,
+  };
+}
+
+function loraConfig(value: unknown, where: string): LoraConfig {
+  const raw = parsed(loraSchema, value, where);
+  const layers = raw.layers_to_transform ?? [];
+  const layersToTransform = typeof layers === "number" ? [layers] : layers;
+  if (layersToTransform.length > 0 && typeof raw.target_modules === "string") {
+    const what = "layers_to_transform goes with a list of target_modules; here target_modules is a pattern.";
+    throw new AdapterError({ what, where, fix: "Put the layer numbers in the pattern, or list the modules." });
+  }
+  const pattern = raw.layers_pattern || [];
+  return {
+    ...commonConfig(raw),
+    kind: "lora",
+    rank: raw.r,
+    alpha: raw.lora_alpha,
+    rslora: raw.use_rslora ?? false,
+    dropout: raw.lora_dropout,
+    rankPattern: raw.rank_pattern ?? {},
+    alphaPattern: raw.alpha_pattern ?? {},
+    layersToTransform: layersToTransform.length > 0 ? layersToTransform : undefined,
+    layersPattern: typeof pattern === "string" ? [pattern] : pattern,
+    loraBias: raw.lora_bias ?? false,
+  };
+}
+
+function ia3Config(value: unknown, where: string): Ia3Config {
+  const raw = parsed(ia3Schema, value, where);
+  return { ...commonConfig(raw), kind: "ia3", feedforwardModules: raw.feedforward_modules ?? [] };
+}

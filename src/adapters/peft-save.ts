@@ -1,0 +1,134 @@
+/** @file Writing adapters as PEFT does: adapter_config.json + adapter_model.safetensors, which Python's PeftModel.from_pretrained reads.
+ *
+ *  Ranks and scalings of single modules go to rank_pattern and alpha_pattern under the module's whole path, in both tables,
+ *  so that older PEFT (which takes one key for both) and newer (which looks them up separately) agree. */
+
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { AdapterError } from "../base/errors.ts";
+import type { HostTensor } from "../base/tensor.ts";
+import { writeFileAtomically } from "../checkpoint/atomic.ts";
+import { writeSafetensors } from "../checkpoint/safetensors.ts";
+import type { Adapter, Ia3Adapter, LoraAdapter } from "./adapter.ts";
+import { CONFIG_FILE, TENSOR_FILE } from "./peft.ts";
+import { loraScales } from "./peft-targets.ts";
+
+export interface SaveOptions {
+  /** Name or path of the base model to record. Default: what the adapter was read with. */
+  readonly baseName?: string;
+  /** "CAUSAL_LM", "SEQ_2_SEQ_LM"... as PEFT names them. */
+  readonly taskType?: string;
+  /** Names to record; default: what the adapter was read with, else the whole paths. */
+  readonly targetModules?: string | readonly string[];
+  /** True when the base stores its weights [in, out] (GPT-2's Conv1D). */
+  readonly fanInFanOut?: boolean;
+  readonly dropout?: number;
+}
+
+/** Writes `adapter` into `directory`, each file whole or not at all. Files of other kinds there are left alone. */
+export async function saveAdapter(directory: string, adapter: Adapter, options: SaveOptions = {}): Promise<void> {
+  if (adapter.modules.size === 0) {
+    throw new AdapterError({ what: "The adapter has no modules.", where: directory, fix: "Train or merge it over at least one module." });
+  }
+  const config = { ...commonKeys(adapter, options), ...(adapter.kind === "lora" ? loraKeys(adapter, options) : ia3Keys(adapter)) };
+  const sorted = Object.fromEntries(Object.entries(config).sort(([p], [q]) => (p < q ? -1 : 1)));
+  await mkdir(directory, { recursive: true });
+  // The old configuration goes first: a folder caught between two writes is then incomplete, never a wrong pair.
+  await rm(join(directory, CONFIG_FILE), { force: true });
+  await writeSafetensors(join(directory, TENSOR_FILE), savedTensors(adapter), { metadata: { format: "pt" } });
+  await writeFileAtomically(join(directory, CONFIG_FILE), `${JSON.stringify(sorted, null, 2)}\n`);
+}
+
+function savedTensors(adapter: Adapter): Map<string, HostTensor> {
+  const tensors = new Map<string, HostTensor>();
+  if (adapter.kind === "lora") {
+    for (const [module, { a, b, bias }] of adapter.modules) {
+      tensors.set(`base_model.model.${module}.lora_A.weight`, a);
+      tensors.set(`base_model.model.${module}.lora_B.weight`, b);
+      if (bias) tensors.set(`base_model.model.${module}.lora_B.bias`, bias);
+    }
+  } else {
+    for (const [module, { scale, feedforward }] of adapter.modules) {
+      const shape = feedforward ? [1, scale.data.length] : [scale.data.length, 1];
+      tensors.set(`base_model.model.${module}.ia3_l`, { ...scale, shape });
+    }
+  }
+  return tensors;
+}
+
+function commonKeys({ config, modules }: Adapter, options: SaveOptions): Record<string, unknown> {
+  return {
+    auto_mapping: null,
+    base_model_name_or_path: options.baseName ?? config?.baseName ?? null,
+    exclude_modules: options.targetModules === undefined ? (config?.excludeModules ?? null) : null,
+    fan_in_fan_out: options.fanInFanOut ?? config?.fanInFanOut ?? false,
+    inference_mode: true,
+    modules_to_save: null,
+    revision: null,
+    target_modules: options.targetModules ?? config?.targetModules ?? [...modules.keys()],
+    task_type: options.taskType ?? config?.taskType ?? null,
+  };
+}
+
+function ia3Keys({ modules }: Ia3Adapter): Record<string, unknown> {
+  return {
+    peft_type: "IA3",
+    feedforward_modules: [...modules].filter(([, { feedforward }]) => feedforward).map(([module]) => module),
+    init_ia3_weights: true,
+  };
+}
+
+function loraKeys(adapter: LoraAdapter, options: SaveOptions): Record<string, unknown> {
+  const { config, modules } = adapter;
+  const layers = options.targetModules === undefined ? config?.layersToTransform : undefined;
+  return {
+    peft_type: "LORA",
+    bias: "none",
+    init_lora_weights: true,
+    layer_replication: null,
+    layers_pattern: layers && config && config.layersPattern.length > 0 ? config.layersPattern : null,
+    layers_to_transform: layers ?? null,
+    loftq_config: {},
+    lora_bias: [...modules.values()].some(({ bias }) => bias !== undefined),
+    lora_dropout: options.dropout ?? config?.dropout ?? 0,
+    megatron_config: null,
+    megatron_core: "megatron.core",
+    use_dora: false,
+    ...(keptScales(adapter) ?? derivedScales(adapter)),
+  };
+}
+
+/** The scale keys the adapter was read with, when they still describe its modules. */
+function keptScales({ config, modules }: LoraAdapter): Record<string, unknown> | undefined {
+  if (!config) return undefined;
+  const scales = loraScales(config, CONFIG_FILE);
+  for (const [module, { rank, scaling }] of modules) {
+    const told = scales(module);
+    if (told.rank !== rank || Math.abs(told.scaling - scaling) > 1e-9 * Math.abs(scaling)) return undefined;
+  }
+  const { rank, alpha, rslora, rankPattern, alphaPattern } = config;
+  return { r: rank, lora_alpha: alpha, use_rslora: rslora, rank_pattern: rankPattern, alpha_pattern: alphaPattern };
+}
+
+/** The most common rank and alpha, with patterns for the modules that differ. */
+function derivedScales({ modules }: LoraAdapter): Record<string, unknown> {
+  const scales = [...modules].map(([module, { rank, scaling }]) => ({ module, rank, alpha: rank * scaling }));
+  const [r, lora_alpha] = mostCommon(scales.map(({ rank, alpha }) => [rank, alpha] as const));
+  const others = scales.filter(({ rank, alpha }) => rank !== r || alpha !== lora_alpha);
+  return {
+    r,
+    lora_alpha,
+    use_rslora: false,
+    rank_pattern: Object.fromEntries(others.map(({ module, rank }) => [module, rank])),
+    alpha_pattern: Object.fromEntries(others.map(({ module, alpha }) => [module, alpha])),
+  };
+}
+
+function mostCommon(pairs: readonly (readonly [number, number])[]): readonly [number, number] {
+  const counts = new Map<string, { pair: readonly [number, number]; count: number }>();
+  for (const pair of pairs) {
+    const entry = counts.get(pair.join()) ?? { pair, count: 0 };
+    counts.set(pair.join(), { pair, count: entry.count + 1 });
+  }
+  return [...counts.values()].reduce((best, entry) => (entry.count > best.count ? entry : best)).pair;
+}

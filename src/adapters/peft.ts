@@ -1,0 +1,250 @@
+/** @file Reading PEFT adapter folders: adapter_config.json + adapter_model.safetensors.
+ *
+ *  Three steps, so that a check can stop where it wants: open (names and configuration, no numbers), fit (every tensor finds its
+ *  module of the base, every module the configuration covers finds its tensors, every shape agrees), read. */
+
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { AdapterError, invariant } from "../base/errors.ts";
+import type { HostTensor } from "../base/tensor.ts";
+import { openSafetensors, readSafetensors, type TensorInfo } from "../checkpoint/safetensors.ts";
+import type { Adapter, Ia3Weights, LoraWeights } from "./adapter.ts";
+import { exists, float32Of } from "./files.ts";
+import { type ModuleSizes, NO_CHANGE, prefixChange, renamed, renamedBack } from "./modules.ts";
+import { type Ia3Config, type LoraConfig, type PeftConfig, parsePeftConfig } from "./peft-config.ts";
+import { idleTargets, loraScales, namesTest, targetTest } from "./peft-targets.ts";
+import { type ModuleTensors, type SortedTensors, sortedTensors } from "./peft-tensors.ts";
+
+export const CONFIG_FILE = "adapter_config.json";
+export const TENSOR_FILE = "adapter_model.safetensors";
+
+/** An adapter folder whose configuration and tensor names are known, but no numbers read. */
+export interface OpenedAdapter extends SortedTensors {
+  /** The folder that holds the files: the one asked for, or the only subfolder with an adapter. */
+  readonly directory: string;
+  readonly config: PeftConfig;
+  readonly warnings: readonly string[];
+}
+
+/** A module of the base with the tensors that adapt it, checked against each other. `path` is the adapter's own name for it. */
+export type Fitted = { readonly module: string; readonly path: string } & (
+  | {
+      readonly kind: "lora";
+      readonly rank: number;
+      readonly scaling: number;
+      readonly a: TensorInfo;
+      readonly b: TensorInfo;
+      readonly bias?: TensorInfo;
+    }
+  | { readonly kind: "ia3"; readonly scale: TensorInfo; readonly feedforward: boolean }
+);
+type Read = (info: TensorInfo) => HostTensor<"float32">;
+
+/** Reads an adapter for a base model of these modules; anything that does not fit is an AdapterError that says what to do. */
+export async function loadAdapter(directory: string, modules: ModuleSizes): Promise<Adapter> {
+  const opened = await openAdapter(directory);
+  return readAdapter(opened, modules);
+}
+
+/** Opens an adapter folder: reads its configuration and the header of its tensor file. */
+export async function openAdapter(directory: string): Promise<OpenedAdapter> {
+  const found = await adapterFolder(directory);
+  const configFile = join(found, CONFIG_FILE);
+  const { config, warnings } = parsePeftConfig(await readFile(configFile, "utf8"), configFile);
+  const file = join(found, TENSOR_FILE);
+  await refusePickle(found, file);
+  const sorted = sortedTensors((await openSafetensors(file)).tensors, file);
+  const notes = sorted.ignored.map((name) => `"${name}" is a frozen tensor of the base model saved beside the adapter: ignored.`);
+  return { ...sorted, directory: found, config, warnings: [...warnings, ...notes] };
+}
+
+/** The folder itself when it holds an adapter, else its only subfolder that does (PEFT saves named adapters so). */
+async function adapterFolder(directory: string): Promise<string> {
+  if (await exists(join(directory, CONFIG_FILE))) return directory;
+  const entries = await readdir(directory, { withFileTypes: true }).catch((cause: unknown) => {
+    throw new AdapterError({
+      what: "There is no such adapter folder.",
+      where: directory,
+      fix: "Give the folder that holds adapter_config.json.",
+      cause,
+    });
+  });
+  const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(directory, name));
+  const holding: string[] = [];
+  for (const folder of folders) if (await exists(join(folder, CONFIG_FILE))) holding.push(folder);
+  const [only] = holding;
+  if (only !== undefined && holding.length === 1) return only;
+  throw new AdapterError({
+    what: holding.length > 1 ? `The folder holds ${holding.length} adapters.` : `The folder holds no ${CONFIG_FILE}.`,
+    where: directory,
+    fix: holding.length > 1 ? `Name one of them: ${holding.join(", ")}.` : "Give the folder of an adapter saved by Skein or PEFT.",
+  });
+}
+
+async function refusePickle(directory: string, file: string): Promise<void> {
+  if (await exists(file)) return;
+  const pickle = join(directory, "adapter_model.bin");
+  if (!(await exists(pickle)))
+    throw new AdapterError({ what: `${TENSOR_FILE} is missing.`, where: directory, fix: "Download or save the adapter again." });
+  throw new AdapterError({
+    what: "The adapter is a Python pickle, which can run code when it is opened; Skein never reads one.",
+    where: pickle,
+    fix:
+      'Convert it where PyTorch is installed: python -c "import torch, safetensors.torch as s; ' +
+      "s.save_file({k: v.contiguous() for k, v in torch.load('adapter_model.bin', weights_only=True).items()}, 'adapter_model.safetensors')\"",
+  });
+}
+
+/** The sizes an adapter's own tensors speak of, keyed by its own module names: what it can be checked against without a base. */
+export function ownSizes({ modules, directory }: OpenedAdapter): ModuleSizes {
+  const sizes = new Map<string, { in: number; out: number }>();
+  for (const [path, { a, b, scale }] of modules) {
+    if (a && b) sizes.set(path, { in: a.shape[1] ?? 0, out: b.shape[0] ?? 0 });
+    else if (scale) sizes.set(path, { in: scale.shape[1] ?? 0, out: scale.shape[0] ?? 0 });
+    else throw halfPair(path, directory);
+  }
+  return sizes;
+}
+
+/** Fits an opened adapter to a base and reads its numbers. */
+export async function readAdapter(opened: OpenedAdapter, modules: ModuleSizes): Promise<Adapter> {
+  const { config, directory } = opened;
+  const { fitted, warnings, renamedAny } = fittedModules(opened, modules);
+  const file = join(directory, TENSOR_FILE);
+  const numbers = await readSafetensors(file);
+  const read = ({ name }: TensorInfo) => float32Of(name, numbers.get(name)!, file); // the same file's header gave the name
+  if (config.kind === "ia3") {
+    return { kind: "ia3", modules: new Map(fitted.map((fit) => [fit.module, ia3Weights(fit, read)])), config, warnings };
+  }
+  const kept: LoraConfig = renamedAny ? { ...config, ...pathTargets(fitted.map(({ module }) => module)) } : config;
+  return { kind: "lora", modules: new Map(fitted.map((fit) => [fit.module, loraWeights(fit, read)])), config: kept, warnings };
+}
+
+/** A configuration's targets in the base's names, for an adapter that was read under others. */
+function pathTargets(modules: readonly string[]): Partial<LoraConfig> {
+  return {
+    targetModules: modules,
+    excludeModules: undefined,
+    layersToTransform: undefined,
+    layersPattern: [],
+    rankPattern: {},
+    alphaPattern: {},
+  };
+}
+
+/** Gives every tensor its module of the base and checks that the configuration covers exactly these. */
+export function fittedModules(opened: OpenedAdapter, modules: ModuleSizes): { fitted: Fitted[]; warnings: string[]; renamedAny: boolean } {
+  const { config, directory } = opened;
+  const change = prefixChange(opened.modules.keys(), modules, directory);
+  const fitOne = fitting(config, modules, directory);
+  const fitted = [...opened.modules].map(([path, tensors]) => fitOne(renamed(path, change) ?? path, path, tensors));
+  const basePaths = [...modules.keys()].map((module) => renamedBack(module, change)).filter((path) => path !== undefined);
+  checkCoverage(config, new Set(opened.modules.keys()), basePaths, directory);
+  const warnings = [...opened.warnings];
+  if (change !== NO_CHANGE) warnings.push(`Module names: "${change.strip}" in the adapter is "${change.add}" in the base model.`);
+  const idle = idleTargets(config, basePaths);
+  if (idle.length > 0) warnings.push(`target_modules names nothing in this base model: ${idle.join(", ")}.`);
+  return { fitted, warnings, renamedAny: change !== NO_CHANGE };
+}
+
+function checkCoverage(config: PeftConfig, held: ReadonlySet<string>, basePaths: readonly string[], where: string): void {
+  if (config.targetModules === undefined) return;
+  // PEFT's versions disagree on which number is the layer's; the tensors tell which one saved this adapter.
+  const covered = (["first", "last"] as const).map((rule) => new Set(basePaths.filter(targetTest(config, rule, where))));
+  if (covered.some((set) => set.size === held.size && [...held].every((path) => set.has(path)))) return;
+  const set = covered[0] ?? new Set();
+  const missing = [...set].filter((path) => !held.has(path));
+  const unused = [...held].filter((path) => !set.has(path));
+  const [some, verb] =
+    missing.length > 0
+      ? [missing, "covers modules that have no tensors in the file"]
+      : [unused, "does not cover modules that have tensors in the file"];
+  throw new AdapterError({
+    what: `The adapter's target_modules ${verb}: ${some.slice(0, 3).join(", ")}${some.length > 3 ? ` and ${some.length - 3} more` : ""}.`,
+    where,
+    fix:
+      missing.length > 0
+        ? "The file is incomplete or the base model another one: save or download the adapter again."
+        : "Mend target_modules in adapter_config.json; PEFT would leave those tensors unused.",
+  });
+}
+
+/** Checks the tensors of one module against its sizes and the configuration. */
+function fitting(
+  config: PeftConfig,
+  modules: ModuleSizes,
+  where: string,
+): (module: string, path: string, tensors: ModuleTensors) => Fitted {
+  if (config.kind === "ia3")
+    return (module, path, tensors) => fittedIa3(tensors, config, { module, path, size: sizeOf(module, modules), where });
+  const scales = loraScales(config, where);
+  return (module, path, tensors) => fittedLora(tensors, scales(path), { module, path, size: sizeOf(module, modules), where });
+}
+
+interface Place {
+  readonly module: string;
+  readonly path: string;
+  readonly size: { readonly in: number; readonly out: number };
+  readonly where: string;
+}
+
+function fittedLora({ a, b, bias }: ModuleTensors, { rank, scaling }: { rank: number; scaling: number }, place: Place): Fitted {
+  const { module, path, size, where } = place;
+  if (!a || !b) throw halfPair(path, where);
+  if (a.shape[0] !== rank) {
+    const what = `${module}: the configuration says rank ${rank}, but lora_A is [${a.shape.join(", ")}].`;
+    throw new AdapterError({ what, where, fix: "Set r or rank_pattern in adapter_config.json to what the adapter was trained with." });
+  }
+  checkShape(a, [rank, size.in], place);
+  checkShape(b, [size.out, rank], place);
+  if (bias) checkShape(bias, [size.out], place);
+  return { kind: "lora", module, path, rank, scaling, a, b, ...(bias && { bias }) };
+}
+
+function fittedIa3({ scale }: ModuleTensors, config: Ia3Config, place: Place): Fitted {
+  const { module, path, size, where } = place;
+  if (!scale) throw new AdapterError({ what: `${path} has LoRA tensors in an (IA)3 adapter.`, where, fix: "Save the adapter again." });
+  const feedforward = isFeedforward(config, path, where);
+  checkShape(scale, feedforward ? [1, size.in] : [size.out, 1], place);
+  return { kind: "ia3", module, path, scale, feedforward };
+}
+
+function loraWeights(fit: Fitted, read: Read): LoraWeights {
+  invariant(fit.kind === "lora", "a LoRA configuration fits LoRA tensors");
+  const weights = { rank: fit.rank, scaling: fit.scaling, a: read(fit.a), b: read(fit.b) };
+  return fit.bias ? { ...weights, bias: read(fit.bias) } : weights;
+}
+
+function ia3Weights(fit: Fitted, read: Read): Ia3Weights {
+  invariant(fit.kind === "ia3", "an (IA)3 configuration fits (IA)3 tensors");
+  const { data } = read(fit.scale);
+  return { scale: { dtype: "float32", shape: [data.length], data }, feedforward: fit.feedforward };
+}
+
+/** PEFT's rule for feedforward_modules: a pattern for the whole path, or a list of endings (without a dot before them). */
+function isFeedforward(config: Ia3Config, path: string, where: string): boolean {
+  const { feedforwardModules } = config;
+  if (typeof feedforwardModules === "string") return namesTest(feedforwardModules, where)(path);
+  return feedforwardModules.some((ending) => path.endsWith(ending));
+}
+
+function sizeOf(module: string, modules: ModuleSizes): { in: number; out: number } {
+  return modules.get(module) ?? { in: 0, out: 0 };
+}
+
+function checkShape(info: TensorInfo, expected: readonly number[], { module, where }: Place): void {
+  if (info.shape.length === expected.length && expected.every((size, axis) => size === info.shape[axis])) return;
+  throw new AdapterError({
+    what: `${module}: expected shape [${expected.join(", ")}] for this base model, got [${info.shape.join(", ")}] in "${info.name}".`,
+    where,
+    fix: "Use the base model this adapter was trained on.",
+  });
+}
+
+function halfPair(path: string, where: string): AdapterError {
+  return new AdapterError({
+    what: `${path} has only one of lora_A and lora_B.`,
+    where,
+    fix: "The file is incomplete: save or download the adapter again.",
+  });
+}
