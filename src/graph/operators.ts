@@ -23,6 +23,7 @@ export interface OpAttributes {
   Mul: None;
   Div: None;
   Max: None;
+  Min: None;
   // elementwise, one operand
   Neg: None;
   Abs: None;
@@ -81,7 +82,8 @@ export interface OpAttributes {
   /** x / sqrt(mean(x^2) + epsilon) * scale over the last axis; the second output is 1 / sqrt(...). */
   SimplifiedLayerNormalization: { readonly epsilon: number };
   // fused, inference only
-  /** sum_j softmax_k(scores)_j B_j A_j x, k experts a row. Inputs: x [rows, n], scores [rows, E], A [E, r, n], B [E, n, r]. */
+  /** sum_j softmax_k(scores)_j B_j A_j x, k experts a row.
+   *  Inputs: x [rows, n], scores [rows, E], A [E, r, n], none (ONNX Runtime's place for a bias), B [E, n, r]. */
   MoE: { readonly k: number };
 }
 

@@ -97,6 +97,7 @@ const RULES: { readonly [Op in OpType]: ShapeRule<Op> } = {
   Mul: binary,
   Div: binary,
   Max: binary,
+  Min: binary,
   Neg: sameAs,
   Abs: sameAs,
   Sign: sameAs,

@@ -60,6 +60,10 @@ export const elementwise = {
     (g, a, b) => E.where(E.less(b, a), g, 0),
     (g, a, b) => E.where(E.less(b, a), 0, g),
   ) satisfies Rule<"Max">,
+  Min: binary(
+    (g, a, b) => E.where(E.less(a, b), g, 0),
+    (g, a, b) => E.where(E.less(a, b), 0, g),
+  ) satisfies Rule<"Min">,
   Neg: unary((g) => neg(g)) satisfies Rule<"Neg">,
   Abs: unary((g, x) => mul(g, E.sign(x))) satisfies Rule<"Abs">,
   Sign: { stop: "sign is flat" },

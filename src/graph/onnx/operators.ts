@@ -33,7 +33,8 @@ type Encoding<Op extends OpType> = (attributes: OpAttributes[Op]) => OnnxNode;
 const plain = (): OnnxNode => ({});
 const axisAttribute = ({ axis }: { axis: number }): OnnxNode => ({ attributes: { axis: { int: axis } } });
 const reduction = ({ axes, keep }: OpAttributes["ReduceSum"]): OnnxNode => ({
-  attributes: { keepdims: { int: Number(keep) } },
+  // Without the second attribute ONNX takes no axes to mean all of them.
+  attributes: { keepdims: { int: Number(keep) }, noop_with_empty_axes: { int: 1 } },
   constants: [axes],
 });
 
@@ -43,6 +44,7 @@ export const ENCODINGS: { readonly [Op in OpType]: Encoding<Op> } = {
   Mul: plain,
   Div: plain,
   Max: plain,
+  Min: plain,
   Neg: plain,
   Abs: plain,
   Sign: plain,
@@ -80,7 +82,8 @@ export const ENCODINGS: { readonly [Op in OpType]: Encoding<Op> } = {
   GatherElements: axisAttribute,
   ScatterND: () => ({ attributes: { reduction: { string: "add" } } }),
   ScatterElements: ({ axis }) => ({ attributes: { axis: { int: axis }, reduction: { string: "add" } } }),
-  ShapeOf: ({ axis }) => ({ type: "Shape", attributes: { start: { int: axis }, end: { int: axis + 1 } } }),
+  // An end of 0 would not reach the last axis, which -1 names.
+  ShapeOf: ({ axis }) => ({ type: "Shape", attributes: { start: { int: axis }, ...(axis === -1 ? {} : { end: { int: axis + 1 } }) } }),
   Range: plain,
   MatMul: ({ transA, transB, alpha }) =>
     !transA && !transB && alpha === 1

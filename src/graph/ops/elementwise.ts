@@ -19,7 +19,7 @@ function lifted(a: Operand, b: Operand): [Float, Float] {
   if (typeof a === "number") return [scalar(b as Float, a), b as Float];
   return [a, typeof b === "number" ? scalar(a, b) : b];
 }
-function binary(op: "Add" | "Sub" | "Mul" | "Div" | "Max"): (a: Operand, b: Operand) => Float {
+function binary(op: "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min"): (a: Operand, b: Operand) => Float {
   return (a, b) => {
     const operands = lifted(a, b);
     return operands[0].graph.apply(op, operands, {})[0] as Float;
@@ -30,6 +30,7 @@ export const sub = binary("Sub");
 export const mul = binary("Mul");
 export const div = binary("Div");
 export const max = binary("Max");
+export const min = binary("Min");
 
 type PlainUnary = "Neg" | "Abs" | "Sign" | "Sqrt" | "Exp" | "Log" | "Sin" | "Cos" | "Tanh" | "Sigmoid" | "Erf" | "Relu" | "FastGelu";
 function unary(op: PlainUnary): (x: Float) => Float {
@@ -67,7 +68,7 @@ export function square(x: Float): Float {
 }
 
 /** Integer arithmetic, for positions and buckets. */
-function integerBinary(op: "Add" | "Sub" | "Mul" | "Div" | "Max"): (a: Int, b: Int | number) => Int {
+function integerBinary(op: "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min"): (a: Int, b: Int | number) => Int {
   return (a, b) => a.graph.apply(op, [a, typeof b === "number" ? integer(a, b) : b], {})[0] as Int;
 }
 export const addInt = integerBinary("Add");
@@ -76,6 +77,7 @@ export const mulInt = integerBinary("Mul");
 /** Integer division, rounding towards zero. */
 export const divInt = integerBinary("Div");
 export const maxInt = integerBinary("Max");
+export const minInt = integerBinary("Min");
 
 type Comparable = Value<"float32"> | Value<"int64">;
 function comparison(op: "Equal" | "Less" | "LessOrEqual"): (a: Comparable, b: Comparable | number) => Bool {

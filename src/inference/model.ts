@@ -1,0 +1,134 @@
+/** @file A model ready to compute: a base checkpoint, what is woven into it, and the sessions that run them. */
+
+import type { ModuleSizes } from "../adapters/modules.ts";
+import { invariant, ShapeError } from "../base/errors.ts";
+import { type HostTensor, int64 } from "../base/tensor.ts";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
+import { resolveModel } from "../checkpoint/hub.ts";
+import { Graph } from "../graph/graph.ts";
+import type { Architecture } from "../models/architecture.ts";
+import { baseLinear } from "../models/linear.ts";
+import { logitsOf, tracedModules } from "../models/logits.ts";
+import { architectureOf } from "../models/registry.ts";
+import { fileWeights } from "../models/weights.ts";
+import type { Route } from "../routing/router.ts";
+import { type Feeds, Session, type SessionOptions } from "../runtime/session.ts";
+import { type Overlay, plain } from "./overlay.ts";
+
+export interface Batch {
+  /** int64 [batch, sequence] */
+  readonly inputIds: HostTensor<"int64">;
+  /** int64 [batch, sequence], 1 for real tokens; all real when absent. */
+  readonly attentionMask?: HostTensor<"int64">;
+  /** int64 [batch, targets]; needed by encoder-decoder models. */
+  readonly decoderInputIds?: HostTensor<"int64">;
+}
+/** A module's route on the host: experts int64 and weights float32, [batch, sequence, k]. */
+export interface HostRoute {
+  readonly experts: HostTensor<"int64">;
+  readonly weights: HostTensor<"float32">;
+}
+export interface ForwardResult {
+  /** float32 [batch, sequence or targets, vocabulary] */
+  readonly logits: HostTensor<"float32">;
+  readonly routes?: ReadonlyMap<string, HostRoute>;
+}
+
+/** A base model with its sessions. Owns native memory: `await using` or `dispose` it. */
+export class Model {
+  readonly checkpoint: Checkpoint;
+  readonly architecture: Architecture;
+  /** Every projection: module path -> sizes. */
+  readonly modules: ModuleSizes;
+  /** What is woven in; change it at any time. */
+  overlay: Overlay = plain;
+  readonly #options: SessionOptions;
+  readonly #sessions = new Map<string, Promise<Session>>();
+
+  constructor(checkpoint: Checkpoint, options: SessionOptions = {}) {
+    this.checkpoint = checkpoint;
+    this.architecture = architectureOf(checkpoint);
+    this.modules = tracedModules(this.architecture);
+    this.#options = options;
+  }
+
+  /** The session of the graph that `build` makes for the present overlay, built once per name and overlay key. */
+  session(name: string, build: (graph: Graph) => void): Promise<Session> {
+    const key = `${name} | ${this.overlay.key}`;
+    let session = this.#sessions.get(key);
+    if (!session) {
+      const graph = new Graph(name);
+      build(graph);
+      session = Session.load(graph, this.#options);
+      this.#sessions.set(key, session);
+    }
+    return session;
+  }
+
+  /** The base's weights and its projections with the overlay woven in, for the graphs built here. */
+  parts(graph: Graph, onRoute?: (module: string, route: Route) => void) {
+    const weights = fileWeights(graph, this.checkpoint);
+    return { weights, linear: this.overlay.weave(graph, baseLinear(weights), onRoute) };
+  }
+
+  /** Logits of every position and, when asked for, each module's route. */
+  async forward(batch: Batch, { routes = false }: { routes?: boolean } = {}): Promise<ForwardResult> {
+    const modules: string[] = [];
+    const session = await this.session(routes ? "forward with routes" : "forward", (graph) => {
+      const onRoute = (module: string, route: Route) => {
+        graph.output(`routes.${module}.experts`, route.experts);
+        graph.output(`routes.${module}.weights`, route.weights);
+      };
+      graph.output("logits", logitsOf(graph, this.architecture, this.parts(graph, routes ? onRoute : undefined)));
+    });
+    const results = await session.run({ ...this.overlay.feeds, ...batchFeeds(batch, this.architecture) });
+    const logits = results.logits as HostTensor<"float32">;
+    if (!routes) return { logits };
+    for (const name of session.outputs) if (name.endsWith(".experts")) modules.push(name.slice("routes.".length, -".experts".length));
+    const read = <T>(name: string) => results[name] as T;
+    return {
+      logits,
+      routes: new Map(modules.map((m) => [m, { experts: read(`routes.${m}.experts`), weights: read(`routes.${m}.weights`) }])),
+    };
+  }
+
+  async dispose(): Promise<void> {
+    for (const session of this.#sessions.values()) await (await session).dispose();
+    this.#sessions.clear();
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+}
+
+/** Opens the base model in a folder, in the Hugging Face cache, or on the Hub. */
+export async function loadModel(base: string, options: SessionOptions = {}): Promise<Model> {
+  return new Model(await openCheckpoint(await resolveModel(base)), options);
+}
+
+/** The feeds of a batch, checked against each other. */
+export function batchFeeds({ inputIds, attentionMask, decoderInputIds }: Batch, architecture: Architecture): Feeds {
+  const mask = attentionMask ?? int64(inputIds.shape, new BigInt64Array(inputIds.data.length).fill(1n));
+  if (String(mask.shape) !== String(inputIds.shape)) {
+    throw new ShapeError({
+      what: `attention_mask is [${mask.shape}], input_ids is [${inputIds.shape}].`,
+      fix: "Give both the same [batch, sequence].",
+    });
+  }
+  const unknown = [...inputIds.data, ...(decoderInputIds?.data ?? [])].find((id) => id < 0n || id >= architecture.vocabularySize);
+  if (unknown !== undefined) {
+    throw new ShapeError({
+      what: `Token id ${unknown} is outside the vocabulary of ${architecture.vocabularySize}.`,
+      fix: "Use the tokenizer that belongs to this model.",
+    });
+  }
+  if (architecture.kind !== "encoder-decoder") return { input_ids: inputIds, attention_mask: mask };
+  if (!decoderInputIds) {
+    throw new ShapeError({
+      what: "An encoder-decoder model needs decoder_input_ids.",
+      fix: "Start them with the model's decoder_start_token_id.",
+    });
+  }
+  invariant(decoderInputIds.shape[0] === inputIds.shape[0], "decoder_input_ids has another batch size");
+  return { input_ids: inputIds, attention_mask: mask, decoder_input_ids: decoderInputIds };
+}

@@ -1,0 +1,137 @@
+/** @file The second seam: every attention of every architecture is one call of an `Attention`.
+ *
+ *      softmax(scale q kᵀ + bias + mask) v
+ *
+ *  `fullAttention` sees all keys at once: training, scoring, encoders. `cachedAttention` also sees the keys of earlier
+ *  calls, which arrive as feeds in a buffer of fixed capacity, and hands out the new ones to be written into it.
+ *  Positions and validity are values, so padding on either side, sliding windows and packed documents are all masks. */
+
+import { add, and, cast, div, equal, less, lessOrEqual, mul, subInt, tanh, where } from "../graph/ops/elementwise.ts";
+import { matmul } from "../graph/ops/linalg.ts";
+import { concat, reshape, sizeOf, slice, transpose, unsqueeze } from "../graph/ops/movement.ts";
+import { softmax } from "../graph/ops/reduce.ts";
+import type { Bool, Float, Int, Size } from "../graph/value.ts";
+
+/** Keys or queries of one attention: where each token stands and whether it is real. */
+export interface Places {
+  /** int64 [batch or 1, sequence]: the token's position. */
+  readonly positions: Int;
+  /** int64 [batch, sequence]: 1 for a real token, 0 for padding; absent when all are real. */
+  readonly valid?: Int;
+  /** int64 [batch, sequence]: the document a token belongs to, when several are packed into a row. */
+  readonly documents?: Int;
+}
+
+export interface AttentionSpec {
+  /** The attention's module path, "model.layers.0.self_attn"; names its cache. */
+  readonly path: string;
+  /** Factor on q kᵀ; 1 for T5. */
+  readonly scale: number;
+  /** A query sees only keys at its own position or before. */
+  readonly causal: boolean;
+  /** A query sees only the last `window` positions, its own included. */
+  readonly window?: number;
+  /** softcap tanh(scores / softcap), Gemma 2's. */
+  readonly softcap?: number;
+  /** Keys and values come from the encoder. */
+  readonly cross?: boolean;
+  /** Added to the scores: [batch or 1, heads, queries, keys]. */
+  readonly bias?: (queries: Int, keys: Int) => Float;
+}
+
+/** q: [batch, heads, queries, size]; k, v: [batch, kvHeads, keys, size] -> [batch, queries, heads * size].
+ *  Where kvHeads < heads, query heads share keys in consecutive groups (Ainslie et al. 2023). */
+export type Attention = (q: Float, k: Float, v: Float, spec: AttentionSpec) => Float;
+
+// Added to the scores of keys a query may not see: exp of it is exactly 0 beside any real score, and a row of
+// nothing else stays finite.
+const MASKED = -1e9;
+
+export type Dropout = (x: Float) => Float;
+export const noDropout: Dropout = (x) => x;
+
+/** x: [batch, sequence, heads * size] -> [batch, heads, sequence, size] */
+export function splitHeads(x: Float, heads: number, size: number): Float {
+  const [batch, sequence] = x.shape as [Size, Size];
+  return transpose(reshape(x, batch, sequence, heads, size), [0, 2, 1, 3]);
+}
+/** x: [batch, heads, sequence, size] -> [batch, sequence, heads * size] */
+export function joinHeads(x: Float): Float {
+  const [batch, heads, sequence, size] = x.shape as [Size, number, Size, number];
+  return reshape(transpose(x, [0, 2, 1, 3]), batch, sequence, heads * size);
+}
+
+/** 0 where a query may see a key, MASKED elsewhere: [batch or 1, 1, queries, keys]; undefined when nothing is masked. */
+export function maskBias(queries: Places, keys: Places, { causal, window }: Pick<AttentionSpec, "causal" | "window">): Float | undefined {
+  const q = unsqueeze(queries.positions, 1, 3);
+  const k = unsqueeze(keys.positions, 1, 2);
+  const conditions: Bool[] = [];
+  if (keys.valid) conditions.push(cast(unsqueeze(keys.valid, 1, 2), "bool"));
+  if (causal) conditions.push(lessOrEqual(k, q));
+  if (window !== undefined) conditions.push(less(subInt(q, k), window));
+  if (queries.documents && keys.documents) conditions.push(equal(unsqueeze(queries.documents, 1, 3), unsqueeze(keys.documents, 1, 2)));
+  if (conditions.length === 0) return undefined;
+  return where(conditions.reduce(and), 0, MASKED);
+}
+
+/** Scores of every query against every key, bias and mask included: [batch, heads, queries, keys]. */
+function attentionScores(q: Float, k: Float, spec: AttentionSpec, queries: Places, keys: Places): Float {
+  let scores = groupedProduct(q, k, { transB: true, alpha: spec.scale });
+  if (spec.softcap !== undefined) scores = mul(tanh(div(scores, spec.softcap)), spec.softcap);
+  const bias = spec.bias?.(queries.positions, keys.positions);
+  const mask = maskBias(queries, keys, spec);
+  if (bias) scores = add(scores, mask ? add(bias, mask) : bias);
+  else if (mask) scores = add(scores, mask);
+  return scores;
+}
+
+/** Product of [batch, heads, n, ...] with [batch, kvHeads, ...], where groups of query heads share one matrix. */
+function groupedProduct(left: Float, right: Float, options: { transB?: boolean; alpha?: number }): Float {
+  const [batch, heads, rows, inner] = left.shape as [Size, number, Size, Size];
+  const kvHeads = right.shape[1] as number;
+  if (heads === kvHeads) return matmul(left, right, options);
+  const grouped = reshape(left, batch, kvHeads, heads / kvHeads, rows, inner);
+  const product = matmul(grouped, unsqueeze(right, 2), options);
+  return reshape(product, batch, heads, rows, product.shape.at(-1)!);
+}
+
+/** Attention over the keys of this call. `self` describes the call's own tokens, `encoder` those of cross-attention. */
+export function fullAttention(self: Places, { encoder, dropout = noDropout }: { encoder?: Places; dropout?: Dropout } = {}): Attention {
+  return (q, k, v, spec) => {
+    const keys = spec.cross && encoder ? encoder : self;
+    return joinHeads(groupedProduct(dropout(softmax(attentionScores(q, k, spec, self, keys))), v, {}));
+  };
+}
+
+/** The buffer of one attention's earlier keys and values: [batch, kvHeads, capacity, size]. */
+export interface CacheEntry {
+  readonly keys: Float;
+  readonly values: Float;
+}
+export interface Cache {
+  /** The past of the attention at `path`, with this many heads of this size. */
+  past(path: string, kvHeads: number, size: number): CacheEntry;
+  /** Hands out the new keys and values, [batch, kvHeads, sequence, size]. */
+  store(path: string, entry: CacheEntry): void;
+  /** Where the cached tokens stand; those not yet written are invalid. */
+  readonly places: Places;
+}
+
+/** Attention over cached keys and those of this call: a prefill chunk or a decode step. The scores of both are put side
+ *  by side, so that the buffer is read where it lies and never copied. */
+export function cachedAttention(self: Places, cache: Cache, { encoder }: { encoder?: Places } = {}): Attention {
+  return (q, k, v, spec) => {
+    if (spec.cross) return fullAttention(self, encoder ? { encoder } : {})(q, k, v, spec);
+    const [kvHeads, size] = [k.shape[1] as number, k.shape[3] as number];
+    const past = cache.past(spec.path, kvHeads, size);
+    cache.store(spec.path, { keys: k, values: v });
+    const before = attentionScores(q, past.keys, spec, self, cache.places);
+    const now = attentionScores(q, k, spec, self, self);
+    const weights = softmax(concat([before, now], -1, "keys"));
+    const capacity = past.keys.shape[2]!;
+    const end = sizeOf(weights.graph, capacity);
+    const pastWeights = slice(weights, -1, 0, end, String(capacity));
+    const nowWeights = slice(weights, -1, end, Number.MAX_SAFE_INTEGER, String(k.shape[2]));
+    return joinHeads(add(groupedProduct(pastWeights, past.values, {}), groupedProduct(nowWeights, v, {})));
+  };
+}

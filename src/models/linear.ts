@@ -1,0 +1,49 @@
+/** @file The first seam: every projection of every architecture is one call of a `Linear`.
+ *
+ *      base model     baseLinear(weights)
+ *      train expert   weave(base, (x, m) => loraDelta(x, lora[m]))
+ *      train gate     weave(base, (x, m) => loraDelta(gated(x, gate[m]), lora[m]))
+ *      route          weave(base, (x, m) => mixture(x, pool[m], router.route(x, m)))
+ *
+ *  An architecture never learns what is woven into it. */
+
+import { add } from "../graph/ops/elementwise.ts";
+import { matmul } from "../graph/ops/linalg.ts";
+import type { Float } from "../graph/value.ts";
+
+export interface Projection {
+  readonly in: number;
+  readonly out: number;
+  /** The checkpoint holds `<module>.bias` [out]. */
+  readonly bias?: boolean;
+  /** The checkpoint stores the weight [in, out], as GPT-2's Conv1D does, instead of Hugging Face's usual [out, in]. */
+  readonly inByOut?: boolean;
+}
+
+/** y = W x (+ b) for the projection `module`, the tensor path without `.weight`. x: [batch, sequence, in] -> [batch, sequence, out] */
+export type Linear = (x: Float, module: string, projection: Projection) => Float;
+
+/** A tensor of the checkpoint by its name, in float32. */
+export type Weights = (tensor: string, ...shape: readonly number[]) => Float;
+
+/** The frozen (or, in full fine-tuning, learning) projection of the base model. Quantised bases enter here. */
+export function baseLinear(weights: Weights): Linear {
+  return (x, module, { in: inputs, out, bias, inByOut }) => {
+    const y = inByOut
+      ? matmul(x, weights(`${module}.weight`, inputs, out))
+      : matmul(x, weights(`${module}.weight`, out, inputs), { transB: true });
+    return bias ? add(y, weights(`${module}.bias`, out)) : y;
+  };
+}
+
+/** What is added to a projection's output; undefined leaves the module as it is. */
+export type Delta = (x: Float, module: string, projection: Projection) => Float | undefined;
+
+/** `inner` plus `delta`. */
+export function weave(inner: Linear, delta: Delta): Linear {
+  return (x, module, projection) => {
+    const y = inner(x, module, projection);
+    const d = delta(x, module, projection);
+    return d ? add(y, d) : y;
+  };
+}

@@ -1,0 +1,78 @@
+/** @file The whole forward computation of any architecture, from token ids to logits, and what can be learned by tracing it. */
+
+import { Graph } from "../graph/graph.ts";
+import { addInt, maxInt } from "../graph/ops/elementwise.ts";
+import { range, unsqueeze } from "../graph/ops/movement.ts";
+import { cumulativeSum } from "../graph/ops/reduce.ts";
+import type { Float, Int } from "../graph/value.ts";
+import type { Architecture, DecoderOnly, EncoderDecoder, Parts } from "./architecture.ts";
+import { type Dropout, fullAttention, noDropout, type Places } from "./attention.ts";
+import type { Linear, Projection, Weights } from "./linear.ts";
+import { inputWeights } from "./weights.ts";
+
+export interface LogitsOptions {
+  readonly weights: Weights;
+  readonly linear: Linear;
+  readonly dropout?: Dropout;
+  readonly observe?: (name: string, state: Float) => void;
+  /** Rows hold several documents: feed `document_ids` and `position_ids` [batch, sequence]. */
+  readonly packed?: boolean;
+}
+
+/** Feeds `input_ids`, `attention_mask` [batch, sequence] and, with an encoder, `decoder_input_ids` [batch, targets].
+ *  -> logits [batch, sequence or targets, vocabulary] */
+export function logitsOf(graph: Graph, architecture: Architecture, options: LogitsOptions): Float {
+  return architecture.kind === "encoder-decoder"
+    ? encoderDecoderLogits(graph, architecture, options)
+    : decoderOnlyLogits(graph, architecture, options);
+}
+
+function encoderDecoderLogits(graph: Graph, architecture: EncoderDecoder, { dropout = noDropout, ...rest }: LogitsOptions): Float {
+  const ids = graph.int("input_ids", "batch", "sequence");
+  const encoder = slots(graph, "sequence", graph.int("attention_mask", "batch", "sequence"));
+  const encoded = architecture.encode(ids, { ...rest, dropout, attention: fullAttention(encoder, { dropout }) });
+  rest.observe?.("encoded", encoded);
+  const targets = graph.int("decoder_input_ids", "batch", "targets");
+  const parts: Parts = { ...rest, dropout, attention: fullAttention(slots(graph, "targets"), { encoder, dropout }) };
+  const decoded = architecture.decode(targets, architecture.crossKeysAndValues(encoded, parts), parts);
+  rest.observe?.("decoded", decoded);
+  return architecture.head(decoded, parts);
+}
+
+function decoderOnlyLogits(
+  graph: Graph,
+  architecture: DecoderOnly,
+  { dropout = noDropout, packed = false, ...rest }: LogitsOptions,
+): Float {
+  const ids = graph.int("input_ids", "batch", "sequence");
+  const mask = graph.int("attention_mask", "batch", "sequence");
+  const positions = packed ? graph.int("position_ids", "batch", "sequence") : positionsOf(mask);
+  const places: Places = { positions, valid: mask, ...(packed ? { documents: graph.int("document_ids", "batch", "sequence") } : {}) };
+  const parts: Parts = { ...rest, dropout, attention: fullAttention(places, { dropout }) };
+  const decoded = architecture.decode(ids, positions, parts);
+  rest.observe?.("decoded", decoded);
+  return architecture.head(decoded, parts);
+}
+
+/** Positions are slots: 0, 1, ... whatever is padded. [1, size] */
+export function slots(graph: Graph, size: string, valid?: Int): Places {
+  return { positions: unsqueeze(range(graph, size), 0), ...(valid ? { valid } : {}) };
+}
+
+/** Positions count the real tokens, so padding on the left changes nothing. mask, result: int64 [batch, sequence] */
+export function positionsOf(mask: Int): Int {
+  return maxInt(addInt(cumulativeSum(mask, 1), -1), 0);
+}
+
+/** Every projection of the model, found by building it once: module path -> sizes. */
+export function tracedModules(architecture: Architecture): Map<string, Projection> {
+  const modules = new Map<string, Projection>();
+  const graph = new Graph("trace");
+  const weights = inputWeights(graph, () => {});
+  const linear: Linear = (x, module, projection) => {
+    modules.set(module, projection);
+    return graph.float(`y.${module}`, ...x.shape.slice(0, -1), projection.out);
+  };
+  logitsOf(graph, architecture, { weights, linear });
+  return modules;
+}
