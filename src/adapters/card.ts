@@ -1,0 +1,61 @@
+/** @file The model card of an expert: README.md with what it is, in the Hugging Face hub's form (huggingface.co/docs/hub/model-cards).
+ *
+ *  The card ends with the hash of its own text. As long as that hash holds, a later run may write the card anew; a card somebody
+ *  edited, or wrote, is never touched. */
+
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { writeFileAtomically } from "../checkpoint/atomic.ts";
+
+export interface ModelCard {
+  readonly name: string;
+  /** The base model: a hub id or a name. */
+  readonly base: string;
+  /** Where its examples came from. */
+  readonly data?: string;
+  readonly steps?: number;
+  readonly metrics?: Readonly<Record<string, number>>;
+  /** SPDX id, as the hub wants it: "apache-2.0". */
+  readonly licence?: string;
+  /** Whether gates lie beside the adapter. */
+  readonly gated?: boolean;
+}
+
+const CARD_FILE = "README.md";
+const MARK = /<!-- written by skein, sha256 ([0-9a-f]{64}); an edited card is never overwritten -->\n$/;
+
+/** Writes README.md unless a person edited or wrote the one that is there. Tells whether it wrote. */
+export async function writeModelCard(directory: string, card: ModelCard): Promise<boolean> {
+  const path = join(directory, CARD_FILE);
+  const old = await readFile(path, "utf8").catch(() => undefined); // absent: nothing to protect
+  if (old !== undefined && !isOurs(old)) return false;
+  const text = cardText(card);
+  await writeFileAtomically(path, `${text}<!-- written by skein, sha256 ${sha256(text)}; an edited card is never overwritten -->\n`);
+  return true;
+}
+
+function isOurs(text: string): boolean {
+  const match = MARK.exec(text);
+  return match !== null && match[1] === sha256(text.slice(0, match.index));
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+function cardText({ name, base, data, steps, metrics = {}, licence, gated = false }: ModelCard): string {
+  const tags = ["lora", "peft", ...(gated ? ["phatgoose"] : []), "skein"];
+  const header = { base_model: base, library_name: "peft", ...(licence && { license: licence }), tags };
+  const rows = Object.entries(metrics).map(([metric, value]) => `| ${metric} | ${value} |`);
+  const facts = [
+    `- Base model: ${base}`,
+    `- Data: ${data ?? "not recorded"}`,
+    `- Training steps: ${steps ?? "not recorded"}`,
+    `- Licence: ${licence ?? "not stated"}`,
+    `- Gates: ${gated ? "gate_model.safetensors, one vector per module (PHATGOOSE, arXiv:2402.05859)" : "none"}`,
+  ];
+  const table = rows.length > 0 ? ["", "| metric | value |", "| --- | --- |", ...rows] : [];
+  return `---\n${stringify(header)}---\n\n# ${name}\n\n${[...facts, ...table].join("\n")}\n\n`;
+}

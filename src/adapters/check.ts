@@ -1,0 +1,101 @@
+/** @file What an adapter folder holds, said before it is used: what `skein check` prints. Reads headers and gates, not the adapter's weights. */
+
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type Problem, UserError } from "../base/errors.ts";
+import { elements } from "../base/tensor.ts";
+import { openSafetensors, type TensorInfo } from "../checkpoint/safetensors.ts";
+import { GATE_CONFIG_FILE, GATE_FILE, readGates } from "./expert.ts";
+import { exists } from "./files.ts";
+import type { ModuleSizes } from "./modules.ts";
+import { type Fitted, fittedModules, type OpenedAdapter, openAdapter, ownSizes, TENSOR_FILE } from "./peft.ts";
+
+export interface AdapterReport {
+  /** True when nothing will be refused. */
+  readonly usable: boolean;
+  readonly directory: string;
+  readonly kind?: "lora" | "ia3";
+  /** The base model the adapter names, if it does. */
+  readonly baseName?: string;
+  /** Whether it was held against a base model's modules or only against itself. */
+  readonly against: "base" | "itself";
+  /** Module paths covered, in the base's names. */
+  readonly modules: readonly string[];
+  /** Each rank in use, rising. */
+  readonly ranks: readonly number[];
+  /** Each scaling in use, rising. */
+  readonly scalings: readonly number[];
+  /** Dtypes on disk. */
+  readonly dtypes: readonly string[];
+  readonly parameters: number;
+  /** Bytes of the tensor file. */
+  readonly bytes: number;
+  readonly gates: boolean;
+  readonly fanInFanOut: boolean;
+  /** What is read and has no effect, or is worth knowing. */
+  readonly warnings: readonly string[];
+  /** What will be refused, and what to do about it. */
+  readonly problems: readonly Problem[];
+}
+
+/** Checks an adapter or expert folder, against a base's modules when they are given. A folder that is refused gives a report too. */
+export async function checkAdapter(directory: string, modules?: ModuleSizes): Promise<AdapterReport> {
+  const against = modules ? "base" : "itself";
+  const nothing = {
+    modules: [],
+    ranks: [],
+    scalings: [],
+    dtypes: [],
+    parameters: 0,
+    bytes: 0,
+    gates: false,
+    fanInFanOut: false,
+    warnings: [],
+  };
+  let report: AdapterReport = { ...nothing, usable: false, directory, against, problems: [] };
+  try {
+    const opened = await openAdapter(directory);
+    report = { ...report, ...(await described(opened)) };
+    const { fitted, warnings } = fittedModules(opened, modules ?? ownSizes(opened));
+    report = { ...report, ...fits(fitted), warnings };
+    const gates = await readGates(opened.directory, new Set(report.modules), modules ?? ownSizes(opened));
+    return { ...report, usable: true, warnings: [...warnings, ...(gates?.warnings ?? [])] };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { ...report, problems: [problemOf(error)] };
+  }
+}
+
+async function described(opened: OpenedAdapter): Promise<Partial<AdapterReport>> {
+  const { config, directory, warnings } = opened;
+  const file = join(directory, TENSOR_FILE);
+  const used = [...opened.modules.values()].flatMap((tensors) => Object.values(tensors));
+  const { tensors } = await openSafetensors(file);
+  const dtypes = new Set([...tensors.values()].map(({ dtype }: TensorInfo) => dtype));
+  return {
+    directory,
+    kind: config.kind,
+    ...(config.baseName && { baseName: config.baseName }),
+    modules: [...opened.modules.keys()],
+    dtypes: [...dtypes],
+    parameters: used.reduce((sum, { shape }) => sum + elements(shape), 0),
+    bytes: (await stat(file)).size,
+    gates: (await exists(join(directory, GATE_FILE))) || (await exists(join(directory, GATE_CONFIG_FILE))),
+    fanInFanOut: config.fanInFanOut,
+    warnings,
+  };
+}
+
+function fits(fitted: readonly Fitted[]): Pick<AdapterReport, "modules" | "ranks" | "scalings"> {
+  const lora = fitted.filter((fit) => fit.kind === "lora");
+  const rising = (values: readonly number[]) => [...new Set(values)].sort((p, q) => p - q);
+  return {
+    modules: fitted.map(({ module }) => module),
+    ranks: rising(lora.map(({ rank }) => rank)),
+    scalings: rising(lora.map(({ scaling }) => scaling)),
+  };
+}
+
+function problemOf(error: UserError): Problem {
+  return { what: error.what, fix: error.fix, ...(error.where && { where: error.where }) };
+}

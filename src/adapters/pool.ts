@@ -1,0 +1,257 @@
+/** @file A pool: experts over one base model, in order (the order is the expert index), as a folder with a lockfile.
+ *
+ *    pool.json   { version, base: { name, fingerprint }, experts: [{ name, path | hub + revision, sha256 }] }
+ *    experts/    the folders of experts that were copied in
+ *
+ *  Opening compares every expert with its hash: one that changed or is gone is an error that names it. The hash covers the four
+ *  files that decide what an expert computes, not its model card. Weights are read only when asked for, one expert at a time. */
+
+import { createHash } from "node:crypto";
+import { copyFile, mkdir, readdir, readFile, realpath, rename, rm } from "node:fs/promises";
+import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
+import * as z from "zod";
+import { PoolError } from "../base/errors.ts";
+import { writeFileAtomically } from "../checkpoint/atomic.ts";
+import { type Expert, GATE_CONFIG_FILE, GATE_FILE, loadExpert } from "./expert.ts";
+import { exists, fileHash } from "./files.ts";
+import { closestNames, type ModuleSizes } from "./modules.ts";
+import { CONFIG_FILE, openAdapter, TENSOR_FILE } from "./peft.ts";
+
+export const POOL_FILE = "pool.json";
+const VERSION = 1;
+const HASHED_FILES = [CONFIG_FILE, TENSOR_FILE, GATE_CONFIG_FILE, GATE_FILE];
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+const entrySchema = z
+  .strictObject({
+    name: z.string().regex(NAME, "use letters, digits, dots, dashes and underscores"),
+    /** Relative to the pool's folder. */
+    path: z.string().optional(),
+    hub: z.string().optional(),
+    revision: z.string().optional(),
+    sha256: z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hexadecimal digits"),
+  })
+  .refine(({ path, hub }) => (path === undefined) !== (hub === undefined), "give either path or hub")
+  .refine(({ hub, revision }) => hub === undefined || revision !== undefined, "an expert from the hub needs its revision");
+const poolSchema = z.strictObject({
+  version: z.literal(VERSION),
+  base: z.strictObject({ name: z.string(), fingerprint: z.string() }),
+  experts: z.array(entrySchema),
+});
+
+export type PoolEntry = Readonly<z.output<typeof entrySchema>>;
+export type PoolFile = Readonly<z.output<typeof poolSchema>>;
+
+/** Where an expert from the hub lies on this machine. */
+export type HubResolver = (id: string, revision: string) => Promise<string>;
+
+export interface Pool {
+  readonly directory: string;
+  readonly base: { readonly name: string; readonly fingerprint: string };
+  /** In expert order. */
+  readonly experts: readonly PoolEntry[];
+  /** Reads one expert, by index or name. */
+  load(expert: number | string): Promise<Expert>;
+  /** Reads all experts, in order. */
+  loadAll(): Promise<Expert[]>;
+}
+
+export interface OpenPoolOptions {
+  /** The base model's fingerprint: a pool made for another base is refused. */
+  readonly fingerprint?: string;
+  readonly resolveHub?: HubResolver;
+}
+
+/** Makes an empty pool for a base model. */
+export async function createPool(directory: string, base: { name: string; fingerprint: string }): Promise<void> {
+  if (await exists(join(directory, POOL_FILE))) {
+    throw new PoolError({ what: "There is a pool here already.", where: directory, fix: "Add experts to it, or choose another folder." });
+  }
+  await mkdir(join(directory, "experts"), { recursive: true });
+  await writePool(directory, { version: VERSION, base, experts: [] });
+}
+
+/** What the pool holds, as pool.json says it, without looking at the experts. */
+export async function listPool(directory: string): Promise<PoolFile> {
+  const where = join(directory, POOL_FILE);
+  const text = await readFile(where, "utf8").catch((cause: unknown) => {
+    throw new PoolError({
+      what: "There is no pool here: pool.json is missing.",
+      where: directory,
+      fix: "Make one with: skein pool create.",
+      cause,
+    });
+  });
+  let raw: unknown;
+  try {
+    raw = JSON.parse(text);
+  } catch (cause) {
+    throw new PoolError({ what: "pool.json is not JSON.", where, fix: "Restore it from version control, or make the pool again.", cause });
+  }
+  const result = poolSchema.safeParse(raw);
+  if (!result.success) throw new PoolError({ what: z.prettifyError(result.error), where, fix: "Mend pool.json, or make the pool again." });
+  const names = result.data.experts.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw new PoolError({ what: `Two experts are called "${twice}".`, where, fix: "Rename one of them." });
+  return result.data;
+}
+
+export interface AddExpertOptions {
+  /** Default: the folder's name. */
+  readonly name?: string;
+  /** Record the folder where it is, inside the pool's folder, instead of copying it to experts/. */
+  readonly reference?: boolean;
+  /** Where it was fetched from: recorded instead of a path, and nothing is copied. */
+  readonly hub?: { readonly id: string; readonly revision: string };
+}
+
+/** Adds an expert folder as the pool's last. */
+export async function addExpert(directory: string, source: string, options: AddExpertOptions = {}): Promise<PoolEntry> {
+  const pool = await listPool(directory);
+  const name = options.name ?? basename(resolve(source));
+  if (!NAME.test(name)) {
+    throw new PoolError({
+      what: `"${name}" cannot name an expert.`,
+      where: directory,
+      fix: "Use letters, digits, dots, dashes and underscores.",
+    });
+  }
+  if (pool.experts.some((entry) => entry.name === name)) {
+    throw new PoolError({
+      what: `The pool has an expert "${name}" already.`,
+      where: directory,
+      fix: "Give another name, or remove the old one first.",
+    });
+  }
+  const adapter = (await openAdapter(source)).directory;
+  const sha256 = await expertHash(adapter);
+  const place = options.hub
+    ? { hub: options.hub.id, revision: options.hub.revision }
+    : { path: options.reference ? await insidePath(directory, adapter) : await copiedIn(directory, adapter, name) };
+  const entry: PoolEntry = { name, ...place, sha256 };
+  await writePool(directory, { ...pool, experts: [...pool.experts, entry] });
+  return entry;
+}
+
+/** Takes an expert out; later experts move up by one. A folder that was copied in is deleted, a referenced one is left. */
+export async function removeExpert(directory: string, name: string): Promise<void> {
+  const pool = await listPool(directory);
+  const entry = entryOf(pool.experts, name, directory);
+  await writePool(directory, { ...pool, experts: pool.experts.filter((other) => other !== entry) });
+  if (entry.path === `experts/${name}`) await rm(join(directory, "experts", name), { recursive: true, force: true });
+}
+
+/** Opens a pool for a base model of these modules, and verifies that every expert is what pool.json says. */
+export async function openPool(directory: string, modules: ModuleSizes, { fingerprint, resolveHub }: OpenPoolOptions = {}): Promise<Pool> {
+  const { base, experts } = await listPool(directory);
+  if (fingerprint !== undefined && base.fingerprint !== fingerprint) {
+    throw new PoolError({
+      what: `The pool was made for another base model: "${base.name}" with fingerprint ${base.fingerprint}; this base has ${fingerprint}.`,
+      where: join(directory, POOL_FILE),
+      fix: `Load "${base.name}", or make a pool for this base model.`,
+    });
+  }
+  const folders = new Map<string, string>();
+  for (const entry of experts) folders.set(entry.name, await verified(directory, entry, resolveHub));
+  const load = (expert: number | string) => {
+    const entry = typeof expert === "string" ? entryOf(experts, expert, directory) : experts[expert];
+    const folder = entry && folders.get(entry.name);
+    if (!entry || folder === undefined) {
+      throw new PoolError({
+        what: `There is no expert ${expert}: the pool has ${experts.length}.`,
+        where: directory,
+        fix: "Count from 0.",
+      });
+    }
+    return loadExpert(folder, modules, { name: entry.name, fingerprint: base.fingerprint });
+  };
+  const loadAll = async () => {
+    const loaded: Expert[] = [];
+    for (const { name } of experts) loaded.push(await load(name));
+    return loaded;
+  };
+  return { directory, base, experts, load, loadAll };
+}
+
+function entryOf(experts: readonly PoolEntry[], name: string, where: string): PoolEntry {
+  const entry = experts.find((other) => other.name === name);
+  if (entry) return entry;
+  const close = closestNames(
+    name,
+    experts.map((other) => other.name),
+  );
+  throw new PoolError({
+    what: `The pool has no expert "${name}".`,
+    where,
+    fix: close.length > 0 ? `Closest: ${close.join(", ")}.` : "It is empty.",
+  });
+}
+
+/** The folder of an expert whose files are those that were added. */
+async function verified(directory: string, entry: PoolEntry, resolveHub: HubResolver | undefined): Promise<string> {
+  const folder = await folderOf(directory, entry, resolveHub);
+  if (!(await exists(join(folder, TENSOR_FILE)))) {
+    throw new PoolError({
+      what: `Expert "${entry.name}" is missing.`,
+      where: folder,
+      fix: "Restore its folder, or take it out with: skein pool remove.",
+    });
+  }
+  if ((await expertHash(folder)) === entry.sha256) return folder;
+  throw new PoolError({
+    what: `Expert "${entry.name}" changed since it was added: its files no longer have the SHA-256 in pool.json.`,
+    where: folder,
+    fix: "Restore its files, or remove it and add it again.",
+  });
+}
+
+async function folderOf(directory: string, { name, path, hub, revision }: PoolEntry, resolveHub: HubResolver | undefined): Promise<string> {
+  if (path !== undefined) return resolve(directory, await insidePath(directory, resolve(directory, path)));
+  if (hub !== undefined && revision !== undefined && resolveHub) return resolveHub(hub, revision);
+  throw new PoolError({ what: `Expert "${name}" is on the hub (${hub}).`, where: directory, fix: "Fetch it first with: skein pull." });
+}
+
+/** `path` relative to the pool, with "/" between names; a path outside it, directly or by a symbolic link, is refused. */
+async function insidePath(directory: string, path: string): Promise<string> {
+  const real = (await exists(path)) ? realpath : resolve; // a missing expert is reported later, by name
+  const inside = relative(await real(directory), await real(path));
+  if (inside !== "" && !isAbsolute(inside) && inside.split(sep)[0] !== "..") return inside.split(sep).join("/");
+  throw new PoolError({
+    what: `"${path}" lies outside the pool's folder.`,
+    where: directory,
+    fix: "Copy the expert in (the default), or move it into the pool's folder.",
+  });
+}
+
+/** Copies an expert's files into the pool, under a temporary name first, so that a broken copy never looks like an expert.
+ *  Its subfolders (training checkpoints) and pickles stay behind. */
+async function copiedIn(directory: string, source: string, name: string): Promise<string> {
+  const [target, partial] = [join(directory, "experts", name), join(directory, "experts", `.${name}.partial`)];
+  if (await exists(target)) {
+    const what = `experts/${name} is there already, but pool.json does not list it.`;
+    throw new PoolError({ what, where: target, fix: "Remove that folder, or add it with reference: true." });
+  }
+  await rm(partial, { recursive: true, force: true });
+  await mkdir(partial, { recursive: true });
+  for (const entry of await readdir(source, { withFileTypes: true })) {
+    if (entry.isDirectory() || PICKLE.test(entry.name)) continue;
+    await copyFile(join(source, entry.name), join(partial, entry.name));
+  }
+  await rename(partial, target);
+  return `experts/${name}`;
+}
+const PICKLE = /\.(?:bin|pt|pth|pkl|pickle|ckpt)$/;
+
+/** SHA-256 over the names and SHA-256 of the files that decide what an expert computes. */
+export async function expertHash(folder: string): Promise<string> {
+  const hash = createHash("sha256");
+  for (const name of HASHED_FILES) {
+    const path = join(folder, name);
+    if (await exists(path)) hash.update(`${name} ${await fileHash(path)}\n`);
+  }
+  return hash.digest("hex");
+}
+
+async function writePool(directory: string, pool: PoolFile): Promise<void> {
+  await writeFileAtomically(join(directory, POOL_FILE), `${JSON.stringify(pool, null, 2)}\n`);
+}
