@@ -28,7 +28,9 @@ export function gradients(loss: Float, parameters: readonly Float[]): Float[] {
   const known = new Map<Value, Float>([[loss, scalar(loss, 1)]]);
   for (const node of [...graph.nodes].reverse()) {
     if (!node.inputs.some((input) => input && active.has(input))) continue;
-    const gradient = known.get(node.outputs[0]!);
+    const [first, ...others] = node.outputs;
+    invariant(!others.some((output) => known.has(output)), `only the first result of ${node.op} has a gradient`);
+    const gradient = known.get(first!);
     if (!gradient) continue;
     graph.scope(`grad/${node.scope}`, () => propagate(node, gradient, active, known));
   }
@@ -50,7 +52,10 @@ function reaching(nodes: readonly Node[], parameters: readonly Float[]): Readonl
 
 function propagate(node: Node, gradient: Float, active: ReadonlySet<Value>, known: Map<Value, Float>): void {
   const rule = gradientRule(node.op);
-  if ("stop" in rule) return;
+  if ("stop" in rule) {
+    invariant(!rule.unwritten, `${node.op} has no gradient: ${rule.stop}`);
+    return;
+  }
   const wanted = node.inputs.map((input) => input !== undefined && active.has(input));
   rule(node, gradient, wanted).forEach((contribution, i) => {
     const input = node.inputs[i];

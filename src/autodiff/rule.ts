@@ -14,6 +14,8 @@ export type Rule<Op extends OpType> = (node: Node<Op>, gradient: Float, wanted: 
 /** Operands no gradient passes through, with the reason. */
 export interface Stop {
   readonly stop: string;
+  /** There is a gradient in mathematics, only no rule: a walk that meets it fails instead of leaving a part out. */
+  readonly unwritten?: true;
 }
 
 export const operand = (node: Node<OpType>, index: number): Float => node.inputs[index] as Float;

@@ -1,15 +1,13 @@
 /** @file Every operator: ONNX Runtime's numbers and shapes against the float64 reference and the inferred types. */
 
 import { describe, expect, test } from "vitest";
-import { fromHost, type NdArray, toHost } from "../../tests/reference/array.ts";
 import { CASES, type Case } from "../../tests/reference/cases.ts";
 import { difference } from "../../tests/reference/compare.ts";
+import { computed, FLOAT32 } from "../../tests/reference/engine.ts";
 import { evaluate } from "../../tests/reference/evaluate.ts";
 import { MEANINGS } from "../../tests/reference/operators.ts";
 import { runtimeSize, Sandbox } from "../../tests/reference/sandbox.ts";
 import { ShapeError } from "../base/errors.ts";
-import { Session } from "../runtime/session.ts";
-import type { Graph } from "./graph.ts";
 import { ENCODINGS } from "./onnx/operators.ts";
 import type { OpType } from "./operators.ts";
 import { add, where } from "./ops/elementwise.ts";
@@ -18,17 +16,7 @@ import { concat, expand, reshape, slice, transpose } from "./ops/movement.ts";
 import { reduceSum } from "./ops/reduce.ts";
 import type { Value } from "./value.ts";
 
-// float32 rounds at 6e-8; the cases add up to a few dozen terms of size 1, and the engine's tanh, erf and exp are
-// rational approximations good to a few units in the last place. 1e-5 leaves room for both and for nothing else.
-const FLOAT32 = { relative: 1e-5, absolute: 1e-5 };
 const SEEDS = [1, 2, 3];
-
-/** The engine's results, which also are what the graph's inferred types promise. */
-async function run(graph: Graph, feeds: Readonly<Record<string, NdArray>>): Promise<Record<string, NdArray>> {
-  await using session = await Session.load(graph, { threads: 1 });
-  const fetches = await session.run(Object.fromEntries(Object.entries(feeds).map(([name, feed]) => [name, toHost(feed)])));
-  return Object.fromEntries(Object.entries(fetches).map(([name, tensor]) => [name, fromHost(tensor)]));
-}
 
 function built(op: OpType, title: string, build: Case, seed: number): Sandbox {
   const sandbox = new Sandbox(op, title, seed);
@@ -44,7 +32,7 @@ describe.each(Object.entries(CASES))("%s", (op, cases) => {
     for (const seed of SEEDS) {
       const { graph, feeds } = built(op as OpType, title, build, seed);
       expect(graph.nodes.map((node) => node.op)).toContain(op);
-      const [results, expected] = [await run(graph, feeds), evaluate(graph, feeds)];
+      const [results, expected] = [await computed(graph, feeds), evaluate(graph, feeds)];
       for (const [name, value] of graph.outputs) {
         expect(difference(results[name]!, expected[name]!, FLOAT32), `${name}, seed ${seed}`).toBeUndefined();
         expect({ dtype: results[name]!.dtype, shape: results[name]!.shape }).toEqual({

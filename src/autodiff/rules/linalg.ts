@@ -8,12 +8,11 @@
  *  Layer norm, y = xn w + b with xn = (x - mean) r:
  *                              dx = r (gw - mean(gw) - xn mean(gw xn)),  dw = sum(g xn),  db = sum(g). */
 
-import { invariant } from "../../base/errors.ts";
-import { add, div, equal, exp, mul, sqrt, square, sub, where } from "../../graph/ops/elementwise.ts";
+import { add, div, equal, exp, mul, sqrt, square, sub, toFloat, where } from "../../graph/ops/elementwise.ts";
 import { matmul } from "../../graph/ops/linalg.ts";
-import { expand, flattenRows, reshape, scatterAddElements } from "../../graph/ops/movement.ts";
+import { expand, flattenRows, reshape, scatterAddElements, sizeOf } from "../../graph/ops/movement.ts";
 import { reduceMean, reduceSum } from "../../graph/ops/reduce.ts";
-import { axisOf, type Float, type Int, type Shape } from "../../graph/value.ts";
+import { axisOf, type Float, flattened, type Int, type Shape } from "../../graph/value.ts";
 import { operand, type Rule, result, unbroadcast, zerosLike } from "../rule.ts";
 
 /** Sums over every axis but the last. */
@@ -71,13 +70,9 @@ export const linalg = {
   ReduceSum: ((node, g) => [restored(g, operand(node, 0).shape, node.attributes.axes)]) satisfies Rule<"ReduceSum">,
   ReduceMean: ((node, g) => {
     const { shape } = operand(node, 0);
-    const sizes = node.attributes.axes.map((axis) => shape[axisOf(shape, axis)]);
-    invariant(
-      sizes.every((size) => typeof size === "number"),
-      "ReduceMean has a gradient only over axes of numeric size",
-    );
-    const count = (sizes as number[]).reduce((product, size) => product * size, 1);
-    return [restored(mul(g, 1 / count), shape, node.attributes.axes)];
+    const count = flattened(node.attributes.axes.map((axis) => shape[axisOf(shape, axis)]!));
+    const share = typeof count === "number" ? mul(g, 1 / count) : div(g, toFloat(reshape(sizeOf(g.graph, count))));
+    return [restored(share, shape, node.attributes.axes)];
   }) satisfies Rule<"ReduceMean">,
   // Equal maxima all receive the gradient.
   ReduceMax: ((node, g) => {
@@ -99,5 +94,5 @@ export const linalg = {
   LogSoftmax: ((node, g) => [sub(g, mul(exp(result(node)), reduceSum(g, { axes: [node.attributes.axis] })))]) satisfies Rule<"LogSoftmax">,
   LayerNormalization: layerNormRule,
   SimplifiedLayerNormalization: rmsNormRule,
-  MoE: { stop: "the fused mixture serves inference; training uses plain products" },
+  MoE: { stop: "the fused mixture serves inference; training uses plain products", unwritten: true },
 } as const;

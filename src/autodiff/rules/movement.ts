@@ -39,7 +39,8 @@ export const movement = {
     const axis = axisOf(x.shape, node.attributes.axis);
     const full = x.shape[axis];
     invariant(typeof full === "number", "Slice has a gradient only along an axis of numeric size");
-    const start = known(node.inputs[1]!);
+    const bound = known(node.inputs[1]!);
+    const start = Math.min(Math.max(bound < 0 ? bound + full : bound, 0), full);
     const [before, after] = [start, full - start - (g.shape[axis] as number)];
     const parts = [...(before > 0 ? [zeros(g, axis, before)] : []), g, ...(after > 0 ? [zeros(g, axis, after)] : [])];
     return [concat(parts, axis)];
@@ -56,8 +57,8 @@ export const movement = {
   GatherElements: ((node, g) => [
     scatterAddElements(zerosLike(operand(node, 0)), node.inputs[1] as Int, g, node.attributes.axis),
   ]) satisfies Rule<"GatherElements">,
-  ScatterND: { stop: "a gradient of a gradient is not built" },
-  ScatterElements: { stop: "a gradient of a gradient is not built" },
+  ScatterND: { stop: "a gradient of a gradient is not built", unwritten: true },
+  ScatterElements: { stop: "a gradient of a gradient is not built", unwritten: true },
   ShapeOf: { stop: "a size is not a float" },
   Range: { stop: "positions are not floats" },
 } as const;

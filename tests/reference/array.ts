@@ -1,0 +1,65 @@
+/** @file Arrays of plain float64 numbers, for the slow evaluator that everything fast is checked against. */
+
+import { elements, float32, type HostTensor, int64 } from "../../src/base/tensor.ts";
+import type { DType } from "../../src/graph/value.ts";
+
+/** Numbers in row-major order; booleans are 0 and 1. `dtype` says what the graph holds, not how it is stored here. */
+export interface NdArray {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: readonly number[];
+}
+
+export function ndarray(dtype: DType, shape: readonly number[], data: readonly number[]): NdArray {
+  if (data.length !== elements(shape)) throw new Error(`[${shape}] does not hold ${data.length} numbers`);
+  return { dtype, shape, data };
+}
+
+/** The array whose element at each position is `at(position)`. */
+export function tabulated(dtype: DType, shape: readonly number[], at: (position: readonly number[]) => number): NdArray {
+  return { dtype, shape, data: positions(shape).map(at) };
+}
+
+/** Every position of a shape, in row-major order. */
+export function positions(shape: readonly number[]): number[][] {
+  return shape.reduce<number[][]>((rows, size) => rows.flatMap((row) => Array.from({ length: size }, (_, i) => [...row, i])), [[]]);
+}
+
+/** Where a position lies in `data`. */
+export function flatIndex(shape: readonly number[], position: readonly number[]): number {
+  return shape.reduce((index, size, axis) => index * size + position[axis]!, 0);
+}
+
+export function elementAt({ shape, data }: NdArray, position: readonly number[]): number {
+  return data[flatIndex(shape, position)]!;
+}
+
+/** The element a broadcast operand has at a position of the result: sizes of 1 repeat, leading axes may be missing. */
+export function broadcastAt(array: NdArray, position: readonly number[]): number {
+  const own = position.slice(position.length - array.shape.length);
+  return elementAt(
+    array,
+    own.map((i, axis) => (array.shape[axis] === 1 ? 0 : i)),
+  );
+}
+
+/** The shape operands broadcast to. */
+export function broadcastShape(...shapes: readonly (readonly number[])[]): number[] {
+  const rank = Math.max(...shapes.map((shape) => shape.length));
+  return Array.from({ length: rank }, (_, i) => {
+    const sizes = shapes.map((shape) => shape[i - rank + shape.length] ?? 1);
+    return sizes.find((size) => size !== 1) ?? 1;
+  });
+}
+
+/** As a session takes it. */
+export function toHost({ dtype, shape, data }: NdArray): HostTensor {
+  if (dtype === "int64") return int64(shape, data);
+  if (dtype === "bool") return { dtype, shape, data: Uint8Array.from(data) };
+  if (dtype === "int32") return { dtype, shape, data: Int32Array.from(data) };
+  return float32(shape, data);
+}
+
+export function fromHost({ dtype, shape, data }: HostTensor): NdArray {
+  return { dtype: dtype as DType, shape, data: Array.from(data as ArrayLike<number | bigint>, Number) };
+}

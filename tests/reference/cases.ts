@@ -1,0 +1,268 @@
+/** @file For every operator, uses of it that are worth checking: broadcasting, named sizes, negative axes, every attribute.
+ *  The same cases serve ONNX Runtime against the reference and gradients against differences. Total by type. */
+
+import type { OpType } from "../../src/graph/operators.ts";
+import * as E from "../../src/graph/ops/elementwise.ts";
+import { matmul } from "../../src/graph/ops/linalg.ts";
+import * as M from "../../src/graph/ops/movement.ts";
+import * as R from "../../src/graph/ops/reduce.ts";
+import type { Bool, Float, Int, Value } from "../../src/graph/value.ts";
+import type { Sandbox } from "./sandbox.ts";
+
+/** Builds the outputs to compare. */
+export type Case = (s: Sandbox) => Value | readonly Value[];
+export type Cases = Readonly<Record<string, Case>>;
+
+function binary(f: (a: Float, b: Float) => Value, integers?: (a: Int, b: Int) => Value): Cases {
+  return {
+    "random shapes": (s) => {
+      const [a, b] = s.broadcastable(2);
+      return f(s.float(...a!), s.positive(...b!));
+    },
+    "both sides repeat": (s) => f(s.float("batch", 1, 4), s.positive("sequence", 1)),
+    "named sizes": (s) => f(s.float("batch", "sequence", 3), s.positive("sequence", 3)),
+    scalars: (s) => f(s.float(), s.positive()),
+    "an operand with itself": (s) => {
+      const x = s.positive(2, 3);
+      return f(x, x);
+    },
+    ...(integers
+      ? {
+          integers: (s) =>
+            integers(
+              E.subInt(s.int(9, "batch", 4), 4),
+              E.addInt(s.int(3, 4), s.graph.constant({ dtype: "int64", shape: [], data: BigInt64Array.of(1n) })),
+            ),
+        }
+      : {}),
+  };
+}
+function unary(f: (x: Float) => Float, draw: "float" | "positive" = "float"): Cases {
+  return { ...vectors(f, draw), scalar: (s) => f(s[draw]()) };
+}
+/** For ONNX Runtime's own operators that take no scalars. */
+function vectors(f: (x: Float) => Float, draw: "float" | "positive" = "float"): Cases {
+  return {
+    "random shapes": (s) => f(s[draw](...s.shape())),
+    "named sizes": (s) => f(s[draw]("batch", "sequence", 3)),
+    "larger numbers": (s) => f(E.mul(s[draw](5), 4)),
+  };
+}
+function comparison(f: typeof E.equal): Cases {
+  return {
+    "random shapes": (s) => {
+      const [a, b] = s.broadcastable(2);
+      return f(s.float(...a!), s.float(...b!));
+    },
+    integers: (s) => f(s.int(3, "batch", 4), s.int(3, 4)),
+    "a number": (s) => [f(s.int(3, 6), 1), f(s.positive(2, 3), 1)],
+  };
+}
+function logical(f: (a: Bool, b: Bool) => Bool): Cases {
+  return {
+    "random shapes": (s) => {
+      const [a, b] = s.broadcastable(2);
+      return f(s.bool(...a!), s.bool(...b!));
+    },
+  };
+}
+function reduction(f: typeof R.reduceSum): Cases {
+  return {
+    "random shapes": (s) => f(s.float(...s.shape())),
+    "a negative axis": (s) => f(s.float("batch", 3, 4), { axes: [-2] }),
+    "several axes, dropped": (s) => f(s.float(2, "sequence", 3, 4), { axes: [0, -1], keep: false }),
+    "an axis of named size": (s) => f(s.float("batch", "sequence", 3), { axes: [0, 1] }),
+    "all axes": (s) => f(s.float(2, 3), { axes: [0, 1], keep: false }),
+    "no axes": (s) => f(s.float(2, 3), { axes: [], keep: false }),
+  };
+}
+function alongAxis(f: (x: Float, axis: number) => Float): Cases {
+  return {
+    "the last axis": (s) => f(s.float("batch", "sequence", 5), -1),
+    "the first axis": (s) => f(s.float(3, 4), 0),
+    "a middle axis of named size": (s) => f(s.float("batch", "sequence", 4), 1),
+  };
+}
+
+function matmulCases(): Cases {
+  const batches: [string, (string | number)[], (string | number)[]][] = [
+    ["matrices", [], []],
+    ["batch axes on both", ["batch", 3], ["batch", 3]],
+    ["batch axes on the left", ["batch", "sequence"], []],
+    ["batch axes on the right", [], ["batch", 2]],
+    ["batch axes that repeat", ["batch", 1], [3]],
+  ];
+  const flags = [false, true];
+  return Object.fromEntries(
+    batches.flatMap(([title, left, right]) =>
+      flags.flatMap((transA) =>
+        flags.flatMap((transB) =>
+          [1, 0.3].map((alpha): [string, Case] => [
+            `${title}, transA ${transA}, transB ${transB}, alpha ${alpha}`,
+            (s) => {
+              const a = s.float(...left, ...(transA ? [4, 5] : [5, 4]));
+              const b = s.float(...right, ...(transB ? [2, 4] : [4, 2]));
+              return matmul(a, b, { transA, transB, alpha });
+            },
+          ]),
+        ),
+      ),
+    ),
+  );
+}
+
+export const CASES: { readonly [Op in OpType]: Cases } = {
+  Add: binary(E.add, E.addInt),
+  Sub: binary(E.sub, E.subInt),
+  Mul: binary(E.mul, E.mulInt),
+  Div: binary(E.div, E.divInt),
+  Max: binary(E.max, E.maxInt),
+  Min: binary(E.min, E.minInt),
+  Neg: unary(E.neg),
+  Abs: unary(E.abs),
+  Sign: unary(E.sign),
+  Sqrt: unary(E.sqrt, "positive"),
+  Exp: unary(E.exp),
+  Log: unary(E.log, "positive"),
+  Sin: unary(E.sin),
+  Cos: unary(E.cos),
+  Tanh: unary(E.tanh),
+  Sigmoid: unary(E.sigmoid),
+  Erf: { ...unary(E.erf), "exact GELU": (s) => E.gelu(s.float("batch", 5)) },
+  Relu: unary(E.relu),
+  QuickGelu: { ...unary(E.silu), "alpha 1.702": (s) => E.quickGelu(s.float("batch", 5)) },
+  FastGelu: vectors(E.geluTanh),
+  Cast: {
+    "integers to floats": (s) => E.toFloat(s.int(9, "batch", 3)),
+    "booleans to floats": (s) => E.toFloat(s.bool(4)),
+    "booleans to integers": (s) => E.cast(s.bool(4), "int64"),
+    "floats to integers, towards zero": (s) => E.cast(E.mul(s.float(6), 3), "int64"),
+    "integers to booleans": (s) => E.cast(s.int(2, 6), "bool"),
+  },
+  Equal: comparison(E.equal),
+  Less: comparison(E.less),
+  LessOrEqual: comparison(E.lessOrEqual),
+  And: logical(E.and),
+  Or: logical(E.or),
+  Not: { "random shapes": (s) => E.not(s.bool(...s.shape())) },
+  Where: {
+    "random shapes": (s) => {
+      const [condition, a, b] = s.broadcastable(3);
+      return E.where(s.bool(...condition!), s.float(...a!), s.float(...b!));
+    },
+    "a condition that repeats": (s) => E.where(s.bool("sequence", 1), s.float("batch", "sequence", 4), s.float(4)),
+    "numbers on both sides": (s) => E.where(s.bool(3), 1, -2.5),
+    "a number on the right": (s) => E.where(s.bool("batch", 1), s.float("batch", 3), 0),
+    integers: (s) => E.whereInt(s.bool("batch", 1), s.int(5, 3), 7),
+  },
+  ReduceSum: reduction(R.reduceSum),
+  ReduceMean: reduction(R.reduceMean),
+  ReduceMax: reduction(R.reduceMax),
+  CumSum: { ...alongAxis(R.cumulativeSum), integers: (s) => R.cumulativeSum(s.int(4, "batch", 5), -1) },
+  TopK: {
+    "two of five": (s) => Object.values(R.topK(s.float("batch", "sequence", 5), 2)),
+    all: (s) => Object.values(R.topK(s.float(3, 4), 4)),
+    "ties go to the lower index": (s) => Object.values(R.topK(s.given("float32", [2, 6], [1, 0, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0]), 3)),
+  },
+  Reshape: {
+    heads: (s) => M.reshape(s.float("batch", "sequence", 8), "batch", "sequence", 2, 4),
+    "one unknown size": (s) => M.reshape(s.float("batch", 6), 2, "batch", 3),
+    "rows together": (s) => M.flattenRows(s.float("batch", "sequence", 4)),
+    "rows together and apart again": (s) => M.reshape(M.flattenRows(s.float("batch", "sequence", 4)), "batch", "sequence", 4),
+    "several unknown sizes": (s) => M.reshape(s.float("batch", "sequence", 4), "sequence", "batch", 2, 2),
+    "a product with a number": (s) =>
+      M.reshape(M.reshape(s.float("batch", "sequence", 4, 2), "batch*4", "sequence*2"), "batch", "sequence", 8),
+    "axes of size 1": (s) => M.unsqueeze(s.float("batch", 3), 0, -1),
+    integers: (s) => M.reshape(s.int(5, 2, 3), 6),
+    "to a scalar": (s) => M.reshape(s.float(1, 1)),
+    "an empty axis": (s) => M.reshape(s.float("batch", "none", 8), "batch", "none", 2, 4),
+  },
+  Expand: {
+    "numeric sizes": (s) => M.expand(s.float(3, 1), 2, 3, 4),
+    "named sizes": (s) => {
+      const mask = s.float("batch", "sequence");
+      return [M.expand(s.float(1, 3), "batch", "sequence", 3), E.neg(mask)];
+    },
+    "a scalar": (s) => M.expand(s.float(), 2, 3),
+  },
+  Transpose: {
+    "the last two axes": (s) => M.transpose(s.float("batch", "sequence", 4)),
+    "a cycle of three": (s) => M.transpose(s.float("batch", 3, 4), [1, 2, 0]),
+    heads: (s) => M.transpose(s.float("batch", "sequence", 2, 4), [0, 2, 1, 3]),
+  },
+  Concat: {
+    "numeric sizes": (s) => M.concat([s.float("batch", 2), s.float("batch", 3), s.float("batch", 1)], -1),
+    "the first axis": (s) => M.concat([s.float(2, 3), s.float(1, 3)], 0),
+    "the same value twice": (s) => {
+      const x = s.float(2, 2);
+      return M.concat([x, x], 1);
+    },
+    "named sizes": (s) => M.concat([s.float("batch", 3), s.float("sequence", 3)], 0),
+    "an empty axis": (s) => M.concat([s.float(2, "none", 3), s.float(2, "sequence", 3)], 1),
+    integers: (s) => M.concat([s.int(4, 2), s.int(4, 3)], 0),
+  },
+  Slice: {
+    "the middle": (s) => M.slice(s.float("batch", 6), -1, 2, 5),
+    "to the end": (s) => M.slice(s.float(5, "batch"), 0, 3, 5),
+    "from the start": (s) => M.slice(s.float(5, 2), 0, 0, 2),
+    "counted from the back": (s) => M.slice(s.float("batch", 6), 1, -4, -1),
+    "beyond the end": (s) => M.slice(s.float(2, 4), 1, 1, 99),
+    pieces: (s) => M.split(s.float("batch", 6), -1, [1, 2, 3]),
+    "bounds known at run time": (s) => M.slice(s.float("batch", 6), 1, s.given("int64", [1], [1]), s.given("int64", [1], [3]), "kept"),
+    "an axis of named size": (s) => M.slice(s.float("sequence", 2), 0, -2, 99, "kept"),
+  },
+  Pad: {
+    "before and after": (s) => M.pad(s.float("batch", 3), 1, 2, 1),
+    "a negative axis": (s) => M.pad(s.float(2, 3, "batch"), -2, 0, 2),
+  },
+  Gather: {
+    "rows, some of them twice": (s) => M.gather(s.float(4, 3), s.given("int64", ["batch", 4], [0, 3, 3, 1, 3, 0, 2, 2])),
+    "a vector's elements": (s) => M.gather(s.float(6), s.int(6, "sequence")),
+    "one row": (s) => M.gather(s.float(4, 3), s.int(4)),
+    "rows counted from the back": (s) => M.gather(s.float(4, 3), s.given("int64", [3], [-1, -4, 1])),
+    "rows of rows": (s) => M.gather(s.float(4, 2, 3), s.int(4, 5)),
+    "another axis": (s) => M.gather(s.float("batch", 5, 3), s.int(5, 2, 2), 1),
+  },
+  GatherElements: {
+    "the last axis": (s) => M.gatherElements(s.float("batch", "sequence", 5), s.int(5, "batch", "sequence", 1)),
+    "the first axis, repeated": (s) => M.gatherElements(s.float(2, 3), s.int(2, 4, 3), 0),
+  },
+  ScatterND: {
+    "rows, some of them twice": (s) => M.scatterAddRows(s.float(4, 3), s.given("int64", [5], [0, 3, 3, 1, 3]), s.float(5, 3)),
+    "rows named by a matrix": (s) => M.scatterAddRows(s.float(4, 3), s.int(4, "batch", 2), s.float("batch", 2, 3)),
+  },
+  ScatterElements: {
+    "the last axis, some twice": (s) => M.scatterAddElements(s.float(2, 4), s.int(4, 2, 6), s.float(2, 6)),
+    "the first axis": (s) => M.scatterAddElements(s.float(4, "batch"), s.int(4, 3, "batch"), s.float(3, "batch"), 0),
+  },
+  ShapeOf: {
+    "each axis": (s) => {
+      const x = s.float("batch", 5, "sequence");
+      return [0, 1, 2, -1, -3].map((axis) => s.graph.apply("ShapeOf", [x], { axis })[0]!);
+    },
+  },
+  Range: {
+    "a named size": (s) => M.range(s.graph, s.float("batch", "sequence").shape[1]!),
+    "a product of named sizes": (s) => M.range(s.graph, M.flattenRows(s.float("batch", "sequence", 2)).shape[0]!),
+  },
+  MatMul: matmulCases(),
+  Softmax: { ...alongAxis(R.softmax), "large scores": (s) => R.softmax(E.mul(s.float(3, 4), 100)) },
+  LogSoftmax: { ...alongAxis(R.logSoftmax), "large scores": (s) => R.logSoftmax(E.mul(s.float(3, 4), 100)) },
+  LayerNormalization: {
+    "scale and bias": (s) => R.layerNorm(s.float("batch", "sequence", 6), s.float(6), { bias: s.float(6), epsilon: 1e-5 }),
+    "scale alone": (s) => R.layerNorm(s.float(3, 4), s.float(4), { epsilon: 1e-5 }),
+    "a large epsilon": (s) => R.layerNorm(s.float(3, 4), s.float(4), { epsilon: 0.5 }),
+    standardised: (s) => R.standardize(s.float("batch", 8), 1e-5),
+  },
+  SimplifiedLayerNormalization: {
+    "named sizes": (s) => R.rmsNorm(s.float("batch", "sequence", 6), s.float(6), { epsilon: 1e-6 }),
+    "a large epsilon": (s) => R.rmsNorm(s.float(3, 4), s.float(4), { epsilon: 0.5 }),
+    "both results": (s) => s.graph.apply("SimplifiedLayerNormalization", [s.float(2, 3, 4), s.float(4)], { epsilon: 1e-6 }),
+  },
+  MoE: {
+    "two of five experts": (s) =>
+      s.graph.apply("MoE", [s.float(3, 8), s.float(3, 5), s.float(5, 2, 8), undefined, s.float(5, 8, 2)], { k: 2 }),
+    "one of three, rows of named size": (s) =>
+      s.graph.apply("MoE", [s.float("batch", 4), s.float("batch", 3), s.float(3, 2, 4), undefined, s.float(3, 4, 2)], { k: 1 }),
+  },
+};

@@ -1,0 +1,21 @@
+/** @file The real engine, behind the same signature as the reference. */
+
+import type { Graph } from "../../src/graph/graph.ts";
+import { Session } from "../../src/runtime/session.ts";
+import { fromHost, type NdArray, toHost } from "./array.ts";
+import type { Tolerance } from "./compare.ts";
+
+/** float32 rounds at 6e-8; tests add up to a few dozen terms of size 1, and the engine's tanh, erf and exp are rational
+ *  approximations good to a few units in the last place. 1e-5 leaves room for both and for nothing else. */
+export const FLOAT32: Tolerance = { relative: 1e-5, absolute: 1e-5 };
+
+/** The graph's outputs by name, as ONNX Runtime computes them. */
+export async function computed(graph: Graph, feeds: Readonly<Record<string, NdArray>>): Promise<Record<string, NdArray>> {
+  const session = await Session.load(graph, { threads: 1 });
+  try {
+    const fetches = await session.run(Object.fromEntries(Object.entries(feeds).map(([name, feed]) => [name, toHost(feed)])));
+    return Object.fromEntries(Object.entries(fetches).map(([name, tensor]) => [name, fromHost(tensor)]));
+  } finally {
+    await session.dispose();
+  }
+}
