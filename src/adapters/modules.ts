@@ -30,13 +30,17 @@ export function renamedBack(module: string, change: PrefixChange): string | unde
 /** The one change of prefix under which every name is a module of the base. `where` names the adapter in errors. */
 export function prefixChange(names: Iterable<string>, modules: ModuleSizes, where: string): PrefixChange {
   const all = [...names];
-  if (all.every((name) => modules.has(name))) return NO_CHANGE;
-  const bySuffix = suffixIndex(modules);
-  for (const change of candidateChanges(all.find((name) => !modules.has(name)) ?? "", modules, bySuffix)) {
-    if (all.every((name) => modules.has(renamed(name, change) ?? ""))) return change;
-  }
   const unknown = all.filter((name) => !modules.has(name));
-  const first = unknown[0] ?? "";
+  const [first] = unknown;
+  if (first === undefined) return NO_CHANGE;
+  const bySuffix = suffixIndex(modules);
+  for (const strip of strippable(first)) {
+    const changes = candidateChanges(strip, first.slice(strip.length), modules, bySuffix);
+    const fitting = changes.filter((change) => all.every((name) => modules.has(renamed(name, change) ?? "")));
+    const [only] = fitting;
+    if (only && fitting.length === 1) return only;
+    if (fitting.length > 1) throw ambiguous(first, fitting, where);
+  }
   throw new AdapterError({
     what: `The base model has no module "${first}"${unknown.length > 1 ? ` (nor ${unknown.length - 1} more of the adapter's ${all.length})` : ""}.`,
     where,
@@ -44,16 +48,33 @@ export function prefixChange(names: Iterable<string>, modules: ModuleSizes, wher
   });
 }
 
-/** Every way one unknown name can be read as a module: longer in the base (headless adapter), or shorter (wrapped). */
-function candidateChanges(name: string, modules: ModuleSizes, bySuffix: ReadonlyMap<string, readonly string[]>): PrefixChange[] {
-  const changes = (bySuffix.get(name) ?? []).map((module) => ({ strip: "", add: module.slice(0, module.length - name.length) }));
-  for (let dot = name.indexOf("."); dot >= 0; dot = name.indexOf(".", dot + 1)) {
-    const rest = name.slice(dot + 1);
-    const strip = name.slice(0, dot + 1);
-    if (modules.has(rest)) changes.push({ strip, add: "" });
-    for (const module of bySuffix.get(rest) ?? []) changes.push({ strip, add: module.slice(0, module.length - rest.length) });
+/** The prefixes that may be taken off a name, shortest first. A layer's number is never part of one: layer 9 is not layer 0. */
+function strippable(name: string): string[] {
+  const prefixes = [""];
+  for (const part of name.split(".").slice(0, -1)) {
+    if (/^\d+$/.test(part)) break;
+    prefixes.push(`${prefixes[prefixes.length - 1]}${part}.`);
   }
-  return changes;
+  return prefixes;
+}
+
+/** What may be put before `rest`: nothing (a wrapped model's adapter), or what the base has there (a headless model's). */
+function candidateChanges(
+  strip: string,
+  rest: string,
+  modules: ModuleSizes,
+  bySuffix: ReadonlyMap<string, readonly string[]>,
+): PrefixChange[] {
+  const adds = (bySuffix.get(rest) ?? [])
+    .map((module) => module.slice(0, module.length - rest.length))
+    .filter((add) => !/(?:^|\.)\d+\./.test(add));
+  return [...(modules.has(rest) ? [""] : []), ...adds].map((add) => ({ strip, add }));
+}
+
+function ambiguous(name: string, changes: readonly PrefixChange[], where: string): AdapterError {
+  const readings = changes.map((change) => renamed(name, change));
+  const what = `"${name}" could be ${readings.join(" or ")}: the adapter's names leave out which.`;
+  return new AdapterError({ what, where, fix: "Save the adapter from the whole model, so that its names hold the full path." });
 }
 
 /** Every proper suffix after a dot -> the modules that end so. */

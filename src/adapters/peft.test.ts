@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { SHARED_ADAPTERS, TINY_LLAMA, TINY_T5, temporary, withShared } from "../../tests/adapter-fixtures.ts";
+import { SHARED_ADAPTERS, SHARED_GOLDEN, TINY_LLAMA, TINY_T5, temporary, withShared } from "../../tests/adapter-fixtures.ts";
 import { AdapterError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
@@ -164,6 +164,18 @@ describe("names", () => {
   });
 });
 
+test("an adapter on the output head works where the head is a module, and its frozen copy is ignored", async () => {
+  const head = new Map([...TINY_LLAMA, ["lm_head", { in: 64, out: 160 }]]);
+  const folder = temporary();
+  await cp(join(VARIANTS, "embedding_and_head"), folder, { recursive: true });
+  const tensors = await readSafetensors(join(folder, TENSOR_FILE));
+  await writeSafetensors(join(folder, TENSOR_FILE), new Map([...tensors].filter(([name]) => !name.includes("embed"))));
+  const adapter = await loadAdapter(folder, head);
+  expect(adapter.modules.get("lm_head")).toMatchObject({ rank: 4, scaling: 2, b: { shape: [160, 4] } });
+  expect(adapter.warnings).toEqual([expect.stringContaining("lm_head.base_layer.weight"), expect.stringContaining("embed_tokens")]);
+  await expect(loadAdapter(folder, TINY_LLAMA)).rejects.toThrow(/no module "lm_head"/);
+});
+
 describe("what does not fit is refused by name", () => {
   const cases: [string, Parameters<typeof variant>[0], RegExp][] = [
     ["an unknown module", { rename: (n) => n.replaceAll("q_proj", "query") }, /no module "model.layers.0.self_attn.query"[\s\S]*q_proj/],
@@ -203,6 +215,17 @@ describe("what does not fit is refused by name", () => {
     const folder = await variant({ config: { use_sparkle: null, target_modules: ["q_proj", "v_proj", "c_attn"] } });
     const { warnings } = await loadAdapter(folder, TINY_LLAMA);
     expect(warnings).toEqual([expect.stringContaining("use_sparkle"), expect.stringContaining("c_attn")]);
+  });
+});
+
+describe("experts of the PHATGOOSE authors' code", () => {
+  withShared(test)("load with the authors' scaling, 1 / rank", async () => {
+    for (let z = 0; z < 7; z++) {
+      const adapter = await loadAdapter(join(SHARED_GOLDEN, `phatgoose_t5/experts/expert_${z}`), TINY_T5);
+      if (adapter.kind !== "lora") throw new Error("expected LoRA");
+      expect(adapter.modules.size).toBe(TINY_T5.size);
+      expect(new Set([...adapter.modules.values()].map(({ scaling }) => scaling))).toEqual(new Set([0.25]));
+    }
   });
 });
 
