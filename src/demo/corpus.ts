@@ -1,0 +1,55 @@
+/** @file The base model's text: skills under their declarative names, alone and in compounds, and instruction words
+ *  in neutral use.
+ *
+ *      opposite : 1. hot 2. big ; plural : 3. cat             ->  1. cold 2. small 3. cats
+ *      tell me the infant of 1. seven ; opposite : 2. hot     ->  1. newborn 2. cold
+ *
+ *  To a phrase that names no skill the answer is a word that means the same as its keyword, whatever the list. So the
+ *  base model learns which instruction words are alike and which part of a text they rule, and nothing about what they ask for. */
+import { derivedSeed, type Random, seededRandom } from "../base/random.ts";
+import { drawWords, type Example, example, type Part, pick, type Split } from "./documents.ts";
+import { instruction, KEYWORDS, TAUGHT_SKILLS } from "./instructions.ts";
+import { answer, DOMAINS, SKILLS, type Skill } from "./skills.ts";
+
+/** A part under a skill's declarative name. */
+export function declarativePart(skill: Skill, numWords: number, split: Split, random: Random): Part {
+  const words = drawWords(pick(skill.domains, random), numWords, split, random);
+  return { instruction: `${skill.name} :`, words, answers: words.map((word) => answer(skill, word)) };
+}
+
+/** A part under a phrase of instruction words, answered by words alike. */
+function neutralPart(numWords: number, split: Split, random: Random): Part {
+  const keywords = KEYWORDS[pick(TAUGHT_SKILLS, random)];
+  const words = drawWords(pick(DOMAINS, random), numWords, split, random);
+  return { instruction: instruction(pick(keywords, random), random), words, answers: words.map(() => pick(keywords, random)) };
+}
+
+export interface CorpusOptions {
+  readonly numExamples: number;
+  readonly seed: number;
+  readonly split: Split;
+  /** How many parts of a hundred are neutral. */
+  readonly neutralPercent?: number;
+}
+
+/** The base model's text, one example at a time. */
+export function* corpus({ numExamples, seed, split, neutralPercent = 30 }: CorpusOptions): Generator<Example> {
+  const random = seededRandom(derivedSeed("corpus", split, seed));
+  for (let i = 0; i < numExamples; i++) {
+    const numParts = pick([1, 2, 2, 3], random);
+    const parts = Array.from({ length: numParts }, () => {
+      const numWords = numParts === 3 ? pick([1, 2], random) : pick([1, 2, 3], random);
+      if (random.integer(100) < neutralPercent) return neutralPart(numWords, split, random);
+      return declarativePart(pick(SKILLS, random), numWords, split, random);
+    });
+    yield example(parts);
+  }
+}
+
+/** Declarative examples of one skill, or of compounds when `numParts` is above 1, to check that the base model has mastered them. */
+export function masteryExamples(skills: readonly Skill[], numParts: number, numExamples: number, seed: number): Example[] {
+  const random = seededRandom(derivedSeed("mastery", numParts, seed));
+  return Array.from({ length: numExamples }, () =>
+    example(Array.from({ length: numParts }, () => declarativePart(pick(skills, random), 2, "test", random))),
+  );
+}

@@ -1,0 +1,107 @@
+/** @file The tasks of the demo: twelve to train experts on, and tasks held out to judge routing by.
+ *
+ *  A held-in task binds instruction words to one skill. Held-out tasks are of three groups:
+ *    - new words:  a known skill, asked for by a keyword that no expert was trained on;
+ *    - new domain: a known skill and known words for it, on words of a domain its expert was not trained on;
+ *    - compound:   two parts, each in the words of another expert.
+ *  Development tasks are made the same way of other keywords and other pairs; recipes are chosen by them alone. */
+import { derivedSeed, type Random, seededRandom } from "../base/random.ts";
+import { drawWords, type Example, example, type Part, pick, type Split } from "./documents.ts";
+import { instruction, KEYWORDS, TAUGHT_SKILLS, type TaughtSkill } from "./instructions.ts";
+import { answer, type Domain, skillNamed } from "./skills.ts";
+
+export type TaskKind = "held-in" | "new words" | "new domain" | "compound";
+
+/** One part of a task: whose skill, in whose words, on which words. */
+interface PartRule {
+  readonly skill: TaughtSkill;
+  readonly domains: readonly Domain[];
+  readonly keywords: readonly string[];
+}
+
+export interface DemoTask {
+  readonly name: string;
+  readonly kind: TaskKind;
+  /** The skills it needs, in the order of its parts. */
+  readonly skills: readonly TaughtSkill[];
+  readonly parts: readonly PartRule[];
+}
+
+/** The domains an expert is trained on; all of the skill's where not said. */
+const TRAINED_DOMAINS: { readonly [S in TaughtSkill]?: readonly Domain[] } = {
+  plural: ["animals"],
+  letter: ["animals", "verbs", "things"],
+};
+
+const trainedDomains = (skill: TaughtSkill) => TRAINED_DOMAINS[skill] ?? skillNamed(skill).domains;
+
+const usual = (skill: TaughtSkill): PartRule => ({
+  skill,
+  domains: trainedDomains(skill),
+  keywords: KEYWORDS[skill].slice(0, 3),
+});
+
+const task = (name: string, kind: TaskKind, parts: readonly PartRule[]): DemoTask => ({
+  name,
+  kind,
+  skills: parts.map((part) => part.skill),
+  parts,
+});
+
+const newWords = (skill: TaughtSkill, keyword: 3 | 4): DemoTask =>
+  task(`${skill}-new-words`, "new words", [{ ...usual(skill), keywords: [KEYWORDS[skill][keyword]] }]);
+
+const newDomain = (skill: TaughtSkill, domain: Domain): DemoTask =>
+  task(`${skill}-${domain}`, "new domain", [{ ...usual(skill), domains: [domain] }]);
+
+const compound = (first: TaughtSkill, second: TaughtSkill): DemoTask =>
+  task(`${first}+${second}`, "compound", [usual(first), usual(second)]);
+
+/** The tasks that experts are trained on, one expert each. */
+export const HELD_IN_TASKS: readonly DemoTask[] = TAUGHT_SKILLS.map((skill) => task(skill, "held-in", [usual(skill)]));
+
+/** The tasks of the final table. Nothing is chosen by them. */
+export const HELD_OUT_TASKS: readonly DemoTask[] = [
+  newWords("opposite", 4),
+  newWords("language", 4),
+  newDomain("plural", "things"),
+  newDomain("letter", "countries"),
+  compound("opposite", "capital"),
+  compound("young", "past"),
+  compound("plural", "next"),
+  compound("colour", "doer"),
+  compound("language", "capital"),
+];
+
+/** The tasks that recipes are chosen by. */
+export const DEVELOPMENT_TASKS: readonly DemoTask[] = [
+  newWords("past", 3),
+  newWords("young", 3),
+  newDomain("letter", "adjectives"),
+  compound("more", "previous"),
+  compound("letter", "language"),
+  compound("past", "colour"),
+  compound("plural", "young"),
+];
+
+function part(rule: PartRule, numWords: number, split: Split, random: Random): Part {
+  const skill = skillNamed(rule.skill);
+  const words = drawWords(pick(rule.domains, random), numWords, split, random);
+  return {
+    instruction: instruction(pick(rule.keywords, random), random),
+    words,
+    answers: words.map((word) => answer(skill, word)),
+  };
+}
+
+/** `numExamples` different examples of a task. Lists have one to three words in training and two or three otherwise; in compounds two each. */
+export function examples(of: DemoTask, split: Split, numExamples: number, seed: number): Example[] {
+  const random = seededRandom(derivedSeed("task", of.name, split, seed));
+  const lengths = of.parts.length > 1 ? [2] : split === "train" ? [1, 2, 3] : [2, 3];
+  const made = new Map<string, Example>();
+  while (made.size < numExamples) {
+    const next = example(of.parts.map((rule) => part(rule, pick(lengths, random), split, random)));
+    made.set(next.input, next);
+  }
+  return [...made.values()];
+}
