@@ -1,0 +1,108 @@
+/** @file The tokenizer of Qwen-7B (2023; reference: QWenTokenizer in the model's own tokenization_qwen.py, over OpenAI's tiktoken).
+ *
+ *  1. Text is brought into NFC and split at special tokens, which are always read as such.
+ *  2. The regular expression below cuts the rest into pieces.
+ *  3. Each piece starts as its UTF-8 bytes; the two neighbours whose union has the lowest rank are joined until none has a rank.
+ *
+ *  A .tiktoken file has a line "base64 rank" for each token; a token's rank is its id. Special tokens have ids from 151,643 on. */
+
+import { readFile } from "node:fs/promises";
+import { CheckpointError } from "../base/errors.ts";
+import { textWithin } from "./token-text.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+const FIRST_SPECIAL_ID = 151643;
+const END_OF_TEXT = "<|endoftext|>";
+const EXTRAS = 205;
+const SPECIAL_TOKENS = [END_OF_TEXT, "<|im_start|>", "<|im_end|>", ...Array.from({ length: EXTRAS }, (_, i) => `<|extra_${i}|>`)];
+
+// tiktoken's pattern in JavaScript's words. Its \s is Unicode's White_Space (JavaScript's \s differs in two characters), and its
+// case-insensitive s is also the long s, U+017F.
+const SPACE = "\\p{White_Space}";
+const PIECES = new RegExp(
+  [
+    "'(?:[sS\u017f]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD])",
+    "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+",
+    "\\p{N}",
+    ` ?[^${SPACE}\\p{L}\\p{N}]+[\\r\\n]*`,
+    `${SPACE}*[\\r\\n]+`,
+    `${SPACE}+(?!\\P{White_Space})`,
+    `${SPACE}+`,
+  ].join("|"),
+  "gu",
+);
+const SPECIALS = /(<\|(?:endoftext|im_start|im_end|extra_\d+)\|>)/;
+
+/** Loads a tokenizer from a .tiktoken file. */
+export async function loadQwenTiktoken(path: string, templates: ReadonlyMap<string, string> = new Map()): Promise<Tokenizer> {
+  const ranks = parseRanks(await readFile(path, "latin1"), path);
+  const special = new Map(SPECIAL_TOKENS.map((name, i) => [name, FIRST_SPECIAL_ID + i]));
+  const bytesOf = new Map<number, Buffer>();
+  for (const [token, rank] of ranks) bytesOf.set(rank, Buffer.from(token, "latin1"));
+  for (const [name, id] of special) bytesOf.set(id, Buffer.from(name));
+  const decode: Tokenizer["decode"] = (ids, { skipSpecialTokens = false } = {}) => {
+    const kept = skipSpecialTokens ? ids.filter((id) => id < FIRST_SPECIAL_ID) : ids;
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(Buffer.concat(kept.map((id) => bytesOf.get(id) ?? Buffer.of())));
+  };
+  const chatTemplate = templates.get("default");
+  return {
+    encode: (text) => encode(text, ranks, special),
+    decode,
+    tokenText: (id) => textWithin(decode, id),
+    idOf: (token) => special.get(token) ?? ranks.get(Buffer.from(token).toString("latin1")),
+    vocabularySize: FIRST_SPECIAL_ID + SPECIAL_TOKENS.length,
+    eosId: FIRST_SPECIAL_ID,
+    specialTokens: { eos: END_OF_TEXT },
+    cleansUpSpaces: false,
+    ...(chatTemplate === undefined ? {} : { chatTemplate }),
+    chatTemplates: templates,
+  };
+}
+
+/** Tokens, as strings of one character per byte, and their ranks. */
+function parseRanks(file: string, path: string): Map<string, number> {
+  const ranks = new Map<string, number>();
+  for (const [index, line] of file.split("\n").entries()) {
+    if (line.trim() === "") continue;
+    const [, base64, rank] = /^([A-Za-z0-9+/]+={0,2}) (\d+)\s*$/.exec(line) ?? [];
+    if (base64 === undefined) throw badFile(`${path}:${index + 1}`, 'Expected a line of the form "base64 rank".');
+    ranks.set(Buffer.from(base64, "base64").toString("latin1"), Number(rank));
+  }
+  for (let byte = 0; byte < 256; byte++) {
+    if (!ranks.has(String.fromCharCode(byte))) throw badFile(path, `The byte ${byte} has no token; every byte needs one.`);
+  }
+  return ranks;
+}
+
+function badFile(where: string, what: string): CheckpointError {
+  return new CheckpointError({ what, where, fix: "The file is damaged or not a tiktoken vocabulary: fetch it again." });
+}
+
+function encode(text: string, ranks: ReadonlyMap<string, number>, special: ReadonlyMap<string, number>): number[] {
+  return text
+    .normalize("NFC")
+    .split(SPECIALS)
+    .flatMap(
+      (part) => special.get(part) ?? (part.match(PIECES) ?? []).flatMap((piece) => pieceIds(Buffer.from(piece).toString("latin1"), ranks)),
+    );
+}
+
+/** Byte-pair merges of one piece, lowest rank first, leftmost of equals first. */
+function pieceIds(piece: string, ranks: ReadonlyMap<string, number>): number[] {
+  const whole = ranks.get(piece);
+  if (whole !== undefined) return [whole];
+  // starts[i] is where part i begins; pairRank[i] is the rank of parts i and i + 1 together.
+  const starts = Array.from({ length: piece.length + 1 }, (_, i) => i);
+  const rankAt = (i: number): number => (i + 2 < starts.length ? (ranks.get(piece.slice(starts[i], starts[i + 2])) ?? Infinity) : Infinity);
+  const pairRank = starts.map((_, i) => rankAt(i));
+  for (;;) {
+    let best = 0;
+    for (let i = 1; i < pairRank.length; i++) if (pairRank[i]! < pairRank[best]!) best = i;
+    if (pairRank[best] === Infinity) break;
+    starts.splice(best + 1, 1);
+    pairRank.splice(best + 1, 1);
+    pairRank[best] = rankAt(best);
+    if (best > 0) pairRank[best - 1] = rankAt(best - 1);
+  }
+  return starts.slice(0, -1).map((start, i) => ranks.get(piece.slice(start, starts[i + 1]))!);
+}

@@ -1,0 +1,88 @@
+/** @file Text to token ids and back, as the model's own tokenizer files say.
+ *
+ *  A folder holds either tokenizer.json (everything Hugging Face publishes; run by @huggingface/tokenizers) or a *.tiktoken file (Qwen-7B).
+ *  tokenizer_config.json and special_tokens_map.json name the special tokens; chat_template.jinja, or the former, holds chat templates. */
+
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { CheckpointError, messageOf } from "../base/errors.ts";
+import { readJsonObject } from "../checkpoint/checkpoint.ts";
+import { chatTemplates } from "./chat-template.ts";
+import { createHubTokenizer } from "./hub-tokenizer.ts";
+import { loadQwenTiktoken } from "./qwen-tiktoken.ts";
+
+export interface EncodeOptions {
+  /** Add what the model expects around a text: T5's `</s>`, LLaMA's `<s>`. Default true. */
+  readonly addSpecialTokens?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Leave special tokens out of the text. Default false. */
+  readonly skipSpecialTokens?: boolean;
+  /** Remove spaces before punctuation, as some older tokenizers ask for. Default: what tokenizer_config.json says, else false. */
+  readonly cleanUpSpaces?: boolean;
+}
+
+/** Tokens named by the role they play. */
+export interface SpecialTokens {
+  readonly bos?: string;
+  readonly eos?: string;
+  readonly pad?: string;
+  readonly unk?: string;
+}
+
+export interface Tokenizer {
+  /** Special tokens that occur in `text` are read as such. */
+  encode(text: string, options?: EncodeOptions): number[];
+  /** Ids outside the vocabulary (models round theirs up) stand for no text. */
+  decode(ids: readonly number[], options?: DecodeOptions): string;
+  /** What a token reads as in the middle of a text, its leading space included; "\uFFFD" for a part of a character. */
+  tokenText(id: number): string;
+  /** The id of a token as the vocabulary spells it ("</s>", "▁the", "Ġthe"). */
+  idOf(token: string): number | undefined;
+  /** One more than the highest id. */
+  readonly vocabularySize: number;
+  readonly bosId?: number;
+  readonly eosId?: number;
+  readonly padId?: number;
+  readonly unkId?: number;
+  readonly specialTokens: SpecialTokens;
+  /** Whether decode removes spaces before punctuation unless told otherwise. */
+  readonly cleansUpSpaces: boolean;
+  /** The chat template in Jinja; undefined when the model has none. */
+  readonly chatTemplate?: string;
+  /** All chat templates by name; "default" is `chatTemplate`. */
+  readonly chatTemplates: ReadonlyMap<string, string>;
+}
+
+/** Loads the tokenizer in the folder `directory`. */
+export async function loadTokenizer(directory: string): Promise<Tokenizer> {
+  const names = await readdir(directory).catch((error: unknown) => {
+    throw new CheckpointError({
+      what: `Cannot open the tokenizer's folder: ${messageOf(error)}.`,
+      where: directory,
+      fix: "Check the path.",
+      cause: error,
+    });
+  });
+  const read = async (name: string): Promise<Readonly<Record<string, unknown>>> =>
+    names.includes(name) ? readJsonObject(join(directory, name)) : {};
+  // tokenizer_config.json is the newer of the two and wins.
+  const config = { ...(await read("special_tokens_map.json")), ...withoutNulls(await read("tokenizer_config.json")) };
+  const templates = await chatTemplates(directory, config);
+  if (names.includes("tokenizer.json")) {
+    return createHubTokenizer(await read("tokenizer.json"), { config, templates, where: join(directory, "tokenizer.json") });
+  }
+  const tiktoken = names.find((name) => name.endsWith(".tiktoken"));
+  if (tiktoken !== undefined) return loadQwenTiktoken(join(directory, tiktoken), templates);
+  const parts = names.filter((name) => /^(spiece\.model|tokenizer\.model.*|vocab\.json|vocab\.txt|merges\.txt)$/.test(name));
+  throw new CheckpointError({
+    what: `No tokenizer.json in this folder${parts.length > 0 ? ` (only ${parts.join(", ")})` : ""}.`,
+    where: directory,
+    fix: "Write one with Python: from transformers import AutoTokenizer; AutoTokenizer.from_pretrained(folder).save_pretrained(folder).",
+  });
+}
+
+function withoutNulls(object: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null));
+}
