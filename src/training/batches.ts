@@ -1,0 +1,87 @@
+/** @file Examples as token ids, and batches of them as feeds. Which examples a step sees is a function of the seed and the
+ *  step alone, so a resumed run sees what an undisturbed one would have seen. */
+
+import { derivedSeed, seededRandom, shuffled } from "../base/random.ts";
+import { int64 } from "../base/tensor.ts";
+import type { Architecture } from "../models/architecture.ts";
+import type { Feeds } from "../runtime/session.ts";
+import { IGNORED } from "./loss.ts";
+
+/** One example in token ids. For an encoder-decoder model `inputs` goes to the encoder and `labels` are the targets; for a
+ *  decoder-only model `inputs` is the whole sequence and `labels[i]` is the token after `inputs[i]`, or IGNORED. */
+export interface Encoded {
+  readonly inputs: readonly number[];
+  readonly labels: readonly number[];
+  /** Packed rows only: position and document of each token. */
+  readonly positions?: readonly number[];
+  readonly documents?: readonly number[];
+}
+
+export interface TrainingBatch {
+  readonly feeds: Feeds;
+  /** Run-time values of the named sizes. */
+  readonly sizes: Readonly<Record<string, number>>;
+}
+
+/** Rows padded on the right to the longest. */
+function padded(rows: readonly (readonly number[])[], filler: number) {
+  const width = Math.max(1, ...rows.map((row) => row.length));
+  return int64(
+    [rows.length, width],
+    rows.flatMap((row) => [...row, ...Array<number>(width - row.length).fill(filler)]),
+  );
+}
+
+/** The feeds of one batch. */
+export function collate(examples: readonly Encoded[], architecture: Architecture): TrainingBatch {
+  const inputs = padded(
+    examples.map((example) => example.inputs),
+    0,
+  );
+  const mask = padded(
+    examples.map((example) => example.inputs.map(() => 1)),
+    0,
+  );
+  const labels = padded(
+    examples.map((example) => example.labels),
+    IGNORED,
+  );
+  const common = { input_ids: inputs, attention_mask: mask, labels };
+  const [batch, sequence] = inputs.shape as [number, number];
+  if (architecture.kind === "decoder-only") {
+    const packed: Feeds = examples[0]?.positions
+      ? {
+          position_ids: padded(
+            examples.map((example) => example.positions ?? []),
+            0,
+          ),
+          document_ids: padded(
+            examples.map((example) => example.documents ?? []),
+            -1,
+          ),
+        }
+      : {};
+    return { feeds: { ...common, ...packed }, sizes: { batch, sequence } };
+  }
+  const decoderInputs = padded(
+    examples.map(({ labels }) => [architecture.decoderStartId, ...labels.slice(0, -1)]),
+    0,
+  );
+  return { feeds: { ...common, decoder_input_ids: decoderInputs }, sizes: { batch, sequence, targets: labels.shape[1]! } };
+}
+
+/** The examples of each optimiser step: epochs of the shuffled dataset, one after the other without gaps. */
+export function exampleOrder<T>(dataset: readonly T[], seed: number): (step: number, batchSize: number) => T[] {
+  let [current, order] = [-1, dataset];
+  const at = (index: number): T => {
+    const epoch = Math.floor(index / dataset.length);
+    if (epoch !== current) [current, order] = [epoch, shuffled(dataset, seededRandom(derivedSeed(seed, "epoch", epoch)))];
+    return order[index % dataset.length]!;
+  };
+  return (step, batchSize) => Array.from({ length: batchSize }, (_, i) => at(step * batchSize + i));
+}
+
+/** Consecutive slices of at most `size`. */
+export function chunks<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
+}

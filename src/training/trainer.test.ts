@@ -1,0 +1,103 @@
+import { expect, test } from "vitest";
+import { expectClose, golden, goldenTensors, maxDifference } from "../../tests/golden.ts";
+import type { LoraAdapter } from "../adapters/adapter.ts";
+import { gateName, loraNames } from "../adapters/lora.ts";
+import { loadAdapter } from "../adapters/peft.ts";
+import { gradients } from "../autodiff/gradient.ts";
+import { Graph } from "../graph/graph.ts";
+import { loadModel, type Model } from "../inference/model.ts";
+import { singleAdapter } from "../inference/overlay.ts";
+import { logitsOf } from "../models/logits.ts";
+import { Session } from "../runtime/session.ts";
+import type { TrainingBatch } from "./batches.ts";
+import { gateLearner, type Learner, loraLearner, withParameters } from "./learner.ts";
+import { crossEntropy } from "./loss.ts";
+import { Trainer } from "./trainer.ts";
+
+const NAMES = ["input_ids", "attention_mask", "decoder_input_ids", "labels"] as const;
+
+async function t5Batch(): Promise<TrainingBatch> {
+  const expected = await goldenTensors("t5/golden.safetensors");
+  const feeds = Object.fromEntries(NAMES.map((name) => [name, expected.int(name)]));
+  return { feeds, sizes: { batch: 4, sequence: 24, targets: 11 } };
+}
+
+async function lora(model: Model, folder: string): Promise<LoraAdapter> {
+  const adapter = await loadAdapter(golden(folder), model.modules);
+  if (adapter.kind !== "lora") throw new Error("not a LoRA");
+  return adapter;
+}
+
+/** Gradients at the starting point, by parameter name. */
+async function gradientsOf(model: Model, learner: Learner, batch: TrainingBatch) {
+  const graph = new Graph("gradients");
+  const { mean } = crossEntropy(logitsOf(graph, model.architecture, learner.build(graph)), graph.int("labels", "batch", "targets"));
+  const names = [...learner.initial.keys()];
+  const parameters = names.map((name) => graph.float(name, ...learner.initial.get(name)!.shape));
+  gradients(mean, parameters).forEach((gradient, i) => {
+    graph.output(`d ${names[i]}`, gradient);
+  });
+  const session = await Session.load(graph);
+  const results = await session.run({ ...batch.feeds, ...learner.frozen, ...Object.fromEntries(learner.initial) });
+  await session.dispose();
+  return new Map(names.map((name) => [name, results[`d ${name}`]!]));
+}
+
+test("with a LoRA, logits and all its gradients equal PEFT's", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const expected = await goldenTensors("t5/lora.safetensors");
+  const batch = await t5Batch();
+  const adapter = await lora(model, "t5/adapter_init");
+  model.overlay = singleAdapter(adapter, model.modules);
+  const { input_ids, attention_mask, decoder_input_ids } = batch.feeds as Record<string, ReturnType<typeof expected.int>>;
+  const { logits } = await model.forward({ inputIds: input_ids!, attentionMask: attention_mask!, decoderInputIds: decoder_input_ids! });
+  expectClose(logits, expected.float("logits"), 1e-4);
+  const found = await gradientsOf(model, loraLearner(model.checkpoint, model.modules, adapter), batch);
+  for (const module of adapter.modules.keys()) {
+    const names = loraNames(module);
+    // Gradients go up to 4.3 here; 1e-4 is a few float32 roundings of that.
+    expectClose(found.get(names.a)!, expected.get(`grad.base_model.model.${module}.lora_A.weight`), 1e-4);
+    expectClose(found.get(names.b)!, expected.get(`grad.base_model.model.${module}.lora_B.weight`), 1e-4);
+  }
+});
+
+test("five AdamW steps end where PEFT's do", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const expected = await goldenTensors("t5/lora.safetensors");
+  const batch = await t5Batch();
+  const adapter = await lora(model, "t5/adapter_init");
+  const learner = loraLearner(model.checkpoint, model.modules, adapter);
+  await using trainer = await Trainer.create(model.architecture, learner, { dropout: 0, clip: Number.POSITIVE_INFINITY, seed: 1 });
+  const losses: number[] = [];
+  for (let step = 0; step < 5; step++) losses.push((await trainer.step(step, 5e-3, [batch])).loss);
+  losses.push(await trainer.score([batch]));
+  expected.float("losses").data.forEach((loss, i) => {
+    expect(losses[i]).toBeCloseTo(loss, 4);
+  });
+  const trained = withParameters(adapter, trainer.parameters);
+  const reference = await lora(model, "t5/adapter_step5");
+  for (const [module, { a, b }] of reference.modules) {
+    // AdamW divides by sqrt(v): tiny gradients amplify rounding; the goldens' README gives 1e-4 as a fair bound.
+    expect(maxDifference(trained.modules.get(module)!.a, a)).toBeLessThan(1e-4);
+    expect(maxDifference(trained.modules.get(module)!.b, b)).toBeLessThan(1e-4);
+  }
+});
+
+test("gates train as the authors' code trains them", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const expected = await goldenTensors("phatgoose_t5/gate_training.safetensors");
+  const batch = await t5Batch();
+  const adapter = await lora(model, "phatgoose_t5/experts/expert_0");
+  const learner = gateLearner(model.checkpoint, model.modules, adapter);
+  const found = await gradientsOf(model, learner, batch);
+  for (const module of adapter.modules.keys()) expectClose(found.get(gateName(module))!, expected.get(`grad0.${module}`), 1e-4);
+  await using trainer = await Trainer.create(model.architecture, learner, { dropout: 0, clip: Number.POSITIVE_INFINITY, seed: 1 });
+  const losses: number[] = [];
+  for (let step = 0; step < 5; step++) losses.push((await trainer.step(step, 5e-3, [batch])).loss);
+  losses.push(await trainer.score([batch]));
+  expected.float("losses").data.forEach((loss, i) => {
+    expect(losses[i]).toBeCloseTo(loss, 4);
+  });
+  for (const module of adapter.modules.keys())
+    expectClose(trainer.parameters.get(gateName(module))!, expected.get(`gate_after5.${module}`), 1e-4);
+});

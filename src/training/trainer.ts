@@ -1,0 +1,155 @@
+/** @file The training graph and one optimiser step: forward, backward, accumulation, clipping, AdamW. */
+
+import { gradients } from "../autodiff/gradient.ts";
+import { TrainingError } from "../base/errors.ts";
+import { float32, type HostTensor } from "../base/tensor.ts";
+import { Graph } from "../graph/graph.ts";
+import type { Float } from "../graph/value.ts";
+import type { Architecture } from "../models/architecture.ts";
+import { logitsOf } from "../models/logits.ts";
+import { type Feeds, Session, type SessionOptions } from "../runtime/session.ts";
+import { type AdamWOptions, type AdamWState, accumulate, adamwStep, globalNorm, scale } from "./adamw.ts";
+import type { TrainingBatch } from "./batches.ts";
+import { type SeededDropout, seededDropout } from "./dropout.ts";
+import type { Learner, Parameters } from "./learner.ts";
+import { crossEntropy } from "./loss.ts";
+
+export interface TrainerOptions {
+  /** Probability of dropout; the model's own when absent, 0 for none. */
+  readonly dropout?: number;
+  /** Largest global norm of the gradients (default 1). */
+  readonly clip?: number;
+  readonly adamw?: AdamWOptions;
+  readonly seed: number;
+  readonly session?: SessionOptions;
+  /** Several documents share a row; batches carry their positions. */
+  readonly packed?: boolean;
+}
+export interface StepResult {
+  /** Mean of the micro-batches' losses, before the step. */
+  readonly loss: number;
+  /** Global norm of the gradients before clipping. */
+  readonly gradientNorm: number;
+}
+
+const gradientName = (parameter: string) => `gradient of ${parameter}`;
+
+/** Owns the sessions and the parameters while they learn. */
+export class Trainer {
+  readonly state: ReadonlyMap<string, AdamWState>;
+  readonly #shapes: ReadonlyMap<string, readonly number[]>;
+  readonly #frozen: Feeds;
+  readonly #options: TrainerOptions;
+  readonly #training: Session;
+  readonly #scoring: Session;
+  readonly #dropout: SeededDropout | undefined;
+  readonly #sums: ReadonlyMap<string, Float32Array>;
+
+  private constructor(learner: Learner, options: TrainerOptions, training: Session, scoring: Session, dropout: SeededDropout | undefined) {
+    this.#options = options;
+    this.#frozen = learner.frozen;
+    this.#training = training;
+    this.#scoring = scoring;
+    this.#dropout = dropout;
+    this.#shapes = new Map([...learner.initial].map(([name, { shape }]) => [name, shape]));
+    this.state = new Map(
+      [...learner.initial].map(([name, { data }]) => [
+        name,
+        { value: data.slice(), m: new Float32Array(data.length), v: new Float32Array(data.length) },
+      ]),
+    );
+    this.#sums = new Map([...learner.initial].map(([name, { data }]) => [name, new Float32Array(data.length)]));
+  }
+
+  static async create(architecture: Architecture, learner: Learner, options: TrainerOptions): Promise<Trainer> {
+    const rate = options.dropout ?? architecture.dropoutRate;
+    const training = new Graph("training");
+    const dropout = rate > 0 ? seededDropout(training, rate) : undefined;
+    const { mean } = lossOf(training, architecture, learner, options, dropout);
+    const parameters = [...learner.initial].map(([name, { shape }]) => training.float(name, ...shape));
+    gradients(mean, parameters).forEach((gradient, i) => {
+      training.output(gradientName(parameters[i]!.name), gradient);
+    });
+    const scoring = new Graph("scoring");
+    lossOf(scoring, architecture, learner, options);
+    // Packed copies of the weights would double the memory and gain nothing at training's batch sizes.
+    const session = { prepack: false, ...options.session };
+    return new Trainer(learner, options, await Session.load(training, session), await Session.load(scoring, session), dropout);
+  }
+
+  /** Mean loss over the real targets of the batches, without dropout. */
+  async score(batches: Iterable<TrainingBatch>): Promise<number> {
+    let [sum, count] = [0, 0];
+    for (const batch of batches) {
+      const { loss, tokens } = await this.#scoring.run({ ...this.#frozen, ...this.#feeds(), ...batch.feeds });
+      const n = Number(tokens!.data[0]);
+      sum += Number(loss!.data[0]) * n;
+      count += n;
+    }
+    return sum / count;
+  }
+
+  /** One optimiser step over the micro-batches; each counts the same, as in the authors' code. `step` counts from 0. */
+  async step(step: number, lr: number, microBatches: readonly TrainingBatch[]): Promise<StepResult> {
+    for (const sum of this.#sums.values()) sum.fill(0);
+    let loss = 0;
+    for (const [index, batch] of microBatches.entries()) {
+      const noise = this.#dropout?.noise(batch.sizes, this.#options.seed, step, index) ?? {};
+      const results = await this.#training.run({ ...this.#frozen, ...this.#feeds(), ...batch.feeds, ...noise });
+      loss += Number(results.loss!.data[0]) / microBatches.length;
+      for (const [name, sum] of this.#sums) accumulate(sum, results[gradientName(name)]!.data as Float32Array, 1 / microBatches.length);
+    }
+    const gradientNorm = globalNorm(this.#sums.values());
+    if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) throw diverged(step, loss);
+    // The authors clip as torch does, with 1e-6 beside the norm.
+    const factor = Math.min(1, (this.#options.clip ?? 1) / (gradientNorm + 1e-6));
+    for (const [name, sum] of this.#sums) {
+      if (factor < 1) scale(sum, factor);
+      adamwStep(this.state.get(name)!, sum, lr, step + 1, this.#options.adamw);
+    }
+    return { loss, gradientNorm };
+  }
+
+  /** The parameters as they are now; the arrays are the trainer's own. */
+  get parameters(): Parameters {
+    return new Map([...this.state].map(([name, { value }]) => [name, float32(this.#shapes.get(name)!, value)]));
+  }
+
+  #feeds(): Record<string, HostTensor> {
+    return Object.fromEntries(this.parameters);
+  }
+
+  async dispose(): Promise<void> {
+    await this.#training.dispose();
+    await this.#scoring.dispose();
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+}
+
+function lossOf(
+  graph: Graph,
+  architecture: Architecture,
+  learner: Learner,
+  { packed }: TrainerOptions,
+  dropout?: SeededDropout,
+): { mean: Float } {
+  const built = learner.build(graph);
+  const logits = logitsOf(graph, architecture, { ...built, ...(dropout ? { dropout: dropout.apply } : {}), ...(packed ? { packed } : {}) });
+  const { mean, count } = crossEntropy(
+    logits,
+    graph.int("labels", "batch", architecture.kind === "encoder-decoder" ? "targets" : "sequence"),
+  );
+  graph.output("loss", mean);
+  graph.output("tokens", count);
+  return { mean };
+}
+
+function diverged(step: number, loss: number): TrainingError {
+  return new TrainingError({
+    what: `The loss is ${loss} at step ${step}: training has diverged.`,
+    where: `step ${step}`,
+    fix: "The last checkpoint is kept. Try a lower --lr, a longer warm-up, or look for broken examples in the data.",
+  });
+}
