@@ -6,11 +6,12 @@
  *  calls, which arrive as feeds in a buffer of fixed capacity, and hands out the new ones to be written into it.
  *  Positions and validity are values, so padding on either side, sliding windows and packed documents are all masks. */
 
+import { invariant } from "../base/errors.ts";
 import { add, and, cast, div, equal, less, lessOrEqual, mul, subInt, tanh, where } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import { concat, reshape, sizeOf, slice, transpose, unsqueeze } from "../graph/ops/movement.ts";
+import { concat, expand, reshape, sizeOf, slice, transpose, unsqueeze } from "../graph/ops/movement.ts";
 import { softmax } from "../graph/ops/reduce.ts";
-import type { Bool, Float, Int, Size } from "../graph/value.ts";
+import { type Bool, type Float, flattened, type Int, type Size } from "../graph/value.ts";
 
 /** Keys or queries of one attention: where each token stands and whether it is real. */
 export interface Places {
@@ -74,24 +75,22 @@ export function maskBias(queries: Places, keys: Places, { causal, window }: Pick
   return where(conditions.reduce(and), 0, MASKED);
 }
 
-/** Scores of every query against every key, bias and mask included: [batch, heads, queries, keys]. */
-function attentionScores(q: Float, k: Float, spec: AttentionSpec, queries: Places, keys: Places): Float {
-  let scores = groupedProduct(q, k, { transB: true, alpha: spec.scale });
-  if (spec.softcap !== undefined) scores = mul(tanh(div(scores, spec.softcap)), spec.softcap);
-  const bias = spec.bias?.(queries.positions, keys.positions);
-  const mask = maskBias(queries, keys, spec);
-  if (bias) scores = add(scores, mask ? add(bias, mask) : bias);
-  else if (mask) scores = add(scores, mask);
-  return scores;
+/** What becomes of scale q kᵀ [batch, heads, queries, keys] before the softmax: softcap, bias and mask. */
+function adjusted(scores: Float, { softcap, bias, ...mask }: AttentionSpec, queries: Places, keys: Places): Float {
+  const capped = softcap === undefined ? scores : mul(tanh(div(scores, softcap)), softcap);
+  const hidden = maskBias(queries, keys, mask);
+  const biased = bias?.(queries.positions, keys.positions);
+  const added = biased && hidden ? add(biased, hidden) : (biased ?? hidden);
+  return added ? add(capped, added) : capped;
 }
 
-/** Product of [batch, heads, n, ...] with [batch, kvHeads, ...], where groups of query heads share one matrix. */
+/** Product of [batch, heads, n, ...] with [batch, kvHeads, ...]. Query heads that share a matrix are stacked as its rows. */
 function groupedProduct(left: Float, right: Float, options: { transB?: boolean; alpha?: number }): Float {
   const [batch, heads, rows, inner] = left.shape as [Size, number, Size, Size];
   const kvHeads = right.shape[1] as number;
   if (heads === kvHeads) return matmul(left, right, options);
-  const grouped = reshape(left, batch, kvHeads, heads / kvHeads, rows, inner);
-  const product = matmul(grouped, unsqueeze(right, 2), options);
+  const stacked = reshape(left, batch, kvHeads, flattened([heads / kvHeads, rows]), inner);
+  const product = matmul(stacked, right, options);
   return reshape(product, batch, heads, rows, product.shape.at(-1)!);
 }
 
@@ -99,7 +98,8 @@ function groupedProduct(left: Float, right: Float, options: { transB?: boolean; 
 export function fullAttention(self: Places, { encoder, dropout = noDropout }: { encoder?: Places; dropout?: Dropout } = {}): Attention {
   return (q, k, v, spec) => {
     const keys = spec.cross && encoder ? encoder : self;
-    return joinHeads(groupedProduct(dropout(softmax(attentionScores(q, k, spec, self, keys))), v, {}));
+    const scores = groupedProduct(q, k, { transB: true, alpha: spec.scale });
+    return joinHeads(groupedProduct(dropout(softmax(adjusted(scores, spec, self, keys))), v, {}));
   };
 }
 
@@ -122,16 +122,23 @@ export interface Cache {
 export function cachedAttention(self: Places, cache: Cache, { encoder }: { encoder?: Places } = {}): Attention {
   return (q, k, v, spec) => {
     if (spec.cross) return fullAttention(self, encoder ? { encoder } : {})(q, k, v, spec);
-    const [kvHeads, size] = [k.shape[1] as number, k.shape[3] as number];
-    const past = cache.past(spec.path, kvHeads, size);
+    const past = cache.past(spec.path, k.shape[1] as number, k.shape[3] as number);
     cache.store(spec.path, { keys: k, values: v });
-    const before = attentionScores(q, past.keys, spec, self, cache.places);
-    const now = attentionScores(q, k, spec, self, self);
-    const weights = softmax(concat([before, now], -1, "keys"));
+    const product = (keys: Float) => groupedProduct(q, keys, { transB: true, alpha: spec.scale });
+    const scores = concat([product(past.keys), product(k)], -1, "keys");
+    const weights = softmax(adjusted(scores, spec, self, sideBySide(cache.places, self)));
     const capacity = past.keys.shape[2]!;
     const end = sizeOf(weights.graph, capacity);
     const pastWeights = slice(weights, -1, 0, end, String(capacity));
     const nowWeights = slice(weights, -1, end, Number.MAX_SAFE_INTEGER, String(k.shape[2]));
     return joinHeads(add(groupedProduct(pastWeights, past.values, {}), groupedProduct(nowWeights, v, {})));
   };
+}
+
+/** The places of cached keys, then those of this call; each says which of its keys are real. */
+function sideBySide(past: Places, now: Places): Places {
+  const [batch] = now.positions.shape;
+  const joined = (left: Int, right: Int) => concat([expand(left, batch!, left.shape[1]!), right], 1, "keys");
+  invariant(past.valid && now.valid, "cached attention needs to know which keys are real");
+  return { positions: joined(past.positions, now.positions), valid: joined(past.valid, now.valid) };
 }
