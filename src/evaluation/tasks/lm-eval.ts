@@ -1,0 +1,139 @@
+/** @file Tasks written for lm-evaluation-harness: a YAML file with Jinja templates over the rows of a dataset.
+ *
+ *  Read: task, include, dataset_path, dataset_name, *_split, output_type, doc_to_text, doc_to_target, doc_to_choice,
+ *  description, target_delimiter, fewshot_delimiter, num_fewshot, metric_list, filter_list, generation_kwargs. A field that
+ *  is code (`!function`) is refused by name, and so is a field that would change the task and is not known here.
+ *
+ *    context = description + shots joined by fewshot_delimiter + doc_to_text(row)
+ *    continuation = target_delimiter + choice or target
+ *
+ *  Few-shot examples with `sampler: first_n` are the harness's own; otherwise they are drawn with our seed, so that
+ *  numbers agree with the harness's only up to that draw. Reference: docs/task_guide.md, api/task.py (v0.4). */
+
+import { dirname } from "node:path";
+import { DataError } from "../../base/errors.ts";
+import { derivedSeed, seededRandom, shuffled } from "../../base/random.ts";
+import { parseFilter } from "./filters.ts";
+import { findDataFiles } from "./find-data.ts";
+import { type LmEvalConfig, readLmEvalConfig } from "./lm-eval-config.ts";
+import { type DocumentReader, documentReader } from "./lm-eval-document.ts";
+import { type Row, readRows } from "./rows.ts";
+import { DEFAULT_GENERATION, type Example, type Generation, type Task } from "./task.ts";
+
+export interface LmEvalOptions {
+  /** Folder in which datasets are looked for (default: the YAML file's own). */
+  readonly dataFolder?: string;
+  /** Overrides the file's num_fewshot. */
+  readonly numFewshot?: number;
+  /** Draws few-shot examples (default 1234, the harness's own default). */
+  readonly seed?: number;
+}
+
+/** The task of one YAML file and its data. */
+export async function readLmEvalTask(path: string, options: LmEvalOptions = {}): Promise<Task> {
+  const config = await readLmEvalConfig(path);
+  const folder = options.dataFolder ?? dirname(path);
+  const split = config.test_split ?? config.validation_split ?? config.training_split;
+  if (!split) {
+    const fix = "Add test_split or validation_split.";
+    throw new DataError({ what: "The task names no split to evaluate on.", where: path, fix });
+  }
+  const rows = await splitRows(config, folder, split);
+  const reader = documentReader(config, path);
+  const shots = await fewshot(config, { folder, rows, split, count: options.numFewshot ?? config.num_fewshot });
+  const seed = options.seed ?? 1234;
+  const examples = rows.map((row, i) => {
+    const prefix = shotText(config, reader, drawn(shots, { config, row, seed: derivedSeed(seed, i) }));
+    return toExample(reader, row, { config, prefix, id: String(i) });
+  });
+  return {
+    name: config.task,
+    kind: config.output_type,
+    examples,
+    metrics: config.metric_list?.map(({ metric }) => metric) ?? DEFAULT_METRICS[config.output_type],
+    choiceScore: "sum",
+    targetDelimiter: config.target_delimiter,
+    ...(config.output_type === "generate_until" && { generation: generationOf(config, path) }),
+    ...(config.filter_list && { filters: config.filter_list[0]!.filter.map((entry) => parseFilter(entry, path)) }),
+  };
+}
+
+// The harness's DEFAULT_METRIC_REGISTRY.
+const DEFAULT_METRICS: Readonly<Record<Task["kind"], readonly string[]>> = {
+  multiple_choice: ["acc", "acc_norm"],
+  generate_until: ["exact_match"],
+  loglikelihood: ["perplexity", "acc"],
+  loglikelihood_rolling: ["word_perplexity", "byte_perplexity", "bits_per_byte"],
+};
+
+async function splitRows(config: LmEvalConfig, folder: string, split: string): Promise<Row[]> {
+  const request = { folder, dataset: config.dataset_path, config: config.dataset_name ?? undefined, splits: [split] };
+  return (await Promise.all((await findDataFiles(request)).map(readRows))).flat();
+}
+
+interface Shots {
+  readonly rows: readonly Row[];
+  readonly count: number;
+  /** Whether the shots come from the rows that are evaluated, so that a row must not see itself. */
+  readonly isSameSplit: boolean;
+}
+
+interface ShotRequest {
+  readonly folder: string;
+  readonly rows: readonly Row[];
+  readonly split: string;
+  readonly count: number;
+}
+
+async function fewshot(config: LmEvalConfig, { folder, rows, split, count }: ShotRequest): Promise<Shots> {
+  const source = config.fewshot_split ?? config.training_split ?? config.validation_split ?? split;
+  if (count === 0) return { rows: [], count, isSameSplit: false };
+  return { rows: source === split ? rows : await splitRows(config, folder, source), count, isSameSplit: source === split };
+}
+
+function drawn(
+  { rows, count, isSameSplit }: Shots,
+  { config, row, seed }: { config: LmEvalConfig; row: Row; seed: number },
+): readonly Row[] {
+  if (count === 0) return [];
+  if (config.fewshot_config?.sampler === "first_n") return rows.slice(0, count);
+  const others = isSameSplit ? rows.filter((other) => other !== row) : rows;
+  return shuffled(others, seededRandom(seed)).slice(0, count);
+}
+
+function shotText(config: LmEvalConfig, reader: DocumentReader, shots: readonly Row[]): string {
+  return shots
+    .map((row) => {
+      const { target, label } = reader.target(row);
+      const answer = label === undefined ? target : reader.choices(row)?.[label];
+      return reader.text(row) + config.target_delimiter + (answer ?? "") + config.fewshot_delimiter;
+    })
+    .join("");
+}
+
+function toExample(
+  reader: DocumentReader,
+  row: Row,
+  { config, prefix, id }: { config: LmEvalConfig; prefix: string; id: string },
+): Example {
+  const { target, targets, label } = reader.target(row);
+  if (config.output_type === "loglikelihood_rolling") return { input: "", target, id };
+  const input = reader.description(row) + prefix + reader.text(row);
+  if (config.output_type !== "multiple_choice") return { input, target, ...(targets && { targets }), id };
+  const choices = reader.choices(row) ?? [];
+  const right = label ?? choices.indexOf(target);
+  if (choices[right] === undefined) {
+    const what = `The target ${JSON.stringify(target)} is none of the ${choices.length} choices.`;
+    throw new DataError({ what, where: row.where, fix: "Correct doc_to_target or doc_to_choice." });
+  }
+  return { input, target: choices[right], choices, label: right, id };
+}
+
+function generationOf({ generation_kwargs: given, fewshot_delimiter }: LmEvalConfig, where: string): Generation {
+  const until = given?.until ?? [fewshot_delimiter];
+  if (given?.do_sample === true || (given?.num_beams ?? 1) > 1) {
+    const fix = "Remove do_sample and num_beams from generation_kwargs.";
+    throw new DataError({ what: "Only greedy generation is evaluated.", where, fix });
+  }
+  return { until: [until].flat(), maxTokens: given?.max_gen_toks ?? DEFAULT_GENERATION.maxTokens };
+}

@@ -1,0 +1,159 @@
+/** @file Rows of a data file: JSON lines, a JSON array, CSV or TSV with a header, Parquet; plain or gzipped.
+ *
+ *  A `.json` file may hold JSON lines, as many published ones do. Text must be UTF-8. */
+
+import { readFile } from "node:fs/promises";
+import { promisify } from "node:util";
+import { gunzip } from "node:zlib";
+import { parquetReadObjects } from "hyparquet";
+import { compressors } from "hyparquet-compressors";
+import type { z } from "zod";
+import { DataError, messageOf } from "../../base/errors.ts";
+import { parseDelimited } from "./delimited.ts";
+
+export type DataRecord = Readonly<Record<string, unknown>>;
+
+export interface Row {
+  readonly value: DataRecord;
+  /** File and line (or row), for messages. */
+  readonly where: string;
+}
+
+const FORMATS = ["jsonl", "ndjson", "json", "csv", "tsv", "parquet"] as const;
+type Format = (typeof FORMATS)[number];
+
+/** Whether `readRows` knows this kind of file. */
+export function isDataFile(path: string): boolean {
+  return formatOf(path) !== undefined;
+}
+
+function formatOf(path: string): Format | undefined {
+  const name = path.replace(/\.gz$/, "");
+  return FORMATS.find((format) => name.endsWith(`.${format}`));
+}
+
+/** All rows of a file; a file without rows is an error. */
+export async function readRows(path: string): Promise<Row[]> {
+  const format = formatOf(path);
+  if (!format) {
+    throw new DataError({
+      what: "The kind of this data file is not known from its name.",
+      where: path,
+      fix: `Use one of ${FORMATS.map((name) => `.${name}`).join(", ")}, optionally followed by .gz.`,
+    });
+  }
+  const bytes = await readBytes(path);
+  const rows = format === "parquet" ? await parquetRows(bytes, path) : textRows(decodeUtf8(bytes, path), path, format);
+  if (rows.length === 0) {
+    throw new DataError({ what: "The dataset is empty.", where: path, fix: "Give a file with at least one example." });
+  }
+  return rows;
+}
+
+/** The text of a UTF-8 file, gunzipped where its name ends in .gz. */
+export async function readUtf8(path: string): Promise<string> {
+  return decodeUtf8(await readBytes(path), path);
+}
+
+/** A row's value checked against a schema; the error names file, line and field. */
+export function parseRow<T>(schema: z.ZodType<T>, { value, where }: Row, fix: string): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map(({ path, message }) => `${path.join(".") || "row"}: ${message}`);
+  throw new DataError({ what: `This row has not the fields it should have. ${problems.join("; ")}.`, where, fix });
+}
+
+async function readBytes(path: string): Promise<Uint8Array> {
+  try {
+    const bytes = await readFile(path);
+    return path.endsWith(".gz") ? await promisify(gunzip)(bytes) : bytes;
+  } catch (cause) {
+    const fix = "Check the path, and that the file can be read.";
+    throw new DataError({ what: `The file cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
+  }
+}
+
+function decodeUtf8(bytes: Uint8Array, path: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new DataError({
+      what: `The file is not UTF-8 text: its line ${firstBadLine(bytes)} has bytes that UTF-8 does not allow.`,
+      where: path,
+      fix: "Convert it, for example: iconv -f LATIN1 -t UTF-8 old > new.",
+      cause,
+    });
+  }
+}
+
+function firstBadLine(bytes: Uint8Array): number {
+  let line = 1;
+  for (let start = 0; start < bytes.length; line++) {
+    const newline = bytes.indexOf(10, start);
+    const end = newline < 0 ? bytes.length : newline;
+    try {
+      new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(start, end));
+    } catch {
+      return line; // the search is for exactly this
+    }
+    start = end + 1;
+  }
+  return line;
+}
+
+function textRows(text: string, path: string, format: Exclude<Format, "parquet">): Row[] {
+  if (format === "csv" || format === "tsv") return parseDelimited(text, format === "csv" ? "," : "\t", path);
+  if (format === "json" && text.trimStart().startsWith("[")) return jsonArray(text, path);
+  const lines = text.split(/\r?\n/);
+  return lines.flatMap((line, i) => (line.trim() === "" ? [] : [jsonLine(line, `${path}, line ${i + 1}`)]));
+}
+
+function jsonLine(line: string, where: string): Row {
+  return { value: asRecord(parseJson(line, where), where), where };
+}
+
+function jsonArray(text: string, path: string): Row[] {
+  const values = parseJson(text, path);
+  if (!Array.isArray(values)) {
+    throw new DataError({ what: "Expected a JSON array of objects.", where: path, fix: "Wrap the rows in [ ]." });
+  }
+  return values.map((value: unknown, i) => {
+    const where = `${path}, item ${i + 1}`;
+    return { value: asRecord(value, where), where };
+  });
+}
+
+/** JSON with the place in the message. */
+export function parseJson(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const fix = "Mend the JSON: one object per line in .jsonl, an array of objects in .json.";
+    throw new DataError({ what: `Not valid JSON: ${messageOf(cause)}`, where, fix, cause });
+  }
+}
+
+function asRecord(value: unknown, where: string): DataRecord {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
+  const got = value === null ? "null" : Array.isArray(value) ? "an array" : `a ${typeof value}`;
+  throw new DataError({ what: `Expected an object, got ${got}.`, where, fix: 'Write rows as {"field": value, ...}.' });
+}
+
+async function parquetRows(bytes: Uint8Array, path: string): Promise<Row[]> {
+  const file = bytes.slice().buffer;
+  try {
+    const rows = await parquetReadObjects({ file, compressors });
+    return rows.map((value, i) => ({ value: asRecord(plain(value), path), where: `${path}, row ${i + 1}` }));
+  } catch (cause) {
+    const fix = "Check that the file is complete; a Git LFS pointer or a broken download is a common reason.";
+    throw new DataError({ what: `The Parquet file cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
+  }
+}
+
+/** Parquet's 64-bit integers as numbers where they fit, everything else as it is. */
+function plain(value: unknown): unknown {
+  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item)]));
+}
