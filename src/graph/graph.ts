@@ -74,6 +74,7 @@ export class Graph {
       invariant(known.dtype === dtype && String(known.shape) === String(shape), `input ${name} is declared twice with different types`);
       return known as Value<D>;
     }
+    invariant(!this.#initializers.has(name), `${name} is both an input and an initialiser`);
     const value = this.#value(name, dtype, shape);
     this.#inputs.set(name, value);
     return value;
@@ -88,7 +89,15 @@ export class Graph {
   /** A tensor whose bytes stay in their file. */
   file<D extends DType>(name: string, dtype: D, shape: Shape, region: FileRegion): Value<D> {
     const known = this.#initializers.get(name);
-    if (known) return known.value as Value<D>;
+    if (known) {
+      const same = known.kind === "file" && known.value.dtype === dtype && String(known.value.shape) === String(shape);
+      invariant(
+        same && known.region.file === region.file && known.region.offset === region.offset,
+        `initialiser ${name} is declared twice`,
+      );
+      return known.value as Value<D>;
+    }
+    invariant(!this.#inputs.has(name), `${name} is both an input and an initialiser`);
     const value = this.#value(name, dtype, shape);
     this.#initializers.set(name, { value, kind: "file", region });
     return value;
@@ -115,6 +124,8 @@ export class Graph {
   output(name: string, value: Value): void {
     invariant(value.graph === this, `output ${name} belongs to another graph`);
     invariant(!this.#outputs.has(name), `output ${name} is declared twice`);
+    const namesake = this.#inputs.get(name) ?? this.#initializers.get(name)?.value;
+    invariant(!namesake || namesake === value, `output ${name} has the name of another value`);
     this.#outputs.set(name, value);
   }
 

@@ -6,6 +6,7 @@ import { invariant } from "../base/errors.ts";
 import type { HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
 import type { Graph } from "../graph/graph.ts";
 import { serialize } from "../graph/onnx/serialize.ts";
+import type { DType } from "../graph/value.ts";
 
 export type Feeds = Readonly<Record<string, HostTensor>>;
 export type Fetches = Readonly<Record<string, HostTensor>>;
@@ -23,12 +24,14 @@ export interface SessionOptions {
 export class Session {
   readonly #session: ort.InferenceSession;
   readonly #inputs: ReadonlySet<string>;
+  readonly #dtypes: ReadonlyMap<string, DType>;
   readonly outputs: readonly string[];
 
-  private constructor(session: ort.InferenceSession, inputs: ReadonlySet<string>, outputs: readonly string[]) {
+  private constructor(session: ort.InferenceSession, graph: Graph, inputs: ReadonlySet<string>) {
     this.#session = session;
     this.#inputs = inputs;
-    this.outputs = outputs;
+    this.#dtypes = new Map([...graph.inputs].map(([name, { dtype }]) => [name, dtype]));
+    this.outputs = [...graph.outputs.keys()];
   }
 
   static async load(graph: Graph, { threads, prepack = true, profile }: SessionOptions = {}): Promise<Session> {
@@ -41,7 +44,7 @@ export class Session {
       ...(threads ? { intraOpNumThreads: threads } : {}),
       ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
     };
-    return new Session(await ort.InferenceSession.create(bytes, options), inputs, [...graph.outputs.keys()]);
+    return new Session(await ort.InferenceSession.create(bytes, options), graph, inputs);
   }
 
   get inputs(): ReadonlySet<string> {
@@ -54,6 +57,8 @@ export class Session {
     for (const name of this.#inputs) {
       const feed = feeds[name];
       invariant(feed, `feed ${name} is missing; given: ${Object.keys(feeds).join(", ")}`);
+      const dtype = this.#dtypes.get(name);
+      invariant(feed.dtype === dtype, `feed ${name} is ${feed.dtype}[${feed.shape}], not ${dtype}`);
       tensors[name] = new ort.Tensor(feed.dtype as "float32", feed.data as Float32Array, feed.shape);
     }
     const results = await this.#session.run(tensors, fetches as string[]);

@@ -11,11 +11,7 @@ export const FLOAT32: Tolerance = { relative: 1e-5, absolute: 1e-5 };
 
 /** The graph's outputs by name, as ONNX Runtime computes them. */
 export async function computed(graph: Graph, feeds: Readonly<Record<string, NdArray>>): Promise<Record<string, NdArray>> {
-  const session = await Session.load(graph, { threads: 1 });
-  try {
-    const fetches = await session.run(Object.fromEntries(Object.entries(feeds).map(([name, feed]) => [name, toHost(feed)])));
-    return Object.fromEntries(Object.entries(fetches).map(([name, tensor]) => [name, fromHost(tensor)]));
-  } finally {
-    await session.dispose();
-  }
+  await using session = await Session.load(graph, { threads: 1 });
+  const fetches = await session.run(Object.fromEntries(Object.entries(feeds).map(([name, feed]) => [name, toHost(feed)])));
+  return Object.fromEntries(Object.entries(fetches).map(([name, tensor]) => [name, fromHost(tensor)]));
 }
