@@ -1,0 +1,110 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { golden, maxDifference } from "../../tests/golden.ts";
+import { TrainingError } from "../base/errors.ts";
+import { derivedSeed, seededRandom } from "../base/random.ts";
+import { loadModel, type Model } from "../inference/model.ts";
+import type { Encoded } from "./batches.ts";
+import { exampleOrder } from "./batches.ts";
+import { freshLora, loraLearner } from "./learner.ts";
+import { type LoopHooks, type LoopOptions, train } from "./loop.ts";
+import { Run } from "./run.ts";
+import { Trainer } from "./trainer.ts";
+
+const OPTIONS: LoopOptions = {
+  steps: 7,
+  batchSize: 4,
+  microBatchSize: 2,
+  lr: 5e-3,
+  schedule: { kind: "constant", warmupRatio: 0.2 },
+  seed: 3,
+  validateEvery: 3,
+  saveEvery: 2,
+};
+
+/** Copying tasks of random tokens. */
+function examples(count: number, seed: number): Encoded[] {
+  const random = seededRandom(seed);
+  return Array.from({ length: count }, () => {
+    const ids = Array.from({ length: 3 + random.integer(5) }, () => 3 + random.integer(150));
+    return { inputs: [...ids, 1], labels: [...ids.slice(0, 3), 1] };
+  });
+}
+const data = { training: examples(10, 1), validation: examples(4, 2) };
+
+let folder: string;
+let model: Model;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "skein-loop-"));
+  model = await loadModel(golden("t5/model"));
+});
+afterAll(async () => {
+  await model.dispose();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function attempt(name: string, hooks: LoopHooks = {}, options = OPTIONS) {
+  const targets = [...model.modules.keys()].filter((module) => /\.(q|v)$/.test(module));
+  const learner = loraLearner(model.checkpoint, model.modules, freshLora(model.modules, { targets, rank: 2, scaling: 0.5, seed: 5 }));
+  await using trainer = await Trainer.create(model.architecture, learner, {
+    dropout: 0.1,
+    seed: derivedSeed(3, "dropout"),
+    session: { threads: 1 },
+  });
+  const run = await Run.open(join(folder, name), { ...options });
+  return await train(trainer, model.architecture, data, options, run, hooks);
+}
+const metrics = async (name: string) => (await readFile(join(folder, name, "metrics.jsonl"), "utf8")).trim().split("\n");
+
+test("a run stopped anywhere and resumed ends with the numbers of an undisturbed one", async () => {
+  const whole = await attempt("whole");
+  for (const stopAt of [1, 2, 5]) {
+    const name = `stopped-${stopAt}`;
+    const crash = {
+      onProgress: ({ step }: { step: number }) => {
+        if (step === stopAt) throw new Error("power cut");
+      },
+    };
+    await expect(attempt(name, crash)).rejects.toThrow("power cut");
+    const resumed = await attempt(name);
+    for (const [parameter, tensor] of whole) expect(maxDifference(resumed.get(parameter)!, tensor)).toBe(0);
+    expect(await metrics(name)).toEqual(await metrics("whole"));
+  }
+});
+
+test("an interrupt saves and says how to go on", async () => {
+  const controller = new AbortController();
+  const hooks: LoopHooks = {
+    signal: controller.signal,
+    onProgress: ({ step }) => {
+      if (step === 3) controller.abort();
+    },
+  };
+  await expect(attempt("interrupted", hooks)).rejects.toThrow(TrainingError);
+  const resumed = await attempt("interrupted");
+  const whole = await attempt("whole-again");
+  for (const [parameter, tensor] of whole) expect(maxDifference(resumed.get(parameter)!, tensor)).toBe(0);
+});
+
+test("another configuration in the same folder is refused and named", async () => {
+  await attempt("configured", {}, { ...OPTIONS, steps: 1 });
+  await expect(attempt("configured", {}, { ...OPTIONS, steps: 2 })).rejects.toThrow("steps was 1, now 2");
+});
+
+test("a line cut off by a crash is dropped from the metrics", async () => {
+  await attempt("cut", {}, { ...OPTIONS, steps: 2 });
+  const path = join(folder, "cut", "metrics.jsonl");
+  const text = await readFile(path, "utf8");
+  await writeFile(path, `${text}{"step":3,"lo`);
+  await attempt("cut", {}, { ...OPTIONS, steps: 2 });
+  expect(await readFile(path, "utf8")).toBe(text);
+});
+
+test("an epoch shows every example once before any twice", () => {
+  const order = exampleOrder([0, 1, 2, 3, 4], 9);
+  const seen = [0, 1, 2, 3, 4].flatMap((step) => order(step, 2));
+  expect([...seen.slice(0, 5)].sort()).toEqual([0, 1, 2, 3, 4]);
+  expect([...seen.slice(5)].sort()).toEqual([0, 1, 2, 3, 4]);
+});

@@ -1,0 +1,122 @@
+/** @file The training loop, for LoRA, gates and full fine-tuning alike. */
+
+import { TrainingError } from "../base/errors.ts";
+import type { Architecture } from "../models/architecture.ts";
+import { chunks, collate, type Encoded, exampleOrder } from "./batches.ts";
+import type { Parameters } from "./learner.ts";
+import type { Best, Run } from "./run.ts";
+import { rateFactor, type Schedule } from "./schedule.ts";
+import type { Trainer } from "./trainer.ts";
+
+export interface LoopOptions {
+  readonly steps: number;
+  /** Sequences an optimiser step sees. */
+  readonly batchSize: number;
+  /** Sequences one pass of the graph sees; the rest is accumulated. */
+  readonly microBatchSize: number;
+  readonly lr: number;
+  readonly schedule: Schedule;
+  readonly seed: number;
+  /** Validate (and may select) every so many steps, before the first too; 0 for never. */
+  readonly validateEvery: number;
+  /** Save the state every so many steps. */
+  readonly saveEvery: number;
+}
+export interface Progress {
+  readonly step: number;
+  readonly steps: number;
+  readonly loss: number;
+  readonly lr: number;
+  readonly tokensPerSecond: number;
+  readonly secondsLeft: number;
+  /** Latest validation loss. */
+  readonly validation?: number;
+}
+export interface LoopHooks {
+  readonly onProgress?: (progress: Progress) => void;
+  /** Aborting saves the state and ends with an error that says how to resume. */
+  readonly signal?: AbortSignal;
+}
+export interface LoopData {
+  readonly training: readonly Encoded[];
+  /** Without examples nothing is selected and the last parameters win. */
+  readonly validation: readonly Encoded[];
+}
+
+/** Trains and returns the parameters that did best on validation (ties go to the later), or the last ones. */
+export async function train(
+  trainer: Trainer,
+  architecture: Architecture,
+  data: LoopData,
+  options: LoopOptions,
+  run?: Run,
+  hooks: LoopHooks = {},
+): Promise<Parameters> {
+  const { steps, batchSize, microBatchSize, lr, schedule, seed, validateEvery, saveEvery } = options;
+  const examplesOf = exampleOrder(data.training, seed);
+  const validation = chunks(byLength(data.validation), microBatchSize).map((examples) => collate(examples, architecture));
+  const restored = (await run?.restore(trainer)) ?? { step: 0 };
+  let best: Best | undefined = restored.best;
+  const clock = progressClock(restored.step, steps);
+
+  const validate = async (step: number) => {
+    const loss = await trainer.score(validation);
+    await run?.log({ step, validationLoss: loss });
+    if (best === undefined || loss <= best.loss) best = { step, loss, parameters: copied(trainer.parameters) };
+    clock.validation = loss;
+  };
+  const validates = validation.length > 0 && validateEvery > 0;
+  if (validates && restored.step === 0) await validate(0);
+
+  for (let step = restored.step; step < steps; step++) {
+    if (hooks.signal?.aborted) {
+      await run?.save(step, trainer, best);
+      throw interrupted(step, steps, run);
+    }
+    const rate = lr * rateFactor(schedule, step, steps);
+    const batches = chunks(byLength(examplesOf(step, batchSize)), microBatchSize).map((examples) => collate(examples, architecture));
+    const { loss, gradientNorm } = await trainer.step(step, rate, batches);
+    const done = step + 1;
+    await run?.log({ step: done, loss, lr: rate, gradientNorm });
+    if (validates && (done % validateEvery === 0 || done === steps)) await validate(done);
+    if (run && (done % saveEvery === 0 || done === steps)) await run.save(done, trainer, best);
+    const tokens = batches.reduce((sum, { feeds }) => sum + feeds.input_ids!.data.length + feeds.labels!.data.length, 0);
+    hooks.onProgress?.({ step: done, steps, loss, lr: rate, ...clock.tick(done, tokens) });
+  }
+  return best?.parameters ?? copied(trainer.parameters);
+}
+
+/** Longest last, so that a micro-batch pads little. The order within a step does not change its gradient's expectation. */
+function byLength(examples: readonly Encoded[]): Encoded[] {
+  return [...examples].sort((a, b) => a.inputs.length + a.labels.length - b.inputs.length - b.labels.length);
+}
+
+function copied(parameters: Parameters): Parameters {
+  return new Map([...parameters].map(([name, tensor]) => [name, { ...tensor, data: tensor.data.slice() }]));
+}
+
+function progressClock(first: number, steps: number) {
+  const start = performance.now();
+  let tokensSeen = 0;
+  return {
+    validation: undefined as number | undefined,
+    tick(done: number, tokens: number) {
+      tokensSeen += tokens;
+      const seconds = (performance.now() - start) / 1000;
+      const secondsLeft = (seconds / Math.max(1, done - first)) * (steps - done);
+      return {
+        tokensPerSecond: tokensSeen / seconds,
+        secondsLeft,
+        ...(this.validation === undefined ? {} : { validation: this.validation }),
+      };
+    },
+  };
+}
+
+function interrupted(step: number, steps: number, run: Run | undefined): TrainingError {
+  return new TrainingError({
+    what: `Stopped after ${step} of ${steps} steps.`,
+    ...(run ? { where: run.directory } : {}),
+    fix: run ? "Run the same command again to go on from here." : "Name a run folder to be able to resume.",
+  });
+}

@@ -1,0 +1,51 @@
+/** @file The options of a training run. Defaults are the PHATGOOSE recipe (Muqeeth et al. 2024; r-three/phatgoose,
+ *  colm/models/moe_lora_rank16.gin, src/procedures/train.gin): AdamW at 5e-3, warm-up over 6 % of the steps, then constant,
+ *  batches of 1024 sequences of at most 512 tokens, clipping at 1. */
+
+import * as z from "zod";
+import { OptionError } from "../base/errors.ts";
+import { scheduleSchema } from "./schedule.ts";
+
+const common = {
+  batchSize: z.int().min(1).default(1024).meta({ description: "Sequences per optimiser step." }),
+  microBatchSize: z.int().min(1).default(32).meta({ description: "Sequences per pass; the batch is accumulated from these." }),
+  lr: z.number().positive().default(5e-3).meta({ description: "Learning rate after warm-up." }),
+  schedule: scheduleSchema.default({ kind: "constant", warmupRatio: 0.06 }),
+  clip: z.number().positive().default(1).meta({ description: "Largest global norm of the gradients." }),
+  weightDecay: z.number().min(0).default(0),
+  dropout: z.number().min(0).max(0.9).optional().meta({ description: "Default: what the model's configuration says." }),
+  maxLength: z.int().min(2).default(512).meta({ description: "Longest input and longest target, in tokens." }),
+  packing: z.boolean().default(false).meta({ description: "Put several short examples into one row (decoder-only models)." }),
+  seed: z.int().default(42),
+  validateEvery: z.int().min(0).default(100).meta({ description: "Validate, and keep the best, every so many steps; 0: keep the last." }),
+  saveEvery: z.int().min(1).default(100).meta({ description: "Save what is needed to resume every so many steps." }),
+};
+
+export const expertRecipe = z.strictObject({
+  ...common,
+  steps: z.int().min(0).default(1000),
+  rank: z.int().min(1).default(16),
+  alpha: z.number().positive().default(1).meta({ description: "Scaling is alpha / rank; the authors' 1 / rank is alpha 1." }),
+  targets: z
+    .union([z.string(), z.array(z.string()).min(1)])
+    .optional()
+    .meta({ description: "Modules to adapt, as PEFT's target_modules; default: every projection but the head." }),
+});
+/** Gates: 100 steps, and the last ones are kept. */
+export const gateRecipe = z.strictObject({ ...common, steps: z.int().min(0).default(100), validateEvery: common.validateEvery.default(0) });
+export const fullRecipe = z.strictObject({ ...common, steps: z.int().min(0).default(1000), lr: common.lr.default(1e-3) });
+
+export type ExpertRecipe = z.infer<typeof expertRecipe>;
+export type GateRecipe = z.infer<typeof gateRecipe>;
+export type FullRecipe = z.infer<typeof fullRecipe>;
+export type CommonRecipe = z.infer<z.ZodObject<typeof common>> & { readonly steps: number };
+
+/** Parses options; all problems are told at once. */
+export function parseRecipe<T>(schema: z.ZodType<T>, options: unknown): T {
+  const result = schema.safeParse(options);
+  if (result.success) return result.data;
+  throw new OptionError({
+    what: `Training options: ${z.prettifyError(result.error)}`,
+    fix: "See skein train --help for the options and their defaults.",
+  });
+}

@@ -1,0 +1,129 @@
+/** @file A run on disk, from which it can go on after being killed at any moment.
+ *
+ *      config.json          what was asked for, with a fingerprint of the data
+ *      metrics.jsonl        one line a step or validation
+ *      state.safetensors    parameters and their moments after `step` steps, best so far; replaced in one rename
+ *
+ *  Everything else that a step needs (data order, dropout) is a function of the seed and the step, so the state is whole. */
+
+import { appendFile, mkdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { OptionError } from "../base/errors.ts";
+import { float32, type HostTensor } from "../base/tensor.ts";
+import { codeOf, writeFileAtomically } from "../checkpoint/atomic.ts";
+import { openSafetensors, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
+import type { Parameters } from "./learner.ts";
+import type { Trainer } from "./trainer.ts";
+
+export interface Best {
+  readonly step: number;
+  readonly loss: number;
+  readonly parameters: Parameters;
+}
+export interface SavedState {
+  /** Optimiser steps taken. */
+  readonly step: number;
+  readonly best?: Best;
+}
+export interface Metric {
+  readonly step: number;
+  readonly [name: string]: number;
+}
+
+const CONFIG = "config.json";
+const METRICS = "metrics.jsonl";
+const STATE = "state.safetensors";
+
+export class Run {
+  readonly directory: string;
+
+  private constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  /** Opens or makes the folder. One that was begun with another configuration is refused. */
+  static async open(directory: string, config: Readonly<Record<string, unknown>>): Promise<Run> {
+    await mkdir(directory, { recursive: true });
+    const path = join(directory, CONFIG);
+    const text = `${JSON.stringify(config, null, 2)}\n`;
+    const known = await readIfThere(path);
+    if (known !== undefined && known !== text) {
+      throw new OptionError({
+        what: `This run was begun with other options: ${differences(JSON.parse(known), config)}.`,
+        where: path,
+        fix: "Repeat the options it was begun with to resume it, name another folder with --run, or delete this one to start afresh.",
+      });
+    }
+    if (known === undefined) await writeFileAtomically(path, text);
+    return new Run(directory);
+  }
+
+  /** Puts the last saved state into the trainer; metrics written after it are dropped. */
+  async restore(trainer: Trainer): Promise<SavedState> {
+    const path = join(this.directory, STATE);
+    const saved = await openSafetensors(path).catch(() => undefined);
+    if (!saved) {
+      await rm(join(this.directory, METRICS), { force: true });
+      return { step: 0 };
+    }
+    const tensors = await readSafetensors(path);
+    const read = (name: string) => tensors.get(name) as HostTensor<"float32">;
+    for (const [name, state] of trainer.state) {
+      state.value.set(read(name).data);
+      state.m.set(read(`m ${name}`).data);
+      state.v.set(read(`v ${name}`).data);
+    }
+    const { step, bestStep, bestLoss } = saved.metadata as Record<string, string>;
+    await this.#truncateMetrics(Number(step));
+    if (bestStep === undefined) return { step: Number(step) };
+    const parameters = new Map([...trainer.state.keys()].map((name) => [name, read(`best ${name}`)]));
+    return { step: Number(step), best: { step: Number(bestStep), loss: Number(bestLoss), parameters } };
+  }
+
+  async save(step: number, trainer: Trainer, best?: Best): Promise<void> {
+    const tensors = new Map<string, HostTensor>();
+    for (const [name, tensor] of trainer.parameters) {
+      const { m, v } = trainer.state.get(name)!;
+      tensors.set(name, tensor);
+      tensors.set(`m ${name}`, float32(tensor.shape, m));
+      tensors.set(`v ${name}`, float32(tensor.shape, v));
+      if (best) tensors.set(`best ${name}`, best.parameters.get(name)!);
+    }
+    const metadata = { step: String(step), ...(best ? { bestStep: String(best.step), bestLoss: String(best.loss) } : {}) };
+    await writeSafetensors(join(this.directory, STATE), tensors, { metadata });
+  }
+
+  async log(metric: Metric): Promise<void> {
+    await appendFile(join(this.directory, METRICS), `${JSON.stringify(metric)}\n`);
+  }
+
+  /** Keeps the lines of steps that the saved state has taken; a line cut off by a crash goes too. */
+  async #truncateMetrics(step: number): Promise<void> {
+    const path = join(this.directory, METRICS);
+    const lines = ((await readIfThere(path)) ?? "").split("\n");
+    const kept = lines.filter((line) => {
+      try {
+        return (JSON.parse(line) as Metric).step <= step;
+      } catch {
+        return false; // the last line, cut off or empty
+      }
+    });
+    await writeFileAtomically(path, kept.map((line) => `${line}\n`).join(""));
+  }
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function differences(before: Record<string, unknown>, now: Readonly<Record<string, unknown>>): string {
+  const changed = [...new Set([...Object.keys(before), ...Object.keys(now)])].filter(
+    (key) => JSON.stringify(before[key]) !== JSON.stringify(now[key]),
+  );
+  return changed.map((key) => `${key} was ${JSON.stringify(before[key])}, now ${JSON.stringify(now[key])}`).join("; ");
+}

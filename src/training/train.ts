@@ -1,0 +1,134 @@
+/** @file The three things a person trains: an expert, its gates, or a whole base. */
+
+import { createHash } from "node:crypto";
+import { basename, resolve } from "node:path";
+import type { z } from "zod";
+import type { LoraAdapter } from "../adapters/adapter.ts";
+import { writeModelCard } from "../adapters/card.ts";
+import { type Gates, loadExpert, saveGates } from "../adapters/expert.ts";
+import { gateName } from "../adapters/lora.ts";
+import { saveAdapter } from "../adapters/peft-save.ts";
+import { namesTest } from "../adapters/peft-targets.ts";
+import { AdapterError, OptionError } from "../base/errors.ts";
+import { derivedSeed } from "../base/random.ts";
+import type { HostTensor } from "../base/tensor.ts";
+import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
+import { fingerprint } from "../checkpoint/fingerprint.ts";
+import { readTensor } from "../checkpoint/safetensors.ts";
+import type { Model } from "../inference/model.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { encodeExamples, packed, type TrainingExample } from "./examples.ts";
+import { freshLora, fullLearner, gateLearner, type Learner, loraLearner, type Parameters, withParameters } from "./learner.ts";
+import { type LoopHooks, train } from "./loop.ts";
+import { type CommonRecipe, expertRecipe, fullRecipe, gateRecipe, parseRecipe } from "./recipe.ts";
+import { Run } from "./run.ts";
+import { Trainer } from "./trainer.ts";
+
+/** What every kind of training needs. */
+export interface TrainingJob {
+  readonly model: Model;
+  readonly tokenizer: Tokenizer;
+  readonly training: readonly TrainingExample[];
+  readonly validation?: readonly TrainingExample[];
+  /** Folder to resume from; nothing is saved underway without it. */
+  readonly run?: string;
+  readonly hooks?: LoopHooks;
+  /** Told what a person should know: truncated examples, absent validation data. */
+  readonly onWarning?: (message: string) => void;
+}
+type Options<S extends z.ZodType> = z.input<S>;
+
+/** Trains one LoRA. With `out`, writes it there as a PEFT adapter. */
+export async function trainExpert(
+  job: TrainingJob & { out?: string; base?: string; options?: Options<typeof expertRecipe> },
+): Promise<LoraAdapter> {
+  const recipe = parseRecipe(expertRecipe, job.options ?? {});
+  const { model, out } = job;
+  const targets = targetModules(model, recipe.targets);
+  const fresh = freshLora(model.modules, { targets, rank: recipe.rank, scaling: recipe.alpha / recipe.rank, seed: recipe.seed });
+  const parameters = await learn(job, loraLearner(model.checkpoint, model.modules, fresh), recipe);
+  const adapter = withParameters(fresh, parameters);
+  if (out) {
+    const { base = model.checkpoint.directory } = job;
+    await saveAdapter(out, adapter, {
+      baseName: base,
+      taskType: model.architecture.kind === "encoder-decoder" ? "SEQ_2_SEQ_LM" : "CAUSAL_LM",
+    });
+    await writeModelCard(out, { name: basename(resolve(out)), base, steps: recipe.steps });
+  }
+  return adapter;
+}
+
+/** Trains the gates of the expert in `expert` (any PEFT adapter) and writes them beside it; or those of an adapter in memory. */
+export async function trainGate(job: TrainingJob & { expert: string | LoraAdapter; options?: Options<typeof gateRecipe> }): Promise<Gates> {
+  const recipe = parseRecipe(gateRecipe, job.options ?? {});
+  const { model, expert } = job;
+  const adapter = typeof expert === "string" ? (await loadExpert(expert, model.modules)).adapter : expert;
+  if (adapter.kind !== "lora")
+    throw new AdapterError({
+      what: `Gates for adapters of kind ${adapter.kind} are not supported.`,
+      fix: "Train gates for a LoRA adapter.",
+    });
+  const parameters = await learn(job, gateLearner(model.checkpoint, model.modules, adapter), recipe);
+  const gates = new Map([...adapter.modules.keys()].map((module) => [module, parameters.get(gateName(module))!]));
+  if (typeof expert === "string")
+    await saveGates(expert, gates, {
+      baseFingerprint: await fingerprint(model.checkpoint),
+      training: { steps: recipe.steps, lr: recipe.lr, seed: recipe.seed },
+    });
+  return gates;
+}
+
+/** Trains every weight and, with `out`, writes a checkpoint there. */
+export async function trainFull(job: TrainingJob & { out?: string; options?: Options<typeof fullRecipe> }): Promise<Parameters> {
+  const recipe = parseRecipe(fullRecipe, job.options ?? {});
+  const { checkpoint } = job.model;
+  const initial = new Map<string, HostTensor<"float32">>();
+  for (const [name, info] of checkpoint.tensors) initial.set(name, (await readTensor(info)) as HostTensor<"float32">);
+  const parameters = await learn(job, fullLearner(initial), recipe);
+  if (job.out) await saveCheckpoint(job.out, { config: checkpoint.config, tensors: parameters, copyFrom: checkpoint.directory });
+  return parameters;
+}
+
+async function learn(job: TrainingJob, learner: Learner, recipe: CommonRecipe): Promise<Parameters> {
+  const { model, onWarning = () => {} } = job;
+  const { architecture } = model;
+  if (recipe.packing && architecture.kind !== "decoder-only")
+    throw new OptionError({ what: "Packing is for decoder-only models.", fix: "Leave --packing out." });
+  const encode = (examples: readonly TrainingExample[], what: string) => {
+    const set = encodeExamples(examples, job.tokenizer, architecture, { maxInput: recipe.maxLength, maxTarget: recipe.maxLength });
+    if (set.truncated > 0) onWarning(`${set.truncated} ${what} texts were longer than ${recipe.maxLength} tokens and were cut.`);
+    return recipe.packing ? packed(set.examples, recipe.maxLength) : set.examples;
+  };
+  const data = {
+    training: encode(job.training, "training"),
+    validation: job.validation?.length ? encode(job.validation, "validation") : [],
+  };
+  const config = { kind: learner.kind, ...recipe, base: await fingerprint(model.checkpoint), data: dataHash(data) };
+  const run = job.run ? await Run.open(job.run, config) : undefined;
+  const { clip, weightDecay, dropout, seed, packing } = recipe;
+  await using trainer = await Trainer.create(architecture, learner, {
+    clip,
+    adamw: { weightDecay },
+    seed: derivedSeed(seed, "dropout"),
+    packed: packing,
+    ...(dropout === undefined ? {} : { dropout }),
+  });
+  return await train(trainer, architecture, data, recipe, run, job.hooks);
+}
+
+function dataHash(data: unknown): string {
+  return createHash("sha256").update(JSON.stringify(data)).digest("hex").slice(0, 16);
+}
+
+/** The modules a recipe names; by default every projection but the head. */
+export function targetModules(model: Model, targets: string | readonly string[] | undefined): string[] {
+  const all = [...model.modules.keys()];
+  if (targets === undefined) return all.filter((module) => module !== "lm_head");
+  const chosen = all.filter(namesTest(targets, "targets"));
+  if (chosen.length > 0) return chosen;
+  throw new OptionError({
+    what: `No module of the base is named by targets ${JSON.stringify(targets)}.`,
+    fix: `Name some of: ${all.slice(0, 12).join(", ")}, ...`,
+  });
+}
