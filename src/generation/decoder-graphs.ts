@@ -1,0 +1,126 @@
+/** @file The graphs that generation runs: one that encodes a prompt, and one for prefill chunks and decode steps alike.
+ *
+ *      encode   input_ids, attention_mask [batch, encoder]            -> cross.<i>.keys, cross.<i>.values
+ *      decode   decoder_ids, positions, decoder_mask [batch, sequence], -> logits [batch, 1, vocabulary] of the last token
+ *               cache_lengths [batch], <path>.past.*, cross.*            and <path>.new.keys, <path>.new.values
+ *
+ *  Rows of unequal length are padded on the left, so that every row's last token is the last of the batch. */
+
+import { Graph } from "../graph/graph.ts";
+import { cast, less } from "../graph/ops/elementwise.ts";
+import { gather, integers, range, unsqueeze } from "../graph/ops/movement.ts";
+import type { Float, Shape } from "../graph/value.ts";
+import type { Architecture, EncoderDecoder, KeysAndValues, Parts } from "../models/architecture.ts";
+import { type Cache, cachedAttention, fullAttention, noDropout, type Places } from "../models/attention.ts";
+import type { Linear, Weights } from "../models/linear.ts";
+import { slots } from "../models/logits.ts";
+import { inputWeights } from "../models/weights.ts";
+import type { Route } from "../routing/router.ts";
+import { type CacheShape, cacheNames } from "./kv-cache.ts";
+
+/** What a model gives to the graphs: its weights, and its projections with whatever is woven in. */
+export interface Base {
+  readonly weights: Weights;
+  readonly linear: Linear;
+}
+
+export const crossNames = (layer: number) => ({ keys: `cross.${layer}.keys`, values: `cross.${layer}.values` });
+export const routeNames = (module: string) => ({ experts: `routes.${module}.experts`, weights: `routes.${module}.weights` });
+
+/** Fetches each module's route: [batch, sequence, k]. */
+export function fetchRoutes(graph: Graph): (module: string, route: Route) => void {
+  return (module, { experts, weights }) => {
+    const names = routeNames(module);
+    graph.output(names.experts, experts);
+    graph.output(names.weights, weights);
+  };
+}
+
+/** Fetches the keys and values of every cross-attention. */
+export function buildEncode(graph: Graph, architecture: EncoderDecoder, base: Base): void {
+  const ids = graph.int("input_ids", "batch", "encoder");
+  const places = slots(graph, "encoder", graph.int("attention_mask", "batch", "encoder"));
+  const parts: Parts = { ...base, dropout: noDropout, attention: fullAttention(places) };
+  architecture.crossKeysAndValues(architecture.encode(ids, parts), parts).forEach(({ keys, values }, layer) => {
+    graph.output(crossNames(layer).keys, keys);
+    graph.output(crossNames(layer).values, values);
+  });
+}
+
+/** Fetches the logits after each row's last token and the keys and values of all. */
+export function buildDecode(graph: Graph, architecture: Architecture, base: Base, plan: DecodePlan): void {
+  const ids = graph.int("decoder_ids", "batch", "sequence");
+  const self: Places = {
+    positions: graph.int("positions", "batch", "sequence"),
+    valid: graph.int("decoder_mask", "batch", "sequence"),
+  };
+  const cache = fedCache(graph, (name, value) => graph.output(name, value));
+  const encoder =
+    architecture.kind === "encoder-decoder" ? slots(graph, "encoder", graph.int("attention_mask", "batch", "encoder")) : undefined;
+  const parts: Parts = { ...base, dropout: noDropout, attention: cachedAttention(self, cache, encoder ? { encoder } : {}) };
+  const hidden =
+    architecture.kind === "encoder-decoder"
+      ? architecture.decode(ids, fedCross(graph, plan), parts)
+      : architecture.decode(ids, self.positions, parts);
+  graph.output("logits", architecture.head(gather(hidden, integers(graph, [-1]), 1), parts));
+}
+
+function fedCache(graph: Graph, output: (name: string, value: Float) => void): Cache {
+  return {
+    past: (path, kvHeads, size) => {
+      const { past } = cacheNames(path);
+      return {
+        keys: graph.float(past.keys, "batch", kvHeads, "capacity", size),
+        values: graph.float(past.values, "batch", kvHeads, "capacity", size),
+      };
+    },
+    store: (path, { keys, values }) => {
+      const names = cacheNames(path);
+      output(names.new.keys, keys);
+      output(names.new.values, values);
+    },
+    // A token's slot is its position; slots from the row's length on are empty.
+    get places(): Places {
+      const positions = unsqueeze(range(graph, "capacity"), 0);
+      return { positions, valid: cast(less(positions, unsqueeze(graph.int("cache_lengths", "batch"), 1)), "int64") };
+    },
+  };
+}
+
+function fedCross(graph: Graph, { cross }: DecodePlan): KeysAndValues[] {
+  return cross.map((shapes, layer) => ({
+    keys: graph.float(crossNames(layer).keys, ...shapes.keys),
+    values: graph.float(crossNames(layer).values, ...shapes.values),
+  }));
+}
+
+/** What a model keeps of the tokens it has seen. */
+export interface DecodePlan {
+  readonly caches: readonly CacheShape[];
+  readonly cross: readonly { readonly keys: Shape; readonly values: Shape }[];
+}
+
+/** Found by building the graph once without weights. */
+export function planOf(architecture: Architecture): DecodePlan {
+  const graph = new Graph("plan");
+  const base: Base = {
+    weights: inputWeights(graph, () => {}),
+    linear: (x, module, { out }) => graph.float(`y.${module}`, ...x.shape.slice(0, -1), out),
+  };
+  const cross = architecture.kind === "encoder-decoder" ? crossShapes(graph, architecture, base) : [];
+  buildDecode(graph, architecture, base, { caches: [], cross });
+  const caches = [...graph.inputs.values()].flatMap(({ name, shape }) => {
+    const [, kvHeads, , size] = shape;
+    if (!name.endsWith(PAST_KEYS) || typeof kvHeads !== "number" || typeof size !== "number") return [];
+    return [{ path: name.slice(0, -PAST_KEYS.length), kvHeads, size }];
+  });
+  return { caches, cross };
+}
+
+const PAST_KEYS = cacheNames("").past.keys;
+
+function crossShapes(graph: Graph, architecture: EncoderDecoder, base: Base): DecodePlan["cross"] {
+  const encoded = graph.float("encoded", "batch", "encoder", architecture.hiddenSize);
+  const parts: Parts = { ...base, dropout: noDropout, attention: fullAttention(slots(graph, "encoder")) };
+  return architecture.crossKeysAndValues(encoded, parts).map(({ keys, values }) => ({ keys: keys.shape, values: values.shape }));
+}

@@ -1,0 +1,209 @@
+/** @file A batch of sequences that grows token by token. Of what was seen, only keys and values are kept, so a step costs
+ *  one token's work: the encoder runs once, prompts are read in chunks, and every later step feeds one token a row.
+ *
+ *      start(prompts)    -> logits after each prompt
+ *      append(tokens)    -> logits after each row's new tokens      (none, one or many; rows may differ)
+ *      select(rows)      drops, reorders or repeats rows
+ *      truncate(length)  takes tokens back
+ *
+ *  The overlay is the model's at the time of `start`; the same code serves base, one adapter and a routed pool. */
+
+import { invariant, ShapeError } from "../base/errors.ts";
+import { type HostTensor, int64 } from "../base/tensor.ts";
+import type { Model } from "../inference/model.ts";
+import type { Overlay } from "../inference/overlay.ts";
+import type { Architecture, EncoderDecoder } from "../models/architecture.ts";
+import type { Session } from "../runtime/session.ts";
+import { buildDecode, buildEncode, crossNames, type DecodePlan, fetchRoutes, planOf } from "./decoder-graphs.ts";
+import { KvCache, selectRows } from "./kv-cache.ts";
+import { joinedRoutes, type Routes, routesOfRows } from "./routes.ts";
+
+export interface DecoderOptions {
+  /** Fetch routes too. */
+  readonly routes?: boolean;
+  /** Most tokens of a row read in one run. Default 256. */
+  readonly chunk?: number;
+}
+
+export interface Step {
+  /** float32 [rows, vocabulary]: the logits after each row's last token. */
+  readonly logits: HostTensor<"float32">;
+  /** For each row, the routes of the tokens just fed. */
+  readonly routes?: readonly Routes[];
+}
+
+const CHUNK = 256; // long enough to fill two cores, short enough that scores stay small
+const plans = new WeakMap<Architecture, DecodePlan>();
+
+export class Decoder {
+  readonly #model: Model;
+  readonly #options: DecoderOptions;
+  readonly #cache: KvCache;
+  #session: Session | undefined;
+  #overlay: Overlay | undefined;
+  #experts = 0;
+  /** Fed at every run: the overlay's, and an encoder's output. */
+  #overlayFeeds: Record<string, HostTensor> = {};
+  #encoded: Record<string, HostTensor> = {};
+  #tokens: number[][] = [];
+
+  constructor(model: Model, options: DecoderOptions = {}) {
+    this.#model = model;
+    this.#options = options;
+    this.#cache = new KvCache(planFor(model.architecture).caches);
+  }
+
+  /** The tokens each row's cache holds. */
+  get tokens(): readonly (readonly number[])[] {
+    return this.#tokens;
+  }
+  /** Slots of a row in the cache. */
+  get capacity(): number {
+    return this.#cache.capacity;
+  }
+  /** Whether what is kept was computed by the model as it stands now. */
+  get current(): boolean {
+    return this.#overlay === this.#model.overlay && this.#experts === this.#model.overlay.experts.length;
+  }
+
+  /** Begins anew with these prompts of token ids. With an encoder, `encoderRoutes` are those of the prompts' tokens. */
+  async start(prompts: readonly (readonly number[])[]): Promise<Step & { readonly encoderRoutes?: readonly Routes[] }> {
+    const { architecture } = this.#model;
+    for (const prompt of prompts) checkPrompt(prompt, architecture);
+    await this.#open();
+    this.#cache.reset(prompts.length);
+    this.#tokens = prompts.map(() => []);
+    if (architecture.kind === "decoder-only") return this.append(prompts);
+    const encoderRoutes = await this.#encode(prompts, architecture);
+    const step = await this.append(prompts.map(() => [architecture.decoderStartId]));
+    return { ...step, ...(encoderRoutes && { encoderRoutes }) };
+  }
+
+  /** Feeds each row's next tokens. */
+  async append(tokens: readonly (readonly number[])[]): Promise<Step> {
+    invariant(tokens.length === this.#tokens.length, `${tokens.length} rows for a batch of ${this.#tokens.length}`);
+    const longest = Math.max(...tokens.map(({ length }) => length));
+    invariant(longest > 0, "nothing to append");
+    const { chunk = CHUNK } = this.#options;
+    const routes: Routes[][] = tokens.map(() => []);
+    // Chunks end where the longest row ends, so that the last one holds every row's last token.
+    for (let left = longest; ; left -= chunk) {
+      const width = Math.min(chunk, left);
+      const part = tokens.map((row) => row.slice(Math.max(0, row.length - left), Math.max(0, row.length - left + width)));
+      const step = await this.#run(part, width);
+      routes.forEach((pieces, row) => {
+        if (step.routes) pieces.push(step.routes[row]!);
+      });
+      if (left <= chunk) return { logits: step.logits, ...(this.#options.routes && { routes: routes.map(joinedRoutes) }) };
+    }
+  }
+
+  /** Makes row i what row rows[i] was. */
+  select(rows: readonly number[]): void {
+    if (rows.length === this.#tokens.length && rows.every((row, i) => row === i)) return;
+    this.#cache.select(rows);
+    this.#tokens = rows.map((row) => [...this.#tokens[row]!]);
+    for (const [name, tensor] of Object.entries(this.#encoded)) {
+      this.#encoded[name] = selectRows(tensor, rows);
+    }
+  }
+
+  /** Keeps the first `length` tokens of a row. */
+  truncate(row: number, length: number): void {
+    this.#cache.truncate(row, length);
+    this.#tokens[row]!.length = length;
+  }
+
+  async #open(): Promise<void> {
+    const { architecture, overlay } = this.#model;
+    this.#overlay = overlay;
+    this.#experts = overlay.experts.length;
+    this.#overlayFeeds = { ...overlay.feeds };
+    this.#session = await this.#model.session(this.#name("decode"), (graph) => {
+      buildDecode(
+        graph,
+        architecture,
+        this.#model.parts(graph, this.#options.routes ? fetchRoutes(graph) : undefined),
+        planFor(architecture),
+      );
+    });
+  }
+
+  #name(graph: string): string {
+    return this.#options.routes ? `${graph} with routes` : graph;
+  }
+
+  async #encode(prompts: readonly (readonly number[])[], architecture: EncoderDecoder): Promise<Routes[] | undefined> {
+    const { routes = false } = this.#options;
+    const session = await this.#model.session(this.#name("encode"), (graph) => {
+      buildEncode(graph, architecture, this.#model.parts(graph, routes ? fetchRoutes(graph) : undefined));
+    });
+    const { ids, mask } = padded(prompts, Math.max(...prompts.map(({ length }) => length)), "right");
+    const fetches = await session.run({ ...this.#overlayFeeds, input_ids: ids, attention_mask: mask });
+    this.#encoded = { attention_mask: mask };
+    for (let layer = 0; layer < planFor(architecture).cross.length; layer++) {
+      for (const name of Object.values(crossNames(layer))) this.#encoded[name] = fetches[name]!;
+    }
+    const counts = prompts.map(({ length }) => length);
+    return routes ? routesOfRows(fetches, counts, "start") : undefined;
+  }
+
+  async #run(tokens: readonly (readonly number[])[], width: number): Promise<Step> {
+    invariant(this.#session, "a decoder is started before it is run");
+    const { ids, mask } = padded(tokens, width, "left");
+    const positions = int64(ids.shape);
+    this.#cache.lengths.forEach((length, row) => {
+      const count = tokens[row]!.length;
+      for (let i = 0; i < count; i++) positions.data[(row + 1) * width - count + i] = BigInt(length + i);
+    });
+    const own = { decoder_ids: ids, decoder_mask: mask, positions };
+    const fetches = await this.#session.run({ ...this.#overlayFeeds, ...this.#encoded, ...this.#cache.feeds, ...own });
+    const counts = tokens.map(({ length }) => length);
+    this.#cache.write(fetches, counts);
+    this.#tokens.forEach((row, i) => {
+      row.push(...tokens[i]!);
+    });
+    const { data, shape } = fetches.logits as HostTensor<"float32">;
+    const logits: HostTensor<"float32"> = { dtype: "float32", shape: [shape[0]!, shape[2]!], data };
+    return { logits, ...(this.#options.routes && { routes: routesOfRows(fetches, counts, "end") }) };
+  }
+}
+
+function planFor(architecture: Architecture): DecodePlan {
+  const plan = plans.get(architecture) ?? planOf(architecture);
+  plans.set(architecture, plan);
+  return plan;
+}
+
+/** Rows side by side, int64 [rows, width]: ids, and a mask that is 1 where they are real. */
+function padded(rows: readonly (readonly number[])[], width: number, side: "left" | "right") {
+  const [ids, mask] = [int64([rows.length, width]), int64([rows.length, width])];
+  rows.forEach((row, i) => {
+    const start = i * width + (side === "left" ? width - row.length : 0);
+    row.forEach((id, j) => {
+      ids.data[start + j] = BigInt(id);
+      mask.data[start + j] = 1n;
+    });
+  });
+  return { ids, mask };
+}
+
+function checkPrompt(prompt: readonly number[], architecture: Architecture): void {
+  if (prompt.length === 0) {
+    throw new ShapeError({ what: "The prompt has no tokens.", fix: "Give at least one token, the model's bos token if nothing else." });
+  }
+  const unknown = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= architecture.vocabularySize);
+  if (unknown !== undefined) {
+    throw new ShapeError({
+      what: `Token id ${unknown} is outside the vocabulary of ${architecture.vocabularySize}.`,
+      fix: "Use the tokenizer that belongs to this model.",
+    });
+  }
+  const limit = architecture.kind === "decoder-only" ? architecture.maxPositions : undefined;
+  if (limit !== undefined && prompt.length >= limit) {
+    throw new ShapeError({
+      what: `The prompt has ${prompt.length} tokens; the model knows ${limit} positions.`,
+      fix: "Shorten the prompt, or use a model trained on longer texts.",
+    });
+  }
+}

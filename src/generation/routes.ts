@@ -1,0 +1,67 @@
+/** @file Which experts served which token, gathered step by step while tokens are generated. */
+
+import { elements, float32, int64 } from "../base/tensor.ts";
+import type { HostRoute } from "../inference/model.ts";
+import type { Fetches } from "../runtime/session.ts";
+import { routeNames } from "./decoder-graphs.ts";
+
+/** Module -> route of consecutive tokens of one row: experts int64 and weights float32, [1, tokens, k]. */
+export type Routes = ReadonlyMap<string, HostRoute>;
+
+const [PREFIX, SUFFIX] = ["routes.", ".experts"];
+
+/** Each row's routes out of a run's fetches: the last counts[row] tokens, or the first with `from` "start". */
+export function routesOfRows(fetches: Fetches, counts: readonly number[], from: "start" | "end"): Routes[] {
+  const modules = Object.keys(fetches)
+    .filter((name) => name.startsWith(PREFIX) && name.endsWith(SUFFIX))
+    .map((name) => name.slice(PREFIX.length, -SUFFIX.length));
+  return counts.map(
+    (count, row) =>
+      new Map(
+        modules.map((module) => {
+          const names = routeNames(module);
+          const [experts, weights] = [fetches[names.experts], fetches[names.weights]] as [HostRoute["experts"], HostRoute["weights"]];
+          const [, tokens = 0, k = 0] = experts.shape;
+          const start = (row * tokens + (from === "start" ? 0 : tokens - count)) * k;
+          const shape = [1, count, k];
+          return [
+            module,
+            {
+              experts: int64(shape, experts.data.slice(start, start + elements(shape))),
+              weights: float32(shape, weights.data.slice(start, start + elements(shape))),
+            },
+          ];
+        }),
+      ),
+  );
+}
+
+/** The routes of tokens in several pieces, put in a row. */
+export function joinedRoutes(pieces: readonly Routes[]): Routes {
+  const modules = new Set(pieces.flatMap((piece) => [...piece.keys()]));
+  return new Map(
+    [...modules].map((module) => {
+      const parts = pieces.flatMap((piece) => piece.get(module) ?? []);
+      const tokens = parts.reduce((sum, { experts }) => sum + experts.shape[1]!, 0);
+      const k = parts[0]?.experts.shape[2] ?? 0;
+      const joined = { experts: int64([1, tokens, k]), weights: float32([1, tokens, k]) };
+      let at = 0;
+      for (const { experts, weights } of parts) {
+        joined.experts.data.set(experts.data, at);
+        joined.weights.data.set(weights.data, at);
+        at += experts.data.length;
+      }
+      return [module, joined];
+    }),
+  );
+}
+
+/** The routes of the last token alone. */
+export function lastRoute(routes: Routes): Routes {
+  return new Map(
+    [...routes].map(([module, { experts, weights }]) => {
+      const k = experts.shape[2]!;
+      return [module, { experts: int64([1, 1, k], experts.data.slice(-k)), weights: float32([1, 1, k], weights.data.slice(-k)) }];
+    }),
+  );
+}
