@@ -23,7 +23,8 @@ export interface DataRequest {
 
 /** The files of the splits, in the order of `splits` and then by name. */
 export async function findDataFiles(request: DataRequest): Promise<string[]> {
-  const { folder, dataset, config, splits } = request;
+  const { folder, dataset, splits } = request;
+  const config = request.config === "default" ? undefined : request.config; // the Hub's name for having none
   for (const root of await roots(folder, dataset)) {
     const files = (await listDataFiles(root)).filter((file) => belongsTo(file, config));
     const found = splits.map((split) => files.filter((file) => hasSplit(file, split, config)));

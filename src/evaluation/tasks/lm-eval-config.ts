@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { isMap, isScalar, parseDocument, visit } from "yaml";
 import { z } from "zod";
 import { DataError } from "../../base/errors.ts";
+import { exactMatchSchema } from "./filters.ts";
 import { readUtf8 } from "./rows.ts";
 import { TASK_KINDS } from "./task.ts";
 
@@ -11,6 +12,12 @@ const template = z.union([z.string(), z.int(), z.boolean().transform(String)]);
 
 // Fields that say nothing about how examples are made or scored here are named so that they can be passed over.
 const ignored = z.unknown().optional();
+
+const summary = { aggregation: ignored, higher_is_better: ignored, hf_evaluate: ignored };
+const metric = z.union([
+  z.strictObject({ metric: z.literal("exact_match"), ...summary, ...exactMatchSchema.shape }),
+  z.strictObject({ metric: z.string().regex(/^(?!exact_match$)/), ...summary }),
+]);
 
 const schema = z.strictObject({
   task: z.string(),
@@ -33,12 +40,9 @@ const schema = z.strictObject({
     .nullish()
     .transform((count) => count ?? 0),
   fewshot_config: z.strictObject({ sampler: z.enum(["default", "first_n"]).default("default") }).nullish(),
-  metric_list: z
-    .array(z.looseObject({ metric: z.string() }))
-    .min(1)
-    .nullish(),
+  metric_list: z.array(metric).min(1).nullish(),
   filter_list: z
-    .array(z.looseObject({ filter: z.array(z.unknown()).min(1) }))
+    .array(z.strictObject({ name: z.string(), filter: z.array(z.unknown()).min(1) }))
     .min(1)
     .nullish(),
   generation_kwargs: z
@@ -49,6 +53,7 @@ const schema = z.strictObject({
       num_beams: z.int().optional(),
     })
     .nullish(),
+  template_aliases: z.literal("").optional(),
   tag: ignored,
   group: ignored,
   task_alias: ignored,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { rejection, temporaryFolder } from "../../../tests/temporary-folder.ts";
-import { parseFilter } from "./filters.ts";
+import { parseFilterList } from "./filters.ts";
 import { readLmEvalTask } from "./lm-eval.ts";
 import { parseListLiteral } from "./python-literal.ts";
 
@@ -57,8 +57,24 @@ filter_list:
   );
   expect(task).toMatchObject({ kind: "generate_until", generation: { until: ["\n"], maxTokens: 8 }, metrics: ["exact_match"] });
   expect(task.examples[0]).toMatchObject({ input: "2+2", target: "4" });
-  const answer = (text: string) => task.filters?.reduce((kept, filter) => filter(kept), text);
-  expect([answer("It is 4, not is 5"), answer("no idea")]).toEqual(["4", "[invalid]"]);
+  const answer = (text: string) => task.filters?.map((filter) => filter.apply(text));
+  expect([answer("It is 4, not is 5"), answer("no idea")]).toEqual([["4"], ["[invalid]"]]);
+});
+
+test("what exact_match ignores is taken out of both sides; other options of metrics are refused", async () => {
+  const text = `include: base.yaml
+task: gsm
+output_type: generate_until
+doc_to_target: "{{options[gold]}}"
+metric_list:
+  - metric: exact_match
+    aggregation: mean
+    ignore_case: true
+    regexes_to_ignore: [",", "\\\\$", "(?s).*#### "]
+`;
+  const task = await read("gsm", text);
+  expect(task.exactMatchFilter?.("First\nthen #### $1,234 EUR")).toBe("1234 eur");
+  expect(await rejection(read("odd", text.replace("ignore_case", "ignore_colour")))).toMatchObject({ name: "DataError" });
 });
 
 describe("refusals", () => {
@@ -78,7 +94,7 @@ describe("refusals", () => {
   });
 
   test("a filter that is not known", () => {
-    expect(() => parseFilter({ function: "majority_vote" }, "x.yaml")).toThrow(/majority_vote/);
+    expect(() => parseFilterList([{ name: "vote", filter: [{ function: "majority_vote" }] }], "x.yaml")).toThrow(/majority_vote/);
   });
 });
 

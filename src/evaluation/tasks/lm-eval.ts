@@ -12,8 +12,8 @@
 
 import { dirname } from "node:path";
 import { DataError } from "../../base/errors.ts";
-import { derivedSeed, seededRandom, shuffled } from "../../base/random.ts";
-import { parseFilter } from "./filters.ts";
+import { derivedSeed, seededRandom } from "../../base/random.ts";
+import { exactMatchFilter, parseFilterList } from "./filters.ts";
 import { findDataFiles } from "./find-data.ts";
 import { type LmEvalConfig, readLmEvalConfig } from "./lm-eval-config.ts";
 import { type DocumentReader, documentReader } from "./lm-eval-document.ts";
@@ -54,7 +54,8 @@ export async function readLmEvalTask(path: string, options: LmEvalOptions = {}):
     choiceScore: "sum",
     targetDelimiter: config.target_delimiter,
     ...(config.output_type === "generate_until" && { generation: generationOf(config, path) }),
-    ...(config.filter_list && { filters: config.filter_list[0]!.filter.map((entry) => parseFilter(entry, path)) }),
+    ...(config.filter_list && { filters: parseFilterList(config.filter_list, path) }),
+    ...exactMatchOf(config, path),
   };
 }
 
@@ -65,6 +66,11 @@ const DEFAULT_METRICS: Readonly<Record<Task["kind"], readonly string[]>> = {
   loglikelihood: ["perplexity", "acc"],
   loglikelihood_rolling: ["word_perplexity", "byte_perplexity", "bits_per_byte"],
 };
+
+function exactMatchOf({ metric_list }: LmEvalConfig, path: string): Pick<Task, "exactMatchFilter"> {
+  const options = metric_list?.find((metric) => "ignore_case" in metric);
+  return options && "ignore_case" in options ? { exactMatchFilter: exactMatchFilter(options, path) } : {};
+}
 
 async function splitRows(config: LmEvalConfig, folder: string, split: string): Promise<Row[]> {
   const request = { folder, dataset: config.dataset_path, config: config.dataset_name ?? undefined, splits: [split] };
@@ -97,8 +103,14 @@ function drawn(
 ): readonly Row[] {
   if (count === 0) return [];
   if (config.fewshot_config?.sampler === "first_n") return rows.slice(0, count);
-  const others = isSameSplit ? rows.filter((other) => other !== row) : rows;
-  return shuffled(others, seededRandom(seed)).slice(0, count);
+  const random = seededRandom(seed);
+  const wanted = Math.min(count, isSameSplit ? rows.length - 1 : rows.length);
+  const chosen = new Set<Row>();
+  while (chosen.size < wanted) {
+    const candidate = rows[random.integer(rows.length)]!;
+    if (candidate !== row) chosen.add(candidate);
+  }
+  return [...chosen];
 }
 
 function shotText(config: LmEvalConfig, reader: DocumentReader, shots: readonly Row[]): string {

@@ -1,6 +1,6 @@
 /** @file What every benchmark comes down to: a task with a kind, metrics and examples. Readers make them, the scorer runs them. */
 
-import type { TextFilter } from "./filters.ts";
+import type { FilterPipeline, TextFilter } from "./filters.ts";
 
 /** How a model is asked, in lm-evaluation-harness's words (`output_type`). */
 export const TASK_KINDS = ["multiple_choice", "generate_until", "loglikelihood", "loglikelihood_rolling"] as const;
@@ -42,8 +42,10 @@ export interface Task {
   /** Goes between input and target or choice. */
   readonly targetDelimiter: string;
   readonly generation?: Generation;
-  /** Applied in order to generated text before it is compared. */
-  readonly filters?: readonly TextFilter[];
+  /** Applied to generated text before it is compared; each pipeline gives its own scores. None: the text as it is. */
+  readonly filters?: readonly FilterPipeline[];
+  /** Applied to prediction and target alike before `exact_match` compares them. */
+  readonly exactMatchFilter?: TextFilter;
   /** Inputs are cut to this many tokens. */
   readonly maxInputTokens?: number;
 }
