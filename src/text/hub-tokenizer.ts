@@ -32,7 +32,8 @@ type Config = z.infer<typeof configSchema>;
 
 const fileSchema = z.looseObject({
   added_tokens: z.array(z.looseObject({ id: z.int(), content: z.string() })).default([]),
-  model: z.looseObject({ vocab: z.unknown() }),
+  // Old files leave the type out; the engine then tells it by the other fields. It would take any other type for a plain word list.
+  model: z.looseObject({ type: z.enum(["BPE", "Unigram", "WordPiece"]).optional(), vocab: z.unknown() }),
   post_processor: z.looseObject({ type: z.string() }).nullish(),
 });
 type File = z.infer<typeof fileSchema>;

@@ -8,6 +8,7 @@
 
 import { readFile } from "node:fs/promises";
 import { CheckpointError } from "../base/errors.ts";
+import { cleanUpSpaces } from "./clean-up.ts";
 import { textWithin } from "./token-text.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -40,9 +41,10 @@ export async function loadQwenTiktoken(path: string, templates: ReadonlyMap<stri
   const bytesOf = new Map<number, Buffer>();
   for (const [token, rank] of ranks) bytesOf.set(rank, Buffer.from(token, "latin1"));
   for (const [name, id] of special) bytesOf.set(id, Buffer.from(name));
-  const decode: Tokenizer["decode"] = (ids, { skipSpecialTokens = false } = {}) => {
+  const decode: Tokenizer["decode"] = (ids, { skipSpecialTokens = false, cleanUpSpaces: cleans = false } = {}) => {
     const kept = skipSpecialTokens ? ids.filter((id) => id < FIRST_SPECIAL_ID) : ids;
-    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(Buffer.concat(kept.map((id) => bytesOf.get(id) ?? Buffer.of())));
+    const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(Buffer.concat(kept.map((id) => bytesOf.get(id) ?? Buffer.of())));
+    return cleans ? cleanUpSpaces(text) : text;
   };
   const chatTemplate = templates.get("default");
   return {

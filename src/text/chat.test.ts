@@ -1,0 +1,117 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { describe, expect, test } from "vitest";
+import golden from "../../tests/golden/chat/renderings.json" with { type: "json" };
+import { CheckpointError, DataError } from "../base/errors.ts";
+import { assistantSpans, type ChatMessage, renderChat } from "./chat.ts";
+import { chatTemplates } from "./chat-template.ts";
+import { loadTokenizer, type SpecialTokens, type Tokenizer } from "./tokenizer.ts";
+
+const here = (path: string): string => new URL(path, import.meta.url).pathname;
+const SHARED = here("../../../shared/tokenizers/");
+const SCRIPT = "tests/golden/chat/make.py";
+
+/** The golden's special tokens, in our words. */
+function specialOf(tokens: Readonly<Record<string, string>>): SpecialTokens {
+  return Object.fromEntries(Object.entries(tokens).map(([name, token]) => [name.replace("_token", ""), token]));
+}
+
+async function templateOf(model: string): Promise<ReadonlyMap<string, string>> {
+  if (model === "chat") return new Map([["default", await readFile(here("../../tests/golden/chat/chatml.jinja"), "utf8")]]);
+  const config = JSON.parse(await readFile(`${SHARED}${model}/tokenizer_config.json`, "utf8"));
+  return chatTemplates(SHARED + model, config);
+}
+
+describe("renders as Python's Jinja does", () => {
+  for (const [model, { special, renderings }] of Object.entries(golden.models)) {
+    const isThere = model === "chat" || existsSync(SHARED + model);
+    test.skipIf(!isThere)(`${model}${isThere ? "" : " (skipped: this tokenizer is not on this machine)"}`, async () => {
+      const tokenizer = { chatTemplates: await templateOf(model), specialTokens: specialOf(special) };
+      for (const [i, wanted] of renderings.entries()) {
+        const { messages, add_generation_prompt: addGenerationPrompt = false, tools = [] } = golden.cases[i]!;
+        const render = (): string => renderChat(tokenizer, messages, { addGenerationPrompt, tools });
+        if (wanted.text === undefined) expect(render, SCRIPT).toThrow(DataError);
+        else expect(render(), `${SCRIPT}, case ${i}`).toBe(wanted.text);
+      }
+    });
+  }
+});
+
+const TINY = here("../../tests/golden/tokenizers/tinystories");
+const CONVERSATION: readonly ChatMessage[] = [
+  { role: "user", content: "One day" },
+  { role: "assistant", content: "a little girl" },
+  { role: "user", content: "She" },
+  { role: "assistant", content: "was happy" },
+];
+
+async function withTemplate(template: string): Promise<Tokenizer> {
+  return { ...(await loadTokenizer(TINY)), chatTemplates: new Map([["default", template]]) };
+}
+
+const PLAIN = "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}";
+const SAID_MARKED = (said: string): string => said.replaceAll("\n", "");
+
+describe("the assistant's tokens", () => {
+  const marked = ({ ids, mask }: { ids: number[]; mask: boolean[] }, tokenizer: Tokenizer): string[] => {
+    const spans: string[] = [];
+    ids.forEach((id, i) => {
+      if (mask[i] && !mask[i - 1]) spans.push("");
+      if (mask[i]) spans[spans.length - 1] += tokenizer.tokenText(id);
+    });
+    return spans.map(SAID_MARKED);
+  };
+
+  test("are its words and the end of its turn", async () => {
+    const tokenizer = await withTemplate(`${PLAIN}{% if add_generation_prompt %}assistant:{% endif %}`);
+    const spans = assistantSpans(tokenizer, CONVERSATION);
+    expect(spans.ids).toEqual(tokenizer.encode(renderChat(tokenizer, CONVERSATION), { addSpecialTokens: false }));
+    expect(marked(spans, tokenizer).map((span) => span.trim())).toEqual(["a little girl</s>", "was happy</s>"]);
+  });
+
+  test("are found when a conversation's end is written differently from its middle", async () => {
+    const tokenizer = await withTemplate(`${PLAIN}{% if add_generation_prompt %}assistant:{% else %}<s>{% endif %}`);
+    expect(marked(assistantSpans(tokenizer, CONVERSATION), tokenizer)[0]).toMatch(/^ a little girl<\/s>\s*$/);
+  });
+
+  test("are refused when later turns change what was said before", async () => {
+    const forgetful =
+      "{% for m in messages %}{{ m.role }}: {{ m.content if loop.last else '...' }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}";
+    const tokenizer = await withTemplate(forgetful);
+    expect(() => assistantSpans(tokenizer, CONVERSATION)).toThrow(/writes a turn differently/);
+  });
+
+  test("are none in a conversation without the assistant", async () => {
+    const tokenizer = await withTemplate(PLAIN);
+    const { mask } = assistantSpans(tokenizer, CONVERSATION.slice(0, 1));
+    expect(mask.length).toBeGreaterThan(0);
+    expect(mask).not.toContain(true);
+  });
+});
+
+describe("refused with a reason", () => {
+  test("a model without a template", async () => {
+    const tokenizer = await loadTokenizer(TINY);
+    expect(() => renderChat(tokenizer, CONVERSATION)).toThrow(/no chat template[\s\S]*chat_template.jinja/);
+  });
+
+  test("a template that is no Jinja", async () => {
+    const tokenizer = await withTemplate("{% for %}");
+    expect(() => renderChat(tokenizer, CONVERSATION)).toThrow(CheckpointError);
+  });
+
+  test("a conversation the template refuses, in the template's words", async () => {
+    const tokenizer = await withTemplate("{{ raise_exception('geese only') }}");
+    expect(() => renderChat(tokenizer, CONVERSATION)).toThrow(/geese only[\s\S]*user, assistant/);
+  });
+});
+
+test("with tools the template called tool_use is chosen when there is one", () => {
+  const templates = new Map([
+    ["default", "plain"],
+    ["tool_use", "{{ tools | length }} tools"],
+  ]);
+  const tokenizer = { chatTemplates: templates, specialTokens: {} };
+  expect(renderChat(tokenizer, [], { tools: [{ type: "function" }] })).toBe("1 tools");
+  expect(renderChat(tokenizer, [])).toBe("plain");
+});
