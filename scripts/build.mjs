@@ -1,0 +1,99 @@
+/** @file Builds src/ into dist/ when dist/ is missing or was built from other sources. Node's own modules only.
+ *
+ *  dist/.stamp holds a hash of every source's name, size and time, written last: a build that broke off is no build.
+ *  A lock file lets one process build while others wait. Types are not checked here, so that a half-done edit can be run;
+ *  `npm run check` does that. */
+
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const dist = join(root, "dist");
+const stamp = join(dist, ".stamp");
+const compiler = join(root, "node_modules", "typescript", "bin", "tsc");
+const lock = join(root, "node_modules", ".skein-build.lock");
+
+/** Makes dist/ agree with src/. Returns false when it cannot; says why on stderr. */
+export async function buildIfStale({ force = false } = {}) {
+  if (!force && isFresh()) return true;
+  if (!existsSync(compiler)) {
+    if (existsSync(join(dist, "cli", "main.js"))) return true; // no compiler: what was built must do
+    console.error("skein: not installed yet.\n  fix:   Run `npm ci` in this folder first.");
+    return false;
+  }
+  await takeLock();
+  try {
+    return (!force && isFresh()) || build();
+  } finally {
+    rmSync(lock, { force: true });
+  }
+}
+
+function isFresh() {
+  return existsSync(stamp) && readFileSync(stamp, "utf8") === sourceHash();
+}
+
+/** Every file the build depends on, relative to the root. */
+function sources() {
+  const found = readdirSync(join(root, "src"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts") && !/\.(test|test-helper|contract)\.ts$/.test(entry.name))
+    .map((entry) => join(entry.parentPath, entry.name));
+  return [...found.sort(), join(root, "tsconfig.json"), join(root, "package.json")];
+}
+
+function sourceHash() {
+  const hash = createHash("sha256");
+  for (const file of sources()) {
+    const { size, mtimeMs } = statSync(file);
+    hash.update(`${file} ${size} ${mtimeMs}\n`);
+  }
+  return hash.digest("hex");
+}
+
+function build() {
+  const hash = sourceHash(); // before compiling: an edit made meanwhile counts as stale
+  if (process.stderr.isTTY) console.error("skein: building...");
+  rmSync(dist, { recursive: true, force: true });
+  const options = ["-p", join(root, "tsconfig.json"), "--noCheck"];
+  const { status, stdout, stderr } = spawnSync(process.execPath, [compiler, ...options], { cwd: root, encoding: "utf8" });
+  if (status !== 0) {
+    console.error(`skein: the build failed.\n${stdout}${stderr}`);
+    return false;
+  }
+  mkdirSync(dist, { recursive: true });
+  writeFileSync(stamp, hash);
+  return true;
+}
+
+/** Waits while another living process builds; a lock whose owner died is taken over. */
+async function takeLock() {
+  for (;;) {
+    try {
+      writeFileSync(lock, String(process.pid), { flag: "wx" });
+      return;
+    } catch (error) {
+      if (error.code !== "EEXIST") throw error;
+    }
+    if (ownerIsGone()) rmSync(lock, { force: true });
+    else await sleep(100);
+  }
+}
+
+function ownerIsGone() {
+  try {
+    const text = readFileSync(lock, "utf8");
+    if (text === "") return Date.now() - statSync(lock).mtimeMs > 5000; // made, but its owner never wrote its number
+    process.kill(Number(text), 0);
+    return false;
+  } catch (error) {
+    return error.code === "ESRCH";
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  process.exitCode = (await buildIfStale({ force: true })) ? 0 : 1;
+}
