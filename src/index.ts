@@ -1,0 +1,17 @@
+/** @file Skein's public surface: what `import { ... } from "skein"` gives. Everything else is internal. */
+
+export type { Adapter, Ia3Adapter, LoraAdapter } from "./adapters/adapter.ts";
+export { type AdapterReport, checkAdapter } from "./adapters/check.ts";
+export { type Expert, loadExpert } from "./adapters/expert.ts";
+export { type MergeMethod, mergeAdapters } from "./adapters/merge.ts";
+export { loadAdapter } from "./adapters/peft.ts";
+export { type SaveOptions, saveAdapter } from "./adapters/peft-save.ts";
+export { addExpert, createPool, listPool, openPool, type Pool, removeExpert } from "./adapters/pool.ts";
+export * from "./base/errors.ts";
+export type { HostTensor } from "./base/tensor.ts";
+export { fingerprint } from "./checkpoint/fingerprint.ts";
+export { type Batch, type ForwardResult, type HostRoute, loadModel, type Model } from "./inference/model.ts";
+export { type OpenOptions, openModel } from "./inference/open.ts";
+export { type Overlay, plain, RoutedPool, singleAdapter } from "./inference/overlay.ts";
+export { routerNamed } from "./routing/registry.ts";
+export type { Route, Router } from "./routing/router.ts";

@@ -1,0 +1,81 @@
+/** @file A base model opened with what is asked for on top: nothing, one adapter, or a pool with its router. */
+
+import type { Expert } from "../adapters/expert.ts";
+import { loadAdapter } from "../adapters/peft.ts";
+import { openPool } from "../adapters/pool.ts";
+import { AdapterError, OptionError, PoolError } from "../base/errors.ts";
+import { fingerprint } from "../checkpoint/fingerprint.ts";
+import { resolveModel } from "../checkpoint/hub.ts";
+import { routerNamed } from "../routing/registry.ts";
+import type { Router } from "../routing/router.ts";
+import type { SessionOptions } from "../runtime/session.ts";
+import { loadModel, type Model } from "./model.ts";
+import { RoutedPool, singleAdapter } from "./overlay.ts";
+
+export interface OpenOptions {
+  /** A folder, or a Hugging Face id. */
+  readonly base: string;
+  /** An adapter folder (or id), used for every token. */
+  readonly adapter?: string | undefined;
+  /** A pool folder, whose experts `router` chooses from. */
+  readonly pool?: string | undefined;
+  /** A router's name; default phatgoose. */
+  readonly router?: string | undefined;
+  readonly topK?: number | undefined;
+}
+export interface Opened {
+  readonly model: Model;
+  readonly warnings: readonly string[];
+}
+
+/** Opens the model; the caller disposes it. */
+export async function openModel(options: OpenOptions, session: SessionOptions = {}): Promise<Opened> {
+  const { base, adapter, pool, router, topK } = options;
+  if (adapter !== undefined && pool !== undefined) {
+    throw new OptionError({
+      what: "Both an adapter and a pool are given.",
+      fix: "Give --adapter or --pool, or add the adapter to the pool.",
+    });
+  }
+  if (pool === undefined && (router !== undefined || topK !== undefined)) {
+    throw new OptionError({
+      what: "A router needs a pool of experts to choose from.",
+      where: "--router, --top-k",
+      fix: "Give --pool DIR too.",
+    });
+  }
+  const model = await loadModel(base, session);
+  if (adapter !== undefined) return { model, warnings: await wearAdapter(model, adapter) };
+  if (pool !== undefined) return { model, warnings: await wearPool(model, pool, routerNamed(router ?? "phatgoose", { topK })) };
+  return { model, warnings: [] };
+}
+
+async function wearAdapter(model: Model, name: string): Promise<readonly string[]> {
+  const adapter = await loadAdapter(await resolveModel(name), model.modules);
+  if (adapter.kind !== "lora") {
+    throw new AdapterError({ what: `Adapters of kind ${adapter.kind} cannot be run yet.`, where: name, fix: "Use a LoRA adapter." });
+  }
+  model.overlay = singleAdapter(adapter, model.modules);
+  return adapter.warnings;
+}
+
+async function wearPool(model: Model, directory: string, router: Router): Promise<readonly string[]> {
+  const resolveHub = (id: string, revision: string) => resolveModel(`${id}@${revision}`);
+  const pool = await openPool(directory, model.modules, { fingerprint: await fingerprint(model.checkpoint), resolveHub });
+  const experts = await pool.loadAll();
+  for (const expert of experts) checkCandidate(expert, router, directory);
+  model.overlay = new RoutedPool(experts, model.modules, { router });
+  const few =
+    router.topK > experts.length ? [`The pool has ${experts.length} experts, so top-k is ${experts.length}, not ${router.topK}.`] : [];
+  return [...few, ...experts.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`))];
+}
+
+/** An expert that the router can score at no module would sit in the pool and never be chosen. */
+function checkCandidate(expert: Expert, router: Router, where: string): void {
+  for (const module of expert.adapter.modules.keys()) if (router.prototype(expert, module)) return;
+  throw new PoolError({
+    what: `Expert "${expert.name}" has nothing that router ${router.name} could score it by.`,
+    where,
+    fix: expert.gates ? "Use another router, or remove it from the pool." : "Train its gates with skein gate, or remove it from the pool.",
+  });
+}

@@ -1,0 +1,61 @@
+/** @file Pools made and extended with their base model at hand: every expert is held against it before anything is written. */
+
+import { loadExpert } from "../adapters/expert.ts";
+import { type AddExpertOptions, addExpert, createPool, listPool, type PoolEntry } from "../adapters/pool.ts";
+import { OptionError, PoolError } from "../base/errors.ts";
+import { fingerprint } from "../checkpoint/fingerprint.ts";
+import { loadModel } from "./model.ts";
+
+export interface Added {
+  readonly entries: readonly PoolEntry[];
+  readonly warnings: readonly string[];
+}
+
+/** Makes a pool for the base model (a folder or hub id) and adds expert folders, in order. */
+export async function createPoolOf(directory: string, base: string, experts: readonly string[]): Promise<Added> {
+  const checked = await checkedExperts(base, experts);
+  await createPool(directory, { name: base, fingerprint: checked.fingerprint });
+  return { entries: await addAll(directory, experts, {}), warnings: checked.warnings };
+}
+
+/** Adds expert folders as the pool's last. `base`: where its base model is, when not where pool.json says. */
+export async function addToPool(
+  directory: string,
+  experts: readonly string[],
+  { base, ...options }: Pick<AddExpertOptions, "name" | "reference"> & { readonly base?: string } = {},
+): Promise<Added> {
+  if (options.name !== undefined && experts.length > 1) {
+    throw new OptionError({
+      what: `One name for ${experts.length} experts.`,
+      where: "--name",
+      fix: "Add them one by one, or leave the name out.",
+    });
+  }
+  const pool = await listPool(directory);
+  const checked = await checkedExperts(base ?? pool.base.name, experts);
+  if (checked.fingerprint !== pool.base.fingerprint) {
+    throw new PoolError({
+      what: `The pool is for another base model: fingerprint ${pool.base.fingerprint}, this one has ${checked.fingerprint}.`,
+      where: directory,
+      fix: `Give the base model it was made for ("${pool.base.name}"), or make a pool for this one.`,
+    });
+  }
+  return { entries: await addAll(directory, experts, options), warnings: checked.warnings };
+}
+
+async function checkedExperts(base: string, experts: readonly string[]): Promise<{ fingerprint: string; warnings: string[] }> {
+  const { checkpoint, modules } = await loadModel(base);
+  const print = await fingerprint(checkpoint);
+  const warnings: string[] = [];
+  for (const folder of experts) {
+    const expert = await loadExpert(folder, modules, { fingerprint: print });
+    warnings.push(...expert.warnings.map((warning) => `${expert.name}: ${warning}`));
+  }
+  return { fingerprint: print, warnings };
+}
+
+async function addAll(directory: string, experts: readonly string[], options: AddExpertOptions): Promise<PoolEntry[]> {
+  const entries: PoolEntry[] = [];
+  for (const folder of experts) entries.push(await addExpert(directory, folder, options));
+  return entries;
+}
