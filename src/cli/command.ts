@@ -1,0 +1,65 @@
+/** @file What all commands share: how one is declared, its flags for a woven model, and the parsing of flag values. */
+
+import { type Command, InvalidArgumentError } from "commander";
+
+export interface Declaration {
+  readonly summary: string;
+  /** A command line that works, shown under --help. */
+  readonly example: string;
+}
+
+/** Adds the command `usage` ("name <argument>") to `parent`, with --json and its example. */
+export function subcommand(parent: Command, usage: string, { summary, example }: Declaration): Command {
+  return parent
+    .command(usage)
+    .description(summary)
+    .option("--json", "print the result as one JSON document, and progress as JSON lines on stderr")
+    .addHelpText("after", `\nExample:\n  $ ${example.replaceAll("\n", "\n    ")}`);
+}
+
+/** The flags that say which model to run: a base and what is woven into it. */
+export interface ModelFlags {
+  readonly base: string;
+  readonly adapter?: string;
+  readonly pool?: string;
+  readonly router?: string;
+  readonly topK?: number;
+}
+
+export function withModelFlags(command: Command): Command {
+  return command
+    .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
+    .option("--adapter <dir>", "one adapter for every token")
+    .option("--pool <dir>", "a pool of experts, chosen among for every token")
+    .option("--router <name>", "how experts are chosen (default: phatgoose)")
+    .option("--top-k <k>", "experts per token at each module (default: the router's)", wholeNumber(1));
+}
+
+/** A parser of whole numbers of at least `least`. */
+export function wholeNumber(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== "" && Number.isSafeInteger(value) && value >= least) return value;
+    throw new InvalidArgumentError(`Expected a whole number of at least ${least}.`);
+  };
+}
+
+/** A parser of numbers. */
+export function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError("Expected a number.");
+}
+
+/** A parser of lists: "a,b,c". */
+export function list(text: string): string[] {
+  return text
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+}
+
+/** A parser of lists of numbers: "0.5,0.5". */
+export function numbers(text: string): number[] {
+  return list(text).map(number);
+}

@@ -1,0 +1,47 @@
+/** @file `skein check`: what an adapter folder holds, before it is used. */
+
+import type { Command } from "commander";
+import { subcommand } from "../command.ts";
+import { type CommonFlags, type Io, show, table, warn } from "../io.ts";
+
+interface Flags extends CommonFlags {
+  readonly base?: string;
+}
+
+export function addCheck(program: Command, io: Io): void {
+  subcommand(program, "check <adapter>", {
+    summary: "Say what an adapter or expert folder covers, what will be refused, and why.",
+    example: "skein check my-expert --base models/t5",
+  })
+    .option("--base <dir>", "hold it against this base model: a folder or a Hugging Face id")
+    .action(async (adapter: string, flags: Flags) => {
+      const { AdapterError } = await import("../../base/errors.ts");
+      const { checkAdapter } = await import("../../adapters/check.ts");
+      const { loadModel } = await import("../../inference/model.ts");
+      const modules = flags.base === undefined ? undefined : (await loadModel(flags.base)).modules;
+      const { warnings, ...report } = await checkAdapter(adapter, modules);
+      const rows = [
+        ["folder", report.directory],
+        ["kind", report.kind ?? "unknown"],
+        ["base model", report.baseName ?? "not named"],
+        ["checked against", report.against === "base" ? String(flags.base) : "itself; give --base DIR to check the fit"],
+        ["rank", report.ranks.join(", ") || "-"],
+        ["scaling", report.scalings.join(", ") || "-"],
+        ["dtype", report.dtypes.join(", ") || "-"],
+        ["parameters", `${report.parameters} in ${report.bytes} bytes`],
+        ["gates", report.gates ? "yes" : "no"],
+        ["modules", String(report.modules.length)],
+        ...report.modules.map((module) => ["", module]),
+        ["usable", report.usable ? "yes" : "no"],
+      ];
+      show(
+        io,
+        flags,
+        { ...report, warnings, problems: report.problems.map(({ what, where, fix }) => ({ what, where, fix })) },
+        table(rows),
+      );
+      warn(io, flags, warnings);
+      const [problem] = report.problems;
+      if (problem) throw new AdapterError(problem);
+    });
+}

@@ -1,0 +1,37 @@
+/** @file `skein forward`: one batch through a model, from file to file. */
+
+import type { Command } from "commander";
+import { type ModelFlags, subcommand, withModelFlags } from "../command.ts";
+import { type CommonFlags, type Io, show, warn } from "../io.ts";
+
+interface Flags extends CommonFlags, ModelFlags {
+  readonly inputs: string;
+  readonly out: string;
+  readonly routes?: boolean;
+}
+
+export function addForward(program: Command, io: Io): void {
+  const command = subcommand(program, "forward", {
+    summary: "Run one batch through a model and write its logits, to compare with any other implementation.",
+    example: "skein forward --base models/t5 --pool my-pool --router phatgoose --inputs in.safetensors --out out.safetensors --routes",
+  });
+  withModelFlags(command)
+    .requiredOption("--inputs <file>", "safetensors with input_ids, attention_mask, decoder_input_ids: int64 [batch, sequence]")
+    .requiredOption("--out <file>", "where to write logits: float32 [batch, sequence, vocabulary]")
+    .option("--routes", "also write routes.<module>.experts and routes.<module>.weights")
+    .action(async (flags: Flags) => {
+      const { openModel } = await import("../../inference/open.ts");
+      const { readBatch, writeForward } = await import("../../inference/batch-file.ts");
+      const { batch, ignored } = await readBatch(flags.inputs);
+      if (ignored.length > 0) warn(io, flags, [`not used, tensors of ${flags.inputs}: ${ignored.join(", ")}`]);
+      const { model, warnings } = await openModel(flags);
+      await using _ = model;
+      warn(io, flags, warnings);
+      const result = await model.forward(batch, { routes: flags.routes === true });
+      await writeForward(flags.out, result);
+      const { logits, routes } = result;
+      const summary = { out: flags.out, logits: logits.shape, experts: model.overlay.experts, routes: [...(routes?.keys() ?? [])] };
+      const routed = routes ? ` and the routes of ${routes.size} modules` : "";
+      show(io, flags, summary, `Wrote logits [${logits.shape.join(", ")}]${routed} to ${flags.out}.`);
+    });
+}

@@ -1,0 +1,70 @@
+/** @file `skein merge`: several adapters made into one. */
+
+import type { Command } from "commander";
+import type { LoraAdapter } from "../../adapters/adapter.ts";
+import type { MergeMethod } from "../../adapters/merge.ts";
+import type { ModuleSizes } from "../../adapters/modules.ts";
+import { number, numbers, subcommand, wholeNumber } from "../command.ts";
+import { type CommonFlags, type Io, show, warn } from "../io.ts";
+
+interface Flags extends CommonFlags {
+  readonly base: string;
+  readonly out: string;
+  readonly method: MergeMethod["kind"];
+  readonly weights?: readonly number[];
+  readonly rank?: number;
+  readonly density?: number;
+  readonly seed?: number;
+}
+
+export function addMerge(program: Command, io: Io): void {
+  subcommand(program, "merge <adapters...>", {
+    summary: "Merge adapters of one base model into one adapter.",
+    example: "skein merge runs/nouns/expert runs/verbs/expert --base models/t5 --method average --out merged",
+  })
+    .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
+    .requiredOption("--out <dir>", "folder of the merged adapter")
+    .option(
+      "--method <name>",
+      "average, cat, linear, ties, dare_linear, dare_ties, magnitude_prune, svd; the last four also with _svd",
+      "average",
+    )
+    .option("--weights <numbers>", "one weight per adapter, comma-separated (default: 1 each; average takes none)", numbers)
+    .option("--rank <r>", "rank to cut the result to (average and the svd methods)", wholeNumber(1))
+    .option("--density <share>", "share of entries kept, 0 to 1 (ties, dare and magnitude_prune)", number)
+    .option("--seed <n>", "seed of dare's choice", wholeNumber(0))
+    .action(async (folders: readonly string[], flags: Flags) => {
+      const { mergeAdapters } = await import("../../adapters/merge.ts");
+      const { saveAdapter } = await import("../../adapters/peft-save.ts");
+      const { loadModel } = await import("../../inference/model.ts");
+      const { base, out, method: kind, weights, rank, density, seed } = flags;
+      const { modules } = await loadModel(base);
+      const adapters: LoraAdapter[] = [];
+      for (const folder of folders) adapters.push(await loraAdapter(folder, modules));
+      warn(
+        io,
+        flags,
+        adapters.flatMap(({ warnings }, i) => warnings.map((warning) => `${folders[i]}: ${warning}`)),
+      );
+      const merged = mergeAdapters(adapters, { kind, ...defined({ rank, density, seed }) }, weights);
+      await saveAdapter(out, merged, { baseName: base });
+      const size = merged.modules.size;
+      show(io, flags, { out, adapters: folders, modules: size }, `Merged ${folders.length} adapters over ${size} modules into ${out}.`);
+    });
+}
+
+async function loraAdapter(folder: string, modules: ModuleSizes): Promise<LoraAdapter> {
+  const { AdapterError } = await import("../../base/errors.ts");
+  const { loadAdapter } = await import("../../adapters/peft.ts");
+  const adapter = await loadAdapter(folder, modules);
+  if (adapter.kind === "lora") return adapter;
+  throw new AdapterError({
+    what: `Adapters of kind ${adapter.kind} have no products to merge.`,
+    where: folder,
+    fix: "Merge LoRA adapters.",
+  });
+}
+
+function defined<T extends object>(options: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as { [K in keyof T]?: NonNullable<T[K]> };
+}

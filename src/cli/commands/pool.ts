@@ -1,0 +1,86 @@
+/** @file `skein pool create | add | remove | list`: experts over one base model, in a folder with a lockfile. */
+
+import type { Command } from "commander";
+import { subcommand } from "../command.ts";
+import { type CommonFlags, type Io, show, table, warn } from "../io.ts";
+
+interface CreateFlags extends CommonFlags {
+  readonly base: string;
+}
+interface AddFlags extends CommonFlags {
+  readonly base?: string;
+  readonly name?: string;
+  readonly reference?: boolean;
+}
+
+export function addPool(program: Command, io: Io): void {
+  const pool = program
+    .command("pool")
+    .description("Keep experts over one base model in a folder with a lockfile.")
+    .helpCommand(false)
+    .addHelpText("after", "\nExample:\n  $ skein pool create my-pool --base models/t5 runs/nouns/expert");
+  addPoolCreate(pool, io);
+  addPoolAdd(pool, io);
+  addPoolRemove(pool, io);
+  addPoolList(pool, io);
+}
+
+function addPoolCreate(pool: Command, io: Io): void {
+  subcommand(pool, "create <pool> [experts...]", {
+    summary: "Make a pool for a base model, and add experts to it.",
+    example: "skein pool create my-pool --base models/t5 runs/nouns/expert runs/verbs/expert",
+  })
+    .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
+    .action(async (directory: string, experts: readonly string[], flags: CreateFlags) => {
+      const { createPoolOf } = await import("../../inference/pool-for-base.ts");
+      const { entries, warnings } = await createPoolOf(directory, flags.base, experts);
+      warn(io, flags, warnings);
+      show(io, flags, { pool: directory, experts: entries }, `Made ${directory} with ${entries.length} experts.`);
+    });
+}
+
+function addPoolAdd(pool: Command, io: Io): void {
+  subcommand(pool, "add <pool> <experts...>", {
+    summary: "Add experts to a pool, as its last.",
+    example: "skein pool add my-pool runs/adjectives/expert",
+  })
+    .option("--base <dir>", "where the pool's base model is (default: what pool.json says)")
+    .option("--name <name>", "what to call the expert (default: its folder's name)")
+    .option("--reference", "record a folder inside the pool's where it is, instead of copying it to experts/")
+    .action(async (directory: string, experts: readonly string[], flags: AddFlags) => {
+      const { addToPool } = await import("../../inference/pool-for-base.ts");
+      const { entries, warnings } = await addToPool(directory, experts, flags);
+      warn(io, flags, warnings);
+      const names = entries.map(({ name }) => name);
+      show(io, flags, { pool: directory, added: entries }, `Added ${names.join(", ")} to ${directory}.`);
+    });
+}
+
+function addPoolRemove(pool: Command, io: Io): void {
+  subcommand(pool, "remove <pool> <names...>", {
+    summary: "Take experts out of a pool; copies in its experts/ folder are deleted.",
+    example: "skein pool remove my-pool nouns",
+  }).action(async (directory: string, names: readonly string[], flags: CommonFlags) => {
+    const { removeExpert } = await import("../../adapters/pool.ts");
+    for (const name of names) await removeExpert(directory, name);
+    show(io, flags, { pool: directory, removed: names }, `Removed ${names.join(", ")} from ${directory}.`);
+  });
+}
+
+function addPoolList(pool: Command, io: Io): void {
+  subcommand(pool, "list <pool>", {
+    summary: "List a pool's base model and experts, in the order that routes count them.",
+    example: "skein pool list my-pool",
+  }).action(async (directory: string, flags: CommonFlags) => {
+    const { listPool } = await import("../../adapters/pool.ts");
+    const { base, experts } = await listPool(directory);
+    const rows = experts.map(({ name, path, hub, revision, sha256 }, index) => [
+      String(index),
+      name,
+      path ?? `${hub}@${revision}`,
+      sha256.slice(0, 12),
+    ]);
+    const text = `Base ${base.name}, fingerprint ${base.fingerprint.slice(0, 12)}\n${table([["#", "expert", "where", "sha256"], ...rows])}`;
+    show(io, flags, { pool: directory, base, experts }, text);
+  });
+}

@@ -1,0 +1,55 @@
+/** @file What a command talks to: results go out, everything said along the way goes to err. Tests pass their own. */
+
+export interface Io {
+  /** The result: text for people, or one JSON document with --json. */
+  readonly out: (text: string) => void;
+  /** Progress, warnings and errors. */
+  readonly err: (text: string) => void;
+  /** Whether a person watches err in a terminal. */
+  readonly terminal: boolean;
+  /** Width of that terminal. */
+  readonly columns: number;
+}
+
+/** The flags every command has. */
+export interface CommonFlags {
+  readonly json?: boolean;
+}
+
+/** The process's own streams. A reader that goes away early (`| head`) is no error. */
+export function processIo(): Io {
+  const { stdout, stderr } = process;
+  stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(0);
+    throw error;
+  });
+  return {
+    out: (text) => void stdout.write(text),
+    err: (text) => void stderr.write(text),
+    terminal: stderr.isTTY === true,
+    columns: stderr.columns ?? 80,
+  };
+}
+
+/** Prints a result: as one line of JSON for machines, else as text. */
+export function show(io: Io, flags: CommonFlags, value: unknown, text: string): void {
+  io.out(flags.json ? `${JSON.stringify(value)}\n` : `${text}\n`);
+}
+
+/** Prints what is worth knowing but stops nothing. */
+export function warn(io: Io, flags: CommonFlags, warnings: readonly string[]): void {
+  for (const warning of warnings) io.err(flags.json ? `${JSON.stringify({ warning })}\n` : `warning: ${warning}\n`);
+}
+
+/** Rows of text in columns as wide as their longest cell. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}

@@ -1,0 +1,73 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+import { skein } from "./captured-io.test-helper.ts";
+
+const BIN = fileURLToPath(new URL("../../bin/skein.js", import.meta.url));
+
+/** Every command line that ends in a command, as --help lists them. */
+async function commands(...path: string[]): Promise<string[][]> {
+  const { out } = await skein(...path, "--help");
+  const section = out.split("Commands:\n")[1];
+  if (section === undefined) return [path];
+  const names = [...section.matchAll(/^ {2}([a-z]+)/gm)].map(([, name]) => name!);
+  return (await Promise.all(names.map((name) => commands(...path, name)))).flat();
+}
+
+test("every command has help with a summary, --json and an example that names it", async () => {
+  const all = await commands();
+  expect(all.length).toBeGreaterThan(5);
+  for (const command of all) {
+    const { code, out } = await skein(...command, "--help");
+    expect(code).toBe(0);
+    expect(out).toContain("--json");
+    expect(out).toContain(`$ skein ${command.join(" ")}`);
+  }
+});
+
+test("a mistyped command or option exits with 1 and points to what was meant", async () => {
+  const command = await skein("foward");
+  expect(command).toMatchObject({ code: 1, out: "" });
+  expect(command.err).toContain("forward");
+  const option = await skein("check", "x", "--bas", "y");
+  expect(option).toMatchObject({ code: 1, out: "" });
+  expect(option.err).toContain("--base");
+});
+
+test("errors are printed as what, where and fix, or as one JSON line", async () => {
+  const people = await skein("pool", "list", "/no/such/pool");
+  expect(people).toMatchObject({ code: 1, out: "" });
+  expect(people.err).toBe(
+    "PoolError: There is no pool here: pool.json is missing.\n  where: /no/such/pool\n  fix:   Make one with: skein pool create.\n",
+  );
+  const machines = await skein("pool", "list", "/no/such/pool", "--json");
+  expect(JSON.parse(machines.err)).toEqual({
+    error: {
+      name: "PoolError",
+      what: "There is no pool here: pool.json is missing.",
+      where: "/no/such/pool",
+      fix: "Make one with: skein pool create.",
+    },
+  });
+});
+
+test("score reads a file of predictions", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "skein-score-"));
+  const file = join(folder, "predictions.jsonl");
+  await writeFile(file, '{"prediction": "a cat", "references": "a cat"}\n{"prediction": "a cat", "references": ["a dog", "no"]}\n');
+  const { out } = await skein("score", file, "--metrics", "exact_match,rouge1", "--json");
+  expect(JSON.parse(out)).toEqual({ corpus: { exact_match: 0.5, rouge1: 0.75 } });
+  expect((await skein("score", file, "--metrics", "rouge9")).err).toContain("OptionError");
+  await rm(folder, { recursive: true });
+});
+
+test("the bin runs from a checkout and passes exit codes on", async () => {
+  const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
+  const run = promisify(execFile);
+  expect((await run(process.execPath, [BIN, "--version"])).stdout).toBe(`${version}\n`);
+  await expect(run(process.execPath, [BIN, "pool", "list", "/no/such/pool"])).rejects.toMatchObject({ code: 1, stdout: "" });
+});

@@ -1,0 +1,60 @@
+/** @file The command line: flags -> configuration -> call. Heavy modules are imported by the command that runs, so that
+ *  `skein --help` is quick.
+ *
+ *  Exit codes: 0 done; 1 something you can mend (printed as what, where, fix); 70 a bug of ours (printed with its stack). */
+
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { UserError } from "../base/errors.ts";
+import { addCheck } from "./commands/check.ts";
+import { addForward } from "./commands/forward.ts";
+import { addMerge } from "./commands/merge.ts";
+import { addPool } from "./commands/pool.ts";
+import { addScore } from "./commands/score.ts";
+import { type Io, processIo } from "./io.ts";
+
+const COMMANDS: readonly ((program: Command, io: Io) => void)[] = [addForward, addPool, addCheck, addMerge, addScore];
+
+/** Runs one command line (without node and script name) and gives its exit code. */
+export async function main(argv: readonly string[], io: Io = processIo()): Promise<number> {
+  try {
+    await program(io).parseAsync([...argv], { from: "user" });
+    return 0;
+  } catch (error) {
+    return failure(error, io, argv.includes("--json"));
+  }
+}
+
+function program(io: Io): Command {
+  const program = new Command("skein")
+    .description("Many LoRA experts woven into one language model.")
+    .version(version(), "--version", "print the version")
+    .helpCommand(false)
+    .showSuggestionAfterError()
+    .showHelpAfterError("(add --help for the options and an example)")
+    .exitOverride()
+    .configureOutput({ writeOut: io.out, writeErr: io.err });
+  for (const add of COMMANDS) add(program, io);
+  return program;
+}
+
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  return String((manifest as { version: unknown }).version);
+}
+
+function failure(error: unknown, io: Io, json: boolean): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 1; // commander has printed it
+  if (error instanceof UserError) {
+    const { name, what, where, fix } = error;
+    io.err(json ? `${JSON.stringify({ error: { name, what, where, fix } })}\n` : `${name}: ${error.message}\n`);
+    return 1;
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  io.err(
+    json
+      ? `${JSON.stringify({ bug: text })}\n`
+      : `${text}\n\nThis is a bug in Skein, not in what you did. Please report it with the lines above.\n`,
+  );
+  return 70;
+}
