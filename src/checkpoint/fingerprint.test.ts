@@ -1,8 +1,10 @@
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
+import { openCheckpoint } from "./checkpoint.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { openSafetensors, type WriteOptions, writeSafetensors } from "./safetensors.ts";
 
@@ -55,3 +57,14 @@ test("the last value of a tensor counts", async () => {
   data[999] = 7;
   expect(await of({ ...BASE, a: float32([1000], data) })).not.toBe(await of(BASE));
 });
+
+const SHARED = new URL("../../../shared/models/", import.meta.url).pathname;
+
+test.skipIf(!existsSync(SHARED))(
+  "a real model's float32, bfloat16 and sharded copies agree (skipped: it is not on this machine)",
+  async () => {
+    const folders = ["tinystories-260k-llama", "tinystories-260k-variants/bf16", "tinystories-260k-variants/sharded"];
+    const prints = await Promise.all(folders.map(async (name) => fingerprint(await openCheckpoint(SHARED + name))));
+    expect(new Set(prints).size).toBe(1);
+  },
+);

@@ -4,12 +4,22 @@
  *  - LLaMA-like tokenizers put bos and eos around a text as add_bos_token and add_eos_token say, whatever tokenizer.json says;
  *  - ids without a token decode to nothing. */
 
-import { Tokenizer as Engine } from "@huggingface/tokenizers";
+import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import * as z from "zod";
 import { CheckpointError, messageOf } from "../base/errors.ts";
 import { cleanUpSpaces } from "./clean-up.ts";
 import { textWithin } from "./token-text.ts";
 import type { DecodeOptions, Tokenizer } from "./tokenizer.ts";
+
+/** What is used of the engine. Its own type declarations do not resolve in an ES module, so they are stated here. */
+interface Engine {
+  /** An id is undefined where the vocabulary lacks a token and knows none for unknown text. */
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[]; tokens: string[] };
+  decode(ids: readonly number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
+  token_to_id(token: string): number | undefined;
+  id_to_token(id: number): string | undefined;
+  get_vocab(): Map<string, number>;
+}
 
 const token = z.union([z.string(), z.object({ content: z.string() }).transform(({ content }) => content)]).optional();
 
@@ -57,7 +67,7 @@ export function createHubTokenizer(content: Readonly<Record<string, unknown>>, {
   const { bos_token: bos, eos_token: eos, pad_token: pad, unk_token: unk } = config;
   let engine: Engine;
   try {
-    engine = new Engine(withSpecialTokens(withBosAndEos(file.data, config), config), raw);
+    engine = new HubTokenizer(withSpecialTokens(withBosAndEos(file.data, config), config), raw);
   } catch (error) {
     throw bad(`This tokenizer is of a kind that is not supported: ${messageOf(error)}.`, error);
   }
@@ -70,20 +80,23 @@ export function createHubTokenizer(content: Readonly<Record<string, unknown>>, {
     tokenText: (id) => textWithin(decode, id),
     idOf,
     vocabularySize: 1 + [...engine.get_vocab().values()].reduce((highest, id) => Math.max(highest, id), -1),
-    ...present({ bosId: idOf(bos), eosId: idOf(eos), padId: idOf(pad), unkId: idOf(unk) }),
-    specialTokens: present({ bos, eos, pad, unk }),
+    bosId: idOf(bos),
+    eosId: idOf(eos),
+    padId: idOf(pad),
+    unkId: idOf(unk),
+    specialTokens: { bos, eos, pad, unk },
     cleansUpSpaces: config.clean_up_tokenization_spaces,
-    ...present({ chatTemplate: templates.get("default") }),
+    chatTemplate: templates.get("default"),
     chatTemplates: templates,
   };
 }
 
 function encoded(engine: Engine, text: string, { addSpecialTokens, where }: { addSpecialTokens: boolean; where: string }): number[] {
   const { ids, tokens } = engine.encode(text, { add_special_tokens: addSpecialTokens });
-  const missing = ids.indexOf(undefined as unknown as number); // the engine's way to say: no such token, and no unknown token either
-  if (missing < 0) return ids;
+  const known = ids.filter((id) => id !== undefined);
+  if (known.length === ids.length) return known;
   throw new CheckpointError({
-    what: `The vocabulary has no token for ${JSON.stringify(tokens[missing])}, nor one for unknown text.`,
+    what: `The vocabulary has no token for ${JSON.stringify(tokens[ids.indexOf(undefined)])}, nor one for unknown text.`,
     where,
     fix: "The tokenizer is incomplete: fetch it again from where the model came from.",
   });
@@ -94,13 +107,6 @@ function decoded(engine: Engine, ids: readonly number[], options: DecodeOptions)
   if (known.length === 0) return "";
   const text = engine.decode(known, { skip_special_tokens: options.skipSpecialTokens ?? false, clean_up_tokenization_spaces: false });
   return options.cleanUpSpaces ? cleanUpSpaces(text) : text;
-}
-
-/** The object without its undefined fields. */
-function present<T extends object>(object: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
 }
 
 /** tokenizer.json with every special token of the config among its added tokens, and marked special. */

@@ -46,7 +46,6 @@ export async function loadQwenTiktoken(path: string, templates: ReadonlyMap<stri
     const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(Buffer.concat(kept.map((id) => bytesOf.get(id) ?? Buffer.of())));
     return cleans ? cleanUpSpaces(text) : text;
   };
-  const chatTemplate = templates.get("default");
   return {
     encode: (text) => encode(text, ranks, special),
     decode,
@@ -56,7 +55,7 @@ export async function loadQwenTiktoken(path: string, templates: ReadonlyMap<stri
     eosId: FIRST_SPECIAL_ID,
     specialTokens: { eos: END_OF_TEXT },
     cleansUpSpaces: false,
-    ...(chatTemplate === undefined ? {} : { chatTemplate }),
+    chatTemplate: templates.get("default"),
     chatTemplates: templates,
   };
 }
