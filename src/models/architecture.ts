@@ -14,6 +14,8 @@ export interface Parts {
   readonly attention: Attention;
   /** The model's own dropout; the identity outside training. */
   readonly dropout: Dropout;
+  /** Where each token stands in its row, padding counted: int64 [batch or 1, sequence]. Positions, when absent. */
+  readonly slots?: () => Int;
   /** Called with intermediate states by name, for tests and pooling: "encoder.block.0". Their default does nothing. */
   readonly observe?: (name: string, state: Float) => void;
 }

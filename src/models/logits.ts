@@ -48,7 +48,8 @@ function decoderOnlyLogits(
   const mask = graph.int("attention_mask", "batch", "sequence");
   const positions = packed ? graph.int("position_ids", "batch", "sequence") : positionsOf(mask);
   const places: Places = { positions, valid: mask, ...(packed ? { documents: graph.int("document_ids", "batch", "sequence") } : {}) };
-  const parts: Parts = { ...rest, dropout, attention: fullAttention(places, { dropout }) };
+  const slotsOf = packed ? {} : { slots: () => slots(graph, "sequence").positions };
+  const parts: Parts = { ...rest, ...slotsOf, dropout, attention: fullAttention(places, { dropout }) };
   const decoded = architecture.decode(ids, positions, parts);
   rest.observe?.("decoded", decoded);
   return architecture.head(decoded, parts);

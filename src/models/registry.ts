@@ -3,11 +3,32 @@
 import { CheckpointError } from "../base/errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { Architecture, ArchitectureFactory } from "./architecture.ts";
+import { gemma } from "./gemma.ts";
+import { gemma2 } from "./gemma2.ts";
+import { gemma3 } from "./gemma3.ts";
+import { gpt2 } from "./gpt2.ts";
+import { llama } from "./llama.ts";
+import { mistral } from "./mistral.ts";
+import { phi3 } from "./phi3.ts";
+import { qwen } from "./qwen.ts";
+import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
 import { t5 } from "./t5.ts";
 
 const ARCHITECTURES: Readonly<Record<string, ArchitectureFactory>> = {
   t5,
   mt5: t5,
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  gemma,
+  gemma2,
+  gemma3,
+  gemma3_text: gemma3,
+  gpt2,
+  phi3,
+  qwen,
 };
 
 /** The architecture of a checkpoint; an unknown model_type is an error that lists the known ones. */

@@ -1,0 +1,72 @@
+/** @file Gemma 3, text (Kamath et al. 2025, arXiv:2503.19786; reference: transformers, models/gemma3): Gemma 2 with
+ *  norms on each head of q and k instead of softcaps - five layers with a sliding window to one without - rotary positions
+ *  of base 10,000 under the window and of a larger, possibly scaled, base without.
+ *  Of a `gemma3` checkpoint with a vision tower, the text part is used. */
+
+import * as z from "zod";
+import type { ArchitectureFactory } from "./architecture.ts";
+import { parseConfig } from "./config.ts";
+import { decoderOnly, gatedMlp, selfAttention } from "./decoder.ts";
+import { gemmaFields, gemmaParts } from "./gemma.ts";
+import { sandwichBlock, softcapped } from "./gemma2.ts";
+import { type Rope, ropeOf } from "./rope.ts";
+
+const anyRecord = z.record(z.string(), z.unknown());
+const schema = z.object({
+  ...gemmaFields,
+  // Published files leave out what equals the 4B model.
+  vocab_size: z.int().default(262208),
+  num_attention_heads: z.int().default(8),
+  num_key_value_heads: z.int().nullish().default(4),
+  max_position_embeddings: z.int().default(131072),
+  query_pre_attn_scalar: z.number().default(256),
+  sliding_window: z.int().nullish().default(4096),
+  sliding_window_pattern: z.int().nullish(),
+  _sliding_window_pattern: z.int().nullish(),
+  layer_types: z.array(z.string()).nullish(),
+  rope_theta: z.number().default(1_000_000),
+  rope_local_base_freq: z.number().default(10000),
+  final_logit_softcapping: z.number().nullish(),
+});
+type Gemma3Config = z.infer<typeof schema>;
+
+export const gemma3: ArchitectureFactory = (raw, tensorNames) => {
+  const config = parseConfig(schema, raw.text_config ? { model_type: raw.model_type, ...anyRecord.parse(raw.text_config) } : raw);
+  const { attention, mlp, norm, stack } = gemmaParts(config, namesIn(tensorNames));
+  const ropes = ropesOf(config, attention.headSize);
+  const pattern = config.sliding_window_pattern ?? config._sliding_window_pattern ?? 6;
+  const slides = (i: number) => (config.layer_types ? config.layer_types[i] === "sliding_attention" : (i + 1) % pattern !== 0);
+  const ofLayer = (i: number) => (slides(i) ? { rope: ropes.local, window: config.sliding_window ?? undefined } : { rope: ropes.global });
+  const spec = { ...attention, scale: config.query_pre_attn_scalar ** -0.5, headNorm: norm };
+  return decoderOnly({
+    ...stack,
+    block: (x, path, i, positions, parts) =>
+      sandwichBlock(x, path, norm, parts, {
+        attention: (y) => selfAttention(y, `${path}.self_attn`, positions, { ...spec, ...ofLayer(i) }, parts),
+        mlp: (y) => gatedMlp(y, `${path}.mlp`, mlp, parts),
+      }),
+    leave: (logits) => softcapped(logits, config.final_logit_softcapping),
+  });
+};
+
+/** Files of transformers 5 keep both under `rope_parameters`, by the kind of layer. */
+function ropesOf(config: Gemma3Config, headSize: number): { local: Rope; global: Rope } {
+  const { rope_parameters: byLayer, ...rest } = config;
+  const one = (kind: string, old: Partial<Gemma3Config>) => {
+    const settings = byLayer?.[kind];
+    return ropeOf({ ...rest, ...old, ...(settings ? { rope_parameters: anyRecord.parse(settings) } : {}) }, headSize);
+  };
+  return {
+    global: one("full_attention", {}),
+    local: one("sliding_attention", { rope_theta: config.rope_local_base_freq, rope_scaling: null }),
+  };
+}
+
+/** Where the text model's tensors lie: alone, or beside a vision tower in either of two spellings. */
+function namesIn(tensorNames: ReadonlySet<string>): { prefix: string; head: string } {
+  if (tensorNames.has("language_model.model.embed_tokens.weight")) {
+    return { prefix: "language_model.model.", head: "language_model.lm_head" };
+  }
+  const prefix = tensorNames.has("model.language_model.embed_tokens.weight") ? "model.language_model." : "model.";
+  return { prefix, head: "lm_head" };
+}

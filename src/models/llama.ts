@@ -1,0 +1,56 @@
+/** @file Llama (Touvron et al. 2023, arXiv:2302.13971, arXiv:2307.09288; reference: transformers, models/llama), versions
+ *  1 to 3.x and all that say so: SmolLM, TinyLlama, Yi.
+ *  RMSNorm before each sub-layer - rotary positions, scaled or not - grouped-query attention - SwiGLU - biases only where
+ *  the configuration says so - head tied to the embeddings or untied. */
+
+import * as z from "zod";
+import { activationOf } from "./activations.ts";
+import type { ArchitectureFactory, DecoderOnly } from "./architecture.ts";
+import { parseConfig } from "./config.ts";
+import { type DecoderConfig, decoderFields, decoderOnly, gatedMlp, headsOf, preNormBlock, rmsNormOf, selfAttention } from "./decoder.ts";
+import { ropeOf } from "./rope.ts";
+
+const schema = z.object({
+  ...decoderFields,
+  attention_bias: z.boolean().default(false),
+  mlp_bias: z.boolean().default(false),
+});
+
+export const llama: ArchitectureFactory = (raw) => {
+  const config = parseConfig(schema, raw);
+  const biases = { inward: config.attention_bias, outward: config.attention_bias };
+  return llamaLike(config, { biases, mlpBias: config.mlp_bias });
+};
+
+/** What the architectures built like Llama change in it. */
+export interface Variation {
+  readonly biases?: { readonly inward?: boolean; readonly outward?: boolean };
+  readonly mlpBias?: boolean;
+  /** How many positions layer i looks back, its own included; all when undefined. */
+  readonly window?: (i: number) => number | undefined;
+  /** Each head of q and k is normed. */
+  readonly headNorms?: boolean;
+}
+
+export function llamaLike(config: DecoderConfig, { biases, mlpBias, window, headNorms }: Variation): DecoderOnly {
+  const heads = headsOf(config);
+  const { hiddenSize } = heads;
+  const norm = rmsNormOf(config.rms_norm_eps);
+  const attention = { ...heads, biases, rope: ropeOf(config, heads.headSize), headNorm: headNorms ? norm : undefined };
+  const mlp = { hiddenSize, innerSize: config.intermediate_size, activation: activationOf(config.hidden_act), bias: mlpBias };
+  return decoderOnly({
+    vocabularySize: config.vocab_size,
+    hiddenSize,
+    numLayers: config.num_hidden_layers,
+    dropoutRate: config.attention_dropout,
+    embedding: "model.embed_tokens",
+    layer: (i) => `model.layers.${i}`,
+    block: (x, path, i, positions, parts) =>
+      preNormBlock(x, path, (y, name) => norm(y, name, parts), {
+        attention: (y) => selfAttention(y, `${path}.self_attn`, positions, { ...attention, window: window?.(i) }, parts),
+        mlp: (y) => gatedMlp(y, `${path}.mlp`, mlp, parts),
+      }),
+    norm: (x, parts) => norm(x, "model.norm", parts),
+    head: config.tie_word_embeddings ? undefined : "lm_head",
+  });
+}

@@ -1,0 +1,30 @@
+/** @file Qwen 2 and 2.5 (Yang et al. 2024, arXiv:2407.10671, arXiv:2412.15115; reference: transformers, models/qwen2):
+ *  Llama with biases on q, k and v, and a sliding window in the upper layers where the configuration turns it on. */
+
+import * as z from "zod";
+import type { ArchitectureFactory } from "./architecture.ts";
+import { parseConfig } from "./config.ts";
+import { decoderFields } from "./decoder.ts";
+import { llamaLike } from "./llama.ts";
+
+/** The fields that choose the layers with a sliding window. */
+export const windowFields = {
+  use_sliding_window: z.boolean().default(false),
+  sliding_window: z.int().nullish(),
+  max_window_layers: z.int().default(28),
+  layer_types: z.array(z.string()).nullish(),
+};
+
+const schema = z.object({ ...decoderFields, ...windowFields });
+
+export const qwen2: ArchitectureFactory = (raw) => {
+  const config = parseConfig(schema, raw);
+  return llamaLike(config, { biases: { inward: true }, window: windowOf(config) });
+};
+
+/** The window of layer i: from layer `max_window_layers` on, or where `layer_types` says so. */
+export function windowOf(config: z.infer<z.ZodObject<typeof windowFields>>): (i: number) => number | undefined {
+  const { use_sliding_window: used, sliding_window: window, max_window_layers: first, layer_types: types } = config;
+  if (!used || window == null) return () => undefined;
+  return (i) => ((types ? types[i] === "sliding_attention" : i >= first) ? window : undefined);
+}

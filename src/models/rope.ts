@@ -1,0 +1,120 @@
+/** @file Rotary positions (Su et al. 2021, arXiv:2104.09864): each pair of numbers (x_i, x_{i + size / 2}) of a query or
+ *  key turns by the angle position * w_i, so that their product depends on the distance alone.
+ *
+ *      rotated(x) = [x1 cos - x2 sin, x2 cos + x1 sin],  x = [x1, x2] halves of the first `size` numbers of a head
+ *
+ *  Equal values are one node of the graph, so all layers share the cosines and sines. */
+
+import * as z from "zod";
+import { float32, int64 } from "../base/tensor.ts";
+import { add, addInt, cast, cos, exp, less, log, max, mul, sin, sub, toFloat } from "../graph/ops/elementwise.ts";
+import { concat, gather, slice, unsqueeze } from "../graph/ops/movement.ts";
+import { reduceMax, reduceSum } from "../graph/ops/reduce.ts";
+import type { Float, Int } from "../graph/value.ts";
+import {
+  inverseFrequencies,
+  llama3Frequencies,
+  longropeMagnitude,
+  parseScaling,
+  type Scaling,
+  yarnFrequencies,
+  yarnMagnitude,
+} from "./rope-scaling.ts";
+
+export interface Rope {
+  /** How many numbers of each head turn: the first ones. */
+  readonly size: number;
+  /** Factor on cosines and sines. */
+  readonly magnitude: number;
+  /** positions: int64 [batch, sequence] -> [size / 2], or [batch or 1, 1, 1, size / 2] where they depend on the length. */
+  readonly frequencies: (positions: Int) => Float;
+}
+
+const unparsed = z.record(z.string(), z.unknown()).nullish();
+
+/** The fields of config.json that rotary positions read; files of transformers 5 keep them in `rope_parameters`. */
+export const ropeFields = {
+  rope_theta: z.number().default(10000),
+  rope_scaling: unparsed,
+  rope_parameters: unparsed,
+  partial_rotary_factor: z.number().nullish(),
+  max_position_embeddings: z.int().default(2048),
+  original_max_position_embeddings: z.int().nullish(),
+};
+export type RopeConfig = z.infer<z.ZodObject<typeof ropeFields>>;
+
+/** The rotary positions a configuration describes, for heads of `headSize` numbers. */
+export function ropeOf(config: RopeConfig, headSize: number): Rope {
+  const settings = config.rope_parameters ?? config.rope_scaling;
+  const base = z.number().parse(settings?.rope_theta ?? config.rope_theta);
+  const part = z.number().parse(settings?.partial_rotary_factor ?? config.partial_rotary_factor ?? 1);
+  return scaledRope(parseScaling(settings), base, Math.trunc(headSize * part), config);
+}
+
+function scaledRope(scaling: Scaling, base: number, size: number, config: RopeConfig): Rope {
+  const plain = inverseFrequencies(base, size);
+  const maximum = config.max_position_embeddings;
+  const fixed = (frequencies: readonly number[], magnitude = 1): Rope => ({
+    size,
+    magnitude,
+    frequencies: ({ graph }) => graph.constant(float32([size / 2], frequencies)),
+  });
+  switch (scaling.kind) {
+    case "default":
+      return fixed(plain);
+    case "linear":
+      return fixed(plain.map((w) => w / scaling.factor));
+    case "llama3":
+      return fixed(llama3Frequencies(plain, scaling));
+    case "yarn":
+      return fixed(yarnFrequencies(plain, base, maximum, scaling), yarnMagnitude(scaling));
+    case "dynamic":
+      return { size, magnitude: 1, frequencies: (positions) => dynamicFrequencies(plain, maximum, scaling.factor, positions) };
+    case "longrope": {
+      const original = config.original_max_position_embeddings ?? scaling.original_max_position_embeddings ?? maximum;
+      const divided = (factors: readonly number[]) => plain.map((w, i) => w / factors[i]!);
+      const table = [divided(scaling.short_factor), divided(scaling.long_factor)];
+      return {
+        size,
+        magnitude: longropeMagnitude(maximum, original, scaling),
+        frequencies: (positions) => frequenciesByLength(table, [original], lengthOf(positions, "batch")),
+      };
+    }
+  }
+}
+
+/** Largest position plus one, of each row [batch, 1] or of the whole batch [1, 1]. */
+export function lengthOf(positions: Int, of: "row" | "batch"): Int {
+  return addInt(cast(reduceMax(toFloat(positions), { axes: of === "row" ? [1] : [0, 1] }), "int64"), 1);
+}
+
+/** The row of `table` that `length` has reached: row i once i of the rising `bounds` are exceeded. -> [.., 1, 1, size / 2] */
+export function frequenciesByLength(table: readonly (readonly number[])[], bounds: readonly number[], length: Int): Float {
+  const { graph } = length;
+  const exceeded = less(graph.constant(int64([bounds.length], [...bounds])), length);
+  const row = cast(reduceSum(toFloat(exceeded)), "int64");
+  const width = table[0]!.length;
+  return unsqueeze(gather(graph.constant(float32([table.length, width], table.flat())), row), 1);
+}
+
+/** base^(-2i / size) s^(-2i / (size - 2)), s = max(factor length / maximum - (factor - 1), 1). -> [1, 1, 1, size / 2] */
+function dynamicFrequencies(plain: readonly number[], maximum: number, factor: number, positions: Int): Float {
+  const { graph } = positions;
+  const length = max(toFloat(lengthOf(positions, "batch")), maximum);
+  const stretch = sub(mul(length, factor / maximum), factor - 1);
+  const half = plain.length;
+  const exponents = Array.from({ length: half }, (_, i) => (-2 * i) / (2 * half - 2));
+  const slowed = exp(mul(unsqueeze(log(stretch), 0, 1), graph.constant(float32([half], exponents))));
+  return mul(graph.constant(float32([half], plain)), slowed);
+}
+
+/** x: [batch, heads, sequence, headSize], positions: int64 [batch, sequence] -> x, its heads turned by their positions. */
+export function rotated(x: Float, positions: Int, { size, magnitude, frequencies }: Rope): Float {
+  const angles = mul(toFloat(unsqueeze(positions, 1, 3)), frequencies(positions));
+  const scaled = (values: Float) => (magnitude === 1 ? values : mul(values, magnitude));
+  const [c, s] = [scaled(cos(angles)), scaled(sin(angles))];
+  const [left, right] = [slice(x, -1, 0, size / 2), slice(x, -1, size / 2, size)];
+  const turned = [sub(mul(left, c), mul(right, s)), add(mul(right, c), mul(left, s))];
+  const headSize = x.shape.at(-1) as number;
+  return concat(size === headSize ? turned : [...turned, slice(x, -1, size, headSize)], -1);
+}
