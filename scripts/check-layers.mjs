@@ -18,6 +18,7 @@ const LAYERS = [
   "runtime",
   "checkpoint",
   "text",
+  "data",
   "models",
   "adapters",
   "routing",
@@ -40,8 +41,8 @@ const PINNED = {
   "@huggingface/tokenizers": ["text"],
   "@huggingface/jinja": ["text", "evaluation/tasks"],
   "ml-matrix": ["adapters"],
-  hyparquet: ["evaluation/tasks"],
-  "hyparquet-compressors": ["evaluation/tasks"],
+  hyparquet: ["data"],
+  "hyparquet-compressors": ["data"],
   commander: ["cli"],
 };
 

@@ -2,16 +2,12 @@
  *  plain text is learned whole. */
 
 import { DataError } from "../base/errors.ts";
+import type { TrainingExample } from "../data/training-data.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { assistantSpans, type ChatMessage } from "../text/chat.ts";
+import { assistantSpans } from "../text/chat.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Encoded } from "./batches.ts";
 import { IGNORED } from "./loss.ts";
-
-export type TrainingExample =
-  | { readonly kind: "pair"; readonly input: string; readonly target: string }
-  | { readonly kind: "messages"; readonly messages: readonly ChatMessage[]; readonly tools?: unknown }
-  | { readonly kind: "text"; readonly text: string };
 
 export interface EncodeLimits {
   /** Longest input in tokens; with a decoder-only model, input and target together. */

@@ -20,13 +20,13 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { DataError, messageOf } from "../../base/errors.ts";
+import { type Row, readRows, readUtf8 } from "../../data/rows.ts";
 import { bbhExamples, readBbhRows } from "./bbh.ts";
 import { bigBenchExamples } from "./bigbench.ts";
 import { findDataFiles } from "./find-data.ts";
 import { jsonlExamples } from "./jsonl.ts";
 import { p3Examples } from "./p3.ts";
 import { promptExamples, readPromptTemplates, selectTemplates } from "./promptsource.ts";
-import { type Row, readRows, readUtf8 } from "./rows.ts";
 import type { Example, Task } from "./task.ts";
 
 const readerSchema = z.discriminatedUnion("kind", [

@@ -8,7 +8,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import { DataError } from "../../base/errors.ts";
-import { isDataFile } from "./rows.ts";
+import { isDataFile } from "../../data/rows.ts";
 
 const SPLITS = ["train", "training", "validation", "valid", "dev", "test"] as const;
 

@@ -3,8 +3,8 @@
 
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { DataError, messageOf } from "../../base/errors.ts";
+import type { DataRecord } from "../../data/rows.ts";
 import { PYTHON_FUNCTIONS, rewriteForPython } from "./jinja-python.ts";
-import type { DataRecord } from "./rows.ts";
 
 /** Text from the fields of a row. `where` names the row in errors. */
 export type Render = (fields: DataRecord, where: string) => string;

@@ -4,8 +4,8 @@ import { dirname, join } from "node:path";
 import { isMap, isScalar, parseDocument, visit } from "yaml";
 import { z } from "zod";
 import { DataError } from "../../base/errors.ts";
+import { readUtf8 } from "../../data/rows.ts";
 import { exactMatchSchema } from "./filters.ts";
-import { readUtf8 } from "./rows.ts";
 import { TASK_KINDS } from "./task.ts";
 
 const template = z.union([z.string(), z.int(), z.boolean().transform(String)]);

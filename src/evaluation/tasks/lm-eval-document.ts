@@ -4,10 +4,10 @@
  *  is a list (api/task.py, `ConfigurableTask`). */
 
 import { DataError } from "../../base/errors.ts";
+import type { Row } from "../../data/rows.ts";
 import { compileTemplate } from "./jinja.ts";
 import type { LmEvalConfig } from "./lm-eval-config.ts";
 import { parseListLiteral } from "./python-literal.ts";
-import type { Row } from "./rows.ts";
 
 export interface DocumentTarget {
   readonly target: string;

@@ -13,11 +13,11 @@
 import { dirname } from "node:path";
 import { DataError } from "../../base/errors.ts";
 import { derivedSeed, seededRandom } from "../../base/random.ts";
+import { type Row, readRows } from "../../data/rows.ts";
 import { exactMatchFilter, parseFilterList } from "./filters.ts";
 import { findDataFiles } from "./find-data.ts";
 import { type LmEvalConfig, readLmEvalConfig } from "./lm-eval-config.ts";
 import { type DocumentReader, documentReader } from "./lm-eval-document.ts";
-import { type Row, readRows } from "./rows.ts";
 import { DEFAULT_GENERATION, type Example, type Generation, type Task } from "./task.ts";
 
 export interface LmEvalOptions {

@@ -14,8 +14,8 @@
 import { basename } from "node:path";
 import { z } from "zod";
 import { DataError } from "../../base/errors.ts";
+import { parseJson, readUtf8 } from "../../data/rows.ts";
 import { ASCII_PUNCTUATION } from "../metrics/python-text.ts";
-import { parseJson, readUtf8 } from "./rows.ts";
 import type { Example, Task } from "./task.ts";
 
 const shown = z.object({ input: z.string(), output: z.string(), explanation: z.string().optional() });

@@ -8,7 +8,7 @@
 
 import { z } from "zod";
 import { DataError } from "../../base/errors.ts";
-import { parseRow, type Row } from "./rows.ts";
+import { parseRow, type Row } from "../../data/rows.ts";
 import { type Example, labelsFromText } from "./task.ts";
 
 const END_OF_TEXT = /<\|endoftext\|>\s*$/;

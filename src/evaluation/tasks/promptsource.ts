@@ -7,8 +7,8 @@
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { DataError, messageOf } from "../../base/errors.ts";
+import { type DataRecord, type Row, readUtf8 } from "../../data/rows.ts";
 import { compileTemplate, type Render } from "./jinja.ts";
-import { type DataRecord, type Row, readUtf8 } from "./rows.ts";
 import { type Example, labelsFromText } from "./task.ts";
 
 const TEXT_LIMIT = 2048; // promptsource's TEXT_VAR_LENGTH

@@ -1,14 +1,14 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { rejection, temporaryFolder } from "../../../tests/temporary-folder.ts";
+import { alpacaPrompt, readConversations } from "../../data/chat-data.ts";
+import { readRows } from "../../data/rows.ts";
 import { readBbhTask } from "./bbh.ts";
 import { bigBenchExamples, readBigBenchTask } from "./bigbench.ts";
-import { alpacaPrompt, readConversations } from "./chat-data.ts";
 import { findLabel } from "./find-label.ts";
 import { readExamples, readJsonlTask } from "./jsonl.ts";
 import { readNaturalInstructionsTask } from "./natural-instructions.ts";
 import { completionExamples, p3Examples } from "./p3.ts";
-import { readRows } from "./rows.ts";
 
 const { write } = temporaryFolder();
 const rows = (...values: Record<string, unknown>[]) => values.map((value, i) => ({ value, where: `row ${i + 1}` }));

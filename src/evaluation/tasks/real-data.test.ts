@@ -3,11 +3,11 @@ import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { rejection } from "../../../tests/temporary-folder.ts";
+import { readConversations } from "../../data/chat-data.ts";
+import { readRows } from "../../data/rows.ts";
 import { readBbhTask } from "./bbh.ts";
 import { readBigBenchTask } from "./bigbench.ts";
-import { readConversations } from "./chat-data.ts";
 import { completionExamples } from "./p3.ts";
-import { readRows } from "./rows.ts";
 
 // Published files that are too large, or not licensed, to be committed.
 const data = fileURLToPath(new URL("../../../../shared/data", import.meta.url));

@@ -1,6 +1,6 @@
 /** @file CSV and TSV (RFC 4180): a header line, then rows of as many fields; quoted fields may hold delimiters and line ends. */
 
-import { DataError } from "../../base/errors.ts";
+import { DataError } from "../base/errors.ts";
 import type { Row } from "./rows.ts";
 
 /** Rows as objects of strings, keyed by the header. */

@@ -8,7 +8,7 @@ import { gunzip } from "node:zlib";
 import { parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import type { z } from "zod";
-import { DataError, messageOf } from "../../base/errors.ts";
+import { DataError, messageOf } from "../base/errors.ts";
 import { parseDelimited } from "./delimited.ts";
 
 export type DataRecord = Readonly<Record<string, unknown>>;

@@ -8,15 +8,9 @@
  *  A plain TRL pair stays text; everything else becomes messages, to be rendered by the model's chat template. */
 
 import { z } from "zod";
-import { DataError } from "../../base/errors.ts";
+import { DataError } from "../base/errors.ts";
+import type { ChatMessage } from "../text/chat.ts";
 import { type DataRecord, parseRow, type Row, readRows } from "./rows.ts";
-
-export interface ChatMessage {
-  readonly role: "system" | "user" | "assistant" | "tool";
-  readonly content: string;
-  /** Calls an assistant makes, as in OpenAI's format. */
-  readonly tool_calls?: readonly unknown[];
-}
 
 export type Conversation =
   | { readonly kind: "messages"; readonly messages: readonly ChatMessage[]; readonly tools?: unknown }
@@ -31,6 +25,11 @@ export async function readConversations(path: string, format?: ChatFormat): Prom
   return rows.map((row) => CONVERSIONS[chosen](row));
 }
 
+/** The conversation in one row, in whatever spelling. */
+export function conversationOf(row: Row): Conversation {
+  return CONVERSIONS[detectChatFormat(row)](row);
+}
+
 /** The spelling of a row. */
 export function detectChatFormat({ value, where }: Row): ChatFormat {
   if ("messages" in value) return "openai";
@@ -40,7 +39,7 @@ export function detectChatFormat({ value, where }: Row): ChatFormat {
   throw new DataError({
     what: `The format of this row is not known; its fields are ${Object.keys(value).join(", ")}.`,
     where,
-    fix: "Use {instruction, input, output}, {conversations}, {messages} or {prompt, completion}.",
+    fix: "Use {instruction, input, output}, {conversations}, {messages} or {prompt, completion}; to learn from, also {input, target} or {text}.",
   });
 }
 
