@@ -49,8 +49,15 @@ export function tokenizerJson(): object {
       ],
       special_tokens: { "</s>": { id: "</s>", ids: [1], tokens: ["</s>"] } },
     },
-    decoder: null,
-    model: { type: "WordLevel", vocab: Object.fromEntries(words.map((word, id) => [word, id])), unk_token: "<unk>" },
+    decoder: { type: "WordPiece", prefix: "##", cleanup: false },
+    // Every word is one piece of its own; the format of plain word lists is not one the tokenizer library reads.
+    model: {
+      type: "WordPiece",
+      unk_token: "<unk>",
+      continuing_subword_prefix: "##",
+      max_input_chars_per_word: 100,
+      vocab: Object.fromEntries(words.map((word, id) => [word, id])),
+    },
   };
 }
 
