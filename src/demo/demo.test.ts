@@ -4,10 +4,11 @@ import { corpus, masteryExamples } from "./corpus.ts";
 import { type Example, splitOf } from "./documents.ts";
 import { CARRIERS, KEYWORDS } from "./instructions.ts";
 import { answer, DOMAINS, SKILLS, skillNamed, wordsOf } from "./skills.ts";
-import { DEVELOPMENT_TASKS, type DemoTask, examples, HELD_IN_TASKS, HELD_OUT_TASKS } from "./tasks.ts";
+import { DEVELOPMENT_TASKS, type DemoTask, examples, HELD_IN_TASKS, HELD_OUT_TASKS, trainingExamples } from "./tasks.ts";
 import { tokenizerConfigJson, tokenizerJson, vocabulary } from "./vocabulary.ts";
 
 const ALL_TASKS = [...HELD_IN_TASKS, ...HELD_OUT_TASKS, ...DEVELOPMENT_TASKS];
+const ALL_KEYWORDS: readonly string[] = Object.values(KEYWORDS).flat();
 const text = [...corpus({ numExamples: 2000, seed: 1, split: "train" })];
 
 /** The word lists of an input, one per part. */
@@ -86,6 +87,17 @@ describe("tasks", () => {
     for (const made of examples(task, "test", 100, 5)) expect(made.target).toBe(solve(task, made));
   });
 
+  it("train each expert on its own instruction words and no other's, alone or beside the base model's own words", () => {
+    for (const task of HELD_IN_TASKS) {
+      const made = trainingExamples(task, 200, 1);
+      const others = ALL_KEYWORDS.filter((keyword) => !task.parts[0]!.keywords.includes(keyword));
+      for (const { input } of made) expect(input.split(" ").filter((word) => others.includes(word))).toEqual([]);
+      const beside = made.filter(({ input }) => input.includes(" ; ")).length;
+      expect(beside).toBeGreaterThan(70);
+      expect(beside).toBeLessThan(130);
+    }
+  });
+
   it("come out the same for the same seed and differently for another", () => {
     const task = HELD_IN_TASKS[0]!;
     expect(examples(task, "test", 50, 1)).toEqual(examples(task, "test", 50, 1));
@@ -94,9 +106,11 @@ describe("tasks", () => {
 
   it("share no word list between splits, nor with the base model's text", () => {
     const trained = new Set<string>();
-    const note = (made: Example) => listsOf(made).forEach((list) => trained.add(list.join(" ")));
+    const note = (made: Example) => {
+      for (const list of listsOf(made)) trained.add(list.join(" "));
+    };
     text.forEach(note);
-    for (const task of HELD_IN_TASKS) examples(task, "train", 500, 1).forEach(note);
+    for (const task of HELD_IN_TASKS) trainingExamples(task, 500, 1).forEach(note);
     const tested = [...ALL_TASKS.flatMap((task) => examples(task, "test", 200, 1)), ...masteryExamples(SKILLS, 2, 200, 1)];
     for (const made of tested) {
       for (const list of listsOf(made)) {
@@ -128,7 +142,11 @@ describe("vocabulary", () => {
 
   it("encodes every text of the demo word by word, and appends </s>", () => {
     const words = vocabulary();
-    for (const { input, target } of [...text, ...ALL_TASKS.flatMap((task) => examples(task, "train", 50, 1))]) {
+    const made = [
+      ...HELD_IN_TASKS.flatMap((task) => trainingExamples(task, 50, 1)),
+      ...ALL_TASKS.flatMap((task) => examples(task, "test", 50, 1)),
+    ];
+    for (const { input, target } of [...text, ...made]) {
       for (const line of [input, target]) {
         const { ids } = tokenizer.encode(line);
         expect(ids.map((id: number) => words[id])).toEqual([...line.split(" "), "</s>"]);

@@ -5,10 +5,12 @@
  *    - new domain: a known skill and known words for it, on words of a domain its expert was not trained on;
  *    - compound:   two parts, each in the words of another expert.
  *  Development tasks are made the same way of other keywords and other pairs; recipes are chosen by them alone. */
+
 import { derivedSeed, type Random, seededRandom } from "../base/random.ts";
+import { declarativePart } from "./corpus.ts";
 import { drawWords, type Example, example, type Part, pick, type Split } from "./documents.ts";
 import { instruction, KEYWORDS, TAUGHT_SKILLS, type TaughtSkill } from "./instructions.ts";
-import { answer, type Domain, skillNamed } from "./skills.ts";
+import { answer, type Domain, SKILLS, skillNamed } from "./skills.ts";
 
 export type TaskKind = "held-in" | "new words" | "new domain" | "compound";
 
@@ -94,10 +96,24 @@ function part(rule: PartRule, numWords: number, split: Split, random: Random): P
   };
 }
 
-/** `numExamples` different examples of a task. Lists have one to three words in training and two or three otherwise; in compounds two each. */
-export function examples(of: DemoTask, split: Split, numExamples: number, seed: number): Example[] {
+/** `numExamples` different training examples of a task: half of them alone, half beside a part in the base model's own words. */
+export function trainingExamples(of: DemoTask, numExamples: number, seed: number): Example[] {
+  const random = seededRandom(derivedSeed("task", of.name, "train", seed));
+  const made = new Map<string, Example>();
+  while (made.size < numExamples) {
+    const own = of.parts.map((rule) => part(rule, pick([1, 2, 3], random), "train", random));
+    const beside = () => declarativePart(pick(SKILLS, random), pick([1, 2, 3], random), "train", random);
+    const form = random.integer(4);
+    const next = example(form === 0 ? [beside(), ...own] : form === 1 ? [...own, beside()] : own);
+    made.set(next.input, next);
+  }
+  return [...made.values()];
+}
+
+/** `numExamples` different examples to validate or test a task with: lists of two or three words, in compounds of two. */
+export function examples(of: DemoTask, split: Exclude<Split, "train">, numExamples: number, seed: number): Example[] {
   const random = seededRandom(derivedSeed("task", of.name, split, seed));
-  const lengths = of.parts.length > 1 ? [2] : split === "train" ? [1, 2, 3] : [2, 3];
+  const lengths = of.parts.length > 1 ? [2] : [2, 3];
   const made = new Map<string, Example>();
   while (made.size < numExamples) {
     const next = example(of.parts.map((rule) => part(rule, pick(lengths, random), split, random)));
