@@ -6,14 +6,27 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { UserError } from "../base/errors.ts";
+import { addChat } from "./commands/chat.ts";
 import { addCheck } from "./commands/check.ts";
 import { addForward } from "./commands/forward.ts";
+import { addGenerate } from "./commands/generate.ts";
 import { addMerge } from "./commands/merge.ts";
 import { addPool } from "./commands/pool.ts";
 import { addScore } from "./commands/score.ts";
+import { addGate, addTrain } from "./commands/train.ts";
 import { type Io, processIo } from "./io.ts";
 
-const COMMANDS: readonly ((program: Command, io: Io) => void)[] = [addForward, addPool, addCheck, addMerge, addScore];
+const COMMANDS: readonly ((program: Command, io: Io) => void)[] = [
+  addTrain,
+  addGate,
+  addPool,
+  addGenerate,
+  addChat,
+  addForward,
+  addCheck,
+  addMerge,
+  addScore,
+];
 
 /** Runs one command line (without node and script name) and gives its exit code. */
 export async function main(argv: readonly string[], io: Io = processIo()): Promise<number> {

@@ -18,7 +18,7 @@ test("a log gets a plain line every ten seconds and one at the end", () => {
   const { report, wait, text } = watched();
   for (let step = 1; step <= 30; step++) {
     wait(1000);
-    report.update({ step, total: 30, loss: 1 / step, tokens: 2000 });
+    report.update({ step, steps: 30, loss: 1 / step, tokensPerSecond: 2000, secondsLeft: 30 - step });
   }
   report.done();
   expect(text().split("\n")).toEqual([
@@ -30,22 +30,31 @@ test("a log gets a plain line every ten seconds and one at the end", () => {
   ]);
 });
 
-test("a terminal gets one line redrawn", () => {
+test("a terminal gets one line redrawn, at most ten times a second", () => {
   const { report, wait, text } = watched({ terminal: true });
-  wait(1000);
-  report.update({ step: 1, total: 2 });
-  wait(1000);
-  report.update({ step: 2, total: 2 });
+  for (const [step, pause] of [1, 2, 3, 4].map((n) => [n, n === 2 ? 10 : 1000] as const)) {
+    wait(pause);
+    report.update({ step, steps: 4, secondsLeft: 4 - step });
+  }
   report.done();
   const bar = (filled: number) => "█".repeat(filled) + "░".repeat(20 - filled);
-  expect(text()).toBe(`\r\x1b[Ktrain  ${bar(10)}  1/2  0:01 left\r\x1b[Ktrain  ${bar(20)}  2/2  0:00 left\n`);
+  const lines = [`train  ${bar(5)}  1/4  0:03 left`, `train  ${bar(15)}  3/4  0:01 left`, `train  ${bar(20)}  4/4  0:00 left`];
+  expect(text()).toBe(`${lines.map((line) => `\r\x1b[K${line}`).join("")}\n`);
 });
 
-test("machines get every update; a resumed run's time left counts only its own steps", () => {
-  const { report, wait, text } = watched({ json: true });
-  wait(1000);
-  report.update({ step: 91, total: 100, loss: 2 });
-  expect(JSON.parse(text())).toEqual({ progress: "train", step: 91, total: 100, loss: 2, secondsLeft: 9 });
+test("machines get every update", () => {
+  const { report, text } = watched({ json: true });
+  report.update({ step: 1, steps: 100, loss: 2, secondsLeft: 9 });
+  report.update({ step: 2, steps: 100, loss: 1, secondsLeft: 8 });
+  expect(
+    text()
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line)),
+  ).toEqual([
+    { progress: "train", step: 1, steps: 100, loss: 2, secondsLeft: 9 },
+    { progress: "train", step: 2, steps: 100, loss: 1, secondsLeft: 8 },
+  ]);
 });
 
 test("durations read as a clock", () => {

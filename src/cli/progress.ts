@@ -6,16 +6,15 @@ import type { CommonFlags, Io } from "./io.ts";
 
 export interface ProgressState {
   readonly step: number;
-  readonly total: number;
-  /** The loss of the step just done. */
+  readonly steps: number;
   readonly loss?: number;
-  /** Tokens worked on since the last update. */
-  readonly tokens?: number;
+  readonly tokensPerSecond?: number;
+  readonly secondsLeft: number;
 }
 
 export interface Progress {
   update(state: ProgressState): void;
-  /** Ends the bar's line. */
+  /** Ends the bar's line, so that what follows has its own. */
   done(): void;
 }
 
@@ -31,23 +30,17 @@ const PLAIN_INTERVAL = 10_000; // ms between lines in a log
 
 /** Reports progress on io.err in the form that suits who reads it. */
 export function progress(io: Io, flags: CommonFlags, { label, clock = () => performance.now() }: ProgressOptions): Progress {
-  const start = clock();
-  let [first, last, tokens] = [undefined as number | undefined, Number.NEGATIVE_INFINITY, 0];
   const interval = flags.json ? 0 : io.terminal ? TERMINAL_INTERVAL : PLAIN_INTERVAL;
+  let last = Number.NEGATIVE_INFINITY;
   let open = false;
   return {
     update(state) {
       const now = clock();
-      first ??= state.step - 1; // a resumed run starts in the middle: time left counts what this process did
-      tokens += state.tokens ?? 0;
-      if (now - last < interval && state.step < state.total) return;
+      if (now - last < interval && state.step < state.steps) return;
       last = now;
-      const seconds = Math.max((now - start) / 1000, 1e-3);
-      const rate = tokens > 0 ? tokens / seconds : undefined;
-      const left = ((state.total - state.step) * seconds) / Math.max(state.step - first, 1);
-      if (flags.json) io.err(`${JSON.stringify({ progress: label, ...state, tokensPerSecond: rate, secondsLeft: left })}\n`);
-      else if (io.terminal) io.err(`\r\x1b[K${line(label, state, { rate, left, bar: true }).slice(0, io.columns - 1)}`);
-      else io.err(`${line(label, state, { rate, left, bar: false })}\n`);
+      if (flags.json) io.err(`${JSON.stringify({ progress: label, ...state })}\n`);
+      else if (io.terminal) io.err(`\r\x1b[K${line(label, state, true).slice(0, io.columns - 1)}`);
+      else io.err(`${line(label, state, false)}\n`);
       open = io.terminal && !flags.json;
     },
     done() {
@@ -57,21 +50,15 @@ export function progress(io: Io, flags: CommonFlags, { label, clock = () => perf
   };
 }
 
-interface Pace {
-  readonly rate: number | undefined;
-  readonly left: number;
-  readonly bar: boolean;
-}
-
-function line(label: string, { step, total, loss }: ProgressState, { rate, left, bar }: Pace): string {
-  const filled = Math.round((BAR_WIDTH * step) / total);
+function line(label: string, { step, steps, loss, tokensPerSecond, secondsLeft }: ProgressState, bar: boolean): string {
+  const filled = Math.round((BAR_WIDTH * step) / steps);
   const parts = [
     label,
     ...(bar ? ["█".repeat(filled) + "░".repeat(BAR_WIDTH - filled)] : []),
-    `${step}/${total}`,
+    `${step}/${steps}`,
     ...(loss === undefined ? [] : [`loss ${loss.toFixed(4)}`]),
-    ...(rate === undefined ? [] : [`${compact(rate)} tokens/s`]),
-    `${duration(left)} left`,
+    ...(tokensPerSecond === undefined ? [] : [`${compact(tokensPerSecond)} tokens/s`]),
+    `${duration(secondsLeft)} left`,
   ];
   return parts.join("  ");
 }

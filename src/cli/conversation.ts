@@ -1,0 +1,61 @@
+/** @file A conversation with a chat model. The cache is kept between turns, so that a turn costs its own tokens only. */
+
+import { Decoder } from "../generation/decoder.ts";
+import { generate } from "../generation/generate.ts";
+import type { GenerationOptions } from "../generation/options.ts";
+import type { Routes } from "../generation/routes.ts";
+import type { Model } from "../inference/model.ts";
+import { type ChatMessage, renderChat } from "../text/chat.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+
+export interface ConversationOptions extends GenerationOptions {
+  readonly system?: string | undefined;
+}
+
+/** A piece of an answer, and the route of the token that brought it. */
+export interface Piece {
+  readonly text: string;
+  readonly route?: Routes;
+}
+
+export class Conversation {
+  readonly #model: Model;
+  readonly #tokenizer: Tokenizer;
+  readonly #system: readonly ChatMessage[];
+  readonly #options: GenerationOptions;
+  #messages: ChatMessage[];
+  #decoder: Decoder;
+
+  constructor(model: Model, tokenizer: Tokenizer, { system, ...options }: ConversationOptions = {}) {
+    this.#model = model;
+    this.#tokenizer = tokenizer;
+    this.#system = system === undefined ? [] : [{ role: "system", content: system }];
+    this.#options = { ...options, routes: model.overlay.experts.length > 0 };
+    this.#messages = [...this.#system];
+    this.#decoder = new Decoder(model);
+  }
+
+  /** Forgets all turns but the system message. */
+  reset(): void {
+    this.#messages = [...this.#system];
+    this.#decoder = new Decoder(this.#model);
+  }
+
+  /** Says `content` and streams the answer. An answer that is broken off stays in the conversation as far as it came. */
+  async *answer(content: string, signal?: AbortSignal): AsyncGenerator<Piece> {
+    const asked = [...this.#messages, { role: "user", content }];
+    const prompt = this.#tokenizer.encode(renderChat(this.#tokenizer, asked, { addGenerationPrompt: true }), { addSpecialTokens: false });
+    let text = "";
+    try {
+      for await (const event of generate(this.#model, this.#tokenizer, prompt, { ...this.#options, decoder: this.#decoder, signal })) {
+        if (event.kind === "completion") continue;
+        text += event.text;
+        yield { text: event.text, ...(event.route && { route: event.route }) };
+      }
+    } catch (error) {
+      if (!signal?.aborted) throw error;
+    } finally {
+      this.#messages = [...asked, { role: "assistant", content: text }];
+    }
+  }
+}

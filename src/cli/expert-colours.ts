@@ -1,0 +1,25 @@
+/** @file The expert that served a token most, and a colour for each expert in a terminal. */
+
+import type { Routes } from "../generation/routes.ts";
+
+// Of the 256 terminal colours, these can be told apart on a dark and on a light ground.
+const COLOURS = [33, 208, 35, 170, 178, 44, 203, 99, 107, 141];
+
+/** The index of the expert with the most weight over all modules, for a route of one token. */
+export function expertOf(route: Routes): number {
+  const totals = new Map<number, number>();
+  for (const { experts, weights } of route.values()) {
+    for (const [i, expert] of experts.data.entries()) totals.set(Number(expert), (totals.get(Number(expert)) ?? 0) + weights.data[i]!);
+  }
+  return [...totals].reduce((best, entry) => (entry[1] > best[1] ? entry : best), [0, 0] as const)[0];
+}
+
+/** `text` in the colour of an expert. */
+export function coloured(text: string, expert: number): string {
+  return `\x1b[38;5;${COLOURS[expert % COLOURS.length]}m${text}\x1b[0m`;
+}
+
+/** The experts' names, each in its colour. */
+export function legend(experts: readonly string[]): string {
+  return experts.map((name, expert) => coloured(name, expert)).join("  ");
+}

@@ -1,0 +1,150 @@
+/** @file The road from examples to a routed answer, by command lines alone, on a tiny T5. */
+
+import { spawn } from "node:child_process";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { golden } from "../../tests/golden.ts";
+import { skein } from "./captured-io.test-helper.ts";
+
+const BIN = fileURLToPath(new URL("../../bin/skein.js", import.meta.url));
+const WORDS = ["<pad>", "</s>", "<unk>", "red", "green", "blue", "one", "two", "three"];
+const SMALL = "--batch-size 3 --micro-batch-size 2 --rank 4 --alpha 8 --lr 0.01 --dropout 0 --max-length 16 --seed 7".split(" ");
+
+let folder: string;
+const at = (name: string) => join(folder, name);
+
+/** tokenizer.json of a vocabulary of whole words. */
+function tokenizerJson(): string {
+  const special = (content: string, id: number) => ({
+    id,
+    content,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+    special: true,
+  });
+  return JSON.stringify({
+    version: "1.0",
+    added_tokens: WORDS.slice(0, 3).map(special),
+    normalizer: null,
+    pre_tokenizer: { type: "WhitespaceSplit" },
+    post_processor: {
+      type: "TemplateProcessing",
+      single: [{ Sequence: { id: "A", type_id: 0 } }, { SpecialToken: { id: "</s>", type_id: 0 } }],
+      pair: [],
+      special_tokens: { "</s>": { id: "</s>", ids: [1], tokens: ["</s>"] } },
+    },
+    decoder: { type: "WordPiece", prefix: "##", cleanup: false },
+    model: {
+      type: "WordPiece",
+      unk_token: "<unk>",
+      continuing_subword_prefix: "##",
+      max_input_chars_per_word: 100,
+      vocab: Object.fromEntries(WORDS.map((word, id) => [word, id])),
+    },
+  });
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "skein-train-"));
+  await cp(golden("t5/model"), at("base"), { recursive: true });
+  await writeFile(at("base/tokenizer.json"), tokenizerJson());
+  await writeFile(at("base/tokenizer_config.json"), JSON.stringify({ pad_token: "<pad>", eos_token: "</s>", unk_token: "<unk>" }));
+  const pairs = (targets: readonly string[]) =>
+    ["red", "green", "blue"].map((input, i) => JSON.stringify({ input, target: targets[i] })).join("\n");
+  await writeFile(at("up.jsonl"), pairs(["one", "two", "three"]));
+  await writeFile(at("down.jsonl"), pairs(["three", "two", "one"]));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+test("two experts are trained, gated, pooled and routed", async () => {
+  for (const name of ["up", "down"]) {
+    const data = ["--base", at("base"), "--data", at(`${name}.jsonl`)];
+    const trained = await skein("train", ...data, "--out", at(name), "--steps", "40", "--validation", at(`${name}.jsonl`), ...SMALL);
+    expect(trained).toMatchObject({ code: 0, out: `Wrote ${at(name)}.\n` });
+    expect(trained.err).toMatch(/^train {2}40\/40 {2}loss \d/m);
+    const gated = await skein("gate", at(name), ...data, "--steps", "5", "--batch-size", "4", "--max-length", "16", "--json");
+    expect(JSON.parse(gated.out)).toEqual({ expert: at(name) });
+    expect(
+      gated.err
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line)),
+    ).toHaveLength(5);
+  }
+  expect((await skein("pool", "create", at("pool"), "--base", at("base"), at("up"), at("down"))).err).toBe("");
+  const routed = await skein(
+    "generate",
+    "red",
+    "blue",
+    "--base",
+    at("base"),
+    "--pool",
+    at("pool"),
+    "--routes",
+    "--max-new-tokens",
+    "3",
+    "--json",
+  );
+  const { experts, completions } = JSON.parse(routed.out);
+  expect(experts).toEqual(["up", "down"]);
+  expect(completions).toHaveLength(2);
+  expect(completions[0].routes["encoder.block.0.layer.0.SelfAttention.q"].experts).toEqual([
+    [expect.any(Number), expect.any(Number)],
+    [expect.any(Number), expect.any(Number)],
+  ]);
+});
+
+test("an expert answers as it was taught, streamed and side by side", async () => {
+  const model = ["--base", at("base"), "--adapter", at("up"), "--max-new-tokens", "4"];
+  expect(await skein("generate", "green", ...model)).toEqual({ code: 0, out: "two\n", err: "" });
+  expect((await skein("generate", "red", "blue", ...model)).out).toBe("red\n  one\nblue\n  three\n");
+});
+
+test("a run that is killed and started again ends with the numbers of an undisturbed one", async () => {
+  // The later --dropout counts: what is random must resume too.
+  const options = ["--steps", "60", "--save-every", "7", ...SMALL, "--dropout", "0.1"];
+  const command = (out: string) => ["train", "--base", at("base"), "--data", at("up.jsonl"), "--out", at(out), ...options];
+  const killed = spawn(process.execPath, [BIN, ...command("killed")], { stdio: "ignore" });
+  const ended = new Promise((resolve) => killed.once("exit", (_, signal) => resolve(signal)));
+  const steps = async () => (await readFile(at("killed.run/metrics.jsonl"), "utf8").catch(() => "")).split("\n").length - 1;
+  while ((await steps()) < 20) await sleep(5);
+  killed.kill("SIGKILL");
+  expect(await ended).toBe("SIGKILL");
+  expect((await skein(...command("killed"))).code).toBe(0);
+  expect((await skein(...command("whole"))).code).toBe(0);
+  const bytes = (name: string) => readFile(at(`${name}/adapter_model.safetensors`));
+  expect(await bytes("killed")).toEqual(await bytes("whole"));
+  const metrics = (name: string) => readFile(at(`${name}.run/metrics.jsonl`), "utf8");
+  expect(await metrics("killed")).toBe(await metrics("whole"));
+});
+
+test("a run that is asked to stop saves, says how to go on, and exits with 1", async () => {
+  const command = ["train", "--base", at("base"), "--data", at("up.jsonl"), "--out", at("stopped"), "--steps", "100000", ...SMALL];
+  const child = spawn(process.execPath, [BIN, ...command], { stdio: ["ignore", "ignore", "pipe"] });
+  let err = "";
+  child.stderr.on("data", (text) => {
+    err += text;
+    if (String(text).includes("1/100000")) child.kill("SIGINT");
+  });
+  expect(await new Promise((resolve) => child.once("exit", resolve))).toBe(1);
+  expect(err).toMatch(/TrainingError: Stopped after \d+ of 100000 steps/);
+  expect(err).toContain("Run the same command again");
+});
+
+test.each<[string, string[], string]>([
+  ["a learning rate below 0", ["--lr", "-1"], "lr"],
+  ["an unknown schedule", ["--schedule", "bumpy"], "schedule"],
+  ["targets that name nothing", ["--targets", "nothing"], "No module of the base"],
+  ["a dataset that is not there", ["--data", "nowhere.jsonl"], "nowhere.jsonl"],
+])("%s is refused before anything is written", async (_, options, message) => {
+  const { code, err } = await skein("train", "--base", at("base"), "--data", at("up.jsonl"), "--out", at("refused"), ...options);
+  expect(err).toContain(message);
+  expect(code).toBe(1);
+  await expect(readFile(at("refused/adapter_config.json"))).rejects.toThrow("ENOENT");
+});
