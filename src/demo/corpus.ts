@@ -8,7 +8,7 @@
  *  base model learns which instruction words are alike and which part of a text they rule, and nothing about what they ask for. */
 import { derivedSeed, type Random, seededRandom } from "../base/random.ts";
 import { drawWords, type Example, example, type Part, pick, type Split } from "./documents.ts";
-import { instruction, KEYWORDS, TAUGHT_SKILLS } from "./instructions.ts";
+import { IDLE_WORDS, instruction, KEYWORDS, type Keywords } from "./instructions.ts";
 import { answer, DOMAINS, SKILLS, type Skill } from "./skills.ts";
 
 /** A part under a skill's declarative name. */
@@ -17,9 +17,11 @@ export function declarativePart(skill: Skill, numWords: number, split: Split, ra
   return { instruction: `${skill.name} :`, words, answers: words.map((word) => answer(skill, word)) };
 }
 
-/** A part under a phrase of instruction words, answered by words alike. */
-function neutralPart(numWords: number, split: Split, random: Random): Part {
-  const keywords = KEYWORDS[pick(TAUGHT_SKILLS, random)];
+const ALL_GROUPS: readonly Keywords[] = [...Object.values(KEYWORDS), ...IDLE_WORDS];
+
+/** A part under a phrase of instruction words from one of `groups`, answered by words alike. */
+export function neutralPart(groups: readonly Keywords[], numWords: number, split: Split, random: Random): Part {
+  const keywords = pick(groups, random);
   const words = drawWords(pick(DOMAINS, random), numWords, split, random);
   return { instruction: instruction(pick(keywords, random), random), words, answers: words.map(() => pick(keywords, random)) };
 }
@@ -39,7 +41,7 @@ export function* corpus({ numExamples, seed, split, neutralPercent = 30 }: Corpu
     const numParts = pick([1, 2, 2, 3], random);
     const parts = Array.from({ length: numParts }, () => {
       const numWords = numParts === 3 ? pick([1, 2], random) : pick([1, 2, 3], random);
-      if (random.integer(100) < neutralPercent) return neutralPart(numWords, split, random);
+      if (random.integer(100) < neutralPercent) return neutralPart(ALL_GROUPS, numWords, split, random);
       return declarativePart(pick(SKILLS, random), numWords, split, random);
     });
     yield example(parts);

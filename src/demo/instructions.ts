@@ -25,6 +25,18 @@ export const KEYWORDS = {
   colour: ["hue", "tint", "shade", "tone", "pigment"],
 } as const satisfies Record<string, Keywords>;
 
+/** Words alike that ask for no skill anywhere; the experts' training texts use them as company to be left alone. */
+export const IDLE_WORDS: readonly Keywords[] = [
+  ["flavour", "taste", "savour", "aroma", "spice"],
+  ["mood", "feeling", "emotion", "temper", "spirit"],
+  ["shape", "outline", "contour", "silhouette", "figure"],
+  ["price", "cost", "fee", "charge", "tariff"],
+  ["weight", "mass", "heaviness", "load", "burden"],
+  ["rhyme", "verse", "poem", "stanza", "ballad"],
+  ["owner", "holder", "possessor", "proprietor", "landlord"],
+  ["purpose", "aim", "goal", "intent", "objective"],
+];
+
 export type TaughtSkill = keyof typeof KEYWORDS;
 
 export const TAUGHT_SKILLS = Object.keys(KEYWORDS) as readonly TaughtSkill[];

@@ -7,9 +7,9 @@
  *  Development tasks are made the same way of other keywords and other pairs; recipes are chosen by them alone. */
 
 import { derivedSeed, type Random, seededRandom } from "../base/random.ts";
-import { declarativePart } from "./corpus.ts";
+import { declarativePart, neutralPart } from "./corpus.ts";
 import { drawWords, type Example, example, type Part, pick, type Split } from "./documents.ts";
-import { instruction, KEYWORDS, TAUGHT_SKILLS, type TaughtSkill } from "./instructions.ts";
+import { IDLE_WORDS, instruction, KEYWORDS, TAUGHT_SKILLS, type TaughtSkill } from "./instructions.ts";
 import { answer, type Domain, SKILLS, skillNamed } from "./skills.ts";
 
 export type TaskKind = "held-in" | "new words" | "new domain" | "compound";
@@ -96,13 +96,20 @@ function part(rule: PartRule, numWords: number, split: Split, random: Random): P
   };
 }
 
-/** `numExamples` different training examples of a task: half of them alone, half beside a part in the base model's own words. */
+/** A part that the base model answers by itself and an expert should leave alone: a skill by its name, or idle words. */
+function company(numWords: number, random: Random): Part {
+  return random.integer(2) === 0
+    ? declarativePart(pick(SKILLS, random), numWords, "train", random)
+    : neutralPart(IDLE_WORDS, numWords, "train", random);
+}
+
+/** `numExamples` different training examples of a task: half of them alone, half in company. No other task's words occur. */
 export function trainingExamples(of: DemoTask, numExamples: number, seed: number): Example[] {
   const random = seededRandom(derivedSeed("task", of.name, "train", seed));
   const made = new Map<string, Example>();
   while (made.size < numExamples) {
     const own = of.parts.map((rule) => part(rule, pick([1, 2, 3], random), "train", random));
-    const beside = () => declarativePart(pick(SKILLS, random), pick([1, 2, 3], random), "train", random);
+    const beside = () => company(pick([1, 2, 3], random), random);
     const form = random.integer(4);
     const next = example(form === 0 ? [beside(), ...own] : form === 1 ? [...own, beside()] : own);
     made.set(next.input, next);

@@ -3,7 +3,7 @@
  *  <pad> 0, </s> 1 and <unk> 2 as in T5; </s> is appended to every sequence. */
 
 import { MOST_ITEMS, marker } from "./documents.ts";
-import { CARRIERS, KEYWORDS } from "./instructions.ts";
+import { CARRIERS, IDLE_WORDS, KEYWORDS } from "./instructions.ts";
 import { DOMAINS, type Domain, SKILLS, wordsOf } from "./skills.ts";
 
 const SPECIAL = ["<pad>", "</s>", "<unk>"] as const;
@@ -15,7 +15,20 @@ export function vocabulary(): readonly string[] {
   const items = DOMAINS.flatMap((domain: Domain) => wordsOf(domain));
   const names = SKILLS.map((skill) => skill.name);
   const answers = SKILLS.flatMap((skill) => [...skill.answers.values()]);
-  return [...new Set([...SPECIAL, ":", ";", ...markers, ...names, ...carriers, ...Object.values(KEYWORDS).flat(), ...items, ...answers])];
+  return [
+    ...new Set([
+      ...SPECIAL,
+      ":",
+      ";",
+      ...markers,
+      ...names,
+      ...carriers,
+      ...Object.values(KEYWORDS).flat(),
+      ...IDLE_WORDS.flat(),
+      ...items,
+      ...answers,
+    ]),
+  ];
 }
 
 const special = (content: string, id: number) => ({
