@@ -7,7 +7,7 @@ import { cumulativeSum } from "../graph/ops/reduce.ts";
 import type { Float, Int } from "../graph/value.ts";
 import type { Architecture, DecoderOnly, EncoderDecoder, Parts } from "./architecture.ts";
 import { type Dropout, fullAttention, noDropout, type Places } from "./attention.ts";
-import type { Linear, Projection, Weights } from "./linear.ts";
+import { baseLinear, type Linear, type Projection, type Weights } from "./linear.ts";
 import { inputWeights } from "./weights.ts";
 
 export interface LogitsOptions {
@@ -76,4 +76,13 @@ export function tracedModules(architecture: Architecture): Map<string, Projectio
   };
   logitsOf(graph, architecture, { weights, linear });
   return modules;
+}
+
+/** Every tensor the model reads, found the same way: name -> shape. */
+export function tracedTensors(architecture: Architecture): Map<string, readonly number[]> {
+  const tensors = new Map<string, readonly number[]>();
+  const graph = new Graph("trace");
+  const weights = inputWeights(graph, (tensor, value) => tensors.set(tensor, value.shape as readonly number[]));
+  logitsOf(graph, architecture, { weights, linear: baseLinear(weights) });
+  return tensors;
 }
