@@ -8,53 +8,19 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { golden } from "../../tests/golden.ts";
+import { writeWordTokenizer } from "../../tests/word-tokenizer.ts";
 import { skein } from "./captured-io.test-helper.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/skein.js", import.meta.url));
-const WORDS = ["<pad>", "</s>", "<unk>", "red", "green", "blue", "one", "two", "three"];
 const SMALL = "--batch-size 3 --micro-batch-size 2 --rank 4 --alpha 8 --lr 0.01 --dropout 0 --max-length 16 --seed 7".split(" ");
 
 let folder: string;
 const at = (name: string) => join(folder, name);
 
-/** tokenizer.json of a vocabulary of whole words. */
-function tokenizerJson(): string {
-  const special = (content: string, id: number) => ({
-    id,
-    content,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-    special: true,
-  });
-  return JSON.stringify({
-    version: "1.0",
-    added_tokens: WORDS.slice(0, 3).map(special),
-    normalizer: null,
-    pre_tokenizer: { type: "WhitespaceSplit" },
-    post_processor: {
-      type: "TemplateProcessing",
-      single: [{ Sequence: { id: "A", type_id: 0 } }, { SpecialToken: { id: "</s>", type_id: 0 } }],
-      pair: [],
-      special_tokens: { "</s>": { id: "</s>", ids: [1], tokens: ["</s>"] } },
-    },
-    decoder: { type: "WordPiece", prefix: "##", cleanup: false },
-    model: {
-      type: "WordPiece",
-      unk_token: "<unk>",
-      continuing_subword_prefix: "##",
-      max_input_chars_per_word: 100,
-      vocab: Object.fromEntries(WORDS.map((word, id) => [word, id])),
-    },
-  });
-}
-
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "skein-train-"));
   await cp(golden("t5/model"), at("base"), { recursive: true });
-  await writeFile(at("base/tokenizer.json"), tokenizerJson());
-  await writeFile(at("base/tokenizer_config.json"), JSON.stringify({ pad_token: "<pad>", eos_token: "</s>", unk_token: "<unk>" }));
+  await writeWordTokenizer(at("base"), ["red", "green", "blue", "one", "two", "three"], { appendEnd: true });
   const pairs = (targets: readonly string[]) =>
     ["red", "green", "blue"].map((input, i) => JSON.stringify({ input, target: targets[i] })).join("\n");
   await writeFile(at("up.jsonl"), pairs(["one", "two", "three"]));

@@ -1,0 +1,21 @@
+import { expect, test } from "vitest";
+import { float32, int64 } from "../base/tensor.ts";
+import { coloured, expertOf } from "./expert-colours.ts";
+
+test("the expert with the most weight over all modules is the token's", () => {
+  const route = (experts: readonly number[], weights: readonly number[]) => ({
+    experts: int64([1, 1, 2], experts),
+    weights: float32([1, 1, 2], weights),
+  });
+  const routes = new Map([
+    ["q", route([3, 1], [0.6, 0.4])],
+    ["k", route([1, 0], [0.55, 0.45])],
+    ["v", route([3, 0], [0.5, 0.5])],
+  ]);
+  expect(expertOf(routes)).toBe(3); // 1.1 against 0.95 of experts 0 and 1
+});
+
+test("a token's colour ends with it", () => {
+  expect(coloured("goose", 0)).toBe("\x1b[38;5;33mgoose\x1b[0m");
+  expect(coloured("goose", 10)).toBe(coloured("goose", 0));
+});
