@@ -1,0 +1,52 @@
+/** @file Texts as token ids for scoring and generation.
+ *
+ *    context        as training reads an input: with the tokenizer's special tokens, but without an end of sequence in
+ *                   a decoder-only model's; too long: T5 keeps the beginning and the end of sequence, as the PHATGOOSE
+ *                   authors do, a decoder-only model keeps the end, next to the answer
+ *    answer         as training reads a target: on its own, with the end of sequence
+ *    pair           as lm-evaluation-harness reads context and continuation: joined, then cut where the context's own
+ *                   tokens end (decoder-only), or each on its own; no end of sequence */
+
+import type { Architecture } from "../models/architecture.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+
+/** The token ids of an input, cut to `maxTokens`. */
+export function encodeContext(tokenizer: Tokenizer, { kind }: Pick<Architecture, "kind">, input: string, maxTokens?: number): number[] {
+  const { eosId, bosId } = tokenizer;
+  const ids = tokenizer.encode(input);
+  if (kind === "encoder-decoder") {
+    if (maxTokens === undefined || ids.length <= maxTokens) return ids;
+    return eosId === undefined ? ids.slice(0, maxTokens) : [...ids.slice(0, maxTokens - 1), eosId];
+  }
+  const open = eosId !== undefined && ids.length > 0 && ids.at(-1) === eosId ? ids.slice(0, -1) : ids;
+  const kept = maxTokens === undefined ? open : open.slice(-maxTokens);
+  const start = bosId ?? eosId;
+  return kept.length === 0 && start !== undefined ? [start] : kept;
+}
+
+/** The token ids of an answer on its own, end of sequence included. */
+export function encodeAnswer(tokenizer: Tokenizer, answer: string): number[] {
+  const ids = tokenizer.encode(answer, { addSpecialTokens: false });
+  return tokenizer.eosId === undefined ? ids : [...ids, tokenizer.eosId];
+}
+
+/** Context and continuation as the harness's `_encode_pair` gives them. */
+export function encodePair(
+  tokenizer: Tokenizer,
+  { kind }: Pick<Architecture, "kind">,
+  { context, continuation }: { readonly context: string; readonly continuation: string },
+): { context: number[]; continuation: number[] } {
+  const trimmed = context.trimEnd();
+  const rest = context.slice(trimmed.length) + continuation;
+  if (kind === "encoder-decoder") {
+    return { context: tokenizer.encode(trimmed), continuation: tokenizer.encode(rest, { addSpecialTokens: false }) };
+  }
+  const start = tokenizer.bosId ?? tokenizer.eosId;
+  if (trimmed === "") {
+    const ids = tokenizer.encode(rest, { addSpecialTokens: false });
+    return { context: start === undefined ? [] : [start], continuation: ids };
+  }
+  const before = encodeContext(tokenizer, { kind }, trimmed);
+  const whole = encodeContext(tokenizer, { kind }, trimmed + rest);
+  return { context: before, continuation: whole.slice(before.length) };
+}

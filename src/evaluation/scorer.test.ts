@@ -1,0 +1,87 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { golden } from "../../tests/golden.ts";
+import { loadModel, type Model } from "../inference/model.ts";
+import { type Likelihood, scoreTokens, type TokenRequest } from "./score-tokens.ts";
+import { rollingWindows } from "./scorer.ts";
+
+// Made by the models of transformers and the window functions of lm-evaluation-harness; see tests/golden/lm_eval/README.md.
+interface GoldenChoice {
+  readonly continuation: number[];
+  readonly loglikelihood_f64: number;
+  readonly is_greedy: boolean;
+}
+interface Golden {
+  readonly examples: readonly { model: string; max_length: number; context: number[]; choices: readonly GoldenChoice[] }[];
+  readonly rolling: readonly {
+    tokens: number[];
+    max_seq_len: number;
+    context_len: number;
+    prefix_token: number;
+    windows: readonly { context: number[]; predict: number[]; loglikelihood: number }[];
+  }[];
+}
+const expected: Golden = JSON.parse(readFileSync(golden("lm_eval/lm_eval.json"), "utf8"));
+
+const requestOf = ({ context, choices }: Golden["examples"][number]): TokenRequest => ({
+  context,
+  continuations: choices.map(({ continuation }) => continuation),
+});
+/** Sums of up to 16 tokens of about 10 each, in float32. */
+const TOLERANCE = 2e-4;
+
+function expectLikelihoods(actual: readonly Likelihood[], choices: readonly GoldenChoice[]) {
+  choices.forEach((choice, i) => {
+    expect(Math.abs(actual[i]!.sum - choice.loglikelihood_f64)).toBeLessThan(TOLERANCE);
+    expect(actual[i]!.isGreedy).toBe(choice.is_greedy);
+    expect(actual[i]!.tokens).toBe(choice.continuation.length);
+  });
+}
+
+test.each(["llama", "t5"])("%s: choices score as the harness scores them, left truncation included", async (name) => {
+  await using model = await loadModel(golden(`${name}/model`));
+  for (const example of expected.examples.filter(({ model: other }) => other === name)) {
+    const [scores] = await scoreTokens(model, [requestOf(example)], { maxLength: example.max_length });
+    expectLikelihoods(scores!, example.choices);
+    // One continuation at a time shares nothing, and must give the same.
+    const alone = requestOf(example).continuations.map((continuation) => ({ context: example.context, continuations: [continuation] }));
+    expectLikelihoods((await scoreTokens(model, alone, { maxLength: example.max_length })).flat(), example.choices);
+  }
+});
+
+test("windows and likelihoods of long documents are the harness's", async () => {
+  await using model = await loadModel(golden("llama/model"));
+  for (const { tokens, max_seq_len: maxLength, context_len: contextLength, prefix_token: prefix, windows } of expected.rolling) {
+    const found = rollingWindows(tokens, { prefix, maxLength, contextLength });
+    expect(found).toEqual(windows.map(({ context, predict }) => ({ context, continuation: predict })));
+    const requests = found.map(({ context, continuation }) => ({ context, continuations: [continuation] }));
+    const scores = (await scoreTokens(model, requests, { maxLength })).flat();
+    windows.forEach(({ loglikelihood }, i) => {
+      expect(Math.abs(scores[i]!.sum - loglikelihood)).toBeLessThan(TOLERANCE);
+    });
+  }
+});
+
+async function bothOrders(model: Model, name: string) {
+  const requests = expected.examples.filter(({ model: other }) => other === name).map(requestOf);
+  const many = await scoreTokens(model, requests, { batchSize: 64 });
+  const single = await scoreTokens(model, requests, { batchSize: 1 });
+  const reversed = (await scoreTokens(model, [...requests].reverse(), { batchSize: 3 })).reverse();
+  return { many, single, reversed };
+}
+
+test.each(["llama", "t5"])("%s: batch size and order do not change a likelihood", async (name) => {
+  await using model = await loadModel(golden(`${name}/model`));
+  const { many, single, reversed } = await bothOrders(model, name);
+  many.flat().forEach((likelihood, i) => {
+    for (const other of [single.flat()[i]!, reversed.flat()[i]!]) {
+      expect(Math.abs(other.sum - likelihood.sum)).toBeLessThan(TOLERANCE);
+      expect(other.isGreedy).toBe(likelihood.isGreedy);
+    }
+  });
+});
+
+test("an empty continuation is refused", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  await expect(scoreTokens(model, [{ context: [3, 1], continuations: [[]] }])).rejects.toMatchObject({ name: "ShapeError" });
+});
