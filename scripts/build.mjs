@@ -6,8 +6,8 @@
 
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -57,16 +57,26 @@ function sourceHash() {
 function build() {
   const hash = sourceHash(); // before compiling: an edit made meanwhile counts as stale
   if (process.stderr.isTTY) console.error("skein: building...");
-  rmSync(dist, { recursive: true, force: true });
+  rmSync(stamp, { force: true });
   const options = ["-p", join(root, "tsconfig.json"), "--noCheck"];
   const { status, stdout, stderr } = spawnSync(process.execPath, [compiler, ...options], { cwd: root, encoding: "utf8" });
   if (status !== 0) {
     console.error(`skein: the build failed.\n${stdout}${stderr}`);
     return false;
   }
-  mkdirSync(dist, { recursive: true });
+  prune();
   writeFileSync(stamp, hash);
   return true;
+}
+
+/** Removes what was built from sources that are gone. The others are written over, never removed first: a program that is
+ *  running from dist/ may still import them. */
+function prune() {
+  const known = new Set(sources().map((file) => relative(join(root, "src"), file).replace(/\.ts$/, "")));
+  for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
+    const file = join(entry.parentPath, entry.name);
+    if (entry.isFile() && !known.has(relative(dist, file).replace(/\.(js|js\.map|d\.ts)$/, ""))) rmSync(file);
+  }
 }
 
 /** Waits while another living process builds; a lock whose owner died is taken over. */

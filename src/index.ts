@@ -10,8 +10,13 @@ export { addExpert, createPool, listPool, openPool, type Pool, removeExpert } fr
 export * from "./base/errors.ts";
 export type { HostTensor } from "./base/tensor.ts";
 export { fingerprint } from "./checkpoint/fingerprint.ts";
+export { readTrainingExamples, type TrainingExample } from "./data/training-data.ts";
+export { type CompletionEvent, generate, type TokenEvent } from "./generation/generate.ts";
+export type { GenerationOptions } from "./generation/options.ts";
 export { type Batch, type ForwardResult, type HostRoute, loadModel, type Model } from "./inference/model.ts";
 export { type OpenOptions, openModel } from "./inference/open.ts";
 export { type Overlay, plain, RoutedPool, singleAdapter } from "./inference/overlay.ts";
 export { routerNamed } from "./routing/registry.ts";
 export type { Route, Router } from "./routing/router.ts";
+export { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
+export { type TrainingJob, trainExpert, trainFull, trainGate } from "./training/train.ts";

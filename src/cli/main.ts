@@ -45,6 +45,10 @@ function program(io: Io): Command {
     .helpCommand(false)
     .showSuggestionAfterError()
     .showHelpAfterError("(add --help for the options and an example)")
+    .addHelpText(
+      "after",
+      "\nResults go to stdout; progress, warnings and errors to stderr.\nExit codes: 0 done, 1 something you can mend, 70 a bug in Skein.\n\nExample:\n  $ skein forward --help",
+    )
     .exitOverride()
     .configureOutput({ writeOut: io.out, writeErr: io.err });
   for (const add of COMMANDS) add(program, io);

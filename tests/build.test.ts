@@ -1,0 +1,39 @@
+/** @file The command builds itself in a checkout: when nothing is built, when a source changed, and once when many start at the same time. */
+
+import { execFile } from "node:child_process";
+import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const run = promisify(execFile);
+
+let folder: string;
+const skein = async (...args: string[]) => (await run(process.execPath, [join(folder, "bin/skein.js"), ...args])).stdout;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "skein-build-"));
+  for (const name of ["bin", "scripts", "src", "package.json", "tsconfig.json"])
+    await cp(join(ROOT, name), join(folder, name), { recursive: true });
+  await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"), "junction");
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+test("processes that start together all find it built", async () => {
+  const { version } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
+  expect(await Promise.all([1, 2, 3].map(() => skein("--version")))).toEqual([`${version}\n`, `${version}\n`, `${version}\n`]);
+});
+
+test("an edit is built in, and what belongs to a deleted source goes", async () => {
+  const main = join(folder, "src/cli/main.ts");
+  await writeFile(main, (await readFile(main, "utf8")).replace("woven into one language model", "gathered in one flock"));
+  await writeFile(join(folder, "src/cli/stray.ts"), "export const stray = 1;\n");
+  expect(await skein("--help")).toContain("gathered in one flock");
+  expect(await readdir(join(folder, "dist/cli"))).toContain("stray.js");
+  await rm(join(folder, "src/cli/stray.ts"));
+  await skein("--version");
+  expect(await readdir(join(folder, "dist/cli"))).not.toContain("stray.js");
+});
