@@ -1,0 +1,70 @@
+/** @file LoRA can learn in every architecture: the gradient of all its modules at once against central differences. */
+
+import { expect, test } from "vitest";
+import { golden } from "../../tests/golden.ts";
+import { loraDelta, loraInputs, loraNames } from "../adapters/lora.ts";
+import { gradients } from "../autodiff/gradient.ts";
+import { seededRandom } from "../base/random.ts";
+import { elements, float32, type HostTensor, int64 } from "../base/tensor.ts";
+import { Graph } from "../graph/graph.ts";
+import { tanh } from "../graph/ops/elementwise.ts";
+import { reduceMean } from "../graph/ops/reduce.ts";
+import type { Float } from "../graph/value.ts";
+import { loadModel } from "../inference/model.ts";
+import { Session } from "../runtime/session.ts";
+import { baseLinear, weave } from "./linear.ts";
+import { logitsOf } from "./logits.ts";
+import { fileWeights } from "./weights.ts";
+
+const FOLDERS = [
+  "gpt2/model",
+  "qwen/model",
+  "phi3/model",
+  ...["llama_dynamic", "phi3_longrope", "mistral_window", "qwen3", "gemma", "gemma2", "gemma3_text"].map((name) => `decoders/${name}`),
+];
+const STEP = 1e-2; // smaller ones drown in float32's rounding
+
+test.each(FOLDERS)("%s", async (folder) => {
+  await using model = await loadModel(golden(folder));
+  const graph = new Graph("gradients");
+  const weights = fileWeights(graph, model.checkpoint);
+  const parameters: Float[] = [];
+  const linear = weave(baseLinear(weights), (x, module, size) => {
+    const { a, b } = loraInputs(graph, module, { rank: 2, in: size.in, out: size.out });
+    parameters.push(a, b);
+    return loraDelta(x, { a, b, scaling: 0.5 });
+  });
+  // Bounded, and with another slope for each logit.
+  const loss = reduceMean(tanh(logitsOf(graph, model.architecture, { weights, linear })), { axes: [0, 1, 2], keep: false });
+  graph.output("loss", loss);
+  gradients(loss, parameters).forEach((gradient, i) => {
+    graph.output(`grad.${parameters[i]!.name}`, gradient);
+  });
+  await using session = await Session.load(graph);
+
+  const random = seededRandom(7);
+  const at = parameters.map(({ shape }) => Float32Array.from({ length: elements(shape as number[]) }, () => 0.1 * random.normal()));
+  const ids = int64(
+    [2, 20],
+    Array.from({ length: 40 }, () => 3 + random.integer(60)),
+  );
+  const mask = int64([2, 20], [...Array(20).fill(1), ...Array(5).fill(0), ...Array(15).fill(1)]);
+  const run = (step: number, direction?: readonly Float32Array[]) => {
+    const moved = at.map((values, i) => (direction ? values.map((value, j) => value + step * direction[i]![j]!) : values));
+    const feeds: Record<string, HostTensor> = { input_ids: ids, attention_mask: mask };
+    parameters.forEach(({ name, shape }, i) => {
+      feeds[name] = float32(shape as number[], moved[i]!);
+    });
+    return session.run(feeds);
+  };
+  const here = await run(0);
+  const gradient = parameters.map(({ name }) => here[`grad.${name}`]!.data as Float32Array);
+  const length = Math.hypot(...gradient.map((part) => Math.hypot(...part)));
+  const along = gradient.map((part) => part.map((g) => g / length));
+  const lossAt = async (step: number) => Number((await run(step, along)).loss!.data[0]);
+  // Along its own direction the loss rises by the gradient's length.
+  const measured = ((await lossAt(STEP)) - (await lossAt(-STEP))) / (2 * STEP);
+  expect(Math.abs(measured / length - 1)).toBeLessThan(0.02);
+  expect(parameters.length).toBe(2 * model.modules.size);
+  expect(parameters[0]!.name).toBe(loraNames([...model.modules.keys()][0]!).a);
+});

@@ -1,0 +1,32 @@
+/** @file Checkpoints for tests: a golden one under other spellings, in a folder that goes away with the test. */
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { HostTensor } from "../src/base/tensor.ts";
+import { openCheckpoint, saveCheckpoint } from "../src/checkpoint/checkpoint.ts";
+import { readSafetensors } from "../src/checkpoint/safetensors.ts";
+
+type Config = Readonly<Record<string, unknown>>;
+interface Respelling {
+  readonly config?: (config: Config) => Config;
+  readonly tensor?: (name: string) => string;
+}
+
+/** Calls `use` with a copy of the checkpoint in `folder` whose configuration and tensors are written differently. */
+export async function respelled(
+  folder: string,
+  { config = (c) => c, tensor = (n) => n }: Respelling,
+  use: (copy: string) => Promise<void>,
+) {
+  const copy = mkdtempSync(join(tmpdir(), "skein-respelled-"));
+  try {
+    const { config: original } = await openCheckpoint(folder);
+    const tensors = new Map<string, HostTensor>();
+    for (const [name, values] of await readSafetensors(join(folder, "model.safetensors"))) tensors.set(tensor(name), values);
+    await saveCheckpoint(copy, { config: config(original), tensors });
+    await use(copy);
+  } finally {
+    rmSync(copy, { recursive: true });
+  }
+}
