@@ -16,6 +16,8 @@ export interface Parts {
   readonly dropout: Dropout;
   /** Where each token stands in its row, padding counted: int64 [batch or 1, sequence]. Positions, when absent. */
   readonly slots?: () => Int;
+  /** Called with each layer's path, "model.layers.0", and its input [batch, sequence, hidden], before the layer is built. */
+  readonly enterLayer?: (layer: string, x: Float) => void;
   /** Called with intermediate states by name, for tests and pooling: "encoder.block.0". Their default does nothing. */
   readonly observe?: (name: string, state: Float) => void;
 }

@@ -62,6 +62,7 @@ export function decoderOnly({ embedding, enter, layer, block, norm, head, leave 
       parts.observe?.("embeddings", x);
       for (let i = 0; i < numLayers; i++) {
         const path = layer(i);
+        parts.enterLayer?.(path, x);
         x = x.graph.scope(path, () => block(x, path, i, positions, parts));
         parts.observe?.(path, x);
       }

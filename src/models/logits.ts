@@ -14,6 +14,7 @@ export interface LogitsOptions {
   readonly weights: Weights;
   readonly linear: Linear;
   readonly dropout?: Dropout;
+  readonly enterLayer?: Parts["enterLayer"];
   readonly observe?: (name: string, state: Float) => void;
   /** Rows hold several documents: feed `document_ids` and `position_ids` [batch, sequence]. */
   readonly packed?: boolean;

@@ -102,6 +102,7 @@ function norm(x: Float, path: string, config: T5Config, { weights }: Parts): Flo
 
 function encoderBlock(x: Float, i: number, config: T5Config, parts: Parts): Float {
   const path = `encoder.block.${i}`;
+  parts.enterLayer?.(path, x);
   return x.graph.scope(path, () => {
     const attended = add(x, selfAttention(norm(x, `${path}.layer.0.layer_norm`, config, parts), path, "encoder", config, parts));
     const out = add(
@@ -115,6 +116,7 @@ function encoderBlock(x: Float, i: number, config: T5Config, parts: Parts): Floa
 
 function decoderBlock(x: Float, i: number, cross: KeysAndValues, config: T5Config, parts: Parts): Float {
   const path = `decoder.block.${i}`;
+  parts.enterLayer?.(path, x);
   return x.graph.scope(path, () => {
     const attended = add(x, selfAttention(norm(x, `${path}.layer.0.layer_norm`, config, parts), path, "decoder", config, parts));
     const informed = add(attended, crossAttention(norm(attended, `${path}.layer.1.layer_norm`, config, parts), path, cross, config, parts));
