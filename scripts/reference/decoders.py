@@ -1,6 +1,7 @@
 """Golden logits of decoder-only architectures: runs the model files of transformers (4.57.6) unmodified.
 
-    python3 scripts/reference/decoders.py SITE_PACKAGES tests/golden/decoders
+    pip install --no-deps --target SITE_PACKAGES transformers==4.57.6
+    python3 scripts/reference/decoders.py SITE_PACKAGES tests/golden/decoders [CASE ...]
 
 Only models/*/modeling_*.py, configuration_*.py and modeling_rope_utils.py are transformers' own; the classes around them
 (loading, caching, generation) are stand-ins without arithmetic, so that any PyTorch since 1.13 will do. The attention mask
@@ -144,6 +145,8 @@ def batch(vocabulary):
 
 
 for seed, (case, (kind, name, changes)) in enumerate(CASES.items()):
+    if sys.argv[3:] and case not in sys.argv[3:]:
+        continue
     torch.manual_seed(seed)
     modeling, configuration = load(kind)
     config_class = getattr(configuration, name + ("TextConfig" if kind == "gemma3" else "Config"))
