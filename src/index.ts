@@ -7,7 +7,16 @@ export { type MergeMethod, mergeAdapters } from "./adapters/merge.ts";
 export { loadAdapter } from "./adapters/peft.ts";
 export { type SaveOptions, saveAdapter } from "./adapters/peft-save.ts";
 export { addExpert, createPool, listPool, openPool, type Pool, removeExpert } from "./adapters/pool.ts";
-export * from "./base/errors.ts";
+export {
+  AdapterError,
+  CheckpointError,
+  DataError,
+  OptionError,
+  PoolError,
+  ShapeError,
+  TrainingError,
+  UserError,
+} from "./base/errors.ts";
 export type { HostTensor } from "./base/tensor.ts";
 export { fingerprint } from "./checkpoint/fingerprint.ts";
 export { readTrainingExamples, type TrainingExample } from "./data/training-data.ts";

@@ -13,6 +13,7 @@ import { addGenerate } from "./commands/generate.ts";
 import { addMerge } from "./commands/merge.ts";
 import { addPool } from "./commands/pool.ts";
 import { addScore } from "./commands/score.ts";
+import { addTrace } from "./commands/trace.ts";
 import { addGate, addTrain } from "./commands/train.ts";
 import { type Io, processIo } from "./io.ts";
 
@@ -22,6 +23,7 @@ const COMMANDS: readonly ((program: Command, io: Io) => void)[] = [
   addPool,
   addGenerate,
   addChat,
+  addTrace,
   addForward,
   addCheck,
   addMerge,

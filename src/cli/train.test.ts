@@ -33,7 +33,7 @@ test("two experts are trained, gated, pooled and routed", async () => {
     const data = ["--base", at("base"), "--data", at(`${name}.jsonl`)];
     const trained = await skein("train", ...data, "--out", at(name), "--steps", "40", "--validation", at(`${name}.jsonl`), ...SMALL);
     expect(trained).toMatchObject({ code: 0, out: `Wrote ${at(name)}.\n` });
-    expect(trained.err).toMatch(/^train {2}40\/40 {2}loss \d/m);
+    expect(trained.err).toMatch(/^train {2}30\/30 {2}loss \d/m);
     const gated = await skein("gate", at(name), ...data, "--steps", "5", "--batch-size", "4", "--max-length", "16", "--json");
     expect(JSON.parse(gated.out)).toEqual({ expert: at(name) });
     expect(
@@ -66,6 +66,36 @@ test("two experts are trained, gated, pooled and routed", async () => {
   ]);
 });
 
+test("a trace names the experts of every token, and its page is self-contained", async () => {
+  const command = [
+    "trace",
+    "red",
+    "--base",
+    at("base"),
+    "--pool",
+    at("pool"),
+    "--out",
+    at("trace.html"),
+    "--max-new-tokens",
+    "3",
+    "--json",
+  ];
+  const { experts, parts } = JSON.parse((await skein(...command)).out);
+  expect(experts).toEqual(["up", "down"]);
+  expect(parts.map(({ name }: { name: string }) => name)).toEqual(["input", "output"]);
+  for (const { tokens, modules } of parts) {
+    for (const { weights } of modules) {
+      expect(weights).toHaveLength(tokens.length);
+      for (const row of weights) expect(row[0] + row[1]).toBeCloseTo(1, 5);
+    }
+  }
+  expect(parts[0].tokens.map((token: string) => token.trim())).toEqual(["red", "</s>"]);
+  expect([parts[0].modules.length, parts[1].modules.length]).toEqual([14 + 4, 22 - 4]); // cross-attention's k and v see the input
+  const page = await readFile(at("trace.html"), "utf8");
+  expect(page).toContain("red at encoder.block.0.layer.0.SelfAttention.q: ");
+  expect(page).not.toMatch(/https?:|src=|@import/);
+});
+
 test("an expert answers as it was taught, streamed and side by side", async () => {
   const model = ["--base", at("base"), "--adapter", at("up"), "--max-new-tokens", "4"];
   expect(await skein("generate", "green", ...model)).toEqual({ code: 0, out: "two\n", err: "" });
@@ -74,12 +104,12 @@ test("an expert answers as it was taught, streamed and side by side", async () =
 
 test("a run that is killed and started again ends with the numbers of an undisturbed one", async () => {
   // The later --dropout counts: what is random must resume too.
-  const options = ["--steps", "60", "--save-every", "7", ...SMALL, "--dropout", "0.1"];
+  const options = ["--steps", "30", "--save-every", "7", ...SMALL, "--dropout", "0.1"];
   const command = (out: string) => ["train", "--base", at("base"), "--data", at("up.jsonl"), "--out", at(out), ...options];
   const killed = spawn(process.execPath, [BIN, ...command("killed")], { stdio: "ignore" });
   const ended = new Promise((resolve) => killed.once("exit", (_, signal) => resolve(signal)));
   const steps = async () => (await readFile(at("killed.run/metrics.jsonl"), "utf8").catch(() => "")).split("\n").length - 1;
-  while ((await steps()) < 20) await sleep(5);
+  while ((await steps()) < 10) await sleep(5);
   killed.kill("SIGKILL");
   expect(await ended).toBe("SIGKILL");
   expect((await skein(...command("killed"))).code).toBe(0);

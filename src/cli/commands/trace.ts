@@ -1,0 +1,32 @@
+/** @file `skein trace`: a page that shows which expert served which token. */
+
+import type { Command } from "commander";
+import { type ModelFlags, subcommand, withModelFlags } from "../command.ts";
+import { type CommonFlags, type Io, show, warn } from "../io.ts";
+import { type SamplingFlags, samplingOptions, withSamplingFlags } from "./generate.ts";
+
+interface Flags extends CommonFlags, ModelFlags, SamplingFlags {
+  readonly out: string;
+}
+
+export function addTrace(program: Command, io: Io): void {
+  const command = subcommand(program, "trace <prompt>", {
+    summary: "Continue a prompt and write a page that shows which expert served which token, at every module.",
+    example: 'skein trace "spell the plural : goose" --base models/t5 --pool my-pool --out trace.html',
+  });
+  withSamplingFlags(withModelFlags(command))
+    .option("--out <file>", "the page; the trace itself is printed with --json", "trace.html")
+    .action(async (prompt: string, flags: Flags) => {
+      const { openModel } = await import("../../inference/open.ts");
+      const { loadTokenizer } = await import("../../text/tokenizer.ts");
+      const { writeFileAtomically } = await import("../../checkpoint/atomic.ts");
+      const { trace } = await import("../../evaluation/trace.ts");
+      const { tracePage } = await import("../../evaluation/trace-page.ts");
+      const { model, warnings } = await openModel(flags);
+      await using _ = model;
+      warn(io, flags, warnings);
+      const traced = await trace(model, await loadTokenizer(model.checkpoint.directory), prompt, samplingOptions(flags));
+      await writeFileAtomically(flags.out, tracePage(traced));
+      show(io, flags, { out: flags.out, ...traced }, `${traced.completion.trim()}\n\nWrote ${flags.out}.`);
+    });
+}
