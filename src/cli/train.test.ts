@@ -31,7 +31,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 test("two experts are trained, gated, pooled and routed", async () => {
   for (const name of ["up", "down"]) {
     const data = ["--base", at("base"), "--data", at(`${name}.jsonl`)];
-    const trained = await skein("train", ...data, "--out", at(name), "--steps", "40", "--validation", at(`${name}.jsonl`), ...SMALL);
+    const trained = await skein("train", ...data, "--out", at(name), "--steps", "30", "--validation", at(`${name}.jsonl`), ...SMALL);
     expect(trained).toMatchObject({ code: 0, out: `Wrote ${at(name)}.\n` });
     expect(trained.err).toMatch(/^train {2}30\/30 {2}loss \d/m);
     const gated = await skein("gate", at(name), ...data, "--steps", "5", "--batch-size", "4", "--max-length", "16", "--json");

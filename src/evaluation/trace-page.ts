@@ -73,8 +73,8 @@ h1{font-size:1.3rem}h2{font-size:1.05rem;margin-bottom:0}
 .tokens{line-height:2}
 .map{overflow-x:auto;max-width:100%}
 .map table{border-collapse:separate;border-spacing:1px;font-size:.75rem}
-.map thead th{height:11rem;vertical-align:bottom;padding:0;font-weight:400}
-.map thead span{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap;max-height:11rem;overflow:hidden}
+.map thead th{vertical-align:bottom;padding:0;font-weight:400;font-size:.65rem}
+.map thead span{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap}
 .map tbody th{position:sticky;left:0;background:Canvas;text-align:right;font-weight:400;padding:0 .4rem;white-space:pre}
 .map td{min-width:1rem;height:1.1rem;background:hsl(var(--h,0) 70% 50% / calc(.1 + .9 * var(--w,0)))}
 .told{position:sticky;bottom:0;background:Canvas;min-height:1.5em;margin:0}
