@@ -1,9 +1,18 @@
-import { expect, test } from "vitest";
-import { golden, goldenTensors, maxDifference } from "../../tests/golden.ts";
-import type { HostTensor } from "../base/tensor.ts";
-import { float32, int64 } from "../base/tensor.ts";
+/** @file Decoding step by step computes what one forward over everything computes: for every kind of model and overlay. */
+
+import { describe, expect, test } from "vitest";
+import { expectClose, golden, goldenTensors, maxDifference } from "../../tests/golden.ts";
+import type { LoraAdapter, LoraWeights } from "../adapters/adapter.ts";
+import type { Expert } from "../adapters/expert.ts";
+import { loadAdapter } from "../adapters/peft.ts";
+import { ShapeError } from "../base/errors.ts";
+import { type Random, seededRandom } from "../base/random.ts";
+import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { loadModel, type Model } from "../inference/model.ts";
-import { Decoder } from "./decoder.ts";
+import { type Overlay, plain, RoutedPool, singleAdapter } from "../inference/overlay.ts";
+import { phatgoose } from "../routing/phatgoose.ts";
+import { Decoder, type Step } from "./decoder.ts";
+import { joinedRoutes, type Routes } from "./routes.ts";
 
 // Two float32 computations of the same sums in another order; logits are of size 10.
 const TOLERANCE = 1e-4;
@@ -15,23 +24,213 @@ function rowsOf(ids: HostTensor<"int64">, mask: HostTensor<"int64">): number[][]
     [...ids.data.subarray(row * width, (row + 1) * width)].map(Number).filter((_, i) => mask.data[row * width + i] === 1n),
   );
 }
-const rowOf = ({ shape, data }: HostTensor<"float32">, row: number) =>
-  float32([shape.at(-1)!], data.subarray(row * shape.at(-1)!, (row + 1) * shape.at(-1)!));
+function rowOf({ shape, data }: HostTensor<"float32">, row: number): HostTensor<"float32"> {
+  const width = shape.at(-1)!;
+  return float32([width], data.subarray(row * width, (row + 1) * width));
+}
+const sentence = (random: Random, length: number): number[] => Array.from({ length }, () => 3 + random.integer(150));
+const ids = (row: readonly number[]) => int64([1, row.length], row);
 
-test("t5: every step's logits equal the full forward's, for prompts of unequal length", async () => {
+/** A full forward over each row alone, whose last positions the decoder has to reproduce. */
+async function fullLogits(model: Model, prompt: readonly number[], generated: readonly number[]): Promise<HostTensor<"float32">[]> {
+  const { architecture } = model;
+  const seen = [...prompt, ...generated];
+  const { logits } =
+    architecture.kind === "decoder-only"
+      ? await model.forward({ inputIds: ids(seen) })
+      : await model.forward({ inputIds: ids(prompt), decoderInputIds: ids([architecture.decoderStartId, ...generated]) });
+  const first = logits.shape[1]! - generated.length - 1;
+  return Array.from({ length: generated.length + 1 }, (_, i) => rowOf(logits, first + i));
+}
+
+/** Decodes three prompts of unequal length side by side, through a growth of the cache, and compares every step. */
+async function expectSameAsForward(model: Model, { chunk = 256, steps = 70 } = {}): Promise<void> {
+  const random = seededRandom(1);
+  const prompts = [11, 3, 29].map((length) => sentence(random, length));
+  const generated = prompts.map(() => sentence(random, steps));
+  const expected = await Promise.all(prompts.map((prompt, row) => fullLogits(model, prompt, generated[row]!)));
+  const decoder = new Decoder(model, { chunk });
+  let step: Step = await decoder.start(prompts);
+  for (let t = 0; ; t++) {
+    for (const row of prompts.keys()) expect(maxDifference(rowOf(step.logits, row), expected[row]![t]!)).toBeLessThan(TOLERANCE);
+    if (t === steps) break;
+    step = await decoder.append(generated.map((tokens) => [tokens[t]!]));
+  }
+  if (steps === 70) expect(decoder.capacity).toBe(128);
+}
+
+const MODELS = ["t5", "llama", "qwen2", "gpt2", "phi3", "qwen"];
+
+/** A LoRA on every projection, strong enough to matter. */
+function randomAdapter(model: Model, random: Random): LoraAdapter {
+  const tensor = (...shape: [number, number]) =>
+    float32(
+      shape,
+      Float32Array.from({ length: shape[0] * shape[1] }, () => 0.1 * random.normal()),
+    );
+  const modules = [...model.modules].map(([module, { in: inputs, out }]): [string, LoraWeights] => [
+    module,
+    { rank: 4, scaling: 1, a: tensor(4, inputs), b: tensor(out, 4) },
+  ]);
+  return { kind: "lora", modules: new Map(modules), warnings: [] };
+}
+function randomPool(model: Model): Overlay {
+  const random = seededRandom(2);
+  const experts = Array.from({ length: 5 }, (_, i): Expert => {
+    const gates = new Map(
+      [...model.modules].map(([module, size]) => [module, float32([size.in], Float32Array.from({ length: size.in }, random.normal))]),
+    );
+    return { name: `expert ${i}`, adapter: randomAdapter(model, random), gates, warnings: [] };
+  });
+  return new RoutedPool(experts, model.modules, { router: phatgoose() });
+}
+const OVERLAYS: Readonly<Record<string, (model: Model) => Overlay>> = {
+  base: () => plain,
+  "one adapter": (model) => singleAdapter(randomAdapter(model, seededRandom(3)), model.modules),
+  "routed pool": randomPool,
+};
+
+describe.each(MODELS)("%s", (name) => {
+  test.each(Object.keys(OVERLAYS))("%s: every step's logits are the full forward's", async (overlay) => {
+    await using model = await loadModel(golden(`${name}/model`));
+    model.overlay = OVERLAYS[overlay]!(model);
+    await expectSameAsForward(model, { steps: name === "qwen" ? 30 : 70 });
+  });
+
+  test("routes are the full forward's", async () => {
+    await using model = await loadModel(golden(`${name}/model`));
+    model.overlay = randomPool(model);
+    const random = seededRandom(5);
+    const prompts = [sentence(random, 9), sentence(random, 4)];
+    const generated = prompts.map(() => sentence(random, 6));
+    const decoder = new Decoder(model, { chunk: 4 });
+    const { encoderRoutes, ...first } = await decoder.start(prompts, { routes: true });
+    const pieces = prompts.map((_, row): Routes[] => [...(encoderRoutes ? [encoderRoutes[row]!] : []), first.routes![row]!]);
+    for (const t of generated[0]!.keys()) {
+      const step = await decoder.append(generated.map((tokens) => [tokens[t]!]));
+      for (const row of prompts.keys()) pieces[row]!.push(step.routes![row]!);
+    }
+    for (const [row, prompt] of prompts.entries()) await expectRoutes(model, joinedRoutes(pieces[row]!), prompt, generated[row]!);
+  });
+});
+
+async function expectRoutes(model: Model, actual: Routes, prompt: readonly number[], generated: readonly number[]): Promise<void> {
+  const { architecture } = model;
+  const batch =
+    architecture.kind === "decoder-only"
+      ? { inputIds: ids([...prompt, ...generated]) }
+      : { inputIds: ids(prompt), decoderInputIds: ids([architecture.decoderStartId, ...generated]) };
+  const { routes } = await model.forward(batch, { routes: true });
+  expect([...actual.keys()].sort()).toEqual([...routes!.keys()].sort());
+  for (const [module, route] of routes!) {
+    // The last layer's head sees only the last token of each run, in decoding.
+    if (module === "lm_head") continue;
+    expect(actual.get(module)!.experts, module).toEqual(route.experts);
+    expectClose(actual.get(module)!.weights, route.weights, TOLERANCE);
+  }
+}
+
+test("t5: prompts of the golden batch, whatever side was padded, give transformers' logits at every step", async () => {
   const expected = await goldenTensors("t5/golden.safetensors");
   await using model = await loadModel(golden("t5/model"));
   const prompts = rowsOf(expected.int("input_ids"), expected.int("attention_mask"));
-  const decoderIds = expected.int("decoder_input_ids");
-  const logits = expected.float("logits");
+  const [decoderIds, logits] = [expected.int("decoder_input_ids"), expected.float("logits")];
   const targets = decoderIds.shape[1]!;
   const decoder = new Decoder(model);
-  let step = await decoder.start(prompts);
+  let step: Step = await decoder.start(prompts);
   for (let t = 0; ; t++) {
-    for (let row = 0; row < prompts.length; row++) {
-      expect(maxDifference(rowOf(step.logits, row), rowOf(logits, row * targets + t))).toBeLessThan(TOLERANCE);
-    }
+    for (const row of prompts.keys()) expectClose(rowOf(step.logits, row), rowOf(logits, row * targets + t), TOLERANCE);
     if (t + 1 === targets) break;
     step = await decoder.append(prompts.map((_, row) => [Number(decoderIds.data[row * targets + t + 1])]));
   }
+});
+
+test("a prompt read in chunks gives the logits of one read whole", async () => {
+  await using model = await loadModel(golden("llama/model"));
+  await expectSameAsForward(model, { chunk: 7 });
+});
+
+test("rows that are dropped, reordered and repeated go on as they were", async () => {
+  for (const name of ["t5", "llama"]) {
+    await using model = await loadModel(golden(`${name}/model`));
+    const random = seededRandom(7);
+    const prompts = [12, 5, 8].map((length) => sentence(random, length));
+    const [alone, together] = [new Decoder(model), new Decoder(model)];
+    await together.start(prompts);
+    await together.append([[9], [10], [11]]);
+    together.select([0, 2]);
+    together.select([1, 0, 1]);
+    const { logits } = await together.append([[20], [21], [22]]);
+    for (const [row, [prompt, next]] of (
+      [
+        [2, [11, 20]],
+        [0, [9, 21]],
+        [2, [11, 22]],
+      ] as const
+    ).entries()) {
+      await alone.start([prompts[prompt]!]);
+      await alone.append([[next[0]]]);
+      expectClose(rowOf(logits, row), rowOf((await alone.append([[next[1]]])).logits, 0), TOLERANCE);
+    }
+  }
+});
+
+test("rows may take different numbers of tokens at once, none included", async () => {
+  await using model = await loadModel(golden("llama/model"));
+  const decoder = new Decoder(model, { chunk: 3 });
+  await decoder.start([
+    [5, 6, 7],
+    [8, 9],
+  ]);
+  const { logits } = await decoder.append([[10], [11, 12, 13, 14]]);
+  expectClose(rowOf(logits, 0), (await fullLogits(model, [5, 6, 7], [10]))[1]!, TOLERANCE);
+  expectClose(rowOf(logits, 1), (await fullLogits(model, [8, 9, 11, 12, 13], [14]))[1]!, TOLERANCE);
+  await decoder.append([[20], []]);
+  expect(decoder.tokens).toEqual([
+    [5, 6, 7, 10, 20],
+    [8, 9, 11, 12, 13, 14],
+  ]);
+  const next = await decoder.append([[21], [15]]);
+  expectClose(rowOf(next.logits, 1), (await fullLogits(model, [8, 9, 11, 12, 13, 14], [15]))[1]!, TOLERANCE);
+});
+
+test("the next turn of a chat keeps what the cache holds, unless the overlay changed", async () => {
+  await using model = await loadModel(golden("llama/model"));
+  const random = seededRandom(8);
+  const [first, second] = [sentence(random, 20), sentence(random, 10)];
+  const decoder = new Decoder(model);
+  expect((await decoder.start([first])).kept).toBeUndefined();
+  await decoder.append([[30]]);
+  const turn = [...first, 31, ...second]; // the answer was rendered otherwise than it was generated
+  const { kept, logits } = await decoder.start([turn]);
+  expect(kept).toEqual([20]);
+  expectClose(rowOf(logits, 0), (await fullLogits(model, turn, []))[0]!, TOLERANCE);
+  model.overlay = singleAdapter(randomAdapter(model, random), model.modules);
+  const other = await decoder.start([turn]);
+  expect(other.kept).toBeUndefined();
+  expectClose(rowOf(other.logits, 0), (await fullLogits(model, turn, []))[0]!, TOLERANCE);
+});
+
+test("PEFT's adapter decodes to the logits PEFT computes", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const expected = await goldenTensors("t5/golden.safetensors");
+  const logits = (await goldenTensors("t5/lora.safetensors")).float("logits");
+  const adapter = await loadAdapter(golden("t5/adapter_init"), model.modules);
+  if (adapter.kind !== "lora") throw new Error("expected a LoRA");
+  model.overlay = singleAdapter(adapter, model.modules);
+  const decoderIds = expected.int("decoder_input_ids");
+  const targets = decoderIds.shape[1]!;
+  const decoder = new Decoder(model);
+  await decoder.start(rowsOf(expected.int("input_ids"), expected.int("attention_mask")));
+  const rest = (row: number) => [...decoderIds.data.subarray(row * targets + 1, (row + 1) * targets)].map(Number);
+  const step = await decoder.append([0, 1, 2, 3].map(rest));
+  for (const row of [0, 1, 2, 3]) expectClose(rowOf(step.logits, row), rowOf(logits, (row + 1) * targets - 1), TOLERANCE);
+});
+
+test("a prompt without tokens, of unknown tokens or too long is refused", async () => {
+  await using model = await loadModel(golden("gpt2/model"));
+  const decoder = new Decoder(model);
+  await expect(decoder.start([[]])).rejects.toThrow(ShapeError);
+  await expect(decoder.start([[160]])).rejects.toThrow("Token id 160");
+  await expect(decoder.start([Array<number>(10_000).fill(5)])).rejects.toThrow("positions");
 });

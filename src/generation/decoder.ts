@@ -19,8 +19,6 @@ import { KvCache, selectRows } from "./kv-cache.ts";
 import { joinedRoutes, type Routes, routesOfRows } from "./routes.ts";
 
 export interface DecoderOptions {
-  /** Fetch routes too. */
-  readonly routes?: boolean;
   /** Most tokens of a row read in one run. Default 256. */
   readonly chunk?: number;
 }
@@ -32,14 +30,22 @@ export interface Step {
   readonly routes?: readonly Routes[];
 }
 
+export interface FirstStep extends Step {
+  /** Tokens of each prompt that were in the cache already; `routes` leaves them out. */
+  readonly kept?: readonly number[];
+  /** The routes of the prompts' tokens in the encoder, where there is one. */
+  readonly encoderRoutes?: readonly Routes[];
+}
+
 const CHUNK = 256; // long enough to fill two cores, short enough that scores stay small
 const plans = new WeakMap<Architecture, DecodePlan>();
 
 export class Decoder {
   readonly #model: Model;
-  readonly #options: DecoderOptions;
+  readonly #chunk: number;
   readonly #cache: KvCache;
   #session: Session | undefined;
+  #routes = false;
   #overlay: Overlay | undefined;
   #experts = 0;
   /** Fed at every run: the overlay's, and an encoder's output. */
@@ -47,9 +53,9 @@ export class Decoder {
   #encoded: Record<string, HostTensor> = {};
   #tokens: number[][] = [];
 
-  constructor(model: Model, options: DecoderOptions = {}) {
+  constructor(model: Model, { chunk = CHUNK }: DecoderOptions = {}) {
     this.#model = model;
-    this.#options = options;
+    this.#chunk = chunk;
     this.#cache = new KvCache(planFor(model.architecture).caches);
   }
 
@@ -61,16 +67,20 @@ export class Decoder {
   get capacity(): number {
     return this.#cache.capacity;
   }
-  /** Whether what is kept was computed by the model as it stands now. */
-  get current(): boolean {
-    return this.#overlay === this.#model.overlay && this.#experts === this.#model.overlay.experts.length;
-  }
-
-  /** Begins anew with these prompts of token ids. With an encoder, `encoderRoutes` are those of the prompts' tokens. */
-  async start(prompts: readonly (readonly number[])[]): Promise<Step & { readonly encoderRoutes?: readonly Routes[] }> {
+  /** Begins with these prompts of token ids. What the cache holds of their beginnings is kept, so that the next turn of
+   *  a chat costs only its new tokens. With `routes`, steps say how each token was routed. */
+  async start(prompts: readonly (readonly number[])[], { routes = false }: { routes?: boolean } = {}): Promise<FirstStep> {
     const { architecture } = this.#model;
     for (const prompt of prompts) checkPrompt(prompt, architecture);
+    const kept = this.#keptOf(prompts);
+    this.#routes = routes;
     await this.#open();
+    if (kept) {
+      kept.forEach((length, row) => {
+        this.truncate(row, length);
+      });
+      return { ...(await this.append(prompts.map((prompt, row) => prompt.slice(kept[row])))), kept };
+    }
     this.#cache.reset(prompts.length);
     this.#tokens = prompts.map(() => []);
     if (architecture.kind === "decoder-only") return this.append(prompts);
@@ -84,7 +94,7 @@ export class Decoder {
     invariant(tokens.length === this.#tokens.length, `${tokens.length} rows for a batch of ${this.#tokens.length}`);
     const longest = Math.max(...tokens.map(({ length }) => length));
     invariant(longest > 0, "nothing to append");
-    const { chunk = CHUNK } = this.#options;
+    const chunk = this.#chunk;
     const routes: Routes[][] = tokens.map(() => []);
     // Chunks end where the longest row ends, so that the last one holds every row's last token.
     for (let left = longest; ; left -= chunk) {
@@ -94,7 +104,7 @@ export class Decoder {
       routes.forEach((pieces, row) => {
         if (step.routes) pieces.push(step.routes[row]!);
       });
-      if (left <= chunk) return { logits: step.logits, ...(this.#options.routes && { routes: routes.map(joinedRoutes) }) };
+      if (left <= chunk) return { logits: step.logits, ...(this.#routes && { routes: routes.map(joinedRoutes) }) };
     }
   }
 
@@ -114,27 +124,35 @@ export class Decoder {
     this.#tokens[row]!.length = length;
   }
 
+  /** How much of each prompt the cache holds, its last token apart, whose logits are wanted; undefined for nothing. */
+  #keptOf(prompts: readonly (readonly number[])[]): number[] | undefined {
+    const { architecture, overlay } = this.#model;
+    const isCurrent = this.#overlay === overlay && this.#experts === overlay.experts.length;
+    if (architecture.kind !== "decoder-only" || !isCurrent || prompts.length !== this.#tokens.length) return undefined;
+    const kept = prompts.map((prompt, row) => {
+      const held = this.#tokens[row]!;
+      const differs = prompt.findIndex((id, i) => id !== held[i]);
+      return Math.min(differs < 0 ? prompt.length : differs, prompt.length - 1);
+    });
+    return kept.some((length) => length > 0) ? kept : undefined;
+  }
+
   async #open(): Promise<void> {
     const { architecture, overlay } = this.#model;
     this.#overlay = overlay;
     this.#experts = overlay.experts.length;
     this.#overlayFeeds = { ...overlay.feeds };
     this.#session = await this.#model.session(this.#name("decode"), (graph) => {
-      buildDecode(
-        graph,
-        architecture,
-        this.#model.parts(graph, this.#options.routes ? fetchRoutes(graph) : undefined),
-        planFor(architecture),
-      );
+      buildDecode(graph, architecture, this.#model.parts(graph, this.#routes ? fetchRoutes(graph) : undefined), planFor(architecture));
     });
   }
 
   #name(graph: string): string {
-    return this.#options.routes ? `${graph} with routes` : graph;
+    return this.#routes ? `${graph} with routes` : graph;
   }
 
   async #encode(prompts: readonly (readonly number[])[], architecture: EncoderDecoder): Promise<Routes[] | undefined> {
-    const { routes = false } = this.#options;
+    const routes = this.#routes;
     const session = await this.#model.session(this.#name("encode"), (graph) => {
       buildEncode(graph, architecture, this.#model.parts(graph, routes ? fetchRoutes(graph) : undefined));
     });
@@ -165,7 +183,7 @@ export class Decoder {
     });
     const { data, shape } = fetches.logits as HostTensor<"float32">;
     const logits: HostTensor<"float32"> = { dtype: "float32", shape: [shape[0]!, shape[2]!], data };
-    return { logits, ...(this.#options.routes && { routes: routesOfRows(fetches, counts, "end") }) };
+    return { logits, ...(this.#routes && { routes: routesOfRows(fetches, counts, "end") }) };
   }
 }
 
@@ -200,7 +218,7 @@ function checkPrompt(prompt: readonly number[], architecture: Architecture): voi
     });
   }
   const limit = architecture.kind === "decoder-only" ? architecture.maxPositions : undefined;
-  if (limit !== undefined && prompt.length >= limit) {
+  if (limit !== undefined && prompt.length > limit) {
     throw new ShapeError({
       what: `The prompt has ${prompt.length} tokens; the model knows ${limit} positions.`,
       fix: "Shorten the prompt, or use a model trained on longer texts.",

@@ -10,7 +10,8 @@ export type Routes = ReadonlyMap<string, HostRoute>;
 
 const [PREFIX, SUFFIX] = ["routes.", ".experts"];
 
-/** Each row's routes out of a run's fetches: the last counts[row] tokens, or the first with `from` "start". */
+/** Each row's routes out of a run's fetches: the last counts[row] tokens, or the first with `from` "start". The head of a
+ *  model, where experts cover it, is routed at the last token of a run alone. */
 export function routesOfRows(fetches: Fetches, counts: readonly number[], from: "start" | "end"): Routes[] {
   const modules = Object.keys(fetches)
     .filter((name) => name.startsWith(PREFIX) && name.endsWith(SUFFIX))
@@ -22,8 +23,8 @@ export function routesOfRows(fetches: Fetches, counts: readonly number[], from: 
           const names = routeNames(module);
           const [experts, weights] = [fetches[names.experts], fetches[names.weights]] as [HostRoute["experts"], HostRoute["weights"]];
           const [, tokens = 0, k = 0] = experts.shape;
-          const start = (row * tokens + (from === "start" ? 0 : tokens - count)) * k;
-          const shape = [1, count, k];
+          const shape = [1, Math.min(count, tokens), k];
+          const start = (row * tokens + (from === "start" ? 0 : tokens - shape[1]!)) * k;
           return [
             module,
             {

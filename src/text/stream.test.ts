@@ -97,3 +97,14 @@ test("text before a settled length keeps its cleaned form whatever follows", () 
     { numRuns: 500, seed: 3 },
   );
 });
+
+test("a stream that goes on from other tokens keeps its first space", () => {
+  const ids = llama.encode("Once upon a time", { addSpecialTokens: false });
+  const streamed = (after: number[], rest: number[]) => {
+    const stream = textStream(llama, { after });
+    return rest.map((id) => stream.push(id)).join("") + stream.flush();
+  };
+  for (let at = 1; at < ids.length; at++) {
+    expect(llama.decode(ids.slice(0, at)) + streamed(ids.slice(0, at), ids.slice(at))).toBe("Once upon a time");
+  }
+});

@@ -14,14 +14,19 @@ export interface TextStream {
   flush(): string;
 }
 
+export interface TextStreamOptions extends DecodeOptions {
+  /** Tokens that stand before the stream: its text goes on from theirs, a first space included. */
+  readonly after?: readonly number[];
+}
+
 /** A stream that decodes as `tokenizer.decode` with the same options does. */
 export function textStream(
   tokenizer: Pick<Tokenizer, "decode" | "cleansUpSpaces">,
-  { skipSpecialTokens = true, cleanUpSpaces: cleans = tokenizer.cleansUpSpaces }: DecodeOptions = {},
+  { skipSpecialTokens = true, cleanUpSpaces: cleans = tokenizer.cleansUpSpaces, after = [] }: TextStreamOptions = {},
 ): TextStream {
   const decode = (ids: readonly number[]): string => tokenizer.decode(ids, { skipSpecialTokens, cleanUpSpaces: false });
-  let window: number[] = []; // tokens whose text is out, kept as context, then tokens whose text is not
-  let out = 0; // how many of them are out
+  let window = [...after]; // tokens whose text is out, kept as context, then tokens whose text is not
+  let out = window.length; // how many of them are out
   let unsettled = ""; // decoded text that clean-up may still change
 
   const release = (text: string, isLast: boolean): string => {

@@ -1,0 +1,107 @@
+/** @file What a caller may ask of generation, with defaults from the checkpoint's generation_config.json.
+ *
+ *  A file that says do_sample brings its temperature (1 when it names none) and cut-offs; one that does not means greedy. */
+
+import * as z from "zod";
+import { CheckpointError, OptionError } from "../base/errors.ts";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+
+export const generationSchema = z.strictObject({
+  maxNewTokens: z.int().min(1).default(256).meta({ description: "Most tokens generated for one completion." }),
+  temperature: z
+    .number()
+    .min(0)
+    .default(0)
+    .meta({ description: "Divides the logits before sampling; 0 always takes the likeliest token." }),
+  topK: z.int().min(0).default(0).meta({ description: "Top-k sampling: sample among the k likeliest tokens; 0 for all." }),
+  topP: z.number().gt(0).max(1).default(1).meta({ description: "Sample among the likeliest tokens that together reach this probability." }),
+  minP: z.number().min(0).max(1).default(0).meta({ description: "Sample among tokens at least this fraction as likely as the likeliest." }),
+  repetitionPenalty: z.number().gt(0).default(1).meta({
+    description: "Divides positive and multiplies negative logits of tokens already in the decoder's context (Keskar et al. 2019).",
+  }),
+  frequencyPenalty: z.number().min(-2).max(2).default(0).meta({ description: "Taken off a token's logit for each time it was generated." }),
+  presencePenalty: z.number().min(-2).max(2).default(0).meta({ description: "Taken off a token's logit once it was generated." }),
+  logitBias: z
+    .record(z.string().regex(/^\d+$/, "expected token ids as keys"), z.number())
+    .default({})
+    .meta({ description: "Token id -> number added to its logit." }),
+  seed: z.int().optional().meta({ description: "Makes sampling repeatable; drawn at random when absent." }),
+  n: z.int().min(1).default(1).meta({ description: "Completions of each prompt." }),
+  stop: z
+    .union([
+      z
+        .string()
+        .min(1)
+        .transform((text) => [text]),
+      z.array(z.string().min(1)),
+    ])
+    .default([])
+    .meta({ description: "Texts that end a completion; they are not part of it." }),
+  stopIds: z.array(z.int()).default([]).meta({ description: "Token ids that end a completion, besides the model's own end of sequence." }),
+  ignoreEos: z.boolean().default(false).meta({ description: "Go on after the model's end of sequence." }),
+  eosIds: z.array(z.int()).default([]).meta({ description: "The model's end-of-sequence tokens." }),
+  logprobs: z
+    .int()
+    .min(0)
+    .optional()
+    .meta({ description: "Report each token's log-probability under the model's own logits, and those of this many alternatives." }),
+  routes: z.boolean().default(false).meta({ description: "Report which experts served each token." }),
+});
+
+/** What a caller writes; everything may be left out. */
+export type GenerationOptions = Readonly<z.input<typeof generationSchema>>;
+export type GenerationSettings = Readonly<z.output<typeof generationSchema>>;
+
+/** What generation_config.json may say that we act on; null means unset there. */
+const fileSchema = z.object({
+  do_sample: z.boolean().nullish(),
+  temperature: z.number().nullish(),
+  top_k: z.number().nullish(),
+  top_p: z.number().nullish(),
+  min_p: z.number().nullish(),
+  repetition_penalty: z.number().nullish(),
+  max_new_tokens: z.number().nullish(),
+  eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
+});
+
+/** The caller's options over the checkpoint's defaults over ours; a tokenizer's eosId where the checkpoint names none. */
+export function generationSettings(
+  options: GenerationOptions,
+  checkpoint: Pick<Checkpoint, "config" | "generationConfig" | "directory">,
+  { eosId }: { readonly eosId?: number } = {},
+): GenerationSettings {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const result = generationSchema.safeParse({
+    ...(eosId !== undefined && { eosIds: [eosId] }),
+    ...checkpointDefaults(checkpoint),
+    ...given,
+  });
+  if (result.success) return result.data;
+  throw new OptionError({
+    what: z.prettifyError(result.error),
+    where: "generation options",
+    fix: `Options are ${Object.keys(generationSchema.shape).join(", ")}.`,
+  });
+}
+
+function checkpointDefaults({ config, generationConfig, directory }: Pick<Checkpoint, "config" | "generationConfig" | "directory">) {
+  // Older checkpoints keep these in config.json.
+  const parsed = fileSchema.safeParse(generationConfig ?? config);
+  if (!parsed.success) {
+    throw new CheckpointError({
+      what: `The model's defaults for generation cannot be read: ${z.prettifyError(parsed.error)}.`,
+      where: `${directory}/${generationConfig ? "generation_config.json" : "config.json"}`,
+      fix: "Mend the file, or remove the field.",
+    });
+  }
+  const file = parsed.data;
+  const eos = file.eos_token_id ?? config.eos_token_id;
+  const sampling = file.do_sample ? { temperature: file.temperature ?? 1, topK: file.top_k, topP: file.top_p, minP: file.min_p } : {};
+  const defaults = {
+    ...sampling,
+    repetitionPenalty: file.repetition_penalty,
+    maxNewTokens: file.max_new_tokens,
+    eosIds: eos === undefined || eos === null ? undefined : [eos].flat(),
+  };
+  return Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined && value !== null));
+}
