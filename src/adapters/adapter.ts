@@ -1,7 +1,9 @@
 /** @file What an adapter is once it is read: weights per module of the base model.
  *
- *    LoRA   (Hu et al. 2021, arXiv:2106.09685)   y = W x + scaling (B A x + bias)
- *    (IA)3  (Liu et al. 2022, arXiv:2205.05638)  y = scale * (W x), or W (scale * x) on feed-forward modules */
+ *    LoRA        (Hu et al. 2021, arXiv:2106.09685)   y = W x + scaling (B A x + bias)
+ *    (IA)3       (Liu et al. 2022, arXiv:2205.05638)  y = scale * (W x), or W (scale * x) on feed-forward modules
+ *    bottleneck  (Houlsby et al. 2019, arXiv:1902.00751)  y = h + up(activation(down(h))), h = W x
+ *                (He et al. 2022, arXiv:2110.04366)       y = W x + up(activation(down(x))), the parallel form */
 
 import type { HostTensor } from "../base/tensor.ts";
 import type { Ia3Config, LoraConfig } from "./peft-config.ts";
@@ -41,4 +43,31 @@ export interface Ia3Adapter {
   readonly warnings: readonly string[];
 }
 
-export type Adapter = LoraAdapter | Ia3Adapter;
+export const BOTTLENECK_ACTIVATIONS = ["relu", "gelu_new", "silu"] as const;
+export type BottleneckActivation = (typeof BOTTLENECK_ACTIVATIONS)[number];
+/** "parallel": reads the module's input, width in; "output": reads the module's output, width out. */
+export const BOTTLENECK_PLACEMENTS = ["parallel", "output"] as const;
+export type BottleneckPlacement = (typeof BOTTLENECK_PLACEMENTS)[number];
+
+export interface BottleneckWeights {
+  readonly activation: BottleneckActivation;
+  readonly placement: BottleneckPlacement;
+  /** [size, width] */
+  readonly down: HostTensor<"float32">;
+  /** [size] */
+  readonly downBias: HostTensor<"float32">;
+  /** [out, size] */
+  readonly up: HostTensor<"float32">;
+  /** [out] */
+  readonly upBias: HostTensor<"float32">;
+}
+
+export interface BottleneckAdapter {
+  readonly kind: "bottleneck";
+  readonly modules: ReadonlyMap<string, BottleneckWeights>;
+  /** Name or path of the base model it was trained on. */
+  readonly baseName?: string;
+  readonly warnings: readonly string[];
+}
+
+export type Adapter = LoraAdapter | Ia3Adapter | BottleneckAdapter;

@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { type Problem, UserError } from "../base/errors.ts";
 import { elements } from "../base/tensor.ts";
 import { openSafetensors, type TensorInfo } from "../checkpoint/safetensors.ts";
+import type { Adapter } from "./adapter.ts";
+import { BOTTLENECK_FILE, isBottleneckFolder, loadBottleneck, ownBottleneckSizes } from "./bottleneck-file.ts";
 import { GATE_CONFIG_FILE, GATE_FILE, readGates } from "./expert.ts";
 import { exists } from "./files.ts";
 import type { ModuleSizes } from "./modules.ts";
@@ -14,7 +16,7 @@ export interface AdapterReport {
   /** True when nothing will be refused. */
   readonly usable: boolean;
   readonly directory: string;
-  readonly kind?: "lora" | "ia3";
+  readonly kind?: Adapter["kind"];
   /** The base model the adapter names, if it does. */
   readonly baseName?: string;
   /** Whether it was held against a base model's modules or only against itself. */
@@ -54,6 +56,7 @@ export async function checkAdapter(directory: string, modules?: ModuleSizes): Pr
   };
   let report: AdapterReport = { ...nothing, usable: false, directory, against, problems: [] };
   try {
+    if (await isBottleneckFolder(directory)) return { ...report, ...(await describedBottleneck(directory, modules)), usable: true };
     const opened = await openAdapter(directory);
     report = { ...report, ...(await described(opened)) };
     const { fitted, warnings } = fittedModules(opened, modules ?? ownSizes(opened));
@@ -64,6 +67,24 @@ export async function checkAdapter(directory: string, modules?: ModuleSizes): Pr
     if (!(error instanceof UserError)) throw error;
     return { ...report, problems: [problemOf(error)] };
   }
+}
+
+/** A bottleneck adapter has no rank; its file says all there is to check. */
+async function describedBottleneck(directory: string, modules?: ModuleSizes): Promise<Partial<AdapterReport>> {
+  const file = join(directory, BOTTLENECK_FILE);
+  const { tensors } = await openSafetensors(file);
+  const adapter = await loadBottleneck(directory, modules ?? (await ownBottleneckSizes(directory)));
+  const gates = await readGates(directory, new Set(adapter.modules.keys()), modules ?? (await ownBottleneckSizes(directory)));
+  return {
+    kind: "bottleneck",
+    ...(adapter.baseName && { baseName: adapter.baseName }),
+    modules: [...adapter.modules.keys()],
+    dtypes: [...new Set([...tensors.values()].map(({ dtype }) => dtype))],
+    parameters: [...tensors.values()].reduce((sum, { shape }) => sum + elements(shape), 0),
+    bytes: (await stat(file)).size,
+    gates: gates !== undefined,
+    warnings: gates?.warnings ?? [],
+  };
 }
 
 async function described(opened: OpenedAdapter): Promise<Partial<AdapterReport>> {

@@ -14,9 +14,10 @@ import type { HostTensor } from "../base/tensor.ts";
 import { writeFileAtomically } from "../checkpoint/atomic.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import type { Adapter } from "./adapter.ts";
+import { isBottleneckFolder } from "./bottleneck-file.ts";
 import { exists, float32Of } from "./files.ts";
 import { type ModuleSizes, prefixChange, renamed } from "./modules.ts";
-import { openAdapter, readAdapter } from "./peft.ts";
+import { loadAdapter, openAdapter } from "./peft.ts";
 
 export const GATE_CONFIG_FILE = "gate_config.json";
 export const GATE_FILE = "gate_model.safetensors";
@@ -50,16 +51,16 @@ const gateConfig = z.looseObject({
 
 /** Reads an adapter folder and the gates beside it, if there are any. */
 export async function loadExpert(directory: string, modules: ModuleSizes, options: LoadExpertOptions = {}): Promise<Expert> {
-  const opened = await openAdapter(directory);
-  const adapter = await readAdapter(opened, modules);
+  const folder = (await isBottleneckFolder(directory)) ? directory : (await openAdapter(directory)).directory;
+  const adapter = await loadAdapter(folder, modules);
   const name = options.name ?? basename(resolve(directory));
-  const found = await readGates(opened.directory, new Set(adapter.modules.keys()), modules);
+  const found = await readGates(folder, new Set(adapter.modules.keys()), modules);
   if (!found) return { name, adapter, warnings: adapter.warnings };
   const { gates, baseFingerprint, warnings } = found;
   if (baseFingerprint && options.fingerprint && baseFingerprint !== options.fingerprint) {
     throw new AdapterError({
       what: `The gates of expert "${name}" were trained on another base model: fingerprint ${baseFingerprint}, this base has ${options.fingerprint}.`,
-      where: join(opened.directory, GATE_CONFIG_FILE),
+      where: join(folder, GATE_CONFIG_FILE),
       fix: "Load that base model, or train the gates again on this one.",
     });
   }

@@ -10,7 +10,8 @@ import { add, mul, sigmoid } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { reshape } from "../graph/ops/movement.ts";
 import type { Float } from "../graph/value.ts";
-import type { Linear } from "../models/linear.ts";
+import type { LoraWeights } from "./adapter.ts";
+import type { KindInGraph } from "./in-graph.ts";
 
 /** One module's LoRA as values of a graph. */
 export interface LoraValues {
@@ -46,5 +47,21 @@ export function loraInputs(
   return { a: graph.float(names.a, rank, inputs), b: graph.float(names.b, out, rank) };
 }
 
-/** Whether and how something is woven into every projection of a graph. */
-export type Weaver = (graph: Graph, inner: Linear) => Linear;
+/** LoRA as one of the kinds of adapter. */
+export const loraInGraph: KindInGraph<LoraWeights> = {
+  tensors: (module, { a, b, bias }) => {
+    const names = loraNames(module);
+    return { [names.a]: a, [names.b]: b, ...(bias && { [names.bias]: bias }) };
+  },
+  withTensors: (module, lora, read) => {
+    const names = loraNames(module);
+    return { ...lora, a: read(names.a), b: read(names.b), ...(lora.bias && { bias: read(names.bias) }) };
+  },
+  graphKey: ({ rank, scaling, bias }) => `${rank}:${scaling}${bias ? ":bias" : ""}`,
+  project: ({ x, base, module, weights: { rank, scaling, bias }, size, gate }) => {
+    const { graph } = x;
+    const values = { ...loraInputs(graph, module, { rank, ...size }), scaling };
+    const delta = loraDelta(gate ? mul(x, gate) : x, bias ? { ...values, bias: graph.float(loraNames(module).bias, size.out) } : values);
+    return add(base(x), delta);
+  },
+};

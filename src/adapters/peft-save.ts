@@ -10,6 +10,7 @@ import type { HostTensor } from "../base/tensor.ts";
 import { writeFileAtomically } from "../checkpoint/atomic.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import type { Adapter, Ia3Adapter, LoraAdapter } from "./adapter.ts";
+import { saveBottleneck } from "./bottleneck-file.ts";
 import { CONFIG_FILE, TENSOR_FILE } from "./peft.ts";
 import { loraScales } from "./peft-targets.ts";
 
@@ -25,11 +26,13 @@ export interface SaveOptions {
   readonly dropout?: number;
 }
 
-/** Writes `adapter` into `directory`, each file whole or not at all. Files of other kinds there are left alone. */
+/** Writes `adapter` into `directory`, each file whole or not at all. Files of other kinds there are left alone.
+ *  Bottleneck adapters, which PEFT does not know, are written in a format of ours (bottleneck-file.ts). */
 export async function saveAdapter(directory: string, adapter: Adapter, options: SaveOptions = {}): Promise<void> {
   if (adapter.modules.size === 0) {
     throw new AdapterError({ what: "The adapter has no modules.", where: directory, fix: "Train or merge it over at least one module." });
   }
+  if (adapter.kind === "bottleneck") return saveBottleneck(directory, adapter, options);
   const config = { ...commonKeys(adapter, options), ...(adapter.kind === "lora" ? loraKeys(adapter, options) : ia3Keys(adapter)) };
   const sorted = Object.fromEntries(Object.entries(config).sort(([p], [q]) => (p < q ? -1 : 1)));
   await mkdir(directory, { recursive: true });
@@ -39,7 +42,7 @@ export async function saveAdapter(directory: string, adapter: Adapter, options: 
   await writeFileAtomically(join(directory, CONFIG_FILE), `${JSON.stringify(sorted, null, 2)}\n`);
 }
 
-function savedTensors(adapter: Adapter): Map<string, HostTensor> {
+function savedTensors(adapter: LoraAdapter | Ia3Adapter): Map<string, HostTensor> {
   const tensors = new Map<string, HostTensor>();
   if (adapter.kind === "lora") {
     for (const [module, { a, b, bias }] of adapter.modules) {
@@ -56,7 +59,7 @@ function savedTensors(adapter: Adapter): Map<string, HostTensor> {
   return tensors;
 }
 
-function commonKeys({ config, modules }: Adapter, options: SaveOptions): Record<string, unknown> {
+function commonKeys({ config, modules }: LoraAdapter | Ia3Adapter, options: SaveOptions): Record<string, unknown> {
   return {
     auto_mapping: null,
     base_model_name_or_path: options.baseName ?? config?.baseName ?? null,

@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { AdapterError, invariant } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { openSafetensors, readSafetensors, type TensorInfo } from "../checkpoint/safetensors.ts";
-import type { Adapter, Ia3Weights, LoraWeights } from "./adapter.ts";
+import type { Adapter, Ia3Adapter, Ia3Weights, LoraAdapter, LoraWeights } from "./adapter.ts";
+import { isBottleneckFolder, loadBottleneck } from "./bottleneck-file.ts";
 import { exists, float32Of } from "./files.ts";
 import { type ModuleSizes, NO_CHANGE, prefixChange, renamed, renamedBack } from "./modules.ts";
 import { type Ia3Config, type LoraConfig, type PeftConfig, parsePeftConfig } from "./peft-config.ts";
@@ -42,6 +43,7 @@ type Read = (info: TensorInfo) => HostTensor<"float32">;
 
 /** Reads an adapter for a base model of these modules; anything that does not fit is an AdapterError that says what to do. */
 export async function loadAdapter(directory: string, modules: ModuleSizes): Promise<Adapter> {
+  if (await isBottleneckFolder(directory)) return loadBottleneck(directory, modules);
   const opened = await openAdapter(directory);
   return readAdapter(opened, modules);
 }
@@ -107,7 +109,7 @@ export function ownSizes({ modules, directory }: OpenedAdapter): ModuleSizes {
 }
 
 /** Fits an opened adapter to a base and reads its numbers. */
-export async function readAdapter(opened: OpenedAdapter, modules: ModuleSizes): Promise<Adapter> {
+export async function readAdapter(opened: OpenedAdapter, modules: ModuleSizes): Promise<LoraAdapter | Ia3Adapter> {
   const { config, directory } = opened;
   const { fitted, warnings, renamedAny } = fittedModules(opened, modules);
   const file = join(directory, TENSOR_FILE);

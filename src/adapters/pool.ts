@@ -3,7 +3,7 @@
  *    pool.json   { version, base: { name, fingerprint }, experts: [{ name, path | hub + revision, sha256 }] }
  *    experts/    the folders of experts that were copied in
  *
- *  Opening compares every expert with its hash: one that changed or is gone is an error that names it. The hash covers the four
+ *  Opening compares every expert with its hash: one that changed or is gone is an error that names it. The hash covers the
  *  files that decide what an expert computes, not its model card. Weights are read only when asked for, one expert at a time. */
 
 import { createHash } from "node:crypto";
@@ -12,6 +12,7 @@ import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
 import * as z from "zod";
 import { PoolError } from "../base/errors.ts";
 import { writeFileAtomically } from "../checkpoint/atomic.ts";
+import { BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, isBottleneckFolder } from "./bottleneck-file.ts";
 import { type Expert, GATE_CONFIG_FILE, GATE_FILE, loadExpert } from "./expert.ts";
 import { exists, fileHash } from "./files.ts";
 import { closestNames, type ModuleSizes } from "./modules.ts";
@@ -19,7 +20,7 @@ import { CONFIG_FILE, openAdapter, TENSOR_FILE } from "./peft.ts";
 
 export const POOL_FILE = "pool.json";
 const VERSION = 1;
-const HASHED_FILES = [CONFIG_FILE, TENSOR_FILE, GATE_CONFIG_FILE, GATE_FILE];
+const HASHED_FILES = [CONFIG_FILE, TENSOR_FILE, BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, GATE_CONFIG_FILE, GATE_FILE];
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 const entrySchema = z
@@ -123,7 +124,7 @@ export async function addExpert(directory: string, source: string, options: AddE
       fix: "Give another name, or remove the old one first.",
     });
   }
-  const adapter = (await openAdapter(source)).directory;
+  const adapter = (await isBottleneckFolder(source)) ? source : (await openAdapter(source)).directory;
   const sha256 = await expertHash(adapter);
   const place = options.hub
     ? { hub: options.hub.id, revision: options.hub.revision }
@@ -190,7 +191,7 @@ function entryOf(experts: readonly PoolEntry[], name: string, where: string): Po
 /** The folder of an expert whose files are those that were added. */
 async function verified(directory: string, entry: PoolEntry, resolveHub: HubResolver | undefined): Promise<string> {
   const folder = await folderOf(directory, entry, resolveHub);
-  if (!(await exists(join(folder, TENSOR_FILE)))) {
+  if (!(await exists(join(folder, TENSOR_FILE))) && !(await exists(join(folder, BOTTLENECK_FILE)))) {
     throw new PoolError({
       what: `Expert "${entry.name}" is missing.`,
       where: folder,

@@ -82,9 +82,9 @@ export interface OpAttributes {
   /** x / sqrt(mean(x^2) + epsilon) * scale over the last axis; the second output is 1 / sqrt(...). */
   SimplifiedLayerNormalization: { readonly epsilon: number };
   // fused, inference only
-  /** sum_j softmax_k(scores)_j B_j A_j x, k experts a row.
-   *  Inputs: x [rows, n], scores [rows, E], A [E, r, n], none (ONNX Runtime's place for a bias), B [E, n, r]. */
-  MoE: { readonly k: number };
+  /** sum_j softmax_k(scores)_j (B_j f(A_j x + a_j) + b_j), k experts a row; f is the identity when absent.
+   *  Inputs: x [rows, n], scores [rows, E], A [E, r, n], a [E, r] or none, B [E, n, r], b [E, n] or none. */
+  MoE: { readonly k: number; readonly activation?: "relu" | "gelu" | "silu" };
 }
 
 export type OpType = keyof OpAttributes;

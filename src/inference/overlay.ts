@@ -1,17 +1,27 @@
 /** @file What is put on top of the base model for inference: nothing, one adapter, or a routed pool. */
 
-import type { LoraAdapter } from "../adapters/adapter.ts";
+import type { Adapter } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
-import { loraDelta, loraInputs, loraNames } from "../adapters/lora.ts";
+import { adapted, adapterGraphKey, adapterTensors } from "../adapters/in-graph.ts";
 import type { ModuleSizes } from "../adapters/modules.ts";
 import { PoolError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import type { Graph } from "../graph/graph.ts";
-import { type Linear, weave } from "../models/linear.ts";
-import { routed } from "../routing/mixture.ts";
+import type { Linear } from "../models/linear.ts";
+import { ROW_BIAS, routed } from "../routing/mixture.ts";
 import type { Route, Router } from "../routing/router.ts";
 import { ExpertStack, stackShapes } from "../routing/stack.ts";
 import type { Feeds } from "../runtime/session.ts";
+
+/** The texts a batch's rows start from, as token ids: what a sequence-level method chooses by. */
+export interface Prompts {
+  /** int64 [batch, sequence] */
+  readonly inputIds: HostTensor<"int64">;
+  /** int64 [batch, sequence], 1 for real tokens. */
+  readonly attentionMask: HostTensor<"int64">;
+}
+/** What each row adds to the scores of the experts: [batch, experts] of 0, or BARRED for those it may not use. */
+export type RowBias = (prompts: Prompts) => Promise<HostTensor<"float32">>;
 
 export interface Overlay {
   /** Graphs built for one key serve every overlay state with that key. */
@@ -19,6 +29,8 @@ export interface Overlay {
   readonly feeds: Feeds;
   /** Names of the experts, in the order routes count them; empty when nothing is routed. */
   readonly experts: readonly string[];
+  /** What the rows of a batch choose for themselves, to be fed in every run that computes them; absent when they choose nothing. */
+  readonly rowFeeds?: ((prompts: Prompts) => Promise<Feeds>) | undefined;
   weave(graph: Graph, inner: Linear, onRoute?: (module: string, route: Route) => void): Linear;
 }
 
@@ -26,46 +38,47 @@ export interface Overlay {
 export const plain: Overlay = { key: "plain", feeds: {}, experts: [], weave: (_, inner) => inner };
 
 /** One adapter on every token. */
-export function singleAdapter(adapter: LoraAdapter, sizes: ModuleSizes): Overlay {
-  const feeds: Record<string, HostTensor> = {};
-  for (const [module, { a, b }] of adapter.modules) {
-    feeds[loraNames(module).a] = a;
-    feeds[loraNames(module).b] = b;
-  }
-  const shape = [...adapter.modules].map(([module, { rank, scaling }]) => `${module}:${rank}:${scaling}`).join();
+export function singleAdapter(adapter: Adapter, sizes: ModuleSizes): Overlay {
   return {
-    key: `adapter ${shape}`,
-    feeds,
+    key: `adapter ${adapterGraphKey(adapter)}`,
+    feeds: Object.fromEntries(adapterTensors(adapter)),
     experts: [],
-    weave: (graph, inner) =>
-      weave(inner, (x, module) => {
-        const lora = adapter.modules.get(module);
-        if (!lora) return undefined;
-        const values = loraInputs(graph, module, { rank: lora.rank, ...sizes.get(module)! });
-        return loraDelta(x, { ...values, scaling: lora.scaling, ...(lora.bias ? { bias: graph.constant(lora.bias) } : {}) });
-      }),
+    weave: (_, inner) => adapted(inner, adapter, sizes),
   };
+}
+
+export interface RoutedPoolOptions {
+  readonly router: Router;
+  /** Experts that serve a token; the router's own when absent. */
+  readonly topK?: number;
+  /** Rows choose experts for themselves; `openRows` lets each use all, where a batch brings its own bias. */
+  readonly rows?: RowBias;
 }
 
 /** A pool whose experts are chosen by `router` for every token at every module. */
 export class RoutedPool implements Overlay {
   readonly #router: Router;
   readonly #topK: number;
+  readonly #rows: RowBias | undefined;
   readonly #sizes: ModuleSizes;
   readonly #members: Expert[];
   #stack: ExpertStack;
 
-  constructor(experts: readonly Expert[], sizes: ModuleSizes, { router, topK }: { router: Router; topK?: number }) {
+  constructor(experts: readonly Expert[], sizes: ModuleSizes, { router, topK, rows }: RoutedPoolOptions) {
     if (experts.length === 0) throw new PoolError({ what: "The pool has no experts.", fix: "Add one: skein pool add POOL EXPERT." });
     this.#router = router;
     this.#topK = topK ?? router.topK;
+    this.#rows = rows;
     this.#sizes = sizes;
     this.#members = [...experts];
     this.#stack = new ExpertStack(stackShapes(experts, sizes, router), router, experts);
   }
 
   get key(): string {
-    return `routed ${this.#router.name} k=${this.#k} ${[...this.#stack.modules].map(([module, { rank, rows }]) => `${module}:${rank}:${rows}`).join()}`;
+    const shapes = [...this.#stack.modules].map(
+      ([module, { form, factors, rows }]) => `${module}:${form}:${JSON.stringify(factors)}:${rows}`,
+    );
+    return `routed ${this.#router.key} k=${this.#k} ${this.#rows ? "rows " : ""}${shapes.join()}`;
   }
   get #k(): number {
     return Math.min(this.#topK, this.#members.length);
@@ -76,15 +89,22 @@ export class RoutedPool implements Overlay {
   get experts(): readonly string[] {
     return this.#stack.names;
   }
+  get rowFeeds(): Overlay["rowFeeds"] {
+    const rows = this.#rows;
+    return rows && (async (prompts) => ({ [ROW_BIAS]: await rows(prompts) }));
+  }
 
   /** Adds an expert; graphs stay as they are unless it brings a larger rank or a new module. */
   add(expert: Expert): void {
-    this.#members.push(expert);
+    stackShapes([this.#members[0]!, expert], this.#sizes, this.#router); // refuses an expert of another kind
+    const members = [...this.#members, expert];
     if (this.#stack.fits(expert)) this.#stack.add(expert);
-    else this.#stack = new ExpertStack(stackShapes(this.#members, this.#sizes, this.#router), this.#router, this.#members);
+    else this.#stack = new ExpertStack(stackShapes(members, this.#sizes, this.#router), this.#router, members);
+    this.#members.push(expert);
   }
 
   weave(graph: Graph, inner: Linear, onRoute?: (module: string, route: Route) => void): Linear {
-    return routed(graph, inner, { router: this.#router, topK: this.#k, modules: this.#stack.modules, ...(onRoute ? { onRoute } : {}) });
+    const options = { router: this.#router, topK: this.#k, modules: this.#stack.modules, rowBias: this.#rows !== undefined };
+    return routed(graph, inner, { ...options, ...(onRoute ? { onRoute } : {}) });
   }
 }

@@ -1,49 +1,56 @@
-/** @file The routed update, woven into every projection that some expert covers:
+/** @file The routed update, woven into every projection that some expert covers; for LoRA:
  *
- *      y = W x + sum_j w_j B_j A_j x      over the k experts chosen for this token at this module
+ *      y = W x + sum_j w_j B_j A_j x                        outputs mixed: over the k experts of this token at this module
+ *      y = W x + (sum_j w_j B_j) (sum_j w_j A_j) x          parameters mixed: one weighting per sequence (SMEAR)
  *
- *  Outputs are mixed, never the A's and B's. The sum is one fused operator (com.microsoft.MoE) that takes the raw
- *  scores, so cost grows with k and hardly with the number of experts. */
+ *  The mixture of outputs is one fused operator (com.microsoft.MoE) that takes the raw scores, so cost grows with k and
+ *  hardly with the number of experts. Among equal scores the operator takes the later expert, so stacks hold experts in
+ *  reverse: ties then go to the lower index, as they do in a route. An expert whose weight is no positive number it leaves
+ *  out, so where all are barred the module is the base's. */
 
 import type { Graph } from "../graph/graph.ts";
 import { add } from "../graph/ops/elementwise.ts";
-import { flattenRows, pad, reshape, slice, unsqueeze } from "../graph/ops/movement.ts";
+import { expand, unsqueeze } from "../graph/ops/movement.ts";
 import type { Float } from "../graph/value.ts";
-import { type Linear, weave } from "../models/linear.ts";
+import type { Linear } from "../models/linear.ts";
+import { type ModuleShape, reversed } from "./mixing.ts";
 import { chosen, type Route, type Router } from "./router.ts";
-import { type ModuleShape, stackNames } from "./stack.ts";
+import { mixingOf, stackNames } from "./stack.ts";
+
+/** The feed of what rows add to the scores, when they do: [batch, experts] of 0, or BARRED for experts a row may not use. */
+export const ROW_BIAS = "routing_bias";
 
 export interface RoutedOptions {
   readonly router: Router;
   /** Never more than the pool has experts. */
   readonly topK: number;
   readonly modules: ReadonlyMap<string, ModuleShape>;
-  /** Feed `routing_bias` [batch, experts]: 0, or BARRED for experts a row may not use. */
+  /** Whether ROW_BIAS is fed. */
   readonly rowBias?: boolean;
   /** Called with each module's route when routes are wanted. */
   readonly onRoute?: (module: string, route: Route) => void;
 }
 
-/** `inner` with the routed update added. */
-export function routed(graph: Graph, inner: Linear, { router, topK, modules, rowBias, onRoute }: RoutedOptions): Linear {
-  return weave(inner, (x, module) => {
+/** `inner` with the routed experts on it. */
+export function routed(graph: Graph, inner: Linear, { router, topK, modules, rowBias = false, onRoute }: RoutedOptions): Linear {
+  return (x, module, projection) => {
+    const base = (input: Float) => inner(input, module, projection);
     const shape = modules.get(module);
-    if (!shape) return undefined;
-    const names = stackNames(module);
-    let scores = add(router.scores(x, graph.float(names.prototypes, "experts", shape.rows, shape.in)), graph.float(names.bars, "experts"));
-    if (rowBias) scores = add(scores, unsqueeze(graph.float("routing_bias", "batch", "experts"), 1));
-    onRoute?.(module, chosen(scores, topK));
-    return mixture(x, scores, topK, module, shape);
-  });
+    if (!shape) return base(x);
+    const narrow = biasedScores(x, module, shape, router, rowBias);
+    const each = () => expand(narrow, x.shape[0]!, x.shape[1]!, "experts");
+    onRoute?.(module, chosen(reversed(each()), topK));
+    const factor = (name: string) => graph.float(stackNames(module).factor(name), "experts", ...shape.factors[name]!);
+    const scores = router.mixes === "outputs" ? each() : narrow;
+    return mixingOf(shape.kind).project({ x, base, scores, topK, mixes: router.mixes, shape, factor });
+  };
 }
 
-/** sum_j w_j B_j A_j x. x: [batch, sequence, in], scores: [batch, sequence, experts] -> [batch, sequence, out] */
-function mixture(x: Float, scores: Float, k: number, module: string, { in: inputs, out, rank }: ModuleShape): Float {
+/** The router's scores with what bars experts from the module or the row: [batch, sequence or 1, experts], in the stack's order. */
+function biasedScores(x: Float, module: string, { rows, in: inputs }: ModuleShape, router: Router, rowBias: boolean): Float {
   const { graph } = x;
-  const width = Math.max(inputs, out);
   const names = stackNames(module);
-  const [a, b] = [graph.float(names.a, "experts", rank, width), graph.float(names.b, "experts", width, rank)];
-  const rows = pad(flattenRows(x), -1, 0, width - inputs);
-  const sum = graph.apply("MoE", [rows, flattenRows(scores), a, undefined, b], { k })[0] as Float;
-  return reshape(slice(sum, -1, 0, out), x.shape[0]!, x.shape[1]!, out);
+  const scores = router.scores(x, graph.float(names.prototypes, "experts", rows, inputs));
+  const open = add(scores, graph.float(names.bars, "experts"));
+  return rowBias ? add(open, unsqueeze(reversed(graph.float(ROW_BIAS, "batch", "experts")), 1)) : open;
 }

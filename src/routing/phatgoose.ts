@@ -20,16 +20,21 @@ const EPSILON = 1e-5;
 export function phatgoose({ topK = 2 }: { topK?: number } = {}): Router {
   return {
     name: "phatgoose",
+    key: "phatgoose",
     topK,
+    mixes: "outputs",
     prototype: (expert, module) => {
       const gate = expert.gates?.get(module);
       return gate && standardized(gate);
     },
-    scores: (x, prototypes) => {
-      const width = x.shape.at(-1) as number;
-      return matmul(standardize(x, EPSILON), gatesOf(prototypes), { transB: true, alpha: 1 / Math.sqrt(width) });
-    },
+    scores: standardizedScores,
   };
+}
+
+/** v̄_zᵀ ū / sqrt(n), from prototypes standardised on the host. x: [batch, sequence, in] -> [batch, sequence, experts] */
+export function standardizedScores(x: Float, prototypes: Float): Float {
+  const width = x.shape.at(-1) as number;
+  return matmul(standardize(x, EPSILON), gatesOf(prototypes), { transB: true, alpha: 1 / Math.sqrt(width) });
 }
 
 /** [experts, 1, in] -> [experts, in] */

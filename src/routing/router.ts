@@ -9,32 +9,56 @@
 
 import type { Expert } from "../adapters/expert.ts";
 import type { HostTensor } from "../base/tensor.ts";
+import { less, max, where } from "../graph/ops/elementwise.ts";
 import { softmax, topK } from "../graph/ops/reduce.ts";
 import type { Float, Int } from "../graph/value.ts";
 
-/** The score of an expert that is no candidate: exp of it is exactly 0 beside any real score. */
-export const BARRED = -1e9;
+/** The score of an expert that is no candidate. Where all are barred, no expert has a weight and the module is the base's. */
+export const BARRED = Number.NEGATIVE_INFINITY;
 
 export interface Route {
   /** int64 [batch, sequence, k], best first. */
   readonly experts: Int;
-  /** [batch, sequence, k], each row sums to 1. */
+  /** [batch, sequence, k]; each row sums to 1, or to 0 where no expert is a candidate. */
   readonly weights: Float;
 }
 
 export interface Router {
   readonly name: string;
-  /** Experts that serve a token. */
+  /** The name and every option that changes the graph: equal keys build equal graphs. */
+  readonly key: string;
+  /** Experts that serve a token; Infinity for all there are. */
   readonly topK: number;
-  /** What of an expert the router scores by at `module`: [rows, in], the same rows for every expert.
+  /** Whether the weights mix the experts' outputs, sum_j w_j B_j A_j x, or their parameters, (sum_j w_j B_j)(sum_j w_j A_j) x. */
+  readonly mixes: "outputs" | "parameters";
+  /** What of an expert the router scores by at `module`: [rows, in]; rows that other experts have more of are filled with 0.
    *  Undefined when the expert cannot be scored there; it is then no candidate. */
   prototype(expert: Expert, module: string): HostTensor<"float32"> | undefined;
-  /** x: [batch, sequence, in], prototypes: [experts, rows, in] -> [batch, sequence, experts]. */
+  /** x: [batch, sequence, in], prototypes: [experts, rows, in] -> [batch, sequence or 1, experts]. */
   scores(x: Float, prototypes: Float): Float;
 }
+
+// Below every score that a finite input can have, and finite.
+const LEAST = -1e30;
 
 /** The k best experts of each token. scores: [batch, sequence, experts]. Ties go to the lower index. */
 export function chosen(scores: Float, k: number): Route {
   const { values, indices } = topK(scores, k);
-  return { experts: indices, weights: softmax(values) };
+  return { experts: indices, weights: candidateWeights(values) };
+}
+
+/** The softmax of scores over the last axis; all 0 where every expert is barred. */
+export function candidateWeights(scores: Float): Float {
+  return where(less(scores, LEAST), 0, softmax(max(scores, LEAST)));
+}
+
+/** `prototype`, computed once for each expert and module. */
+export function remembered(prototype: Router["prototype"]): Router["prototype"] {
+  const known = new WeakMap<Expert, Map<string, HostTensor<"float32"> | undefined>>();
+  return (expert, module) => {
+    const ofExpert = known.get(expert) ?? new Map<string, HostTensor<"float32"> | undefined>();
+    known.set(expert, ofExpert);
+    if (!ofExpert.has(module)) ofExpert.set(module, prototype(expert, module));
+    return ofExpert.get(module);
+  };
 }

@@ -1,30 +1,34 @@
 /** @file A pool's experts stacked into the feeds of a routed graph, one set per module.
  *
- *      experts.<module>.a           [experts, rank, width]    zero rows above an expert's own rank
- *      experts.<module>.b           [experts, width, rank]    scaling folded in
- *      experts.<module>.prototypes  [experts, rows, in]       what the router scores by
- *      experts.<module>.bars        [experts]                 0, or BARRED where an expert lacks the module
+ *      experts.<module>.<factor>    [experts, ...]         what the kind of adapter needs, scaling folded in
+ *      experts.<module>.prototypes  [experts, rows, in]    what the router scores by
+ *      experts.<module>.bars        [experts]              0, or BARRED where an expert lacks the module
  *
- *  width is the larger of the module's in and out: the engine's fused mixture wants square experts, so the shorter side
- *  is padded with zeros. Buffers grow by doubling, so adding an expert costs its own bytes and no graph is rebuilt. */
+ *  The last expert comes first (mixture.ts says why). Buffers grow by doubling, so adding an expert costs its own bytes and
+ *  no graph is rebuilt. */
 
-import type { LoraWeights } from "../adapters/adapter.ts";
+import type { Adapter } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
-import { AdapterError } from "../base/errors.ts";
+import { PoolError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import type { Feeds } from "../runtime/session.ts";
+import { bottleneckMixing } from "./bottleneck-mixing.ts";
+import { ia3Mixing } from "./ia3-mixing.ts";
+import { loraMixing } from "./lora-mixing.ts";
+import type { Mixing, ModuleShape } from "./mixing.ts";
 import { BARRED, type Router } from "./router.ts";
 
-export interface ModuleShape {
-  readonly in: number;
-  readonly out: number;
-  /** The largest rank the stack can hold. */
-  readonly rank: number;
-  /** Rows of a prototype. */
-  readonly rows: number;
+type Mixings = { readonly [A in Adapter as A["kind"]]: Mixing<A["modules"] extends ReadonlyMap<string, infer W> ? W : never> };
+const MIXINGS: Mixings = { lora: loraMixing, ia3: ia3Mixing, bottleneck: bottleneckMixing };
+
+/** The answers of a kind, for the weights that adapters of that kind hold. */
+export function mixingOf(kind: Adapter["kind"]): Mixing<unknown> {
+  return MIXINGS[kind] as Mixing<unknown>;
 }
 
-/** A float32 buffer of equal records that grows by doubling. */
+type Sizes = ReadonlyMap<string, { readonly in: number; readonly out: number }>;
+
+/** A float32 buffer of equal records, the last one first, that grows by doubling. */
 class Records {
   readonly #shape: readonly number[];
   readonly #size: number;
@@ -41,64 +45,81 @@ class Records {
     const needed = (this.#count + 1) * this.#size;
     if (needed > this.#data.length) {
       const larger = new Float32Array(Math.max(needed, this.#data.length * 2));
-      larger.set(this.#data);
+      larger.set(this.#data, larger.length - this.#data.length);
       this.#data = larger;
     }
     this.#count++;
-    return this.#data.subarray(needed - this.#size, needed);
+    return this.#data.subarray(this.#data.length - needed, this.#data.length - needed + this.#size);
   }
   get tensor(): HostTensor<"float32"> {
-    return { dtype: "float32", shape: [this.#count, ...this.#shape], data: this.#data.subarray(0, this.#count * this.#size) };
+    const data = this.#data.subarray(this.#data.length - this.#count * this.#size);
+    return { dtype: "float32", shape: [this.#count, ...this.#shape], data };
   }
 }
 
 export const stackNames = (module: string) => ({
-  a: `experts.${module}.a`,
-  b: `experts.${module}.b`,
+  factor: (name: string) => `experts.${module}.${name}`,
   prototypes: `experts.${module}.prototypes`,
   bars: `experts.${module}.bars`,
 });
+
+interface ModuleRecords {
+  readonly factors: Readonly<Record<string, Records>>;
+  readonly prototypes: Records;
+  readonly bars: Records;
+}
 
 /** The stacked experts of every module that any of them covers. */
 export class ExpertStack {
   readonly modules: ReadonlyMap<string, ModuleShape>;
   readonly names: string[] = [];
   readonly #router: Router;
-  readonly #records: ReadonlyMap<string, { a: Records; b: Records; prototypes: Records; bars: Records }>;
+  readonly #records: ReadonlyMap<string, ModuleRecords>;
 
   constructor(modules: ReadonlyMap<string, ModuleShape>, router: Router, experts: readonly Expert[]) {
     this.modules = modules;
     this.#router = router;
     this.#records = new Map(
-      [...modules].map(([module, { in: inputs, out, rank, rows }]) => {
-        const width = Math.max(inputs, out);
-        return [
-          module,
-          { a: new Records([rank, width]), b: new Records([width, rank]), prototypes: new Records([rows, inputs]), bars: new Records([]) },
-        ];
-      }),
+      [...modules].map(([module, { in: inputs, factors, rows }]) => [
+        module,
+        { factors: mapped(factors, (shape) => new Records(shape)), prototypes: new Records([rows, inputs]), bars: new Records([]) },
+      ]),
     );
     for (const expert of experts) this.add(expert);
   }
 
-  /** Whether `expert` fits without a wider rank or another module, which would need a new graph. */
+  /** Whether `expert` fits into these records; a wider rank or another module needs a new graph. */
   fits(expert: Expert): boolean {
-    return [...loraOf(expert)].every(([module, { rank }]) => rank <= (this.modules.get(module)?.rank ?? 0));
+    return (
+      [...shapesOf([expert], this.modules, this.#router)].every(([module, needs]) => {
+        const has = this.modules.get(module);
+        const within = (shape: readonly number[], name: string) => shape.every((size, axis) => size <= (has?.factors[name]?.[axis] ?? -1));
+        return (
+          has?.kind === needs.kind &&
+          has.form === needs.form &&
+          needs.rows <= has.rows &&
+          Object.entries(needs.factors).every(([name, shape]) => within(shape, name))
+        );
+      }) && [...expert.adapter.modules.keys()].every((module) => this.modules.has(module))
+    );
   }
 
   add(expert: Expert): void {
-    const lora = loraOf(expert);
     for (const [module, records] of this.#records) {
       const shape = this.modules.get(module)!;
-      const weights = lora.get(module);
+      const weights = expert.adapter.modules.get(module);
       const prototype = weights && this.#router.prototype(expert, module);
-      const [a, b, prototypes, bars] = [records.a.push(), records.b.push(), records.prototypes.push(), records.bars.push()];
+      const [factors, prototypes, bars] = [
+        mapped(records.factors, (factor) => factor.push()),
+        records.prototypes.push(),
+        records.bars.push(),
+      ];
       if (!weights || !prototype) {
         bars[0] = BARRED;
         continue;
       }
       prototypes.set(prototype.data);
-      fillLora(a, b, weights, shape);
+      mixingOf(shape.kind).fill(weights, factors, shape);
     }
     this.names.push(expert.name);
   }
@@ -107,8 +128,7 @@ export class ExpertStack {
     const feeds: Record<string, HostTensor> = {};
     for (const [module, records] of this.#records) {
       const names = stackNames(module);
-      feeds[names.a] = records.a.tensor;
-      feeds[names.b] = records.b.tensor;
+      for (const [name, factor] of Object.entries(records.factors)) feeds[names.factor(name)] = factor.tensor;
       feeds[names.prototypes] = records.prototypes.tensor;
       feeds[names.bars] = records.bars.tensor;
     }
@@ -116,38 +136,42 @@ export class ExpertStack {
   }
 }
 
-function fillLora(a: Float32Array, b: Float32Array, weights: LoraWeights, shape: ModuleShape): void {
-  const width = Math.max(shape.in, shape.out);
-  for (let r = 0; r < weights.rank; r++) a.set(weights.a.data.subarray(r * shape.in, (r + 1) * shape.in), r * width);
-  for (let o = 0; o < shape.out; o++) {
-    for (let r = 0; r < weights.rank; r++) b[o * shape.rank + r] = weights.b.data[o * weights.rank + r]! * weights.scaling;
-  }
-}
-
-/** The LoRA weights of an expert; other kinds cannot be stacked with them. */
-export function loraOf(expert: Expert): ReadonlyMap<string, LoraWeights> {
-  if (expert.adapter.kind !== "lora") {
-    throw new AdapterError({
-      what: `Expert "${expert.name}" is of kind ${expert.adapter.kind}.`,
-      fix: "Route LoRA experts together, and other kinds in a pool of their own.",
+/** The shape each module's stack needs for these experts. Experts of different kinds are refused by name. */
+export function stackShapes(experts: readonly Expert[], sizes: Sizes, router: Router): Map<string, ModuleShape> {
+  const [first, ...others] = experts;
+  const other = others.find(({ adapter }) => adapter.kind !== first?.adapter.kind);
+  if (first && other) {
+    throw new PoolError({
+      what: `Expert "${first.name}" is of kind ${first.adapter.kind}, expert "${other.name}" of kind ${other.adapter.kind}.`,
+      fix: "A pool routes among experts of one kind: put the others in a pool of their own.",
     });
   }
-  return expert.adapter.modules;
+  return shapesOf(experts, sizes, router);
 }
 
-/** The shape each module's stack needs for these experts. */
-export function stackShapes(
-  experts: readonly Expert[],
-  sizes: ReadonlyMap<string, { in: number; out: number }>,
-  router: Router,
-): Map<string, ModuleShape> {
+function shapesOf(experts: readonly Expert[], sizes: Sizes, router: Router): Map<string, ModuleShape> {
   const shapes = new Map<string, ModuleShape>();
   for (const [module, size] of sizes) {
-    const covering = experts.filter((expert) => loraOf(expert).has(module));
-    if (covering.length === 0) continue;
-    const rank = Math.max(...covering.map((expert) => loraOf(expert).get(module)!.rank));
-    const rows = Math.max(1, ...covering.map((expert) => router.prototype(expert, module)?.shape[0] ?? 1));
-    shapes.set(module, { in: size.in, out: size.out, rank, rows });
+    const covering = experts.filter(({ adapter }) => adapter.modules.has(module));
+    const kind = covering[0]?.adapter.kind;
+    if (kind === undefined) continue;
+    const weights = covering.map(({ adapter }) => adapter.modules.get(module)!);
+    const rows = Math.max(...covering.map((expert) => router.prototype(expert, module)?.shape[0] ?? 0));
+    const mixing = mixingOf(kind);
+    const form = mixing.form(weights[0]);
+    const odd = weights.findIndex((other) => mixing.form(other) !== form);
+    if (odd > 0) {
+      throw new PoolError({
+        what: `${kind} experts "${covering[0]!.name}" (${form}) and "${covering[odd]!.name}" (${mixing.form(weights[odd])}) differ in form.`,
+        where: module,
+        fix: "Put experts of each form in a pool of their own.",
+      });
+    }
+    shapes.set(module, { kind, form, in: size.in, out: size.out, factors: mixing.factors(weights, size), rows });
   }
   return shapes;
+}
+
+function mapped<T, U>(record: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
 }

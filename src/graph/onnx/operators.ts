@@ -97,8 +97,8 @@ export const ENCODINGS: { readonly [Op in OpType]: Encoding<Op> } = {
   LogSoftmax: axisAttribute,
   LayerNormalization: ({ epsilon }) => ({ attributes: { axis: { int: -1 }, epsilon: { float: epsilon } } }),
   SimplifiedLayerNormalization: ({ epsilon }) => ({ attributes: { axis: { int: -1 }, epsilon: { float: epsilon } } }),
-  MoE: ({ k }) => ({
+  MoE: ({ k, activation = "identity" }) => ({
     domain: "com.microsoft",
-    attributes: { activation_type: { string: "identity" }, k: { int: k }, normalize_routing_weights: { int: 1 } },
+    attributes: { activation_type: { string: activation }, k: { int: k }, normalize_routing_weights: { int: 1 } },
   }),
 };

@@ -1,0 +1,153 @@
+/** @file Bottleneck adapters on disk, in a format of our own, since PEFT has none.
+ *
+ *    skein_adapter_config.json         { "adapter_type": "BOTTLENECK", "version": 1, "activation", "placement",
+ *                                        "target_modules": [module paths], "base_model_name_or_path"? }
+ *    skein_adapter_model.safetensors   <module>.down.weight [size, width]   <module>.down.bias [size]
+ *                                      <module>.up.weight   [out, size]     <module>.up.bias   [out]
+ *
+ *  width is the module's input for placement "parallel", its output for "output" (bottleneck.ts has the equations). */
+
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import * as z from "zod";
+import { AdapterError } from "../base/errors.ts";
+import type { HostTensor } from "../base/tensor.ts";
+import { writeFileAtomically } from "../checkpoint/atomic.ts";
+import { openSafetensors, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
+import { BOTTLENECK_ACTIVATIONS, BOTTLENECK_PLACEMENTS, type BottleneckAdapter, type BottleneckWeights } from "./adapter.ts";
+import { exists, float32Of } from "./files.ts";
+import { closestNames, type ModuleSizes } from "./modules.ts";
+
+export const BOTTLENECK_CONFIG_FILE = "skein_adapter_config.json";
+export const BOTTLENECK_FILE = "skein_adapter_model.safetensors";
+
+const configSchema = z.strictObject({
+  adapter_type: z.literal("BOTTLENECK"),
+  version: z.literal(1),
+  activation: z.enum(BOTTLENECK_ACTIVATIONS),
+  placement: z.enum(BOTTLENECK_PLACEMENTS),
+  target_modules: z.array(z.string()).min(1),
+  base_model_name_or_path: z.string().nullish(),
+});
+type Config = z.output<typeof configSchema>;
+
+/** Whether the folder holds a bottleneck adapter. */
+export function isBottleneckFolder(directory: string): Promise<boolean> {
+  return exists(join(directory, BOTTLENECK_CONFIG_FILE));
+}
+
+/** The sizes an adapter's own tensors speak of: what it can be checked against without a base. One whose width is that of the
+ *  module's output says nothing of its input, which then counts as equally wide. */
+export async function ownBottleneckSizes(directory: string): Promise<ModuleSizes> {
+  const { tensors } = await openSafetensors(join(directory, BOTTLENECK_FILE));
+  const sizes = new Map<string, { in: number; out: number }>();
+  for (const [name, { shape }] of tensors) {
+    if (!name.endsWith(".down.weight")) continue;
+    const module = name.slice(0, -".down.weight".length);
+    sizes.set(module, { in: shape[1] ?? 0, out: tensors.get(`${module}.up.weight`)?.shape[0] ?? 0 });
+  }
+  return sizes;
+}
+
+/** Reads a bottleneck adapter for a base model of these modules. */
+export async function loadBottleneck(directory: string, modules: ModuleSizes): Promise<BottleneckAdapter> {
+  const config = parsedConfig(await readFile(join(directory, BOTTLENECK_CONFIG_FILE), "utf8"), directory);
+  const file = join(directory, BOTTLENECK_FILE);
+  if (!(await exists(file))) throw broken(`${BOTTLENECK_FILE} is missing.`, directory);
+  const tensors = await readSafetensors(file);
+  const loaded = config.target_modules.map((module): [string, BottleneckWeights] => {
+    const size = modules.get(module);
+    if (!size) throw unknownModule(module, modules, directory);
+    return [module, weightsOf(module, config, size, tensors, file)];
+  });
+  const unused = [...tensors.keys()].find((name) => !config.target_modules.some((module) => name.startsWith(`${module}.`)));
+  if (unused !== undefined) throw broken(`Tensor "${unused}" belongs to no module of target_modules.`, file);
+  const baseName = config.base_model_name_or_path ?? undefined;
+  return { kind: "bottleneck", modules: new Map(loaded), warnings: [], ...(baseName !== undefined && { baseName }) };
+}
+
+function parsedConfig(text: string, directory: string): Config {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(text);
+  } catch (cause) {
+    throw broken(`${BOTTLENECK_CONFIG_FILE} is not JSON: ${String(cause)}.`, directory);
+  }
+  const result = configSchema.safeParse(raw);
+  if (!result.success) throw broken(z.prettifyError(result.error), join(directory, BOTTLENECK_CONFIG_FILE));
+  return result.data;
+}
+
+function weightsOf(
+  module: string,
+  { activation, placement }: Config,
+  { in: inputs, out }: { in: number; out: number },
+  tensors: ReadonlyMap<string, HostTensor>,
+  file: string,
+): BottleneckWeights {
+  const read = (name: string, shape: readonly (number | undefined)[]) => {
+    const full = `${module}.${name}`;
+    const found = tensors.get(full);
+    if (!found) throw broken(`There is no tensor "${full}".`, file);
+    const tensor = float32Of(full, found, file);
+    if (tensor.shape.length !== shape.length || shape.some((size, axis) => size !== undefined && size !== tensor.shape[axis])) {
+      const expected = shape.map((size) => size ?? "any").join(", ");
+      throw broken(`${full}: expected shape [${expected}] for this base model, got [${tensor.shape.join(", ")}].`, file);
+    }
+    return tensor;
+  };
+  const down = read("down.weight", [undefined, placement === "parallel" ? inputs : out]);
+  const size = down.shape[0];
+  return {
+    activation,
+    placement,
+    down,
+    downBias: read("down.bias", [size]),
+    up: read("up.weight", [out, size]),
+    upBias: read("up.bias", [out]),
+  };
+}
+
+function unknownModule(module: string, modules: ModuleSizes, where: string): AdapterError {
+  const fix = `Use the base model this adapter was trained on. Closest names in this one: ${closestNames(module, modules.keys()).join(", ") || "none"}.`;
+  return new AdapterError({ what: `The base model has no module "${module}".`, where, fix });
+}
+
+function broken(what: string, where: string): AdapterError {
+  return new AdapterError({ what, where, fix: "Use the base model it was trained on, or save the adapter again with Skein." });
+}
+
+/** Writes `adapter` into `directory`, each file whole or not at all. */
+export async function saveBottleneck(
+  directory: string,
+  adapter: BottleneckAdapter,
+  { baseName }: { baseName?: string | undefined } = {},
+): Promise<void> {
+  const [first] = adapter.modules.values();
+  const forms = new Set([...adapter.modules.values()].map(({ activation, placement }) => `${activation} ${placement}`));
+  if (!first || forms.size !== 1) {
+    throw new AdapterError({
+      what: `A bottleneck adapter needs modules of one form; this one has ${[...forms].join(", ") || "none"}.`,
+      where: directory,
+      fix: "Train it over at least one module, with one activation and placement.",
+    });
+  }
+  const config: Config = {
+    adapter_type: "BOTTLENECK",
+    version: 1,
+    activation: first.activation,
+    placement: first.placement,
+    target_modules: [...adapter.modules.keys()],
+    base_model_name_or_path: baseName ?? adapter.baseName ?? null,
+  };
+  const tensors = new Map<string, HostTensor>();
+  for (const [module, { down, downBias, up, upBias }] of adapter.modules) {
+    tensors.set(`${module}.down.weight`, down).set(`${module}.down.bias`, downBias);
+    tensors.set(`${module}.up.weight`, up).set(`${module}.up.bias`, upBias);
+  }
+  await mkdir(directory, { recursive: true });
+  // The old configuration goes first: a folder caught between two writes is then incomplete, never a wrong pair.
+  await rm(join(directory, BOTTLENECK_CONFIG_FILE), { force: true });
+  await writeSafetensors(join(directory, BOTTLENECK_FILE), tensors);
+  await writeFileAtomically(join(directory, BOTTLENECK_CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
+}

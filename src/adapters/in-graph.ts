@@ -1,0 +1,84 @@
+/** @file Adapters of any kind in a graph: the projections with an adapter on them, fed by name, so that numbers can change or
+ *  learn while the graph stays. While PHATGOOSE trains a gate (Muqeeth et al. 2024, arXiv:2402.05859), g = sigmoid(vᵀ x) with
+ *  x the module's own input:
+ *
+ *    LoRA        y = W x + scaling B A (g x)
+ *    (IA)3       y = (1 + g (scale - 1)) * (W x), likewise on the input of feed-forward modules: g scales what the adapter changes
+ *    bottleneck  y = W x + up(activation(down(g x))), or h + up(activation(down(g h))): g scales the input, as the authors' code does */
+
+import type { HostTensor } from "../base/tensor.ts";
+import type { Float } from "../graph/value.ts";
+import type { Linear } from "../models/linear.ts";
+import type { Adapter } from "./adapter.ts";
+import { bottleneckInGraph } from "./bottleneck.ts";
+import { ia3InGraph } from "./ia3.ts";
+import { gateName, loraInGraph, trainingGate } from "./lora.ts";
+import type { ModuleSizes } from "./modules.ts";
+
+type Tensor = HostTensor<"float32">;
+
+export interface ProjectOptions<Weights> {
+  /** [batch, sequence, in] */
+  readonly x: Float;
+  /** The projection without the adapter. */
+  readonly base: (x: Float) => Float;
+  readonly module: string;
+  readonly weights: Weights;
+  readonly size: { readonly in: number; readonly out: number };
+  /** [batch, sequence, 1], while gates are trained. */
+  readonly gate?: Float | undefined;
+}
+
+/** What each kind of adapter must answer. `Weights` are those of one module. */
+export interface KindInGraph<Weights> {
+  /** The module's tensors under the names of the graph inputs they feed. */
+  tensors(module: string, weights: Weights): Readonly<Record<string, Tensor>>;
+  /** The weights with tensors read anew, by the same names. */
+  withTensors(module: string, weights: Weights, read: (name: string) => Tensor): Weights;
+  /** What of the weights is built into a graph. */
+  graphKey(weights: Weights): string;
+  /** The projection with the adapter on it: [batch, sequence, out]. */
+  project(options: ProjectOptions<Weights>): Float;
+}
+
+type Kinds = { readonly [A in Adapter as A["kind"]]: KindInGraph<A["modules"] extends ReadonlyMap<string, infer W> ? W : never> };
+const KINDS: Kinds = { lora: loraInGraph, ia3: ia3InGraph, bottleneck: bottleneckInGraph };
+
+/** The kind's answers, for the weights that an adapter of that kind holds. */
+function kindOf(adapter: Adapter): { kind: KindInGraph<unknown>; modules: ReadonlyMap<string, unknown> } {
+  return { kind: KINDS[adapter.kind] as KindInGraph<unknown>, modules: adapter.modules };
+}
+
+/** An adapter's tensors under the names of the graph inputs they feed. */
+export function adapterTensors(adapter: Adapter): Map<string, Tensor> {
+  const { kind, modules } = kindOf(adapter);
+  return new Map([...modules].flatMap(([module, weights]) => Object.entries(kind.tensors(module, weights))));
+}
+
+/** The adapter with other numbers where `tensors` has them. */
+export function withTensors<A extends Adapter>(adapter: A, tensors: ReadonlyMap<string, Tensor>): A {
+  const { kind, modules } = kindOf(adapter);
+  const replaced = [...modules].map(([module, weights]) => {
+    const own = kind.tensors(module, weights);
+    return [module, kind.withTensors(module, weights, (name) => tensors.get(name) ?? own[name]!)] as const;
+  });
+  return { ...adapter, modules: new Map(replaced) };
+}
+
+/** Equal keys build equal graphs. */
+export function adapterGraphKey(adapter: Adapter): string {
+  const { kind, modules } = kindOf(adapter);
+  return `${adapter.kind} ${[...modules].map(([module, weights]) => `${module}:${kind.graphKey(weights)}`).join()}`;
+}
+
+/** `inner` with `adapter` on every module it covers; with `gated`, through its training gate, fed as `gateName(module)`. */
+export function adapted(inner: Linear, adapter: Adapter, sizes: ModuleSizes, { gated = false } = {}): Linear {
+  const { kind, modules } = kindOf(adapter);
+  return (x, module, projection) => {
+    const base = (input: Float) => inner(input, module, projection);
+    const [weights, size] = [modules.get(module), sizes.get(module)];
+    if (weights === undefined || !size) return base(x);
+    const gate = gated ? trainingGate(x, x.graph.float(gateName(module), size.in)) : undefined;
+    return kind.project({ x, base, module, weights, size, gate });
+  };
+}

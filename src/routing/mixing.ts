@@ -1,0 +1,80 @@
+/** @file What each kind of adapter must answer to be routed: how experts of that kind are stacked, and how they are mixed. */
+
+import type { Adapter } from "../adapters/adapter.ts";
+import { addInt, subInt } from "../graph/ops/elementwise.ts";
+import { matmul } from "../graph/ops/linalg.ts";
+import { flattenRows, gather, range, reshape, sizeOf } from "../graph/ops/movement.ts";
+import { type Float, flattened, type Int } from "../graph/value.ts";
+import type { Router } from "./router.ts";
+
+/** The shape of one expert's record, by factor. */
+export type Factors = Readonly<Record<string, readonly number[]>>;
+
+export interface ModuleShape {
+  readonly kind: Adapter["kind"];
+  /** What the experts of a module must agree on, in words. */
+  readonly form: string;
+  readonly in: number;
+  readonly out: number;
+  readonly factors: Factors;
+  /** Rows of a prototype. */
+  readonly rows: number;
+}
+
+export interface MixOptions {
+  /** [batch, sequence, in] */
+  readonly x: Float;
+  /** The projection without experts. */
+  readonly base: (x: Float) => Float;
+  /** [batch, sequence or 1, experts], in the stack's order. */
+  readonly scores: Float;
+  readonly topK: number;
+  readonly mixes: Router["mixes"];
+  readonly shape: ModuleShape;
+  /** The experts' stacked factor: [experts, ...its shape]. */
+  readonly factor: (name: string) => Float;
+}
+
+export interface Mixing<Weights> {
+  form(weights: Weights): string;
+  /** Records that hold any of `weights`. */
+  factors(weights: readonly Weights[], size: { readonly in: number; readonly out: number }): Factors;
+  /** Writes one expert into its zeroed records. */
+  fill(weights: Weights, records: Readonly<Record<string, Float32Array>>, shape: ModuleShape): void;
+  /** The projection with its experts mixed in: [batch, sequence, out]. */
+  project(options: MixOptions): Float;
+}
+
+/** The last axis, over experts, from the stack's order to the pool's or back. */
+export function reversed(values: Float): Float {
+  return gather(values, reversedIndex(range(values.graph, "experts")), -1);
+}
+
+/** An expert's index in the stack, from that in the pool or back. */
+export function reversedIndex(experts: Int): Int {
+  return subInt(addInt(sizeOf(experts.graph, "experts"), -1), experts);
+}
+
+/** sum_j w_j F_j. weights: [batch, 1, experts], factor: [experts, ...shape] -> [batch, ...shape] */
+export function meanFactor(weights: Float, factor: Float): Float {
+  const [experts, ...shape] = factor.shape;
+  const flat = reshape(factor, experts!, flattened(shape));
+  return reshape(matmul(weights, flat), weights.shape[0]!, ...shape);
+}
+
+/** The fused mixture of two-layer experts, in rows and back. x: [batch, sequence, n] -> [batch, sequence, n] */
+export function fusedMixture(
+  x: Float,
+  scores: Float,
+  layers: readonly [a: Float, aBias: Float | undefined, b: Float, bBias: Float | undefined],
+  attributes: { readonly k: number; readonly activation?: "relu" | "gelu" | "silu" },
+): Float {
+  const operands = layers[3] ? layers : layers.slice(0, 3);
+  const sum = x.graph.apply("MoE", [flattenRows(x), flattenRows(scores), ...operands], attributes)[0] as Float;
+  return reshape(sum, ...x.shape);
+}
+
+/** Rows of `from` [count, length] at the start of the wider rows of `to`. */
+export function fillRows(to: Float32Array, from: Float32Array, { length, width }: { length: number; width: number }): void {
+  for (let row = 0; row * length < from.length; row++) to.set(from.subarray(row * length, (row + 1) * length), row * width);
+}

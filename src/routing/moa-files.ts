@@ -1,0 +1,113 @@
+/** @file A Mixture-of-LoRAs model on disk: a pool whose experts are the domains' LoRAs, with their routers beside pool.json.
+ *
+ *      moa.json              { version, domains, layers, pooling, states, lambda?, ... }     domains are names of the pool's experts
+ *      routers.safetensors   <layer>.router.weight  float32 [domains, hidden]
+ *                            <layer>.router.bias    float32 [domains] */
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as z from "zod";
+import { PoolError } from "../base/errors.ts";
+import { float32, type HostTensor } from "../base/tensor.ts";
+import { codeOf, writeFileAtomically } from "../checkpoint/atomic.ts";
+import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
+import { type MoaRouter, type MoaRouters, type Pooling, routerNames } from "./moa.ts";
+
+export const MOA_FILE = "moa.json";
+export const ROUTER_FILE = "routers.safetensors";
+const VERSION = 1;
+
+/** What routers read: the base model's states, or states that the domains' LoRAs have changed. */
+export type RouterStates = "base" | "adapted";
+
+const schema = z.looseObject({
+  version: z.literal(VERSION),
+  domains: z.array(z.string()).min(1),
+  layers: z.array(z.string()).min(1),
+  pooling: z.enum(["mean", "last"]),
+  states: z.enum(["base", "adapted"]),
+  training: z.record(z.string(), z.unknown()).default({}),
+});
+
+/** The routers of a set of domains, and how they read. */
+export interface Moa {
+  /** Names of experts, in the order of the routers' rows. */
+  readonly domains: readonly string[];
+  readonly routers: MoaRouters;
+  readonly pooling: Pooling;
+  readonly states: RouterStates;
+  /** How they were trained: steps, lambda, seed... */
+  readonly training: Readonly<Record<string, unknown>>;
+}
+
+export async function writeMoa(directory: string, { domains, routers, pooling, states, training }: Moa): Promise<void> {
+  const tensors = new Map<string, HostTensor>();
+  for (const [layer, { weight, bias }] of routers) {
+    const names = routerNames(layer);
+    tensors.set(names.weight, weight).set(names.bias, bias);
+  }
+  await writeSafetensors(join(directory, ROUTER_FILE), tensors);
+  const config = { version: VERSION, domains, layers: [...routers.keys()], pooling, states, training };
+  await writeFileAtomically(join(directory, MOA_FILE), `${JSON.stringify(config, null, 2)}\n`);
+}
+
+/** Reads moa.json and the routers; undefined where the pool has none. */
+export async function readMoa(directory: string): Promise<Moa | undefined> {
+  const where = join(directory, MOA_FILE);
+  const text = await readFile(where, "utf8").catch((error: unknown) => {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
+  });
+  if (text === undefined) return undefined;
+  const { domains, layers, pooling, states, training } = parsedMoa(text, where);
+  const file = join(directory, ROUTER_FILE);
+  const tensors = await readSafetensors(file).catch((cause: unknown) => {
+    throw new PoolError({ what: "The routers that moa.json speaks of cannot be read.", where: file, fix: "Restore the file.", cause });
+  });
+  const routers = layers.map((layer): [string, MoaRouter] => [layer, routerOf(layer, tensors, domains.length, file)]);
+  return { domains, routers: new Map(routers), pooling, states, training };
+}
+
+function parsedMoa(text: string, where: string): z.output<typeof schema> {
+  const fix = "Mend moa.json, or train the routers again: skein moa train.";
+  let raw: unknown;
+  try {
+    raw = JSON.parse(text);
+  } catch (cause) {
+    throw new PoolError({ what: "moa.json is not JSON.", where, fix, cause });
+  }
+  const result = schema.safeParse(raw);
+  if (result.success) return result.data;
+  throw new PoolError({ what: z.prettifyError(result.error), where, fix });
+}
+
+function routerOf(layer: string, tensors: ReadonlyMap<string, HostTensor>, numDomains: number, where: string): MoaRouter {
+  const names = routerNames(layer);
+  const [weight, bias] = [tensors.get(names.weight), tensors.get(names.bias)];
+  if (weight?.dtype !== "float32" || bias?.dtype !== "float32" || weight.shape[0] !== numDomains || bias.shape[0] !== numDomains) {
+    throw new PoolError({
+      what: `The router of ${layer} is missing or not of ${numDomains} domains.`,
+      where,
+      fix: "moa.json and routers.safetensors belong together: restore both.",
+    });
+  }
+  return { weight: weight as HostTensor<"float32">, bias: bias as HostTensor<"float32"> };
+}
+
+/** The routers with rows for the domains at `keep` alone, in that order. */
+export function keptRows(routers: MoaRouters, keep: readonly number[]): MoaRouters {
+  return new Map(
+    [...routers].map(([layer, { weight, bias }]) => {
+      const hidden = weight.shape[1]!;
+      const rows = float32([keep.length, hidden]);
+      keep.forEach((row, i) => {
+        rows.data.set(weight.data.subarray(row * hidden, (row + 1) * hidden), i * hidden);
+      });
+      const biases = float32(
+        [keep.length],
+        keep.map((row) => bias.data[row]!),
+      );
+      return [layer, { weight: rows, bias: biases }];
+    }),
+  );
+}
