@@ -36,8 +36,11 @@ export interface ScorerOptions {
 /** Log-likelihood of every continuation of every request, in token ids. */
 export async function scoreTokens(model: Model, requests: readonly TokenRequest[], options: ScorerOptions = {}): Promise<Likelihood[][]> {
   const { batchSize = 32, signal, onProgress } = options;
-  const { architecture } = model;
-  const jobs = requests.flatMap((request, i) => jobsOf(request, i, architecture, { ...options, batchSize }));
+  const { architecture, overlay } = model;
+  // Rows that choose experts for themselves share nothing.
+  const perRow = overlay.rowFeeds !== undefined;
+  const split = (request: TokenRequest, i: number) => jobsOf(request, i, architecture, { ...options, most: perRow ? 1 : batchSize });
+  const jobs = requests.flatMap(split);
   jobs.sort((a, b) => sizeOf(b) - sizeOf(a) || a.request - b.request);
   const results: Likelihood[][] = requests.map(() => []);
   const left = requests.map(() => 0);
@@ -84,7 +87,7 @@ function jobsOf(
   { context, continuations }: TokenRequest,
   request: number,
   architecture: Architecture,
-  { batchSize, maxLength }: ScorerOptions & { batchSize: number },
+  { most, maxLength }: ScorerOptions & { most: number },
 ): Job[] {
   for (const labels of continuations) if (labels.length === 0) throw emptyContinuation();
   if (architecture.kind === "encoder-decoder") {
@@ -93,7 +96,7 @@ function jobsOf(
       labels,
       continuation,
     }));
-    return pieces(rows, batchSize).map((part) => ({ request, context: lastOf(context, maxLength), rows: part }));
+    return pieces(rows, most).map((part) => ({ request, context: lastOf(context, maxLength), rows: part }));
   }
   const limit = maxLength ?? architecture.maxPositions;
   const byCut = new Map<number, Row[]>();
@@ -105,9 +108,9 @@ function jobsOf(
     byCut.set(cut, [...(byCut.get(cut) ?? []), { ids: whole.slice(cut, -1), labels, continuation }]);
   });
   return [...byCut].flatMap(([cut, rows]) => {
-    const shared = rows.length > 1 ? context.slice(cut, -1) : [];
+    const shared = rows.length > 1 && most > 1 ? context.slice(cut, -1) : [];
     const own = rows.map((row) => ({ ...row, ids: row.ids.slice(shared.length), labels: row.labels.slice(-row.ids.length) }));
-    return pieces(own, batchSize).map((part) => ({ request, context: shared, rows: part }));
+    return pieces(own, most).map((part) => ({ request, context: shared, rows: part }));
   });
 }
 
@@ -118,13 +121,14 @@ function pieces<T>(items: readonly T[], size: number): T[][] {
 }
 
 async function scoreBatch(model: Model, jobs: readonly Job[]): Promise<Likelihood[][]> {
-  const { architecture } = model;
+  const { architecture, overlay } = model;
   const shared = architecture.kind === "encoder-decoder" || jobs.some(({ context }) => context.length > 0);
+  const perRow = overlay.rowFeeds !== undefined;
   const session = await model.session(shared ? "score continuations" : "score", (graph) => {
-    buildScoring(graph, architecture, model.parts(graph), shared);
+    buildScoring(graph, architecture, model.parts(graph), { shared, perRow });
   });
-  const feeds = batchFeeds(jobs, architecture, shared);
-  const fetches = await session.run({ ...model.overlay.feeds, ...feeds });
+  const rowFeeds = perRow ? await overlay.rowFeeds?.(promptsOf(jobs, architecture)) : undefined;
+  const fetches = await session.run({ ...overlay.feeds, ...rowFeeds, ...batchFeeds(jobs, architecture, shared) });
   const [values, best] = [fetches.loglikelihoods, fetches.best] as [HostTensor<"float32">, HostTensor<"int64">];
   const width = values.shape[1]!;
   let row = 0;
@@ -138,6 +142,15 @@ async function scoreBatch(model: Model, jobs: readonly Job[]): Promise<Likelihoo
       };
     }),
   );
+}
+
+/** What each row starts from, for methods that choose by it: an encoder's input, or what comes before the labels. */
+function promptsOf(jobs: readonly Job[], { kind }: Architecture) {
+  const prompts = jobs.flatMap(({ context, rows }) =>
+    rows.map(({ ids, labels }) => (kind === "encoder-decoder" ? context : [...context, ...ids.slice(0, ids.length - labels.length + 1)])),
+  );
+  const { tensor, mask } = padded(prompts);
+  return { inputIds: tensor, attentionMask: mask };
 }
 
 function batchFeeds(jobs: readonly Job[], architecture: Architecture, shared: boolean): Feeds {

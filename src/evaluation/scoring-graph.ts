@@ -7,6 +7,8 @@
  *              rows [batch]                                      the context of each row
  *              row_ids, row_positions, row_mask [batch, sequence]
  *              places, labels [batch, targets]                   batch index * sequence + where a label is predicted, and it
+ *      With `perRow`, where rows choose experts for themselves, there is one context for each row, in order.
+ *
  *      fetches loglikelihoods [batch, targets]                   log softmax(logits)[label]
  *              best [batch, targets]                             the likeliest token there */
 
@@ -24,11 +26,16 @@ interface Base {
   readonly linear: Linear;
 }
 
-/** Builds the scoring graph; `shared`: rows of a decoder-only model start from a shared prefix. */
-export function buildScoring(graph: Graph, architecture: Architecture, base: Base, shared: boolean): void {
+export interface ScoringForm {
+  /** Rows of a decoder-only model start from a shared prefix. */
+  readonly shared: boolean;
+  readonly perRow: boolean;
+}
+
+export function buildScoring(graph: Graph, architecture: Architecture, base: Base, { shared, perRow }: ScoringForm): void {
   const hidden =
     architecture.kind === "encoder-decoder"
-      ? encoderDecoderHidden(graph, architecture, base)
+      ? encoderDecoderHidden(graph, architecture, base, perRow ? "batch" : "contexts")
       : decoderOnlyHidden(graph, architecture, base, shared);
   const places = graph.int("places", "batch", "targets");
   const parts: Parts = { ...base, dropout: noDropout, attention: fullAttention(slots(graph, "targets")) };
@@ -38,11 +45,11 @@ export function buildScoring(graph: Graph, architecture: Architecture, base: Bas
   graph.output("best", reshape(topK(logits, 1).indices, "batch", "targets"));
 }
 
-function encoderDecoderHidden(graph: Graph, architecture: EncoderDecoder, base: Base): Float {
-  const mask = graph.int("context_mask", "contexts", "context");
+function encoderDecoderHidden(graph: Graph, architecture: EncoderDecoder, base: Base, contexts: string): Float {
+  const mask = graph.int("context_mask", contexts, "context");
   const encoder = slots(graph, "context", mask);
   const parts: Parts = { ...base, dropout: noDropout, attention: fullAttention(encoder) };
-  const encoded = architecture.encode(graph.int("context_ids", "contexts", "context"), parts);
+  const encoded = architecture.encode(graph.int("context_ids", contexts, "context"), parts);
   const rows = graph.int("rows", "batch");
   const cross = architecture.crossKeysAndValues(encoded, parts).map((entry) => ofRows(entry, rows));
   const ids = graph.int("row_ids", "batch", "sequence");

@@ -59,7 +59,7 @@ export async function readNaturalInstructionsTask(
     name: basename(path).replace(/\.json(\.gz)?$/, ""),
     kind: "generate_until",
     examples,
-    metrics: ["rougeL"],
+    metrics: ["rougeL_ni"],
     choiceScore: "token_mean",
     targetDelimiter: "",
     generation: { until: [], maxTokens: 128 }, // Tk-Instruct's max_target_length

@@ -33,7 +33,7 @@ export interface Task {
   readonly name: string;
   readonly kind: TaskKind;
   readonly examples: readonly Example[];
-  /** Names of metrics: `acc`, `acc_norm` and perplexities as lm-evaluation-harness defines them; `accuracy`,
+  /** Names of metrics: see task-metrics.ts; `acc`, `acc_norm` and perplexities as lm-evaluation-harness defines them; `accuracy`,
    *  `accuracy_multiple_ans`, `exact_match`, `exact_match_multiple_ans`, `rougeL`, `bleu`, `squad` as the PHATGOOSE authors do. */
   readonly metrics: readonly string[];
   /** How choices are ranked: by the sum of their tokens' log-probabilities, or by the mean per token with the
