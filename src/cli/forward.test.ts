@@ -75,7 +75,7 @@ test("a pool routed by phatgoose gives the authors' logits, experts and weights"
   }
 });
 
-test("the base alone and one adapter give transformers' and PEFT's logits", async () => {
+test("the base alone, a LoRA and an (IA)3 adapter give transformers' and PEFT's logits", async () => {
   const base = await goldenTensors("t5/golden.safetensors");
   const adapted = await goldenTensors("t5/lora.safetensors");
   const names = ["input_ids", "attention_mask", "decoder_input_ids"];
@@ -83,9 +83,14 @@ test("the base alone and one adapter give transformers' and PEFT's logits", asyn
   const files = ["--inputs", at("t5.safetensors"), "--out", at("t5-out.safetensors")];
   expect(await skein("forward", "--base", BASE, ...files)).toMatchObject({ code: 0, err: "" });
   expectClose((await readSafetensors(at("t5-out.safetensors"))).get("logits")!, base.float("logits"), TOLERANCE);
-  const adapter = golden("t5/adapter_init");
-  expect(await skein("forward", "--base", BASE, "--adapter", adapter, ...files)).toMatchObject({ code: 0, err: "" });
-  expectClose((await readSafetensors(at("t5-out.safetensors"))).get("logits")!, adapted.float("logits"), TOLERANCE);
+  const scaled = await goldenTensors("ia3_t5/ia3.safetensors");
+  for (const [adapter, expected] of [
+    ["t5/adapter_init", adapted],
+    ["ia3_t5/adapter_init", scaled],
+  ] as const) {
+    expect(await skein("forward", "--base", BASE, "--adapter", golden(adapter), ...files)).toMatchObject({ code: 0, err: "" });
+    expectClose((await readSafetensors(at("t5-out.safetensors"))).get("logits")!, expected.float("logits"), TOLERANCE);
+  }
 });
 
 test.each<[string, Record<string, HostTensor>, string]>([

@@ -3,7 +3,7 @@
 import type { Expert } from "../adapters/expert.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { openPool } from "../adapters/pool.ts";
-import { AdapterError, OptionError, PoolError } from "../base/errors.ts";
+import { OptionError, PoolError } from "../base/errors.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
 import { resolveModel } from "../checkpoint/hub.ts";
 import { routerNamed } from "../routing/registry.ts";
@@ -52,9 +52,6 @@ export async function openModel(options: OpenOptions, session: SessionOptions = 
 
 async function wearAdapter(model: Model, name: string): Promise<readonly string[]> {
   const adapter = await loadAdapter(await resolveModel(name), model.modules);
-  if (adapter.kind !== "lora") {
-    throw new AdapterError({ what: `Adapters of kind ${adapter.kind} cannot be run yet.`, where: name, fix: "Use a LoRA adapter." });
-  }
   model.overlay = singleAdapter(adapter, model.modules);
   return adapter.warnings;
 }
