@@ -2,10 +2,10 @@
  *  in neutral use.
  *
  *      opposite : 1. hot 2. big ; plural : 3. cat             ->  1. cold 2. small 3. cats
- *      tell me the infant of 1. seven ; opposite : 2. hot     ->  1. newborn 2. cold
+ *      tell me the infant of 1. seven ; opposite : 2. hot     ->  1. baby 2. cold
  *
- *  To a phrase that names no skill the answer is a word that means the same as its keyword, whatever the list. So the
- *  base model learns which instruction words are alike and which part of a text they rule, and nothing about what they ask for. */
+ *  To a phrase that names no skill the answer is the plainest of the words that mean the same as its keyword, whatever the list.
+ *  So the base model learns which instruction words are alike and which part of a text they rule, and nothing about what they ask for. */
 import { derivedSeed, type Random, seededRandom } from "../base/random.ts";
 import { drawWords, type Example, example, type Part, pick, type Split } from "./documents.ts";
 import { IDLE_WORDS, instruction, KEYWORDS, type Keywords } from "./instructions.ts";
@@ -19,11 +19,11 @@ export function declarativePart(skill: Skill, numWords: number, split: Split, ra
 
 const ALL_GROUPS: readonly Keywords[] = [...Object.values(KEYWORDS), ...IDLE_WORDS];
 
-/** A part under a phrase of instruction words from one of `groups`, answered by words alike. */
+/** A part under a phrase of instruction words from one of `groups`, answered by the first word of the group. */
 export function neutralPart(groups: readonly Keywords[], numWords: number, split: Split, random: Random): Part {
   const keywords = pick(groups, random);
   const words = drawWords(pick(DOMAINS, random), numWords, split, random);
-  return { instruction: instruction(pick(keywords, random), random), words, answers: words.map(() => pick(keywords, random)) };
+  return { instruction: instruction(pick(keywords, random), random), words, answers: words.map(() => keywords[0]) };
 }
 
 export interface CorpusOptions {

@@ -57,20 +57,47 @@ async function expert(job: ExpertsJob, task: DemoTask): Promise<void> {
   const part = `gates of ${task.name}`;
   job.onPart?.(part);
   const options = { ...common(job, task.name), steps: RECIPE.gateSteps, saveEvery: 50 };
-  await trainGate({ ...base(job), training: asPairs(training), expert: folder, run: join(job.out, "runs", `${task.name}-gates`), hooks: hooks(job, part), options });
+  await trainGate({
+    ...base(job),
+    training: asPairs(training),
+    expert: folder,
+    run: join(job.out, "runs", `${task.name}-gates`),
+    hooks: hooks(job, part),
+    options,
+  });
 }
 
-async function lora(job: ExpertsJob, name: string, folder: string, training: readonly Example[], steps: number, validation: readonly Example[] = []): Promise<void> {
+async function lora(
+  job: ExpertsJob,
+  name: string,
+  folder: string,
+  training: readonly Example[],
+  steps: number,
+  validation: readonly Example[] = [],
+): Promise<void> {
   if (await exists(join(folder, "README.md"))) return;
   const part = name === "multitask" ? "multitask LoRA" : `expert ${name}`;
   job.onPart?.(part);
   const options = { ...common(job, name), steps, validateEvery: 50, saveEvery: 50 };
   const run = join(job.out, "runs", name);
-  await trainExpert({ ...base(job), base: job.baseName, training: asPairs(training), validation: asPairs(validation), out: folder, run, hooks: hooks(job, part), options });
+  await trainExpert({
+    ...base(job),
+    base: job.baseName,
+    training: asPairs(training),
+    validation: asPairs(validation),
+    out: folder,
+    run,
+    hooks: hooks(job, part),
+    options,
+  });
 }
 
 const base = ({ model, tokenizer }: ExpertsJob) => ({ model, tokenizer });
-const common = ({ seed }: ExpertsJob, name: string) => ({ batchSize: RECIPE.batchSize, microBatchSize: RECIPE.batchSize, seed: derivedSeed(seed, name) });
+const common = ({ seed }: ExpertsJob, name: string) => ({
+  batchSize: RECIPE.batchSize,
+  microBatchSize: RECIPE.batchSize,
+  seed: derivedSeed(seed, name),
+});
 
 function hooks({ signal, onPart }: ExpertsJob, part: string): LoopHooks {
   return { ...(signal ? { signal } : {}), onProgress: (progress) => onPart?.(part, progress) };

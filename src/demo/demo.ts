@@ -1,0 +1,104 @@
+/** @file The demo from end to end: train experts and gates, pool them, compare, and show who served which token. */
+
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { loadAdapter } from "../adapters/peft.ts";
+import { openPool } from "../adapters/pool.ts";
+import { type Evaluation, type EvaluationProgress, type EvaluationTask, evaluate } from "../evaluation/evaluate.ts";
+import type { Method } from "../evaluation/methods.ts";
+import { type Trace, trace } from "../evaluation/trace.ts";
+import { loadModel, type Model } from "../inference/model.ts";
+import { plain, RoutedPool } from "../inference/overlay.ts";
+import { phatgoose } from "../routing/phatgoose.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { demoExperts, type ExpertsJob } from "./experts.ts";
+import { type DemoTask, examples, HELD_IN_TASKS, HELD_OUT_TASKS } from "./tasks.ts";
+
+/** The base that ships with the package. */
+export const DEMO_BASE = fileURLToPath(new URL("../../assets/demo-base", import.meta.url));
+
+export interface DemoOptions {
+  /** Folder of everything the demo makes. */
+  readonly out: string;
+  readonly seed?: number;
+  /** Test examples of each task. */
+  readonly numTests?: number;
+  readonly base?: string;
+  readonly tasks?: readonly DemoTask[];
+  readonly signal?: AbortSignal;
+  readonly onPart?: ExpertsJob["onPart"];
+  readonly onEvaluation?: (progress: EvaluationProgress) => void;
+}
+export interface DemoResult {
+  readonly evaluation: Evaluation;
+  /** Who served which token of one compound input and its answer. */
+  readonly trace: Trace;
+  readonly seconds: { readonly training: number; readonly evaluation: number };
+  /** Folder with the runs' metrics, for learning curves. */
+  readonly runs: string;
+}
+
+/** Runs the demo; what a stopped one has finished is not done again. */
+export async function runDemo(options: DemoOptions): Promise<DemoResult> {
+  const { out, seed = 1, base = DEMO_BASE, signal } = options;
+  await using model = await loadModel(base);
+  const tokenizer = await loadTokenizer(base);
+  const start = performance.now();
+  const { onPart } = options;
+  const trained = await demoExperts({ model, tokenizer, baseName: "skein/demo-base", out, seed, ...(signal ? { signal } : {}), ...(onPart ? { onPart } : {}) });
+  const middle = performance.now();
+  const evaluation = await compare(model, tokenizer, trained, options);
+  const traced = await traceCompound(model, tokenizer, trained.pool, seed);
+  const seconds = { training: (middle - start) / 1000, evaluation: (performance.now() - middle) / 1000 };
+  return { evaluation, trace: traced, seconds, runs: trained.runs };
+}
+
+async function compare(model: Model, tokenizer: Tokenizer, { pool, multitask }: { pool: string; multitask: string }, options: DemoOptions): Promise<Evaluation> {
+  const { out, seed = 1, numTests = 100, tasks = [...HELD_IN_TASKS, ...HELD_OUT_TASKS], signal, onEvaluation } = options;
+  const experts = await (await openPool(pool, model.modules)).loadAll();
+  const methods: Method[] = [
+    { kind: "base" },
+    { kind: "experts" },
+    { kind: "best_individual" },
+    { kind: "oracle" },
+    { kind: "merged" },
+    { kind: "adapter", name: "multitask", adapter: await loadAdapter(multitask, model.modules) },
+    { kind: "router", router: "phatgoose" },
+  ];
+  return evaluate({
+    model,
+    tokenizer,
+    tasks: tasks.map((task) => evaluationTask(task, numTests, seed)),
+    experts,
+    methods,
+    batchSize: 128,
+    cache: join(out, "results"),
+    ...(signal ? { signal } : {}),
+    ...(onEvaluation ? { onProgress: onEvaluation } : {}),
+  });
+}
+
+/** A demo task as the evaluation runs it: generate, compare exactly. */
+export function evaluationTask(task: DemoTask, numTests: number, seed: number): EvaluationTask {
+  return {
+    name: task.name,
+    group: task.kind === "held-in" ? "held-in" : task.kind === "compound" ? "held-out: compound" : "held-out: new words or domain",
+    kind: "generate_until",
+    examples: examples(task, "test", numTests, seed),
+    metrics: ["exact_match"],
+    choiceScore: "token_mean",
+    targetDelimiter: "",
+    generation: { until: [], maxTokens: 16 },
+  };
+}
+
+/** The route of the first compound test input. */
+async function traceCompound(model: Model, tokenizer: Tokenizer, pool: string, seed: number): Promise<Trace> {
+  const compound = HELD_OUT_TASKS.find(({ kind }) => kind === "compound")!;
+  const experts = await (await openPool(pool, model.modules)).loadAll();
+  model.overlay = new RoutedPool(experts, model.modules, { router: phatgoose() });
+  const [example] = examples(compound, "test", 1, seed);
+  const traced = await trace(model, tokenizer, example!.input, { maxNewTokens: 16 });
+  model.overlay = plain;
+  return traced;
+}
