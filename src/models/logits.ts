@@ -48,9 +48,11 @@ function decoderOnlyLogits(
   const ids = graph.int("input_ids", "batch", "sequence");
   const mask = graph.int("attention_mask", "batch", "sequence");
   const positions = packed ? graph.int("position_ids", "batch", "sequence") : positionsOf(mask);
-  const places: Places = { positions, valid: mask, ...(packed ? { documents: graph.int("document_ids", "batch", "sequence") } : {}) };
-  const slotsOf = packed ? {} : { slots: () => slots(graph, "sequence").positions };
-  const parts: Parts = { ...rest, ...slotsOf, dropout, attention: fullAttention(places, { dropout }) };
+  const documents = packed ? { documents: graph.int("document_ids", "batch", "sequence") } : {};
+  // Who sees whom goes by slots, which for real tokens is the same, and for padding what the reference does.
+  const standing = slots(graph, "sequence", mask);
+  const attention = fullAttention({ ...standing, ...documents }, { dropout });
+  const parts: Parts = { ...rest, ...(packed ? {} : { slots: () => standing.positions }), dropout, attention };
   const decoded = architecture.decode(ids, positions, parts);
   rest.observe?.("decoded", decoded);
   return architecture.head(decoded, parts);
