@@ -11,6 +11,7 @@ import { baseLinear } from "../models/linear.ts";
 import { logitsOf, tracedModules } from "../models/logits.ts";
 import { architectureOf } from "../models/registry.ts";
 import { fileWeights } from "../models/weights.ts";
+import { ROW_BIAS } from "../routing/mixture.ts";
 import type { Route } from "../routing/router.ts";
 import { type Feeds, Session, type SessionOptions } from "../runtime/session.ts";
 import { type Overlay, plain } from "./overlay.ts";
@@ -22,6 +23,9 @@ export interface Batch {
   readonly attentionMask?: HostTensor<"int64">;
   /** int64 [batch, targets]; needed by encoder-decoder models. */
   readonly decoderInputIds?: HostTensor<"int64">;
+  /** float32 [batch, experts]: added to the scores of a routed pool whose rows choose for themselves (RoutedPool's `rows`):
+   *  0, or BARRED for experts a row may not use. In place of what the pool itself would choose. */
+  readonly routingBias?: HostTensor<"float32">;
 }
 /** A module's route on the host: experts int64 and weights float32, [batch, sequence, k]. */
 export interface HostRoute {
@@ -81,7 +85,9 @@ export class Model {
       };
       graph.output("logits", logitsOf(graph, this.architecture, this.parts(graph, routes ? onRoute : undefined)));
     });
-    const results = await session.run({ ...this.overlay.feeds, ...batchFeeds(batch, this.architecture) });
+    const feeds = batchFeeds(batch, this.architecture);
+    const rows = await rowFeedsOf(this.overlay, batch, feeds);
+    const results = await session.run({ ...this.overlay.feeds, ...rows, ...feeds });
     const logits = results.logits as HostTensor<"float32">;
     if (!routes) return { logits };
     for (const name of session.outputs) if (name.endsWith(".experts")) modules.push(name.slice("routes.".length, -".experts".length));
@@ -106,8 +112,27 @@ export async function loadModel(base: string, options: SessionOptions = {}): Pro
   return new Model(await openCheckpoint(await resolveModel(base)), options);
 }
 
+/** What the rows of a batch choose for themselves: as the batch says, or as the overlay finds. */
+async function rowFeedsOf(overlay: Overlay, { routingBias }: Batch, feeds: BatchFeeds): Promise<Feeds> {
+  if (!routingBias) return (await overlay.rowFeeds?.({ inputIds: feeds.input_ids, attentionMask: feeds.attention_mask })) ?? {};
+  if (!overlay.rowFeeds) {
+    const fix = "Open the pool with rows that choose: new RoutedPool(experts, sizes, { router, rows: openRows(experts.length) }).";
+    throw new ShapeError({ what: "The batch holds a routing bias, but no row of this overlay chooses for itself.", fix });
+  }
+  const expected = [feeds.input_ids.shape[0], overlay.experts.length];
+  if (String(routingBias.shape) !== String(expected)) {
+    throw new ShapeError({ what: `routingBias is [${routingBias.shape}], not [${expected}].`, fix: "Give one number per row and expert." });
+  }
+  return { [ROW_BIAS]: routingBias };
+}
+
+interface BatchFeeds extends Feeds {
+  readonly input_ids: HostTensor<"int64">;
+  readonly attention_mask: HostTensor<"int64">;
+}
+
 /** The feeds of a batch, checked against each other. */
-export function batchFeeds({ inputIds, attentionMask, decoderInputIds }: Batch, architecture: Architecture): Feeds {
+export function batchFeeds({ inputIds, attentionMask, decoderInputIds }: Batch, architecture: Architecture): BatchFeeds {
   const mask = attentionMask ?? int64(inputIds.shape, new BigInt64Array(inputIds.data.length).fill(1n));
   if (String(mask.shape) !== String(inputIds.shape)) {
     throw new ShapeError({

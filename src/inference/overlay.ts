@@ -5,7 +5,7 @@ import type { Expert } from "../adapters/expert.ts";
 import { adapted, adapterGraphKey, adapterTensors } from "../adapters/in-graph.ts";
 import type { ModuleSizes } from "../adapters/modules.ts";
 import { PoolError } from "../base/errors.ts";
-import type { HostTensor } from "../base/tensor.ts";
+import { float32, type HostTensor } from "../base/tensor.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Linear } from "../models/linear.ts";
 import { ROW_BIAS, routed } from "../routing/mixture.ts";
@@ -51,8 +51,13 @@ export interface RoutedPoolOptions {
   readonly router: Router;
   /** Experts that serve a token; the router's own when absent. */
   readonly topK?: number;
-  /** Rows choose experts for themselves; `openRows` lets each use all, where a batch brings its own bias. */
+  /** Rows choose experts for themselves; `openRows` lets each use all and serves batches that bring a bias. */
   readonly rows?: RowBias;
+}
+
+/** Every row may use every expert, unless its batch brings a bias. */
+export function openRows(experts: number): RowBias {
+  return async ({ inputIds }) => float32([inputIds.shape[0]!, experts]);
 }
 
 /** A pool whose experts are chosen by `router` for every token at every module. */

@@ -7,7 +7,7 @@
  *  The last expert comes first (mixture.ts says why). Buffers grow by doubling, so adding an expert costs its own bytes and
  *  no graph is rebuilt. */
 
-import type { Adapter } from "../adapters/adapter.ts";
+import type { Adapter, LoraWeights } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { PoolError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
@@ -174,4 +174,10 @@ function shapesOf(experts: readonly Expert[], sizes: Sizes, router: Router): Map
 
 function mapped<T, U>(record: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> {
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
+}
+
+/** The LoRA weights of an expert, for methods that route no other kind. */
+export function loraOf(expert: Expert): ReadonlyMap<string, LoraWeights> {
+  if (expert.adapter.kind === "lora") return expert.adapter.modules;
+  throw new PoolError({ what: `Expert "${expert.name}" is of kind ${expert.adapter.kind}.`, fix: "This method takes LoRA experts only." });
 }

@@ -8,7 +8,7 @@ import { derivedSeed, seededRandom } from "../base/random.ts";
 import { loadModel, type Model } from "../inference/model.ts";
 import type { Encoded } from "./batches.ts";
 import { exampleOrder } from "./batches.ts";
-import { freshLora, loraLearner } from "./learner.ts";
+import { adapterLearner, freshLora } from "./learner.ts";
 import { type LoopHooks, type LoopOptions, train } from "./loop.ts";
 import { Run } from "./run.ts";
 import { Trainer } from "./trainer.ts";
@@ -47,7 +47,7 @@ afterAll(async () => {
 
 async function attempt(name: string, hooks: LoopHooks = {}, options = OPTIONS) {
   const targets = [...model.modules.keys()].filter((module) => /\.(q|v)$/.test(module));
-  const learner = loraLearner(model.checkpoint, model.modules, freshLora(model.modules, { targets, rank: 2, scaling: 0.5, seed: 5 }));
+  const learner = adapterLearner(model.checkpoint, model.modules, freshLora(model.modules, { targets, rank: 2, scaling: 0.5, seed: 5 }));
   await using trainer = await Trainer.create(model.architecture, learner, {
     dropout: 0.1,
     seed: derivedSeed(3, "dropout"),

@@ -3,6 +3,7 @@
  *  batches of 1024 sequences of at most 512 tokens, clipping at 1. */
 
 import * as z from "zod";
+import { BOTTLENECK_ACTIVATIONS, BOTTLENECK_PLACEMENTS } from "../adapters/adapter.ts";
 import { OptionError } from "../base/errors.ts";
 import { scheduleSchema } from "./schedule.ts";
 
@@ -24,8 +25,14 @@ const common = {
 export const expertRecipe = z.strictObject({
   ...common,
   steps: z.int().min(0).default(1000),
-  rank: z.int().min(1).default(16),
+  kind: z.enum(["lora", "ia3", "bottleneck"]).default("lora").meta({ description: "What is trained." }),
+  rank: z.int().min(1).default(16).meta({ description: "LoRA's rank, or the width of a bottleneck." }),
   alpha: z.number().positive().default(1).meta({ description: "Scaling is alpha / rank; the authors' 1 / rank is alpha 1." }),
+  activation: z.enum(BOTTLENECK_ACTIVATIONS).default("relu").meta({ description: "Of a bottleneck." }),
+  placement: z
+    .enum(BOTTLENECK_PLACEMENTS)
+    .default("parallel")
+    .meta({ description: "Whether a bottleneck reads its module's input or output." }),
   targets: z
     .union([z.string(), z.array(z.string()).min(1)])
     .optional()

@@ -3,13 +3,16 @@
 import { createHash } from "node:crypto";
 import { basename, resolve } from "node:path";
 import type { z } from "zod";
-import type { LoraAdapter } from "../adapters/adapter.ts";
+import type { Adapter } from "../adapters/adapter.ts";
+import { freshBottleneck } from "../adapters/bottleneck.ts";
 import { writeModelCard } from "../adapters/card.ts";
 import { type Gates, loadExpert, saveGates } from "../adapters/expert.ts";
+import { freshIa3 } from "../adapters/ia3.ts";
+import { withTensors } from "../adapters/in-graph.ts";
 import { gateName } from "../adapters/lora.ts";
 import { saveAdapter } from "../adapters/peft-save.ts";
 import { namesTest } from "../adapters/peft-targets.ts";
-import { AdapterError, OptionError } from "../base/errors.ts";
+import { OptionError } from "../base/errors.ts";
 import { derivedSeed } from "../base/random.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
@@ -19,9 +22,9 @@ import type { TrainingExample } from "../data/training-data.ts";
 import type { Model } from "../inference/model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { encodeExamples, packed } from "./examples.ts";
-import { freshLora, fullLearner, gateLearner, type Learner, loraLearner, type Parameters, withParameters } from "./learner.ts";
+import { adapterLearner, freshLora, fullLearner, gateLearner, type Learner, type Parameters } from "./learner.ts";
 import { type LoopHooks, train } from "./loop.ts";
-import { type CommonRecipe, expertRecipe, fullRecipe, gateRecipe, parseRecipe } from "./recipe.ts";
+import { type CommonRecipe, type ExpertRecipe, expertRecipe, fullRecipe, gateRecipe, parseRecipe } from "./recipe.ts";
 import { Run } from "./run.ts";
 import { Trainer } from "./trainer.ts";
 
@@ -39,16 +42,15 @@ export interface TrainingJob {
 }
 type Options<S extends z.ZodType> = z.input<S>;
 
-/** Trains one LoRA. With `out`, writes it there as a PEFT adapter. */
+/** Trains one expert: a LoRA, or what `options.kind` says. With `out`, writes it there as PEFT does (bottlenecks in our own format). */
 export async function trainExpert(
   job: TrainingJob & { out?: string; base?: string; options?: Options<typeof expertRecipe> },
-): Promise<LoraAdapter> {
+): Promise<Adapter> {
   const recipe = parseRecipe(expertRecipe, job.options ?? {});
   const { model, out } = job;
-  const targets = targetModules(model, recipe.targets);
-  const fresh = freshLora(model.modules, { targets, rank: recipe.rank, scaling: recipe.alpha / recipe.rank, seed: recipe.seed });
-  const parameters = await learn(job, loraLearner(model.checkpoint, model.modules, fresh), recipe);
-  const adapter = withParameters(fresh, parameters);
+  const fresh = freshAdapter(model, recipe);
+  const parameters = await learn(job, adapterLearner(model.checkpoint, model.modules, fresh), recipe);
+  const adapter = withTensors(fresh, parameters);
   if (out) {
     const { base = model.checkpoint.directory } = job;
     await saveAdapter(out, adapter, {
@@ -60,16 +62,32 @@ export async function trainExpert(
   return adapter;
 }
 
+/** An adapter that changes nothing yet. */
+function freshAdapter(model: Model, recipe: ExpertRecipe): Adapter {
+  const { kind, rank, alpha, seed, activation, placement } = recipe;
+  const sizes = model.modules;
+  if (kind === "ia3") {
+    const targets = targetModules(model, recipe.targets ?? ia3Targets(model));
+    return freshIa3(sizes, targets, new Set(targets.filter((module) => FEEDFORWARD_OUTPUT.test(module))));
+  }
+  const targets = targetModules(model, recipe.targets);
+  if (kind === "bottleneck") return freshBottleneck(sizes, { targets, size: rank, activation, placement, seed });
+  return freshLora(sizes, { targets, rank, scaling: alpha / rank, seed });
+}
+
+/** Keys, values and the feed-forward's last projection, as PEFT's defaults for (IA)3; every projection where those are not found. */
+function ia3Targets(model: Model): string[] | undefined {
+  const found = [...model.modules.keys()].filter((module) => KEYS_AND_VALUES.test(module) || FEEDFORWARD_OUTPUT.test(module));
+  return found.length > 0 ? found : undefined;
+}
+const KEYS_AND_VALUES = /\.(?:k|v|k_proj|v_proj|c_attn)$/;
+const FEEDFORWARD_OUTPUT = /\.(?:wo|down_proj|mlp\.c_proj)$/;
+
 /** Trains the gates of the expert in `expert` (any PEFT adapter) and writes them beside it; or those of an adapter in memory. */
-export async function trainGate(job: TrainingJob & { expert: string | LoraAdapter; options?: Options<typeof gateRecipe> }): Promise<Gates> {
+export async function trainGate(job: TrainingJob & { expert: string | Adapter; options?: Options<typeof gateRecipe> }): Promise<Gates> {
   const recipe = parseRecipe(gateRecipe, job.options ?? {});
   const { model, expert } = job;
   const adapter = typeof expert === "string" ? (await loadExpert(expert, model.modules)).adapter : expert;
-  if (adapter.kind !== "lora")
-    throw new AdapterError({
-      what: `Gates for adapters of kind ${adapter.kind} are not supported.`,
-      fix: "Train gates for a LoRA adapter.",
-    });
   const parameters = await learn(job, gateLearner(model.checkpoint, model.modules, adapter), recipe);
   const gates = new Map([...adapter.modules.keys()].map((module) => [module, parameters.get(gateName(module))!]));
   if (typeof expert === "string")

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { expectClose, golden, goldenTensors, maxDifference } from "../../tests/golden.ts";
 import type { LoraAdapter } from "../adapters/adapter.ts";
+import { withTensors } from "../adapters/in-graph.ts";
 import { gateName, loraNames } from "../adapters/lora.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { gradients } from "../autodiff/gradient.ts";
@@ -10,7 +11,7 @@ import { singleAdapter } from "../inference/overlay.ts";
 import { logitsOf } from "../models/logits.ts";
 import { Session } from "../runtime/session.ts";
 import type { TrainingBatch } from "./batches.ts";
-import { gateLearner, type Learner, loraLearner, withParameters } from "./learner.ts";
+import { adapterLearner, gateLearner, type Learner } from "./learner.ts";
 import { crossEntropy } from "./loss.ts";
 import { Trainer } from "./trainer.ts";
 
@@ -52,7 +53,7 @@ test("with a LoRA, logits and all its gradients equal PEFT's", async () => {
   const { input_ids, attention_mask, decoder_input_ids } = batch.feeds as Record<string, ReturnType<typeof expected.int>>;
   const { logits } = await model.forward({ inputIds: input_ids!, attentionMask: attention_mask!, decoderInputIds: decoder_input_ids! });
   expectClose(logits, expected.float("logits"), 1e-4);
-  const found = await gradientsOf(model, loraLearner(model.checkpoint, model.modules, adapter), batch);
+  const found = await gradientsOf(model, adapterLearner(model.checkpoint, model.modules, adapter), batch);
   for (const module of adapter.modules.keys()) {
     const names = loraNames(module);
     // Gradients go up to 4.3 here; 1e-4 is a few float32 roundings of that.
@@ -66,7 +67,7 @@ test("five AdamW steps end where PEFT's do", async () => {
   const expected = await goldenTensors("t5/lora.safetensors");
   const batch = await t5Batch();
   const adapter = await lora(model, "t5/adapter_init");
-  const learner = loraLearner(model.checkpoint, model.modules, adapter);
+  const learner = adapterLearner(model.checkpoint, model.modules, adapter);
   await using trainer = await Trainer.create(model.architecture, learner, { dropout: 0, clip: Number.POSITIVE_INFINITY, seed: 1 });
   const losses: number[] = [];
   for (let step = 0; step < 5; step++) losses.push((await trainer.step(step, 5e-3, [batch])).loss);
@@ -74,7 +75,7 @@ test("five AdamW steps end where PEFT's do", async () => {
   expected.float("losses").data.forEach((loss, i) => {
     expect(losses[i]).toBeCloseTo(loss, 4);
   });
-  const trained = withParameters(adapter, trainer.parameters);
+  const trained = withTensors(adapter, trainer.parameters);
   const reference = await lora(model, "t5/adapter_step5");
   for (const [module, { a, b }] of reference.modules) {
     // AdamW divides by sqrt(v): tiny gradients amplify rounding; the goldens' README gives 1e-4 as a fair bound.
