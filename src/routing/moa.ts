@@ -81,7 +81,7 @@ export function pooled(x: Float, prompt: Float, pooling: Pooling): Float {
   return reshape(matmul(unsqueeze(chosen, 1), x), x.shape[0]!, x.shape[2]!);
 }
 
-/** The tokens before the first that counts for the loss, that one's predecessor included. mask, labels: int64 [batch, sequence] */
+/** The tokens before the first that is learned, the one it is predicted from included. mask: int64 [batch, sequence], learned: 1 where a label counts */
 export function promptOf(mask: Int, learned: Float): Float {
   const before = equal(cumulativeSum(learned, 1), learned); // nothing learned before this position
   return where(and(before, cast(mask, "bool")), 1, 0);

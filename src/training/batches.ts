@@ -15,6 +15,8 @@ export interface Encoded {
   /** Packed rows only: position and document of each token. */
   readonly positions?: readonly number[];
   readonly documents?: readonly number[];
+  /** Which of several domains it belongs to, for learners that ask. */
+  readonly domain?: number;
 }
 
 export interface TrainingBatch {
@@ -46,7 +48,13 @@ export function collate(examples: readonly Encoded[], architecture: Architecture
     examples.map((example) => example.labels),
     IGNORED,
   );
-  const common = { input_ids: inputs, attention_mask: mask, labels };
+  const domains = examples.flatMap(({ domain }) => domain ?? []);
+  const common = {
+    input_ids: inputs,
+    attention_mask: mask,
+    labels,
+    ...(domains.length > 0 && { domains: int64([domains.length], domains) }),
+  };
   const [batch, sequence] = inputs.shape as [number, number];
   if (architecture.kind === "decoder-only") {
     const packed: Feeds = examples[0]?.positions

@@ -4,6 +4,7 @@ import { gradients } from "../autodiff/gradient.ts";
 import { TrainingError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { Graph } from "../graph/graph.ts";
+import { add } from "../graph/ops/elementwise.ts";
 import type { Float } from "../graph/value.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { logitsOf } from "../models/logits.ts";
@@ -12,7 +13,7 @@ import { type AdamWOptions, type AdamWState, accumulate, adamwStep, globalNorm, 
 import type { TrainingBatch } from "./batches.ts";
 import { type SeededDropout, seededDropout } from "./dropout.ts";
 import type { Learner, Parameters } from "./learner.ts";
-import { crossEntropy } from "./loss.ts";
+import { crossEntropy, labelsOf } from "./loss.ts";
 
 export interface TrainerOptions {
   /** Probability of dropout; the model's own when absent, 0 for none. */
@@ -65,9 +66,9 @@ export class Trainer {
     const rate = options.dropout ?? architecture.dropoutRate;
     const training = new Graph("training");
     const dropout = rate > 0 ? seededDropout(training, rate) : undefined;
-    const { mean } = lossOf(training, architecture, learner, options, dropout);
+    const loss = lossOf(training, architecture, learner, options, dropout);
     const parameters = [...learner.initial].map(([name, { shape }]) => training.float(name, ...shape));
-    gradients(mean, parameters).forEach((gradient, i) => {
+    gradients(loss, parameters).forEach((gradient, i) => {
       training.output(gradientName(parameters[i]!.name), gradient);
     });
     const scoring = new Graph("scoring");
@@ -128,22 +129,14 @@ export class Trainer {
   }
 }
 
-function lossOf(
-  graph: Graph,
-  architecture: Architecture,
-  learner: Learner,
-  { packed }: TrainerOptions,
-  dropout?: SeededDropout,
-): { mean: Float } {
+function lossOf(graph: Graph, architecture: Architecture, learner: Learner, { packed }: TrainerOptions, dropout?: SeededDropout): Float {
   const built = learner.build(graph);
   const logits = logitsOf(graph, architecture, { ...built, ...(dropout ? { dropout: dropout.apply } : {}), ...(packed ? { packed } : {}) });
-  const { mean, count } = crossEntropy(
-    logits,
-    graph.int("labels", "batch", architecture.kind === "encoder-decoder" ? "targets" : "sequence"),
-  );
-  graph.output("loss", mean);
+  const { mean, count } = crossEntropy(logits, labelsOf(graph, architecture));
+  const loss = built.extraLoss ? add(mean, built.extraLoss()) : mean;
+  graph.output("loss", loss);
   graph.output("tokens", count);
-  return { mean };
+  return loss;
 }
 
 function diverged(step: number, loss: number): TrainingError {

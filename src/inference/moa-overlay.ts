@@ -1,0 +1,177 @@
+/** @file A Mixture-of-LoRAs model at work (arXiv:2403.03432): a first pass over the prompts decides, a second answers.
+ *
+ *      pass 1   the prompts through the base model alone (or, for routers trained on adapted states, each layer wearing what
+ *               its own router just chose) -> every router's scores -> a domain per row, or per row and layer
+ *      pass 2   the computation asked for, each row under its domain's LoRA
+ *
+ *  Pass 1 costs one read of the prompts up to the last layer's input, and nothing per token generated; with an encoder it
+ *  is the encoder alone. Its keys and values are the base model's and of no use to pass 2. A known domain costs nothing. */
+
+import type { LoraAdapter } from "../adapters/adapter.ts";
+import type { Expert } from "../adapters/expert.ts";
+import { AdapterError, PoolError } from "../base/errors.ts";
+import { type HostTensor, int64 } from "../base/tensor.ts";
+import type { Graph } from "../graph/graph.ts";
+import { toFloat } from "../graph/ops/elementwise.ts";
+import { concat, expand, gather, integers, reshape, unsqueeze } from "../graph/ops/movement.ts";
+import { reduceSum, topK } from "../graph/ops/reduce.ts";
+import type { Float, Int } from "../graph/value.ts";
+import { baseLinear, type Linear, weave } from "../models/linear.ts";
+import { fileWeights } from "../models/weights.ts";
+import {
+  domainDelta,
+  type LoraStack,
+  oneHot,
+  pooled,
+  readPrompt,
+  routerNames,
+  routerOf,
+  routerScores,
+  stackedLoras,
+  stackInputs,
+} from "../routing/moa.ts";
+import { type Decision, type DecisionRule, decided } from "../routing/moa-decision.ts";
+import type { Moa } from "../routing/moa-files.ts";
+import type { Route } from "../routing/router.ts";
+import type { Feeds } from "../runtime/session.ts";
+import type { Model } from "./model.ts";
+import type { Overlay, Prompts } from "./overlay.ts";
+
+const CHOICE = "moa.choice";
+
+export interface MoaOptions {
+  /** Default vote. */
+  readonly rule?: DecisionRule | undefined;
+  /** The domain of every row, where it is known: no router is asked. */
+  readonly domain?: string | undefined;
+}
+
+/** The overlay of a MoA model whose experts are in the order of its domains. */
+export class MoaOverlay implements Overlay {
+  readonly key: string;
+  readonly experts: readonly string[];
+  readonly feeds: Feeds;
+  readonly #model: Model;
+  readonly #moa: Moa;
+  readonly #stack: LoraStack;
+  readonly #layers: readonly string[];
+  readonly #rule: DecisionRule;
+  readonly #known: number | undefined;
+
+  constructor(model: Model, moa: Moa, experts: readonly Expert[], { rule = "vote", domain }: MoaOptions = {}) {
+    this.#model = model;
+    this.#moa = moa;
+    this.#layers = [...moa.routers.keys()];
+    this.#rule = rule;
+    this.#known = domain === undefined ? undefined : domainNamed(domain, moa.domains);
+    this.#stack = stackedLoras(lorasOf(experts), model.modules);
+    this.experts = moa.domains;
+    this.feeds = { ...Object.fromEntries(this.#stack.tensors), ...routerFeeds(moa) };
+    const shapes = [...this.#stack.shapes].map(([module, { rank, scalings }]) => `${module}:${rank}:${scalings}`);
+    this.key = `moa ${moa.pooling} ${moa.states} ${moa.domains.length} ${shapes.join()}`;
+  }
+
+  weave(_: Graph, inner: Linear, onRoute?: (module: string, route: Route) => void): Linear {
+    return weave(inner, (x, module) => {
+      const shape = this.#stack.shapes.get(module);
+      if (!shape) return undefined;
+      const { graph } = x;
+      const [rows] = x.shape;
+      const all = graph.int(rows === "batch" ? CHOICE : `${CHOICE}.${rows}`, rows!, this.#layers.length);
+      const own = gather(all, integers(graph, [routerOf(module, this.#layers)]), 1);
+      const choice = oneHot(reshape(own, rows!), shape.scalings.length);
+      onRoute?.(module, routeOf(own, choice, x));
+      return domainDelta(x, choice, stackInputs(graph, module, shape), shape);
+    });
+  }
+
+  /** The rows' domains, int64 [batch, layers]. */
+  readonly rowFeeds = async (prompts: Prompts): Promise<Feeds> => {
+    const decisions = await this.decide(prompts);
+    const data = decisions.flatMap(({ domains }) => domains);
+    return { [CHOICE]: int64([decisions.length, this.#layers.length], data) };
+  };
+
+  /** What the routers say of each prompt. */
+  async decide(prompts: Prompts): Promise<Decision[]> {
+    const known = this.#known;
+    if (known === undefined) return decided(await this.scores(prompts), this.#rule);
+    const domains = this.#layers.map(() => known);
+    return Array.from({ length: prompts.inputIds.shape[0]! }, () => ({ domains, votes: domains }));
+  }
+
+  /** Every router's scores: float32 [batch, layers, domains]. */
+  async scores({ inputIds, attentionMask }: Prompts): Promise<HostTensor<"float32">> {
+    const session = await this.#model.session(`decide | ${this.key}`, (graph) => this.#buildDecide(graph));
+    const { scores } = await session.run({ ...this.feeds, input_ids: inputIds, attention_mask: attentionMask });
+    return scores as HostTensor<"float32">;
+  }
+
+  #buildDecide(graph: Graph): void {
+    const weights = fileWeights(graph, this.#model.checkpoint);
+    const prompt = toFloat(graph.int("attention_mask", "batch", "sequence"));
+    const scores: Float[] = [];
+    const enterLayer = (layer: string, x: Float) => {
+      const router = this.#moa.routers.get(layer);
+      if (!router) return;
+      const names = routerNames(layer);
+      const [weight, bias] = [graph.float(names.weight, ...router.weight.shape), graph.float(names.bias, ...router.bias.shape)];
+      scores.push(routerScores(pooled(x, prompt, this.#moa.pooling), weight, bias));
+    };
+    const base = baseLinear(weights);
+    const linear = this.#moa.states === "base" ? base : this.#wearing(base, () => scores.at(-1)!);
+    readPrompt(graph, this.#model.architecture, { weights, linear, enterLayer });
+    graph.output(
+      "scores",
+      concat(
+        scores.map((layer) => unsqueeze(layer, 1)),
+        1,
+      ),
+    );
+  }
+
+  /** Each module under the LoRA that its layer's scores are highest for. */
+  #wearing(inner: Linear, latest: () => Float): Linear {
+    return weave(inner, (x, module) => {
+      const shape = this.#stack.shapes.get(module);
+      if (!shape) return undefined;
+      const best = reshape(topK(latest(), 1).indices, x.shape[0]!);
+      return domainDelta(x, oneHot(best, shape.scalings.length), stackInputs(x.graph, module, shape), shape);
+    });
+  }
+}
+
+/** The LoRAs of experts; other kinds cannot be a domain's. */
+export function lorasOf(experts: readonly Expert[]): LoraAdapter[] {
+  return experts.map(({ name, adapter }) => {
+    if (adapter.kind === "lora") return adapter;
+    throw new AdapterError({
+      what: `Expert "${name}" is of kind ${adapter.kind}; a domain's is a LoRA.`,
+      fix: "Train a LoRA for it: skein moa train.",
+    });
+  });
+}
+
+function routerFeeds({ routers }: Moa): Feeds {
+  return Object.fromEntries(
+    [...routers].flatMap(([layer, { weight, bias }]) => {
+      const names = routerNames(layer);
+      return [
+        [names.weight, weight],
+        [names.bias, bias],
+      ];
+    }),
+  );
+}
+
+/** One expert for every token of a row, with weight 1. own: int64 [batch, 1] */
+function routeOf(own: Int, choice: Float, { shape }: Float): Route {
+  const whole = [shape[0]!, shape[1]!, 1] as const;
+  return { experts: expand(unsqueeze(own, 2), ...whole), weights: expand(unsqueeze(reduceSum(choice), 2), ...whole) };
+}
+
+function domainNamed(name: string, domains: readonly string[]): number {
+  const index = domains.indexOf(name);
+  if (index >= 0) return index;
+  throw new PoolError({ what: `There is no domain "${name}".`, where: "--domain", fix: `Use one of: ${domains.join(", ")}.` });
+}

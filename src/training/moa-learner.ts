@@ -1,0 +1,214 @@
+/** @file What learns in Mixture-of-LoRAs (arXiv:2403.03432): the routers, and the domains' LoRAs with them.
+ *
+ *      loss = language-model loss + lambda * mean over layers of the domain loss
+ *
+ *  Each row is served by its own domain's LoRA, and all rows of a batch are in one pass. The routers read either
+ *    base      the base model's states, of a second pass over the prompt that carries no gradient, as at inference; or
+ *    adapted   the states of the training pass itself, which the row's own LoRA has changed from layer 1 on. The label then
+ *              shows through, and the routers tell LoRAs apart rather than texts: what inference needs is only there if the
+ *              deciding pass wears LoRAs too.
+ *
+ *  The paper does not say which; base is our default. */
+
+import type { LoraAdapter } from "../adapters/adapter.ts";
+import type { ModuleSizes } from "../adapters/modules.ts";
+import { derivedSeed, seededRandom } from "../base/random.ts";
+import { float32, type HostTensor } from "../base/tensor.ts";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import type { Graph } from "../graph/graph.ts";
+import { add, mul, toFloat } from "../graph/ops/elementwise.ts";
+import { concat, unsqueeze } from "../graph/ops/movement.ts";
+import { softmax } from "../graph/ops/reduce.ts";
+import type { Float } from "../graph/value.ts";
+import type { Architecture } from "../models/architecture.ts";
+import { baseLinear, weave } from "../models/linear.ts";
+import { fileWeights } from "../models/weights.ts";
+import {
+  domainDelta,
+  domainLoss,
+  type LoraStack,
+  type MoaRouter,
+  type MoaRouters,
+  mixtureDelta,
+  oneHot,
+  type Pooling,
+  pooled,
+  promptOf,
+  readPrompt,
+  routerNames,
+  routerOf,
+  routerScores,
+  stackedLoras,
+  stackInputs,
+  unstackedLoras,
+} from "../routing/moa.ts";
+import type { RouterStates } from "../routing/moa-files.ts";
+import type { Built, Learner, Parameters } from "./learner.ts";
+import { labelsOf, realLabels } from "./loss.ts";
+
+export interface MoaLearning {
+  readonly lambda: number;
+  readonly pooling: Pooling;
+  readonly states: RouterStates;
+  /** The LoRAs stay as they are. */
+  readonly freezeLoras: boolean;
+  /** Without: no domain loss; layers mix all LoRAs by their router's softmax (the paper's ablation, our reading of it). */
+  readonly labels: boolean;
+  /** Router rows before this one stay as they are. */
+  readonly firstRow: number;
+}
+
+/** Routers from N(0, 0.02), biases from 0. */
+export function freshRouters(layers: readonly string[], numDomains: number, hidden: number, seed: number): MoaRouters {
+  return new Map(
+    layers.map((layer) => {
+      const random = seededRandom(derivedSeed(seed, "router", layer));
+      const weight = float32(
+        [numDomains, hidden],
+        new Float32Array(numDomains * hidden).map(() => 0.02 * random.normal()),
+      );
+      return [layer, { weight, bias: float32([numDomains]) }];
+    }),
+  );
+}
+
+export interface MoaParts {
+  /** One for each domain. */
+  readonly adapters: readonly LoraAdapter[];
+  readonly routers: MoaRouters;
+}
+
+/** Trains routers and, unless frozen, LoRAs. Batches carry the rows' domains. */
+export function moaLearner(
+  { checkpoint, architecture, modules }: { checkpoint: Checkpoint; architecture: Architecture; modules: ModuleSizes },
+  { adapters, routers }: MoaParts,
+  options: MoaLearning,
+): Learner {
+  const stack = stackedLoras(adapters, modules);
+  const rows = splitRouters(routers, options.firstRow);
+  return {
+    kind: "moa",
+    initial: new Map([...(options.freezeLoras ? [] : stack.tensors), ...rows.learning]),
+    frozen: Object.fromEntries([...(options.freezeLoras ? stack.tensors : []), ...rows.frozen]),
+    build: (graph) => {
+      const reader = new RouterReader(graph, architecture, routers, options);
+      return options.labels
+        ? labelled(graph, checkpoint, architecture, stack, reader, options)
+        : unlabelled(graph, checkpoint, stack, reader);
+    },
+  };
+}
+
+function labelled(
+  graph: Graph,
+  checkpoint: Checkpoint,
+  architecture: Architecture,
+  stack: LoraStack,
+  reader: RouterReader,
+  { lambda, states }: MoaLearning,
+): Built {
+  const weights = fileWeights(graph, checkpoint);
+  const domains = graph.int("domains", "batch");
+  const linear = weave(baseLinear(weights), (x, module) => {
+    const shape = stack.shapes.get(module);
+    return shape && domainDelta(x, oneHot(domains, shape.scalings.length), stackInputs(graph, module, shape), shape);
+  });
+  if (states === "base") readPrompt(graph, architecture, { weights, linear: baseLinear(weights), enterLayer: reader.enterLayer });
+  const extraLoss = () => {
+    const losses = reader.scores.map((scores) => domainLoss(scores, domains));
+    return mul(losses.reduce(add), lambda / losses.length);
+  };
+  return { weights, linear, ...(states === "adapted" && { enterLayer: reader.enterLayer }), extraLoss };
+}
+
+/** Every layer mixes all LoRAs by its router's softmax over its own running state. */
+function unlabelled(graph: Graph, checkpoint: Checkpoint, stack: LoraStack, reader: RouterReader): Built {
+  const weights = fileWeights(graph, checkpoint);
+  const linear = weave(baseLinear(weights), (x, module) => {
+    const shape = stack.shapes.get(module);
+    if (!shape) return undefined;
+    const mixing = unsqueeze(softmax(reader.scoresFor(module)), 1);
+    return mixtureDelta(x, mixing, stackInputs(graph, module, shape), shape);
+  });
+  return { weights, linear, enterLayer: reader.enterLayer };
+}
+
+/** Scores of the routers, as the layers' inputs come by. */
+class RouterReader {
+  readonly scores: Float[] = [];
+  readonly #graph: Graph;
+  readonly #layers: readonly string[];
+  readonly #routers: MoaRouters;
+  readonly #options: MoaLearning;
+  readonly #prompt: Float;
+
+  constructor(graph: Graph, architecture: Architecture, routers: MoaRouters, options: MoaLearning) {
+    this.#graph = graph;
+    this.#layers = [...routers.keys()];
+    this.#routers = routers;
+    this.#options = options;
+    const mask = graph.int("attention_mask", "batch", "sequence");
+    this.#prompt = architecture.kind === "encoder-decoder" ? toFloat(mask) : promptOf(mask, realLabels(labelsOf(graph, architecture)));
+  }
+  readonly enterLayer = (layer: string, x: Float): void => {
+    const router = this.#routers.get(layer);
+    if (!router) return;
+    const { weight, bias } = routerValues(this.#graph, layer, router, this.#options.firstRow);
+    this.scores.push(routerScores(pooled(x, this.#prompt, this.#options.pooling), weight, bias));
+  };
+  /** The scores a module's mixture follows. */
+  scoresFor(module: string): Float {
+    return this.scores[Math.min(routerOf(module, this.#layers), this.scores.length - 1)]!;
+  }
+}
+
+const learningNames = (layer: string) => ({ weight: `${routerNames(layer).weight}.rows`, bias: `${routerNames(layer).bias}.rows` });
+
+/** A router whose rows before `firstRow` are frozen feeds and whose others learn. */
+function routerValues(graph: Graph, layer: string, { weight }: MoaRouter, firstRow: number): { weight: Float; bias: Float } {
+  const [numDomains, hidden] = weight.shape as [number, number];
+  const [frozen, learning] = [routerNames(layer), learningNames(layer)];
+  const rows = {
+    weight: graph.float(learning.weight, numDomains - firstRow, hidden),
+    bias: graph.float(learning.bias, numDomains - firstRow),
+  };
+  if (firstRow === 0) return rows;
+  return {
+    weight: concat([graph.float(frozen.weight, firstRow, hidden), rows.weight], 0),
+    bias: concat([graph.float(frozen.bias, firstRow), rows.bias], 0),
+  };
+}
+
+function splitRouters(routers: MoaRouters, firstRow: number) {
+  const [learning, frozen] = [new Map<string, HostTensor<"float32">>(), new Map<string, HostTensor<"float32">>()];
+  for (const [layer, { weight, bias }] of routers) {
+    const [numDomains, hidden] = weight.shape as [number, number];
+    const [own, kept] = [learningNames(layer), routerNames(layer)];
+    learning.set(own.weight, float32([numDomains - firstRow, hidden], weight.data.slice(firstRow * hidden)));
+    learning.set(own.bias, float32([numDomains - firstRow], bias.data.slice(firstRow)));
+    if (firstRow === 0) continue;
+    frozen.set(kept.weight, float32([firstRow, hidden], weight.data.slice(0, firstRow * hidden)));
+    frozen.set(kept.bias, float32([firstRow], bias.data.slice(0, firstRow)));
+  }
+  return { learning, frozen };
+}
+
+/** The parts with trained numbers in place of their own. */
+export function trainedParts({ adapters, routers }: MoaParts, parameters: Parameters): MoaParts {
+  const joined = [...routers].map(([layer, router]): [string, MoaRouter] => {
+    const names = learningNames(layer);
+    return [
+      layer,
+      { weight: withTail(router.weight, parameters.get(names.weight)), bias: withTail(router.bias, parameters.get(names.bias)) },
+    ];
+  });
+  return { adapters: unstackedLoras(adapters, parameters), routers: new Map(joined) };
+}
+
+/** `whole` with its last numbers replaced. */
+function withTail(whole: HostTensor<"float32">, tail: HostTensor<"float32"> | undefined): HostTensor<"float32"> {
+  if (!tail) return whole;
+  const data = whole.data.slice();
+  data.set(tail.data, data.length - tail.data.length);
+  return float32(whole.shape, data);
+}
