@@ -73,7 +73,7 @@ export interface Evaluation {
 /** Runs every method on every task.
  *  @example
  *  const evaluation = await evaluate({ model, tokenizer, tasks, experts, methods: [{ kind: "base" }, { kind: "router", router: "phatgoose" }] });
- *  console.log(markdownTable(evaluation)); */
+ *  console.log(markdownTables(evaluation)); */
 export async function evaluate(job: EvaluationJob): Promise<Evaluation> {
   const { model, tasks, experts = [], methods } = job;
   checkTasks(tasks);
@@ -163,7 +163,8 @@ export function groupsOf(tasks: readonly EvaluationTask[]): string[] {
   return [...new Set(tasks.flatMap(({ group }) => group ?? []))];
 }
 
-function summarised(tasks: readonly EvaluationTask[], results: TaskResults): Pick<MethodResult, "tasks" | "means"> {
+/** A method's results with their means, per group and over all. */
+export function summarised(tasks: readonly EvaluationTask[], results: TaskResults): Pick<MethodResult, "tasks" | "means"> {
   const over = (chosen: readonly EvaluationTask[]) => {
     // Perplexities and shares have no common mean: where both occur, only the shares count.
     const all = chosen.map(({ name }) => results[name]!);

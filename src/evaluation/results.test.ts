@@ -1,0 +1,87 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
+import { expect, test } from "vitest";
+import { madeUpEvaluation } from "./evaluation.test-helper.ts";
+import { meansGrid, tasksGrid } from "./grids.ts";
+import { harnessResults, harnessSamples, saveResults } from "./results.ts";
+import { markdownTables, terminalTable } from "./tables.ts";
+
+const evaluation = madeUpEvaluation();
+
+test("the best is marked among methods that were not told the answers", () => {
+  const { lines, columns } = meansGrid(evaluation);
+  expect(columns).toEqual(["held in", "held out", "all tasks"]);
+  expect(lines.map(({ name }) => name)).toEqual(["base", "merged", "multitask", "oracle", "phatgoose"]);
+  columns.forEach((_, c) => {
+    const best = lines.filter(({ cells }) => cells[c]!.best);
+    expect(best.map(({ name }) => name)).not.toContain("oracle");
+    const rivals = lines.filter(({ name }) => name !== "oracle").map(({ cells }) => cells[c]!.value);
+    expect(best.every(({ cells }) => cells[c]!.value === Math.max(...rivals))).toBe(true);
+    expect(best.length).toBeGreaterThan(0);
+  });
+  expect(tasksGrid(evaluation).lines.map(({ note }) => note)).toEqual(["held in", "held in", "held out", "held out"]);
+});
+
+test("Markdown rows have as many cells as their head", () => {
+  const text = markdownTables(evaluation);
+  for (const block of text.split("\n\n").filter((part) => part.startsWith("|"))) {
+    const counts = block.split("\n").map((line) => line.replaceAll("\\|", "").split("|").length);
+    expect(new Set(counts).size).toBe(1);
+  }
+  expect(text).toContain("## Single experts");
+});
+
+test("the terminal's columns line up, with and without colours", () => {
+  const plain = terminalTable(evaluation, { colours: false }).split("\n");
+  expect(plain).toHaveLength(6);
+  const places = plain.slice(1).map((line) => line.indexOf("±"));
+  expect(new Set(places).size).toBe(1);
+  const coloured = terminalTable(evaluation, { colours: true });
+  const bare = stripVTControlCharacters(coloured)
+    .split("\n")
+    .map((line) => line.trimEnd());
+  expect(bare).toEqual(plain);
+});
+
+test("results and samples have the harness's keys", () => {
+  const method = evaluation.methods[0]!;
+  const results = harnessResults(evaluation, method);
+  expect(results.results.choose).toEqual({
+    alias: "choose",
+    "accuracy,none": method.tasks.choose!.metrics.accuracy!.value,
+    "accuracy_stderr,none": method.tasks.choose!.metrics.accuracy!.stderr,
+  });
+  expect(Object.keys(results)).toEqual(
+    expect.arrayContaining([
+      "group_subtasks",
+      "configs",
+      "versions",
+      "n-shot",
+      "higher_is_better",
+      "n-samples",
+      "config",
+      "git_hash",
+      "date",
+    ]),
+  );
+  const [choice] = harnessSamples(evaluation.tasks[2]!, method.tasks.choose!.outcomes);
+  expect(choice).toMatchObject({ doc_id: 0, target: "0", filter: "none", metrics: ["accuracy"] });
+  expect(choice!.arguments).toMatchObject({ gen_args_2: { arg_0: "q 0", arg_1: "may|be" } });
+  expect(choice!.resps).toHaveLength(3);
+  const [text] = harnessSamples(evaluation.tasks[0]!, method.tasks.reverse!.outcomes);
+  expect(text!.resps).toEqual([[method.tasks.reverse!.outcomes[0]!.text]]);
+});
+
+test("everything is written below one folder", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "skein-results-"));
+  const files = await saveResults(folder, evaluation);
+  expect(files.filter((file) => file.endsWith(".jsonl"))).toHaveLength(8 * 4);
+  const ours = JSON.parse(await readFile(join(folder, "results.json"), "utf8"));
+  expect(ours.methods[0].means).toEqual(evaluation.methods[0]!.means);
+  expect(ours.methods[0].tasks.reverse.outcomes).toBeUndefined();
+  const samples = files.find((file) => basename(file).startsWith("samples_reverse_then_sort"))!;
+  expect((await readFile(samples, "utf8")).trimEnd().split("\n")).toHaveLength(20);
+  await rm(folder, { recursive: true });
+});

@@ -1,0 +1,134 @@
+/** @file An evaluation written to a folder.
+ *
+ *    results.json                             methods, tasks, metrics with standard errors, means
+ *    results.md                               the tables
+ *    <method>/results_<date>.json             as lm-evaluation-harness writes them, for tools that read those
+ *    <method>/samples_<task>_<date>.jsonl     likewise: every example with what the method made of it
+ *
+ *  Metrics of ours and the harness's that share a name agree, but that shares are in 0..1 here (its BLEU is in 0..100). */
+
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { writeFileAtomically } from "../checkpoint/atomic.ts";
+import type { Evaluation, EvaluationTask, MethodResult } from "./evaluate.ts";
+import type { Outcome } from "./run-task.ts";
+import { markdownTables } from "./tables.ts";
+import type { Example } from "./tasks/task.ts";
+
+/** Writes all files below `folder`; the paths come back. */
+export async function saveResults(folder: string, evaluation: Evaluation): Promise<string[]> {
+  const stamp = evaluation.date.replaceAll(":", "-");
+  const files = new Map<string, string>([
+    ["results.json", json(resultsJson(evaluation))],
+    ["results.md", markdownTables(evaluation)],
+  ]);
+  for (const method of evaluation.methods) {
+    const own = method.name.replace(/[^\w.=-]+/g, "_");
+    files.set(`${own}/results_${stamp}.json`, json(harnessResults(evaluation, method)));
+    for (const task of evaluation.tasks) {
+      const lines = harnessSamples(task, method.tasks[task.name]!.outcomes).map((line) => JSON.stringify(line));
+      files.set(`${own}/samples_${task.name.replace(/[^\w.-]+/g, "_")}_${stamp}.jsonl`, `${lines.join("\n")}\n`);
+    }
+  }
+  for (const [name, text] of files) await writeFileAtomically(join(folder, name), text);
+  return [...files.keys()].map((name) => join(folder, name));
+}
+
+const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
+
+/** Our own form, without the outcomes of single examples. */
+export function resultsJson({ date, base, experts, tasks, methods }: Evaluation) {
+  return {
+    date,
+    base,
+    experts,
+    tasks: tasks.map(({ name, kind, group, metrics, examples }) => ({ name, kind, group, metrics, examples: examples.length })),
+    methods: methods.map(({ name, kind, means, chosen, tasks: results }) => ({
+      name,
+      kind,
+      means,
+      ...(chosen && { chosen }),
+      tasks: Object.fromEntries(Object.entries(results).map(([task, { outcomes: _, ...rest }]) => [task, rest])),
+    })),
+  };
+}
+
+/** The harness's key of one of our metrics: "acc" -> "acc,none". */
+const keyOf = (name: string) => (name.includes(",") ? name : `${name},none`);
+const errorKeyOf = (name: string) => keyOf(name).replace(",", "_stderr,");
+
+/** One method in lm-evaluation-harness's results form. */
+export function harnessResults({ date, base, tasks }: Evaluation, method: MethodResult) {
+  const perTask = <T>(value: (task: EvaluationTask) => T) => Object.fromEntries(tasks.map((task) => [task.name, value(task)]));
+  return {
+    results: perTask(({ name }) => ({
+      alias: name,
+      ...Object.fromEntries(
+        Object.entries(method.tasks[name]!.metrics).flatMap(([metric, { value, stderr }]) => [
+          [keyOf(metric), value],
+          [errorKeyOf(metric), stderr],
+        ]),
+      ),
+    })),
+    group_subtasks: perTask(() => []),
+    configs: perTask(({ name, kind, metrics, targetDelimiter, generation }) => ({
+      task: name,
+      output_type: kind,
+      metric_list: metrics.map((metric) => ({ metric })),
+      target_delimiter: targetDelimiter,
+      ...(generation && { generation_kwargs: { until: generation.until, max_gen_toks: generation.maxTokens, do_sample: false } }),
+    })),
+    versions: perTask(() => 0),
+    "n-shot": perTask(() => 0),
+    higher_is_better: perTask(({ name }) =>
+      Object.fromEntries(Object.keys(method.tasks[name]!.metrics).map((metric) => [metric, !/perplexity|bits_per_byte/.test(metric)])),
+    ),
+    "n-samples": perTask(({ examples }) => ({ original: examples.length, effective: examples.length })),
+    config: { model: "skein", model_args: `base=${base.path},method=${method.name}`, base_fingerprint: base.fingerprint },
+    git_hash: null,
+    date: Date.parse(date) / 1000,
+  };
+}
+
+/** A task's examples in the harness's samples form. */
+export function harnessSamples(task: EvaluationTask, outcomes: readonly Outcome[]) {
+  return task.examples.map((example, i) => {
+    const { values, ...answer } = outcomes[i]!;
+    const target = String(task.kind === "multiple_choice" ? (answer.label ?? example.target) : example.target);
+    const { arguments: asked, resps } = exchange(task, example, answer);
+    return {
+      doc_id: i,
+      doc: example,
+      target,
+      arguments: asked,
+      resps: resps.map((response) => [response]),
+      filtered_resps: resps,
+      filter: "none",
+      metrics: Object.keys(values),
+      doc_hash: sha256(JSON.stringify(example, null, 2)),
+      prompt_hash: sha256(example.input),
+      target_hash: sha256(target),
+      ...values,
+    };
+  });
+}
+
+/** What the model was asked, and what it answered. */
+function exchange(task: EvaluationTask, example: Example, { choices, text, target }: Omit<Outcome, "values">) {
+  const likelihood = ({ sum, isGreedy }: NonNullable<typeof target>) => [String(sum), isGreedy ? "True" : "False"];
+  if (choices) {
+    const texts = example.choices ?? [];
+    const pairs = texts.map((choice, c) => [`gen_args_${c}`, { arg_0: example.input, arg_1: task.targetDelimiter + choice }]);
+    return { arguments: Object.fromEntries(pairs), resps: choices.map(likelihood) };
+  }
+  if (text !== undefined) {
+    const { until = [], maxTokens } = task.generation ?? {};
+    return { arguments: { gen_args_0: { arg_0: example.input, arg_1: { until, max_gen_toks: maxTokens } } }, resps: [text] };
+  }
+  const arg = { arg_0: example.input, arg_1: task.targetDelimiter + example.target };
+  return { arguments: { gen_args_0: arg }, resps: target ? [likelihood(target)] : [] };
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
