@@ -21,6 +21,7 @@ export async function skein(...argv: string[]): Promise<Outcome> {
     },
     terminal: false,
     columns: 80,
+    colours: false,
   };
   const code = await main(argv, io);
   return { code, out, err };

@@ -9,6 +9,8 @@ export interface Io {
   readonly terminal: boolean;
   /** Width of that terminal. */
   readonly columns: number;
+  /** Whether the result may carry colours: out is a terminal, and NO_COLOR is not set. */
+  readonly colours: boolean;
 }
 
 /** The flags every command has. */
@@ -27,6 +29,7 @@ export function processIo(): Io {
     out: (text) => void stdout.write(text),
     err: (text) => void stderr.write(text),
     terminal: stderr.isTTY === true,
+    colours: stdout.isTTY === true && !process.env.NO_COLOR,
     columns: stderr.columns ?? 80,
   };
 }

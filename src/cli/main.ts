@@ -8,6 +8,7 @@ import { Command, CommanderError } from "commander";
 import { UserError } from "../base/errors.ts";
 import { addChat } from "./commands/chat.ts";
 import { addCheck } from "./commands/check.ts";
+import { addEval } from "./commands/eval.ts";
 import { addForward } from "./commands/forward.ts";
 import { addGenerate } from "./commands/generate.ts";
 import { addMerge } from "./commands/merge.ts";
@@ -23,6 +24,7 @@ const COMMANDS: readonly ((program: Command, io: Io) => void)[] = [
   addPool,
   addGenerate,
   addChat,
+  addEval,
   addTrace,
   addForward,
   addCheck,

@@ -9,7 +9,7 @@ function watched({ terminal = false, json = false } = {}) {
   const wait = (ms: number) => {
     now += ms;
   };
-  const io = { out: () => {}, err, terminal, columns: 100 };
+  const io = { out: () => {}, err, terminal, columns: 100, colours: false };
   const report = progress(io, { json }, { label: "train", clock: () => now });
   return { report, wait, text: () => text };
 }

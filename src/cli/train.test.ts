@@ -96,6 +96,33 @@ test("a trace names the experts of every token, and its page is self-contained",
   expect(page).not.toMatch(/https?:|src=|@import/);
 });
 
+test("an evaluation compares base, experts, merge and router, and writes what it found", async () => {
+  const command = [
+    "eval",
+    at("up.jsonl"),
+    "--held-out",
+    at("down.jsonl"),
+    "--base",
+    at("base"),
+    "--pool",
+    at("pool"),
+    "--out",
+    at("results"),
+  ];
+  const { code, out } = await skein(...command, "--cache", at("cache"));
+  expect(code).toBe(0);
+  expect(out).toMatch(/^method +held in +held out +all tasks/);
+  const results = JSON.parse(await readFile(at("results/results.json"), "utf8"));
+  const score = (method: string, task: string) =>
+    results.methods.find(({ name }: { name: string }) => name === method).tasks[task].score.value;
+  expect([score("expert up", "up"), score("expert down", "down"), score("oracle", "down")]).toEqual([1, 1, 1]);
+  expect(score("base", "up")).toBeLessThan(1);
+  expect(results.methods.map(({ name }: { name: string }) => name)).toEqual(
+    expect.arrayContaining(["base", "merged", "best individual", "oracle", "phatgoose"]),
+  );
+  expect((await skein(...command, "--cache", at("cache"), "--methods", "base,nearest")).err).toContain('no router "nearest"');
+});
+
 test("an expert answers as it was taught, streamed and side by side", async () => {
   const model = ["--base", at("base"), "--adapter", at("up"), "--max-new-tokens", "4"];
   expect(await skein("generate", "green", ...model)).toEqual({ code: 0, out: "two\n", err: "" });

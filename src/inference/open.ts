@@ -56,10 +56,15 @@ async function wearAdapter(model: Model, name: string): Promise<readonly string[
   return adapter.warnings;
 }
 
-async function wearPool(model: Model, directory: string, router: Router): Promise<readonly string[]> {
+/** All experts of the pool in `directory`, checked against the model. */
+export async function openExperts(model: Model, directory: string): Promise<Expert[]> {
   const resolveHub = (id: string, revision: string) => resolveModel(`${id}@${revision}`);
   const pool = await openPool(directory, model.modules, { fingerprint: await fingerprint(model.checkpoint), resolveHub });
-  const experts = await pool.loadAll();
+  return pool.loadAll();
+}
+
+async function wearPool(model: Model, directory: string, router: Router): Promise<readonly string[]> {
+  const experts = await openExperts(model, directory);
   for (const expert of experts) checkCandidate(expert, router, directory);
   model.overlay = new RoutedPool(experts, model.modules, { router });
   const few =

@@ -50,7 +50,7 @@ async function talk(io: Io, flags: Flags, conversation: import("../conversation.
       answering = new AbortController();
       for await (const { text, route } of conversation.answer(line, answering.signal)) {
         if (flags.json) io.out(`${JSON.stringify({ text, ...(route && { expert: experts[expertOf(route)] }) })}\n`);
-        else io.out(shown && route ? coloured(text, expertOf(route)) : text);
+        else io.out(shown && io.colours && route ? coloured(text, expertOf(route)) : text);
       }
       answering = undefined;
       if (!flags.json) io.out("\n");
