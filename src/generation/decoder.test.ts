@@ -8,7 +8,8 @@ import { loadAdapter } from "../adapters/peft.ts";
 import { ShapeError } from "../base/errors.ts";
 import { type Random, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
-import { loadModel, type Model } from "../inference/model.ts";
+import { openCheckpoint } from "../checkpoint/checkpoint.ts";
+import { loadModel, Model } from "../inference/model.ts";
 import { type Overlay, plain, RoutedPool, singleAdapter } from "../inference/overlay.ts";
 import { phatgoose } from "../routing/phatgoose.ts";
 import { Decoder, type Step } from "./decoder.ts";
@@ -143,6 +144,41 @@ test("t5: prompts of the golden batch, whatever side was padded, give transforme
     if (t + 1 === targets) break;
     step = await decoder.append(prompts.map((_, row) => [Number(decoderIds.data[row * targets + t + 1])]));
   }
+});
+
+/** A golden Llama whose rotary positions depend on the length: `change` is laid over its config.json. */
+async function withConfig(change: Record<string, unknown>, use: (model: Model) => Promise<void>): Promise<void> {
+  const checkpoint = await openCheckpoint(golden("llama/model"));
+  await using model = new Model({ ...checkpoint, config: { ...checkpoint.config, ...change } });
+  await use(model);
+}
+
+/** Compares each step with a forward over what there is by then: for models where later tokens change earlier ones. */
+async function expectSameAsForwards(model: Model, prompts: readonly number[][], steps: number): Promise<void> {
+  const random = seededRandom(6);
+  const generated = prompts.map(() => sentence(random, steps));
+  const decoder = new Decoder(model, { chunk: 16 });
+  let step: Step = await decoder.start(prompts);
+  for (let t = 0; t <= steps; t++) {
+    for (const [row, prompt] of prompts.entries()) {
+      const [expected] = await fullLogits(model, [...prompt, ...generated[row]!.slice(0, t)], []);
+      expectClose(rowOf(step.logits, row), expected!, TOLERANCE);
+    }
+    if (t < steps) step = await decoder.append(generated.map((tokens) => [tokens[t]!]));
+  }
+}
+
+describe("positions that depend on the sequence's length", () => {
+  const prompt = (length: number) => sentence(seededRandom(length), length);
+
+  test("qwen past its trained length of 64: each row's keys are computed anew when it crosses", async () => {
+    await using model = await loadModel(golden("qwen/model"));
+    await expectSameAsForwards(model, [prompt(63), prompt(60), prompt(130)], 6);
+  });
+  test("dynamic scaling past the maximum: every length has its own keys", async () => {
+    const scaling = { rope_scaling: { type: "dynamic", factor: 2 }, max_position_embeddings: 32 };
+    await withConfig(scaling, (model) => expectSameAsForwards(model, [prompt(29)], 6));
+  });
 });
 
 test("a prompt read in chunks gives the logits of one read whole", async () => {

@@ -8,6 +8,7 @@
  *
  *  The overlay is the model's at the time of `start`; the same code serves base, one adapter and a routed pool. */
 
+import { isDeepStrictEqual } from "node:util";
 import { invariant, ShapeError } from "../base/errors.ts";
 import { type HostTensor, int64 } from "../base/tensor.ts";
 import type { Model } from "../inference/model.ts";
@@ -16,7 +17,7 @@ import type { Architecture, EncoderDecoder } from "../models/architecture.ts";
 import type { Session } from "../runtime/session.ts";
 import { buildDecode, buildEncode, crossNames, type DecodePlan, fetchRoutes, planOf } from "./decoder-graphs.ts";
 import { KvCache, selectRows } from "./kv-cache.ts";
-import { joinedRoutes, type Routes, routesOfRows } from "./routes.ts";
+import { joinedRoutes, lastRoutes, type Routes, routesOfRows } from "./routes.ts";
 
 export interface DecoderOptions {
   /** Most tokens of a row read in one run. Default 256. */
@@ -51,6 +52,10 @@ export class Decoder {
   /** Fed at every run: the overlay's, and an encoder's output. */
   #overlayFeeds: Record<string, HostTensor> = {};
   #encoded: Record<string, HostTensor> = {};
+  /** Fed at every run: what each row chose for itself. */
+  #rowFeeds: Record<string, HostTensor> = {};
+  /** The longest sequence for which the cached keys hold. */
+  #steadyUntil = Number.NaN;
   #tokens: number[][] = [];
 
   constructor(model: Model, { chunk = CHUNK }: DecoderOptions = {}) {
@@ -67,12 +72,16 @@ export class Decoder {
   get capacity(): number {
     return this.#cache.capacity;
   }
+
   /** Begins with these prompts of token ids. What the cache holds of their beginnings is kept, so that the next turn of
    *  a chat costs only its new tokens. With `routes`, steps say how each token was routed. */
   async start(prompts: readonly (readonly number[])[], { routes = false }: { routes?: boolean } = {}): Promise<FirstStep> {
     const { architecture } = this.#model;
     for (const prompt of prompts) checkPrompt(prompt, architecture);
-    const kept = this.#keptOf(prompts);
+    const { ids, mask } = padded(prompts, Math.max(...prompts.map(({ length }) => length)), "right");
+    const rowFeeds = { ...(await this.#model.overlay.rowFeeds?.({ inputIds: ids, attentionMask: mask })) };
+    const kept = isDeepStrictEqual(rowFeeds, this.#rowFeeds) ? this.#keptOf(prompts) : undefined;
+    this.#rowFeeds = rowFeeds;
     this.#routes = routes;
     await this.#open();
     if (kept) {
@@ -81,10 +90,9 @@ export class Decoder {
       });
       return { ...(await this.append(prompts.map((prompt, row) => prompt.slice(kept[row])))), kept };
     }
-    this.#cache.reset(prompts.length);
-    this.#tokens = prompts.map(() => []);
+    this.#reset(prompts.length);
     if (architecture.kind === "decoder-only") return this.append(prompts);
-    const encoderRoutes = await this.#encode(prompts, architecture);
+    const encoderRoutes = await this.#encode(ids, mask, architecture);
     const step = await this.append(prompts.map(() => [architecture.decoderStartId]));
     return { ...step, ...(encoderRoutes && { encoderRoutes }) };
   }
@@ -92,12 +100,27 @@ export class Decoder {
   /** Feeds each row's next tokens. */
   async append(tokens: readonly (readonly number[])[]): Promise<Step> {
     invariant(tokens.length === this.#tokens.length, `${tokens.length} rows for a batch of ${this.#tokens.length}`);
-    const longest = Math.max(...tokens.map(({ length }) => length));
-    invariant(longest > 0, "nothing to append");
-    const chunk = this.#chunk;
+    const counts = tokens.map(({ length }) => length);
+    invariant(Math.max(...counts) > 0, "nothing to append");
+    const { architecture } = this.#model;
+    const steadyUntil = (architecture.kind === "decoder-only" && architecture.steadyUntil) || (() => Number.POSITIVE_INFINITY);
+    const held = this.#tokens.map(({ length }) => length);
+    const lengths = held.map((length, row) => length + counts[row]!);
+    const until = steadyUntil(Math.max(...lengths));
+    const outgrown = until !== this.#steadyUntil || lengths.some((length, row) => steadyUntil(length) !== steadyUntil(held[row]!));
+    if (!outgrown) return this.#runChunks(tokens, this.#chunk);
+    // Keys of a shorter sequence are of no use: all are computed anew, in one run where a chunk alone would be placed otherwise.
+    const all = tokens.map((row, i) => [...this.#tokens[i]!, ...row]);
+    this.#reset(tokens.length);
+    this.#steadyUntil = until;
+    const { logits, routes } = await this.#runChunks(all, until === steadyUntil(1) ? this.#chunk : Number.POSITIVE_INFINITY);
+    return { logits, ...(routes && { routes: routes.map((row, i) => lastRoutes(row, counts[i]!)) }) };
+  }
+
+  async #runChunks(tokens: readonly (readonly number[])[], chunk: number): Promise<Step> {
     const routes: Routes[][] = tokens.map(() => []);
     // Chunks end where the longest row ends, so that the last one holds every row's last token.
-    for (let left = longest; ; left -= chunk) {
+    for (let left = Math.max(...tokens.map(({ length }) => length)); ; left -= chunk) {
       const width = Math.min(chunk, left);
       const part = tokens.map((row) => row.slice(Math.max(0, row.length - left), Math.max(0, row.length - left + width)));
       const step = await this.#run(part, width);
@@ -108,13 +131,19 @@ export class Decoder {
     }
   }
 
+  #reset(rows: number): void {
+    this.#cache.reset(rows);
+    this.#tokens = Array.from({ length: rows }, () => []);
+    this.#steadyUntil = Number.NaN;
+  }
+
   /** Makes row i what row rows[i] was. */
   select(rows: readonly number[]): void {
     if (rows.length === this.#tokens.length && rows.every((row, i) => row === i)) return;
     this.#cache.select(rows);
     this.#tokens = rows.map((row) => [...this.#tokens[row]!]);
-    for (const [name, tensor] of Object.entries(this.#encoded)) {
-      this.#encoded[name] = selectRows(tensor, rows);
+    for (const feeds of [this.#encoded, this.#rowFeeds]) {
+      for (const [name, tensor] of Object.entries(feeds)) feeds[name] = selectRows(tensor, rows);
     }
   }
 
@@ -151,18 +180,18 @@ export class Decoder {
     return this.#routes ? `${graph} with routes` : graph;
   }
 
-  async #encode(prompts: readonly (readonly number[])[], architecture: EncoderDecoder): Promise<Routes[] | undefined> {
+  async #encode(ids: HostTensor<"int64">, mask: HostTensor<"int64">, architecture: EncoderDecoder): Promise<Routes[] | undefined> {
     const routes = this.#routes;
     const session = await this.#model.session(this.#name("encode"), (graph) => {
       buildEncode(graph, architecture, this.#model.parts(graph, routes ? fetchRoutes(graph) : undefined));
     });
-    const { ids, mask } = padded(prompts, Math.max(...prompts.map(({ length }) => length)), "right");
-    const fetches = await session.run({ ...this.#overlayFeeds, input_ids: ids, attention_mask: mask });
+    const fetches = await session.run({ ...this.#overlayFeeds, ...this.#rowFeeds, input_ids: ids, attention_mask: mask });
     this.#encoded = { attention_mask: mask };
     for (let layer = 0; layer < planFor(architecture).cross.length; layer++) {
       for (const name of Object.values(crossNames(layer))) this.#encoded[name] = fetches[name]!;
     }
-    const counts = prompts.map(({ length }) => length);
+    const [rows = 0, width = 0] = mask.shape;
+    const counts = Array.from({ length: rows }, (_, row) => mask.data.subarray(row * width, (row + 1) * width).filter(Boolean).length);
     return routes ? routesOfRows(fetches, counts, "start") : undefined;
   }
 
@@ -175,7 +204,8 @@ export class Decoder {
       for (let i = 0; i < count; i++) positions.data[(row + 1) * width - count + i] = BigInt(length + i);
     });
     const own = { decoder_ids: ids, decoder_mask: mask, positions };
-    const fetches = await this.#session.run({ ...this.#overlayFeeds, ...this.#encoded, ...this.#cache.feeds, ...own });
+    const feeds = { ...this.#overlayFeeds, ...this.#rowFeeds, ...this.#encoded, ...this.#cache.feeds, ...own };
+    const fetches = await this.#session.run(feeds);
     const counts = tokens.map(({ length }) => length);
     this.#cache.write(fetches, counts);
     this.#tokens.forEach((row, i) => {

@@ -57,12 +57,14 @@ export function joinedRoutes(pieces: readonly Routes[]): Routes {
   );
 }
 
-/** The routes of the last token alone. */
-export function lastRoute(routes: Routes): Routes {
+/** The routes of the last `count` tokens. */
+export function lastRoutes(routes: Routes, count: number): Routes {
   return new Map(
     [...routes].map(([module, { experts, weights }]) => {
-      const k = experts.shape[2]!;
-      return [module, { experts: int64([1, 1, k], experts.data.slice(-k)), weights: float32([1, 1, k], weights.data.slice(-k)) }];
+      const [, tokens = 0, k = 0] = experts.shape;
+      const start = Math.max(0, tokens - count) * k;
+      const shape = [1, Math.min(tokens, count), k];
+      return [module, { experts: int64(shape, experts.data.slice(start)), weights: float32(shape, weights.data.slice(start)) }];
     }),
   );
 }

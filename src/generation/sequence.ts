@@ -4,7 +4,7 @@ import { derivedSeed, seededRandom } from "../base/random.ts";
 import type { Model } from "../inference/model.ts";
 import type { Decoder, FirstStep, Step } from "./decoder.ts";
 import type { GenerationSettings } from "./options.ts";
-import { joinedRoutes, lastRoute, type Routes } from "./routes.ts";
+import { joinedRoutes, lastRoutes, type Routes } from "./routes.ts";
 import { type Choice, Sampler } from "./sampler.ts";
 
 /** "stop": an end-of-sequence token, a stop token or a stop string; "length": as many tokens as allowed. */
@@ -100,7 +100,7 @@ function taken(sequence: Sequence, { logits, routes }: Step, row: number, ends: 
   if (sequence.ids.length >= sequence.limit) sequence.finishReason ??= "length";
   if (!routes) return { sequence, choice };
   sequence.routes.push(routes[row]!);
-  return { sequence, choice, route: lastRoute(routes[row]!) };
+  return { sequence, choice, route: lastRoutes(routes[row]!, 1) };
 }
 
 /** All routes of a finished sequence. */

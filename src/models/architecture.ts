@@ -37,6 +37,9 @@ export interface DecoderOnly extends Common {
   readonly kind: "decoder-only";
   /** Longest position the model knows; undefined when there is no limit. */
   readonly maxPositions?: number;
+  /** The longest sequence whose tokens are placed as in one of `length` tokens; absent when all are. Keys computed in a
+   *  sequence no longer than one such length are of no use beyond it. */
+  readonly steadyUntil?: ((length: number) => number) | undefined;
   /** ids, positions: int64 [batch, sequence] -> hidden states after the final norm, [batch, sequence, hidden]. */
   decode(ids: Int, positions: Int, parts: Parts): Float;
   /** hidden: [batch, sequence, hidden] -> logits [batch, sequence, vocabulary]. */

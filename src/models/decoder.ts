@@ -32,7 +32,8 @@ export const decoderFields = {
 };
 export type DecoderConfig = z.infer<z.ZodObject<typeof decoderFields>>;
 
-export interface Stack extends Pick<DecoderOnly, "vocabularySize" | "hiddenSize" | "numLayers" | "dropoutRate" | "maxPositions"> {
+export interface Stack
+  extends Pick<DecoderOnly, "vocabularySize" | "hiddenSize" | "numLayers" | "dropoutRate" | "maxPositions" | "steadyUntil"> {
   /** The module of the token embeddings, "model.embed_tokens". */
   readonly embedding: string;
   /** What is done to the embeddings before the first block. */

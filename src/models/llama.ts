@@ -43,6 +43,7 @@ export function llamaLike(config: DecoderConfig, { biases, mlpBias, window, head
     hiddenSize,
     numLayers: config.num_hidden_layers,
     dropoutRate: config.attention_dropout,
+    steadyUntil: attention.rope.steadyUntil,
     embedding: "model.embed_tokens",
     layer: (i) => `model.layers.${i}`,
     block: (x, path, i, positions, parts) =>

@@ -34,6 +34,7 @@ export const phi3: ArchitectureFactory = (raw) => {
     hiddenSize,
     numLayers: config.num_hidden_layers,
     dropoutRate: config.resid_pdrop,
+    steadyUntil: spec.rope.steadyUntil,
     embedding: "model.embed_tokens",
     layer: (i) => `model.layers.${i}`,
     block: (x, path, _, positions, parts) =>

@@ -18,7 +18,7 @@ import type { ArchitectureFactory, Parts } from "./architecture.ts";
 import { splitHeads } from "./attention.ts";
 import { parseConfig } from "./config.ts";
 import { decoderOnly, rmsNormOf } from "./decoder.ts";
-import { frequenciesByLength, lengthOf, type Rope, rotated } from "./rope.ts";
+import { frequenciesByLength, lengthOf, type Rope, rotated, steadyBetween } from "./rope.ts";
 import { inverseFrequencies } from "./rope-scaling.ts";
 
 // Steps of alpha that are tabulated: lengths up to 2^16 times the trained one.
@@ -63,6 +63,7 @@ export const qwen: ArchitectureFactory = (raw) => {
     hiddenSize: config.hidden_size,
     numLayers: config.num_hidden_layers,
     dropoutRate: config.attn_dropout_prob,
+    steadyUntil: rope.steadyUntil,
     embedding: "transformer.wte",
     layer: (i) => `transformer.h.${i}`,
     block: (x, path, _, positions, parts) => {
@@ -87,6 +88,7 @@ function ropeOf(config: QwenConfig): Rope {
       bounds.length > 0
         ? frequenciesByLength(table, bounds, lengthOf(positions, "row"))
         : positions.graph.constant(float32([size / 2], table[0]!)),
+    steadyUntil: steadyBetween(bounds),
   };
 }
 

@@ -28,6 +28,8 @@ export interface Rope {
   readonly magnitude: number;
   /** positions: int64 [batch, sequence] -> [size / 2], or [batch or 1, 1, 1, size / 2] where they depend on the length. */
   readonly frequencies: (positions: Int) => Float;
+  /** The longest sequence with the frequencies of one of `length` tokens, where they depend on the length. */
+  readonly steadyUntil?: (length: number) => number;
 }
 
 const unparsed = z.record(z.string(), z.unknown()).nullish();
@@ -69,7 +71,12 @@ function scaledRope(scaling: Scaling, base: number, size: number, config: RopeCo
     case "yarn":
       return fixed(yarnFrequencies(plain, base, maximum, scaling), yarnMagnitude(scaling));
     case "dynamic":
-      return { size, magnitude: 1, frequencies: (positions) => dynamicFrequencies(plain, maximum, scaling.factor, positions) };
+      return {
+        size,
+        magnitude: 1,
+        frequencies: (positions) => dynamicFrequencies(plain, maximum, scaling.factor, positions),
+        steadyUntil: (length) => Math.max(length, maximum),
+      };
     case "longrope": {
       const original = config.original_max_position_embeddings ?? scaling.original_max_position_embeddings ?? maximum;
       const divided = (factors: readonly number[]) => plain.map((w, i) => w / factors[i]!);
@@ -78,6 +85,7 @@ function scaledRope(scaling: Scaling, base: number, size: number, config: RopeCo
         size,
         magnitude: longropeMagnitude(maximum, original, scaling),
         frequencies: (positions) => frequenciesByLength(table, [original], lengthOf(positions, "batch")),
+        steadyUntil: steadyBetween([original]),
       };
     }
   }
@@ -95,6 +103,11 @@ export function frequenciesByLength(table: readonly (readonly number[])[], bound
   const row = cast(reduceSum(toFloat(exceeded)), "int64");
   const width = table[0]!.length;
   return unsqueeze(gather(graph.constant(float32([table.length, width], table.flat())), row), 1);
+}
+
+/** The next of the rising `bounds` that `length` has not exceeded. */
+export function steadyBetween(bounds: readonly number[]): (length: number) => number {
+  return (length) => bounds.find((bound) => length <= bound) ?? Number.POSITIVE_INFINITY;
 }
 
 /** base^(-2i / size) s^(-2i / (size - 2)), s = max(factor length / maximum - (factor - 1), 1). -> [1, 1, 1, size / 2] */
