@@ -8,6 +8,7 @@ import { Command, CommanderError } from "commander";
 import { UserError } from "../base/errors.ts";
 import { addChat } from "./commands/chat.ts";
 import { addCheck } from "./commands/check.ts";
+import { addDemo } from "./commands/demo.ts";
 import { addEval } from "./commands/eval.ts";
 import { addForward } from "./commands/forward.ts";
 import { addGenerate } from "./commands/generate.ts";
@@ -19,6 +20,7 @@ import { addGate, addTrain } from "./commands/train.ts";
 import { type Io, processIo } from "./io.ts";
 
 const COMMANDS: readonly ((program: Command, io: Io) => void)[] = [
+  addDemo,
   addTrain,
   addGate,
   addPool,

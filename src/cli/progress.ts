@@ -9,7 +9,9 @@ export interface ProgressState {
   readonly steps: number;
   readonly loss?: number;
   readonly tokensPerSecond?: number;
-  readonly secondsLeft: number;
+  readonly secondsLeft?: number;
+  /** What it is about right now. */
+  readonly note?: string;
 }
 
 export interface Progress {
@@ -50,7 +52,7 @@ export function progress(io: Io, flags: CommonFlags, { label, clock = () => perf
   };
 }
 
-function line(label: string, { step, steps, loss, tokensPerSecond, secondsLeft }: ProgressState, bar: boolean): string {
+function line(label: string, { step, steps, loss, tokensPerSecond, secondsLeft, note }: ProgressState, bar: boolean): string {
   const filled = Math.round((BAR_WIDTH * step) / steps);
   const parts = [
     label,
@@ -58,7 +60,8 @@ function line(label: string, { step, steps, loss, tokensPerSecond, secondsLeft }
     `${step}/${steps}`,
     ...(loss === undefined ? [] : [`loss ${loss.toFixed(4)}`]),
     ...(tokensPerSecond === undefined ? [] : [`${compact(tokensPerSecond)} tokens/s`]),
-    `${duration(secondsLeft)} left`,
+    ...(secondsLeft === undefined ? [] : [`${duration(secondsLeft)} left`]),
+    ...(note === undefined ? [] : [note]),
   ];
   return parts.join("  ");
 }

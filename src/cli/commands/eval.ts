@@ -1,7 +1,7 @@
 /** @file `skein eval`: methods compared on tasks, in one table. */
 
 import type { Command } from "commander";
-import type { EvaluationTask } from "../../evaluation/evaluate.ts";
+import type { EvaluationProgress, EvaluationTask } from "../../evaluation/evaluate.ts";
 import type { Method } from "../../evaluation/methods.ts";
 import type { Model } from "../../inference/model.ts";
 import { list, subcommand, wholeNumber } from "../command.ts";
@@ -111,10 +111,10 @@ async function adaptersOf(io: Io, flags: Flags, model: Model): Promise<Method[]>
 function reporter(io: Io, flags: CommonFlags) {
   const bar = progress(io, flags, { label: "eval" });
   const start = performance.now();
-  return ({ finished, total, done, examples }: { finished: number; total: number; done: number; examples: number }) => {
+  return ({ method, task, finished, total, done, examples }: EvaluationProgress) => {
     const share = finished + (finished < total ? done / Math.max(1, examples) : 0);
     const secondsLeft = ((total - share) * (performance.now() - start)) / 1000 / Math.max(share, 1e-3);
-    bar.update({ step: finished, steps: total, secondsLeft });
+    bar.update({ step: finished, steps: total, secondsLeft, note: `${method}: ${task}` });
     if (finished === total) bar.done();
   };
 }

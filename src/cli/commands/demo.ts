@@ -1,0 +1,71 @@
+/** @file `skein demo`: experts trained, gated, pooled, routed and compared while you watch. */
+
+import type { Command } from "commander";
+import type { Trace } from "../../evaluation/trace.ts";
+import { subcommand, wholeNumber } from "../command.ts";
+import { coloured, legend } from "../expert-colours.ts";
+import { interruptible } from "../interrupt.ts";
+import { type CommonFlags, type Io, show } from "../io.ts";
+import { type Progress, progress } from "../progress.ts";
+
+interface Flags extends CommonFlags {
+  readonly out: string;
+  readonly seed?: number;
+  readonly tests?: number;
+}
+
+export function addDemo(program: Command, io: Io): void {
+  subcommand(program, "demo", {
+    summary: "Train experts and gates on a small T5, route every token between them, and compare: a few minutes on two cores.",
+    example: "skein demo --seed 2 --out demo-out",
+  })
+    .option("--out <dir>", "folder of everything it makes; a stopped demo goes on from there", "demo-out")
+    .option("--seed <n>", "decides data, first values and order (default: 1)", wholeNumber(0))
+    .option("--tests <n>", "test examples of each task", wholeNumber(1))
+    .action(async (flags: Flags) => {
+      const { runDemo } = await import("../../demo/demo.ts");
+      const { resultsJson, saveResults } = await import("../../evaluation/results.ts");
+      const { terminalGrid } = await import("../../evaluation/tables.ts");
+      const { meansGrid, tasksGrid } = await import("../../evaluation/grids.ts");
+      const { writeFileAtomically } = await import("../../checkpoint/atomic.ts");
+      const { tracePage } = await import("../../evaluation/trace-page.ts");
+      const { out, seed, tests } = flags;
+      const options = { out, ...(seed !== undefined && { seed }), ...(tests && { numTests: tests }) };
+      const parts = reporter(io, flags);
+      const result = await interruptible(io, (signal) => runDemo({ ...options, signal, ...parts })).finally(parts.done);
+      const page = `${out}/trace.html`;
+      await saveResults(`${out}/evaluation`, result.evaluation);
+      await writeFileAtomically(page, tracePage(result.trace));
+      const grids = [meansGrid, tasksGrid].map((grid) => terminalGrid(grid(result.evaluation), { colours: io.colours }));
+      const text = [...grids, await served(io, result.trace), `Who served which token at every module: ${page}`].join("\n\n");
+      show(io, flags, { out, page, seconds: result.seconds, ...resultsJson(result.evaluation) }, text);
+    });
+}
+
+/** The traced input and answer, each token in the colour of the expert that served it most. */
+async function served(io: Io, trace: Trace): Promise<string> {
+  const { expertsOfTokens } = await import("../../evaluation/trace.ts");
+  const lines = trace.parts.map((part) => {
+    const owners = expertsOfTokens(part);
+    const words = part.tokens.map((token, i) => (io.colours ? coloured(token, owners[i]!) : token));
+    return `${part.name.padEnd(6)} ${words.join("")}`;
+  });
+  return [...(io.colours ? [legend(trace.experts)] : []), ...lines].join("\n");
+}
+
+/** A bar for each part of the training, and one for the evaluation. */
+function reporter(io: Io, flags: CommonFlags) {
+  let current: { label: string; bar: Progress } | undefined;
+  const barOf = (label: string): Progress => {
+    if (current?.label === label) return current.bar;
+    current?.bar.done();
+    current = { label, bar: progress(io, flags, { label }) };
+    return current.bar;
+  };
+  return {
+    onPart: (part: string, state?: Parameters<Progress["update"]>[0]) => state && barOf(part).update(state),
+    onEvaluation: ({ method, task, finished, total }: { method: string; task: string; finished: number; total: number }) =>
+      barOf("evaluation").update({ step: finished, steps: total, note: `${method}: ${task}` }),
+    done: () => current?.bar.done(),
+  };
+}
