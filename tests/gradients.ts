@@ -6,7 +6,6 @@ import { Graph } from "../src/graph/graph.ts";
 import type { Float } from "../src/graph/value.ts";
 import type { Model } from "../src/inference/model.ts";
 import type { Architecture } from "../src/models/architecture.ts";
-import type { Linear, Weights } from "../src/models/linear.ts";
 import { logitsOf } from "../src/models/logits.ts";
 import { Session } from "../src/runtime/session.ts";
 import type { TrainingBatch } from "../src/training/batches.ts";
@@ -14,7 +13,7 @@ import type { Learner } from "../src/training/learner.ts";
 import { crossEntropy, IGNORED } from "../src/training/loss.ts";
 
 /** Logits [batch, sequence or targets, vocabulary] of the model with the learner woven in. */
-export type Forward = (graph: Graph, architecture: Architecture, built: { weights: Weights; linear: Linear }) => Float;
+export type Forward = (graph: Graph, architecture: Architecture, built: ReturnType<Learner["build"]>) => Float;
 
 export interface Differentiated {
   readonly loss: number;

@@ -19,6 +19,8 @@ export interface EncodedSet {
   readonly examples: readonly Encoded[];
   /** Examples that were cut to fit. */
   readonly truncated: number;
+  /** Examples left out, because nothing to learn was left of them after the cut. */
+  readonly emptied: number;
 }
 
 /** Token ids of every example; what is longer than the limits is cut and counted. */
@@ -30,30 +32,50 @@ export function encodeExamples(
 ): EncodedSet {
   if (examples.length === 0)
     throw new DataError({ what: "There are no examples to learn from.", fix: "Give a dataset with at least one example." });
-  let truncated = 0;
-  const cut = (ids: number[], limit: number, end?: number): number[] => {
-    if (ids.length <= limit) return ids;
-    truncated++;
-    return end === undefined ? ids.slice(0, limit) : [...ids.slice(0, limit - 1), end];
+  const encode = architecture.kind === "encoder-decoder" ? encodePair : encodeSequence;
+  const encoded = examples.map((example) => encode(example, tokenizer, limits));
+  const learnable = encoded.filter(({ labels }) => labels.some((label) => label !== IGNORED));
+  if (learnable.length === 0)
+    throw new DataError({
+      what: `After the cut to ${limits.maxInput} tokens no example has anything left to learn from.`,
+      fix: "Allow longer examples (--max-length), or shorten the prompts.",
+    });
+  return {
+    examples: learnable.map(({ inputs, labels }) => ({ inputs, labels })),
+    truncated: encoded.filter(({ isCut }) => isCut).length,
+    emptied: encoded.length - learnable.length,
   };
-  const encode = (example: TrainingExample): Encoded => {
-    if (architecture.kind === "encoder-decoder") {
-      if (example.kind !== "pair")
-        throw new DataError({
-          what: `An encoder-decoder model learns from pairs, not from ${example.kind}.`,
-          fix: 'Write rows as {"input": ..., "target": ...}.',
-        });
-      // The end-of-sequence token survives the cut, as in the authors' code.
-      return {
-        inputs: cut(tokenizer.encode(example.input), limits.maxInput, tokenizer.eosId),
-        labels: cut(withEnd(tokenizer.encode(example.target), tokenizer), limits.maxTarget, tokenizer.eosId),
-      };
-    }
-    const { ids, learned } = sequenceOf(example, tokenizer);
-    const kept = cut(ids, limits.maxInput + 1);
-    return { inputs: kept.slice(0, -1), labels: kept.slice(1).map((id, i) => (learned[i + 1] ? id : IGNORED)) };
+}
+
+interface Cut extends Encoded {
+  readonly isCut: boolean;
+}
+
+function encodePair(example: TrainingExample, tokenizer: Tokenizer, { maxInput, maxTarget }: EncodeLimits): Cut {
+  if (example.kind !== "pair")
+    throw new DataError({
+      what: `An encoder-decoder model learns from pairs, not from ${example.kind}.`,
+      fix: 'Write rows as {"input": ..., "target": ...}.',
+    });
+  const { eosId } = tokenizer;
+  // The end-of-sequence token survives the cut, as in the authors' code.
+  const cut = (ids: number[], limit: number) =>
+    ids.length <= limit ? ids : eosId === undefined ? ids.slice(0, limit) : [...ids.slice(0, limit - 1), eosId];
+  const [inputs, labels] = [tokenizer.encode(example.input), withEnd(tokenizer.encode(example.target), tokenizer)];
+  return { inputs: cut(inputs, maxInput), labels: cut(labels, maxTarget), isCut: inputs.length > maxInput || labels.length > maxTarget };
+}
+
+function encodeSequence(example: TrainingExample, tokenizer: Tokenizer, { maxInput }: EncodeLimits): Cut {
+  const { ids, learned } = sequenceOf(example, tokenizer);
+  const over = Math.max(0, ids.length - maxInput - 1);
+  // A prompt gives way at its beginning, as in evaluation, all but the token the answer follows; the rest at its end.
+  const start = example.kind === "pair" ? Math.max(0, Math.min(over, learned.indexOf(true) - 1)) : 0;
+  const kept = ids.slice(start, start + maxInput + 1);
+  return {
+    inputs: kept.slice(0, -1),
+    labels: kept.slice(1).map((id, i) => (learned[start + i + 1] ? id : IGNORED)),
+    isCut: over > 0,
   };
-  return { examples: examples.map(encode), truncated };
 }
 
 /** The whole sequence a decoder-only model reads, and which of its tokens count. */
