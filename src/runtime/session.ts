@@ -56,9 +56,10 @@ export class Session {
     const tensors: Record<string, ort.Tensor> = {};
     for (const name of this.#inputs) {
       const feed = feeds[name];
-      invariant(feed, `feed ${name} is missing; given: ${Object.keys(feeds).join(", ")}`);
       const dtype = this.#dtypes.get(name);
-      invariant(feed.dtype === dtype, `feed ${name} is ${feed.dtype}[${feed.shape}], not ${dtype}`);
+      // Messages are written only when wanted: there are hundreds of feeds, many times a second.
+      if (!feed) invariant(false, `feed ${name} is missing; given: ${Object.keys(feeds).join(", ")}`);
+      if (feed.dtype !== dtype) invariant(false, `feed ${name} is ${feed.dtype}[${feed.shape}], not ${dtype}`);
       tensors[name] = engineTensor(feed);
     }
     const results = await this.#session.run(tensors, fetches as string[]);
