@@ -45,7 +45,15 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const tokenizer = await loadTokenizer(base);
   const start = performance.now();
   const { onPart } = options;
-  const trained = await demoExperts({ model, tokenizer, baseName: "skein/demo-base", out, seed, ...(signal ? { signal } : {}), ...(onPart ? { onPart } : {}) });
+  const trained = await demoExperts({
+    model,
+    tokenizer,
+    baseName: "skein/demo-base",
+    out,
+    seed,
+    ...(signal ? { signal } : {}),
+    ...(onPart ? { onPart } : {}),
+  });
   const middle = performance.now();
   const evaluation = await compare(model, tokenizer, trained, options);
   const traced = await traceCompound(model, tokenizer, trained.pool, seed);
@@ -53,7 +61,12 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   return { evaluation, trace: traced, seconds, runs: trained.runs };
 }
 
-async function compare(model: Model, tokenizer: Tokenizer, { pool, multitask }: { pool: string; multitask: string }, options: DemoOptions): Promise<Evaluation> {
+async function compare(
+  model: Model,
+  tokenizer: Tokenizer,
+  { pool, multitask }: { pool: string; multitask: string },
+  options: DemoOptions,
+): Promise<Evaluation> {
   const { out, seed = 1, numTests = 100, tasks = [...HELD_IN_TASKS, ...HELD_OUT_TASKS], signal, onEvaluation } = options;
   const experts = await (await openPool(pool, model.modules)).loadAll();
   const methods: Method[] = [
