@@ -10,8 +10,9 @@ import { type Random, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { loadModel, Model } from "../inference/model.ts";
-import { type Overlay, plain, RoutedPool, singleAdapter } from "../inference/overlay.ts";
+import { type Overlay, plain, RoutedPool, type RowBias, singleAdapter } from "../inference/overlay.ts";
 import { phatgoose } from "../routing/phatgoose.ts";
+import { BARRED } from "../routing/router.ts";
 import { Decoder, type Step } from "./decoder.ts";
 import { joinedRoutes, type Routes } from "./routes.ts";
 
@@ -75,7 +76,7 @@ function randomAdapter(model: Model, random: Random): LoraAdapter {
   ]);
   return { kind: "lora", modules: new Map(modules), warnings: [] };
 }
-function randomPool(model: Model): Overlay {
+function randomPool(model: Model, rows?: RowBias): Overlay {
   const random = seededRandom(2);
   const experts = Array.from({ length: 5 }, (_, i): Expert => {
     const gates = new Map(
@@ -83,12 +84,21 @@ function randomPool(model: Model): Overlay {
     );
     return { name: `expert ${i}`, adapter: randomAdapter(model, random), gates, warnings: [] };
   });
-  return new RoutedPool(experts, model.modules, { router: phatgoose() });
+  return new RoutedPool(experts, model.modules, { router: phatgoose(), ...(rows && { rows }) });
+}
+/** Leaves each row three of five experts, by its first real token. */
+function byFirstToken(inputIds: HostTensor<"int64">, mask: HostTensor<"int64">): HostTensor<"float32"> {
+  const firsts = rowsOf(inputIds, mask).map(([first]) => first!);
+  return float32(
+    [firsts.length, 5],
+    firsts.flatMap((first) => [0, 1, 2, 3, 4].map((expert) => ((expert + first) % 5 < 3 ? 0 : BARRED))),
+  );
 }
 const OVERLAYS: Readonly<Record<string, (model: Model) => Overlay>> = {
   base: () => plain,
   "one adapter": (model) => singleAdapter(randomAdapter(model, seededRandom(3)), model.modules),
-  "routed pool": randomPool,
+  "routed pool": (model) => randomPool(model),
+  "experts chosen by each row": (model) => randomPool(model, async ({ inputIds, attentionMask }) => byFirstToken(inputIds, attentionMask)),
 };
 
 describe.each(MODELS)("%s", (name) => {
@@ -245,6 +255,21 @@ test("the next turn of a chat keeps what the cache holds, unless the overlay cha
   const other = await decoder.start([turn]);
   expect(other.kept).toBeUndefined();
   expectClose(rowOf(other.logits, 0), (await fullLogits(model, turn, []))[0]!, TOLERANCE);
+});
+
+test("rows keep their own choice of experts when others are dropped, and a chat whose choice changes starts anew", async () => {
+  await using model = await loadModel(golden("llama/model"));
+  model.overlay = OVERLAYS["experts chosen by each row"]!(model);
+  const decoder = new Decoder(model);
+  await decoder.start([
+    [5, 6, 7],
+    [8, 9],
+  ]);
+  decoder.select([1]);
+  const { logits } = await decoder.append([[10]]);
+  expectClose(rowOf(logits, 0), (await fullLogits(model, [8, 9, 10], []))[0]!, TOLERANCE);
+  expect((await decoder.start([[8, 9, 10, 11]])).kept).toEqual([3]);
+  expect((await decoder.start([[9, 9, 10, 11]])).kept).toBeUndefined();
 });
 
 test("PEFT's adapter decodes to the logits PEFT computes", async () => {
