@@ -45,15 +45,15 @@ export interface MoaRouter {
 
 export const routerNames = (layer: string) => ({ weight: `${layer}.router.weight`, bias: `${layer}.router.bias` });
 
-/** Builds what reads the prompt, so that `enterLayer` is told the layers' inputs. Feeds `input_ids`, `attention_mask`. */
-export function readPrompt(graph: Graph, architecture: Architecture, parts: Pick<Parts, "weights" | "linear" | "enterLayer">): void {
+/** Builds what reads the prompt, so that `enterLayer` is told the layers' inputs. Feeds `input_ids`, `attention_mask`.
+ *  -> the states after the last layer, [batch, sequence, hidden] */
+export function readPrompt(graph: Graph, architecture: Architecture, parts: Pick<Parts, "weights" | "linear" | "enterLayer">): Float {
   const ids = graph.int("input_ids", "batch", "sequence");
   const mask = graph.int("attention_mask", "batch", "sequence");
   const positions = architecture.kind === "encoder-decoder" ? slots(graph, "sequence").positions : positionsOf(mask);
   const places: Places = { positions, valid: mask };
   const all: Parts = { ...parts, dropout: noDropout, attention: fullAttention(places), slots: () => slots(graph, "sequence").positions };
-  if (architecture.kind === "encoder-decoder") architecture.encode(ids, all);
-  else architecture.decode(ids, positions, all);
+  return architecture.kind === "encoder-decoder" ? architecture.encode(ids, all) : architecture.decode(ids, positions, all);
 }
 
 /** The paths of the layers that have routers, in order. */

@@ -21,6 +21,8 @@ export type Parameters = ReadonlyMap<string, HostTensor<"float32">>;
 export interface Built extends Pick<Parts, "weights" | "linear" | "enterLayer"> {
   /** A scalar added to the language-model loss, asked for when the logits are built. */
   readonly extraLoss?: () => Float;
+  /** False where no parameter depends on the logits, so that they need not be computed. */
+  readonly textTeaches?: false;
 }
 
 export interface Learner {

@@ -105,7 +105,7 @@ function labelled(
   architecture: Architecture,
   stack: LoraStack,
   reader: RouterReader,
-  { lambda, states }: MoaLearning,
+  { lambda, states, freezeLoras }: MoaLearning,
 ): Built {
   const weights = fileWeights(graph, checkpoint);
   const domains = graph.int("domains", "batch");
@@ -118,7 +118,8 @@ function labelled(
     const losses = reader.scores.map((scores) => domainLoss(scores, domains));
     return mul(losses.reduce(add), lambda / losses.length);
   };
-  return { weights, linear, ...(states === "adapted" && { enterLayer: reader.enterLayer }), extraLoss };
+  const observing = states === "adapted" ? { enterLayer: reader.enterLayer } : {};
+  return { weights, linear, ...observing, extraLoss, ...(freezeLoras && { textTeaches: false }) };
 }
 
 /** Every layer mixes all LoRAs by its router's softmax over its own running state. */

@@ -42,9 +42,26 @@ export const expertRecipe = z.strictObject({
 export const gateRecipe = z.strictObject({ ...common, steps: z.int().min(0).default(100), validateEvery: common.validateEvery.default(0) });
 export const fullRecipe = z.strictObject({ ...common, steps: z.int().min(0).default(1000), lr: common.lr.default(1e-3) });
 
+/** Routers and LoRAs of a Mixture-of-LoRAs model. The paper (arXiv:2403.03432) gives none of these numbers. */
+export const moaRecipe = z.strictObject({
+  ...common,
+  steps: z.int().min(0).default(300),
+  lambda: z.number().min(0).default(1).meta({ description: "Factor on the domain loss." }),
+  pooling: z.enum(["mean", "last"]).default("mean").meta({ description: "What routers read of the prompt: its mean, or its last token." }),
+  states: z.enum(["base", "adapted"]).default("base").meta({
+    description: "Whose states routers read: the base model's, or those that the domain's LoRA has changed.",
+  }),
+  freezeLoras: z.boolean().default(false).meta({ description: "Train the routers alone." }),
+  labels: z
+    .boolean()
+    .default(true)
+    .meta({ description: "Without: routers learn from the text alone, layers mixing all LoRAs (an ablation)." }),
+});
+
 export type ExpertRecipe = z.infer<typeof expertRecipe>;
 export type GateRecipe = z.infer<typeof gateRecipe>;
 export type FullRecipe = z.infer<typeof fullRecipe>;
+export type MoaRecipe = z.infer<typeof moaRecipe>;
 export type CommonRecipe = z.infer<z.ZodObject<typeof common>> & { readonly steps: number };
 
 /** Parses options; all problems are told at once. */

@@ -21,24 +21,27 @@ import { readTensor } from "../checkpoint/safetensors.ts";
 import type { TrainingExample } from "../data/training-data.ts";
 import type { Model } from "../inference/model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import type { Encoded } from "./batches.ts";
 import { encodeExamples, packed } from "./examples.ts";
 import { adapterLearner, freshLora, fullLearner, gateLearner, type Learner, type Parameters } from "./learner.ts";
-import { type LoopHooks, train } from "./loop.ts";
+import { type LoopData, type LoopHooks, train } from "./loop.ts";
 import { type CommonRecipe, type ExpertRecipe, expertRecipe, fullRecipe, gateRecipe, parseRecipe } from "./recipe.ts";
 import { Run } from "./run.ts";
 import { Trainer } from "./trainer.ts";
 
-/** What every kind of training needs. */
-export interface TrainingJob {
+/** What every kind of training needs, but for its data. */
+export interface TrainingSetting {
   readonly model: Model;
   readonly tokenizer: Tokenizer;
-  readonly training: readonly TrainingExample[];
-  readonly validation?: readonly TrainingExample[];
   /** Folder to resume from; nothing is saved underway without it. */
   readonly run?: string;
   readonly hooks?: LoopHooks;
   /** Told what a person should know: truncated examples, absent validation data. */
   readonly onWarning?: (message: string) => void;
+}
+export interface TrainingJob extends TrainingSetting {
+  readonly training: readonly TrainingExample[];
+  readonly validation?: readonly TrainingExample[];
 }
 type Options<S extends z.ZodType> = z.input<S>;
 
@@ -110,20 +113,36 @@ export async function trainFull(job: TrainingJob & { out?: string; options?: Opt
 }
 
 async function learn(job: TrainingJob, learner: Learner, recipe: CommonRecipe): Promise<Parameters> {
-  const { model, onWarning = () => {} } = job;
-  const { architecture } = model;
+  return learnFrom(
+    job,
+    learner,
+    { training: encoded(job, job.training, recipe), validation: encoded(job, job.validation ?? [], recipe) },
+    recipe,
+  );
+}
+
+/** Token ids of examples, cut to the recipe's length with a warning. */
+export function encoded(job: TrainingSetting, examples: readonly TrainingExample[], recipe: CommonRecipe): readonly Encoded[] {
+  if (examples.length === 0) return [];
+  const { architecture } = job.model;
   if (recipe.packing && architecture.kind !== "decoder-only")
     throw new OptionError({ what: "Packing is for decoder-only models.", fix: "Leave --packing out." });
-  const encode = (examples: readonly TrainingExample[], what: string) => {
-    const set = encodeExamples(examples, job.tokenizer, architecture, { maxInput: recipe.maxLength, maxTarget: recipe.maxLength });
-    if (set.truncated > 0) onWarning(`${set.truncated} ${what} texts were longer than ${recipe.maxLength} tokens and were cut.`);
-    return recipe.packing ? packed(set.examples, recipe.maxLength) : set.examples;
-  };
-  const data = {
-    training: encode(job.training, "training"),
-    validation: job.validation?.length ? encode(job.validation, "validation") : [],
-  };
-  const config = { kind: learner.kind, ...recipe, base: await fingerprint(model.checkpoint), data: dataHash(data) };
+  const set = encodeExamples(examples, job.tokenizer, architecture, { maxInput: recipe.maxLength, maxTarget: recipe.maxLength });
+  if (set.truncated > 0)
+    job.onWarning?.(`${set.truncated} of ${examples.length} examples were longer than ${recipe.maxLength} tokens and were cut.`);
+  return recipe.packing ? packed(set.examples, recipe.maxLength) : set.examples;
+}
+
+/** Trains on encoded examples, in a run that can be resumed if the job names one. `identity`: what else makes it this run. */
+export async function learnFrom(
+  job: TrainingSetting,
+  learner: Learner,
+  data: LoopData,
+  recipe: CommonRecipe,
+  identity: Readonly<Record<string, unknown>> = {},
+): Promise<Parameters> {
+  const { architecture, checkpoint } = job.model;
+  const config = { kind: learner.kind, ...recipe, base: await fingerprint(checkpoint), data: hashOf(data), ...identity };
   const run = job.run ? await Run.open(job.run, config) : undefined;
   const { clip, weightDecay, dropout, seed, packing } = recipe;
   await using trainer = await Trainer.create(architecture, learner, {
@@ -136,7 +155,8 @@ async function learn(job: TrainingJob, learner: Learner, recipe: CommonRecipe): 
   return await train(trainer, architecture, data, recipe, run, job.hooks);
 }
 
-function dataHash(data: unknown): string {
+/** A short hash of anything JSON can hold. */
+export function hashOf(data: unknown): string {
   return createHash("sha256").update(JSON.stringify(data)).digest("hex").slice(0, 16);
 }
 

@@ -133,7 +133,8 @@ function lossOf(graph: Graph, architecture: Architecture, learner: Learner, { pa
   const built = learner.build(graph);
   const logits = logitsOf(graph, architecture, { ...built, ...(dropout ? { dropout: dropout.apply } : {}), ...(packed ? { packed } : {}) });
   const { mean, count } = crossEntropy(logits, labelsOf(graph, architecture));
-  const loss = built.extraLoss ? add(mean, built.extraLoss()) : mean;
+  const extra = built.extraLoss?.();
+  const loss = extra ? (built.textTeaches === false ? extra : add(mean, extra)) : mean;
   graph.output("loss", loss);
   graph.output("tokens", count);
   return loss;
