@@ -77,7 +77,7 @@ export class MoaOverlay implements Overlay {
       if (!shape) return undefined;
       const { graph } = x;
       const [rows] = x.shape;
-      const all = graph.int(rows === "batch" ? CHOICE : `${CHOICE}.${rows}`, rows!, this.#layers.length);
+      const all = graph.int(CHOICE, rows!, this.#layers.length);
       const own = gather(all, integers(graph, [routerOf(module, this.#layers)]), 1);
       const choice = oneHot(reshape(own, rows!), shape.scalings.length);
       onRoute?.(module, routeOf(own, choice, x));

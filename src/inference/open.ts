@@ -6,9 +6,13 @@ import { openPool } from "../adapters/pool.ts";
 import { OptionError, PoolError } from "../base/errors.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
 import { resolveModel } from "../checkpoint/hub.ts";
+import type { DecisionRule } from "../routing/moa-decision.ts";
+import { hasMoa, MOA } from "../routing/moa-files.ts";
 import { routerNamed } from "../routing/registry.ts";
 import type { Router } from "../routing/router.ts";
 import type { SessionOptions } from "../runtime/session.ts";
+import { type MoaOptions, MoaOverlay } from "./moa-overlay.ts";
+import { needMoaPool } from "./moa-pool.ts";
 import { loadModel, type Model } from "./model.ts";
 import { RoutedPool, singleAdapter } from "./overlay.ts";
 
@@ -19,9 +23,13 @@ export interface OpenOptions {
   readonly adapter?: string | undefined;
   /** A pool folder, whose experts `router` chooses from. */
   readonly pool?: string | undefined;
-  /** A router's name; default phatgoose. */
+  /** A router's name; by default moa for a pool that has MoA routers, phatgoose for any other. */
   readonly router?: string | undefined;
   readonly topK?: number | undefined;
+  /** Router moa: how its routers' scores decide. */
+  readonly decide?: DecisionRule | undefined;
+  /** Router moa: the domain of every text, where it is known. */
+  readonly domain?: string | undefined;
 }
 export interface Opened {
   readonly model: Model;
@@ -30,7 +38,7 @@ export interface Opened {
 
 /** Opens the model; the caller disposes it. */
 export async function openModel(options: OpenOptions, session: SessionOptions = {}): Promise<Opened> {
-  const { base, adapter, pool, router, topK } = options;
+  const { base, adapter, pool, router, topK, decide, domain } = options;
   if (adapter !== undefined && pool !== undefined) {
     throw new OptionError({
       what: "Both an adapter and a pool are given.",
@@ -46,7 +54,13 @@ export async function openModel(options: OpenOptions, session: SessionOptions = 
   }
   const model = await loadModel(base, session);
   if (adapter !== undefined) return { model, warnings: await wearAdapter(model, adapter) };
-  if (pool !== undefined) return { model, warnings: await wearPool(model, pool, routerNamed(router ?? "phatgoose", { topK })) };
+  if (pool !== undefined) {
+    const name = router ?? ((await hasMoa(pool)) ? MOA : "phatgoose");
+    if (name !== MOA && (decide !== undefined || domain !== undefined)) throw onlyMoa(name);
+    const warnings =
+      name === MOA ? await wearMoa(model, pool, { rule: decide, domain }) : await wearPool(model, pool, routerNamed(name, { topK }));
+    return { model, warnings };
+  }
   return { model, warnings: [] };
 }
 
@@ -70,6 +84,21 @@ async function wearPool(model: Model, directory: string, router: Router): Promis
   const few =
     router.topK > experts.length ? [`The pool has ${experts.length} experts, so top-k is ${experts.length}, not ${router.topK}.`] : [];
   return [...few, ...experts.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`))];
+}
+
+async function wearMoa(model: Model, directory: string, options: MoaOptions): Promise<readonly string[]> {
+  const { moa, experts, others } = await needMoaPool(directory, await openExperts(model, directory));
+  model.overlay = new MoaOverlay(model, moa, experts, options);
+  const idle = others.length > 0 ? [`Experts without a domain, not used: ${others.join(", ")}.`] : [];
+  return [...idle, ...experts.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`))];
+}
+
+function onlyMoa(router: string): OptionError {
+  return new OptionError({
+    what: `Router ${router} knows no domains.`,
+    where: "--decide, --domain",
+    fix: `Leave them out, or use --router ${MOA}.`,
+  });
 }
 
 /** An expert that the router can score at no module would sit in the pool and never be chosen. */

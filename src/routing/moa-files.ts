@@ -7,6 +7,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
+import { exists } from "../adapters/files.ts";
 import { PoolError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { codeOf, writeFileAtomically } from "../checkpoint/atomic.ts";
@@ -15,6 +16,8 @@ import { type MoaRouter, type MoaRouters, type Pooling, routerNames } from "./mo
 
 export const MOA_FILE = "moa.json";
 export const ROUTER_FILE = "routers.safetensors";
+/** The router's name on a command line. */
+export const MOA = "moa";
 const VERSION = 1;
 
 /** What routers read: the base model's states, or states that the domains' LoRAs have changed. */
@@ -49,6 +52,11 @@ export async function writeMoa(directory: string, { domains, routers, pooling, s
   await writeSafetensors(join(directory, ROUTER_FILE), tensors);
   const config = { version: VERSION, domains, layers: [...routers.keys()], pooling, states, training };
   await writeFileAtomically(join(directory, MOA_FILE), `${JSON.stringify(config, null, 2)}\n`);
+}
+
+/** Whether a pool has MoA routers. */
+export async function hasMoa(directory: string): Promise<boolean> {
+  return exists(join(directory, MOA_FILE));
 }
 
 /** Reads moa.json and the routers; undefined where the pool has none. */

@@ -1,0 +1,188 @@
+/** @file Trains Mixture-of-LoRAs models (arXiv:2403.03432): a LoRA for each domain, then routers and LoRAs together.
+ *
+ *    trainMoa      stage 1, one LoRA per domain, alone; stage 2, routers before every layer, and the LoRAs further, on batches
+ *                  in which domains are mixed as the data mixes them
+ *    addDomain     one more LoRA, trained alone, and one more row in each router; nothing else changes by a bit
+ *    removeDomain  a LoRA and its rows taken out */
+
+import type { z } from "zod";
+import type { LoraAdapter } from "../adapters/adapter.ts";
+import { AdapterError, OptionError } from "../base/errors.ts";
+import { derivedSeed } from "../base/random.ts";
+import type { TrainingExample } from "../data/training-data.ts";
+import { type MoaRouter, routerLayers } from "../routing/moa.ts";
+import { keptRows, type Moa } from "../routing/moa-files.ts";
+import type { Encoded } from "./batches.ts";
+import { freshLora } from "./learner.ts";
+import { freshRouters, type MoaParts, moaLearner, trainedParts } from "./moa-learner.ts";
+import { expertRecipe, type MoaRecipe, moaRecipe, parseRecipe } from "./recipe.ts";
+import { encoded, hashOf, learnFrom, type TrainingSetting, targetModules, trainExpert } from "./train.ts";
+
+export interface DomainData {
+  readonly name: string;
+  readonly training: readonly TrainingExample[];
+  readonly validation?: readonly TrainingExample[];
+  /** A LoRA that stage 1 need not train. */
+  readonly adapter?: LoraAdapter | undefined;
+}
+/** A MoA model in memory: `adapters` in the order of `moa.domains`. */
+export interface MoaModel {
+  readonly moa: Moa;
+  readonly adapters: readonly LoraAdapter[];
+}
+export interface MoaJob extends TrainingSetting {
+  /** Stage 2. */
+  readonly options?: z.input<typeof moaRecipe>;
+  /** Stage 1, and the shape of LoRAs. */
+  readonly expert?: z.input<typeof expertRecipe>;
+  /** Told which part of the work begins. */
+  readonly onStage?: (stage: string) => void;
+}
+export interface TrainMoaJob extends MoaJob {
+  readonly domains: readonly DomainData[];
+  /** Leave stage 1 out: LoRAs begin as they would there (the paper's ablation). */
+  readonly fromScratch?: boolean;
+}
+
+/** Both stages. */
+export async function trainMoa(job: TrainMoaJob): Promise<MoaModel> {
+  const recipe = parseRecipe(moaRecipe, job.options ?? {});
+  const { model, domains } = job;
+  checkDomains(domains.map(({ name }) => name));
+  checkPacking(recipe);
+  const adapters: LoraAdapter[] = [];
+  for (const domain of domains) adapters.push(domain.adapter ?? (await firstLora(job, domain)));
+  job.onStage?.("routers");
+  const { architecture } = model;
+  const routers = freshRouters(routerLayers(architecture), domains.length, architecture.hiddenSize, recipe.seed);
+  const parts = await secondStage(job, domains, { adapters, routers }, recipe, 0);
+  return modelOf(
+    domains.map(({ name }) => name),
+    parts,
+    recipe,
+  );
+}
+
+/** A domain's LoRA: trained alone, or fresh when stage 1 is left out. */
+async function firstLora(job: TrainMoaJob, domain: DomainData): Promise<LoraAdapter> {
+  if (!job.fromScratch) return trainDomain(job, domain);
+  const { targets, rank, alpha, seed } = parseRecipe(expertRecipe, job.expert ?? {});
+  const { model } = job;
+  return freshLora(model.modules, {
+    targets: targetModules(model, targets),
+    rank,
+    scaling: alpha / rank,
+    seed: derivedSeed(seed, domain.name),
+  });
+}
+
+/** Stage 1 for one domain. */
+export async function trainDomain(job: MoaJob, { name, training, validation }: DomainData): Promise<LoraAdapter> {
+  job.onStage?.(name);
+  const { options: _, expert, run, ...setting } = job;
+  const adapter = await trainExpert({
+    ...setting,
+    training,
+    ...(validation && { validation }),
+    ...(run !== undefined && { run: `${run}/${name}` }),
+    ...(expert && { options: expert }),
+  });
+  if (adapter.kind === "lora") return adapter;
+  throw new AdapterError({ what: `A domain's expert is a LoRA, not ${adapter.kind}.`, fix: "Leave --kind out." });
+}
+
+async function secondStage(
+  job: MoaJob,
+  domains: readonly DomainData[],
+  parts: MoaParts,
+  recipe: MoaRecipe,
+  firstRow: number,
+): Promise<MoaParts> {
+  const { model, run } = job;
+  const labelled = (examplesOf: (domain: DomainData) => readonly TrainingExample[]): Encoded[] =>
+    domains.flatMap((data, domain) => encoded(job, examplesOf(data), recipe).map((example) => ({ ...example, domain })));
+  const data = { training: labelled(({ training }) => training), validation: labelled(({ validation }) => validation ?? []) };
+  const learner = moaLearner(model, parts, { ...recipe, firstRow });
+  const setting = { ...job, ...(run !== undefined && { run: `${run}/routers` }) };
+  const start = hashOf([...learner.initial].map(([name, tensor]) => [name, Buffer.from(tensor.data.buffer).toString("base64")]));
+  return trainedParts(parts, await learnFrom(setting, learner, data, recipe, { firstRow, start }));
+}
+
+export interface AddDomainJob extends MoaJob {
+  readonly current: MoaModel;
+  readonly domain: DomainData;
+  /** Examples of the domains there are, so that the new row learns what is not its own. */
+  readonly replay: readonly DomainData[];
+  /** Train the new rows only (default), or all rows of the routers. */
+  readonly rows?: "new" | "all";
+}
+
+/** The model with one more domain. The other domains' LoRAs, and with `rows: "new"` their router rows, stay bit for bit. */
+export async function addDomain(job: AddDomainJob): Promise<MoaModel> {
+  const { current, domain, replay, rows = "new" } = job;
+  const { moa } = current;
+  const recipe: MoaRecipe = {
+    ...parseRecipe(moaRecipe, job.options ?? {}),
+    pooling: moa.pooling,
+    states: moa.states,
+    labels: true,
+    freezeLoras: true,
+  };
+  const names = [...moa.domains, domain.name];
+  checkDomains(names);
+  checkPacking(recipe);
+  const adapter = domain.adapter ?? (await trainDomain(job, domain));
+  job.onStage?.("routers");
+  const data = names.map((name) =>
+    name === domain.name ? domain : (replay.find((other) => other.name === name) ?? { name, training: [] }),
+  );
+  if (data.some(({ training }) => training.length === 0)) {
+    const missing = data.filter(({ training }) => training.length === 0).map(({ name }) => name);
+    job.onWarning?.(`There are no examples of ${missing.join(", ")}: the new row may claim their texts.`);
+  }
+  const fresh = freshRouters([...moa.routers.keys()], 1, job.model.architecture.hiddenSize, derivedSeed(recipe.seed, domain.name));
+  const parts = { adapters: [...current.adapters, adapter], routers: withRows(moa.routers, fresh) };
+  const trained = await secondStage(job, data, parts, recipe, rows === "new" ? moa.domains.length : 0);
+  return modelOf(names, trained, recipe);
+}
+
+/** The model without a domain. */
+export function removeDomain({ moa, adapters }: MoaModel, name: string): MoaModel {
+  const index = moa.domains.indexOf(name);
+  if (index < 0) throw new OptionError({ what: `There is no domain "${name}".`, fix: `Name one of: ${moa.domains.join(", ")}.` });
+  if (moa.domains.length === 1) throw new OptionError({ what: `"${name}" is the only domain.`, fix: "Delete the pool instead." });
+  const keep = moa.domains.flatMap((_, i) => (i === index ? [] : [i]));
+  return {
+    moa: { ...moa, domains: keep.map((i) => moa.domains[i]!), routers: keptRows(moa.routers, keep) },
+    adapters: keep.map((i) => adapters[i]!),
+  };
+}
+
+function withRows(routers: Moa["routers"], more: Moa["routers"]): Moa["routers"] {
+  const joined = (a: MoaRouter["weight"], b: MoaRouter["weight"]): MoaRouter["weight"] => {
+    const data = new Float32Array(a.data.length + b.data.length);
+    data.set(a.data);
+    data.set(b.data, a.data.length);
+    return { ...a, shape: [a.shape[0]! + b.shape[0]!, ...a.shape.slice(1)], data };
+  };
+  return new Map(
+    [...routers].map(([layer, { weight, bias }]) => {
+      const row = more.get(layer)!;
+      return [layer, { weight: joined(weight, row.weight), bias: joined(bias, row.bias) }];
+    }),
+  );
+}
+
+function modelOf(domains: readonly string[], { adapters, routers }: MoaParts, recipe: MoaRecipe): MoaModel {
+  const { pooling, states, steps, lambda, lr, seed, labels } = recipe;
+  return { moa: { domains, routers, pooling, states, training: { steps, lambda, lr, seed, labels } }, adapters };
+}
+
+function checkDomains(names: readonly string[]): void {
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw new OptionError({ what: `Two domains are called "${twice}".`, fix: "Give each its own name." });
+  if (names.length < 2) throw new OptionError({ what: "One domain leaves nothing to choose.", fix: "Give at least two domains." });
+}
+function checkPacking({ packing }: MoaRecipe): void {
+  if (packing) throw new OptionError({ what: "Packed rows hold several prompts; a router reads one.", fix: "Leave --packing out." });
+}
