@@ -4,6 +4,8 @@
  *    gate_config.json        { "gate_type": "PHATGOOSE", "base_fingerprint"?, "modules"?, ... }
  *    gate_model.safetensors  <module>.gate  float32 [in]
  *
+ *    average_activation.safetensors, retrieval_embeddings.safetensors   what two other routers need (side-files.ts), when gathered
+ *
  *  Only gate_type is required; what is absent is warned about, never guessed. */
 
 import { readFile } from "node:fs/promises";
@@ -18,6 +20,7 @@ import { isBottleneckFolder } from "./bottleneck-file.ts";
 import { exists, float32Of } from "./files.ts";
 import { type ModuleSizes, prefixChange, renamed } from "./modules.ts";
 import { loadAdapter, openAdapter } from "./peft.ts";
+import { type ExampleEmbeddings, readSideFiles } from "./side-files.ts";
 
 export const GATE_CONFIG_FILE = "gate_config.json";
 export const GATE_FILE = "gate_model.safetensors";
@@ -31,6 +34,10 @@ export interface Expert {
   readonly adapter: Adapter;
   /** Absent for an adapter that has no gates yet; when present, one for every module of the adapter. */
   readonly gates?: Gates;
+  /** The mean input of each module over the expert's examples; absent until gathered. */
+  readonly activations?: Gates;
+  /** Embeddings of the expert's examples; absent until gathered. */
+  readonly embeddings?: ExampleEmbeddings;
   /** Fingerprint of the base model the gates were trained on. */
   readonly baseFingerprint?: string;
   readonly warnings: readonly string[];
@@ -55,7 +62,8 @@ export async function loadExpert(directory: string, modules: ModuleSizes, option
   const adapter = await loadAdapter(folder, modules);
   const name = options.name ?? basename(resolve(directory));
   const found = await readGates(folder, new Set(adapter.modules.keys()), modules);
-  if (!found) return { name, adapter, warnings: adapter.warnings };
+  const side = await readSideFiles(folder, new Set(adapter.modules.keys()), modules);
+  if (!found) return { name, adapter, ...side, warnings: adapter.warnings };
   const { gates, baseFingerprint, warnings } = found;
   if (baseFingerprint && options.fingerprint && baseFingerprint !== options.fingerprint) {
     throw new AdapterError({
@@ -64,7 +72,7 @@ export async function loadExpert(directory: string, modules: ModuleSizes, option
       fix: "Load that base model, or train the gates again on this one.",
     });
   }
-  return { name, adapter, gates, ...(baseFingerprint && { baseFingerprint }), warnings: [...adapter.warnings, ...warnings] };
+  return { name, adapter, gates, ...side, ...(baseFingerprint && { baseFingerprint }), warnings: [...adapter.warnings, ...warnings] };
 }
 
 export interface FoundGates {

@@ -1,12 +1,14 @@
 /** @file Text to token ids and back, as the model's own tokenizer files say.
  *
- *  A folder holds either tokenizer.json (everything Hugging Face publishes; run by @huggingface/tokenizers) or a *.tiktoken file (Qwen-7B).
+ *  A folder holds either tokenizer.json (everything Hugging Face publishes; run by @huggingface/tokenizers), a *.tiktoken file
+ *  (Qwen-7B) or a vocab.txt (BERT).
  *  tokenizer_config.json and special_tokens_map.json name the special tokens; chat_template.jinja, or the former, holds chat templates. */
 
-import { readdir } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CheckpointError, messageOf } from "../base/errors.ts";
 import { readJsonObject } from "../checkpoint/checkpoint.ts";
+import { bertTokenizerJson } from "./bert-vocabulary.ts";
 import { chatTemplates } from "./chat-template.ts";
 import { createHubTokenizer } from "./hub-tokenizer.ts";
 import { loadQwenTiktoken } from "./qwen-tiktoken.ts";
@@ -75,7 +77,13 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   }
   const tiktoken = names.find((name) => name.endsWith(".tiktoken"));
   if (tiktoken !== undefined) return loadQwenTiktoken(join(directory, tiktoken), templates);
-  const parts = names.filter((name) => /^(spiece\.model|tokenizer\.model.*|vocab\.json|vocab\.txt|merges\.txt)$/.test(name));
+  if (names.includes("vocab.txt")) {
+    const where = join(directory, "vocab.txt");
+    const lowercase = config.do_lower_case !== false;
+    const content = bertTokenizerJson(await readFile(where, "utf8"), { lowercase, where });
+    return createHubTokenizer(content, { config, templates, where });
+  }
+  const parts = names.filter((name) => /^(spiece\.model|tokenizer\.model.*|vocab\.json|merges\.txt)$/.test(name));
   throw new CheckpointError({
     what: `No tokenizer.json in this folder${parts.length > 0 ? ` (only ${parts.join(", ")})` : ""}.`,
     where: directory,

@@ -1,0 +1,126 @@
+/** @file What turns a text into a vector, for routers that compare texts:
+ *
+ *    base-mean-pooled   the base model's own states (the encoder's, or the last of a decoder), averaged over the tokens: needs
+ *                       no download. What its neighbours mean is up to the base model.
+ *    <name>             an encoder checkpoint of the BERT family, such as all-MiniLM-L6-v2, mean pooled (models/bert.ts)
+ *
+ *  Both give unit vectors, so their product is the cosine. */
+
+import { access, readFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { CheckpointError } from "../base/errors.ts";
+import { type HostTensor, int64 } from "../base/tensor.ts";
+import { openCheckpoint } from "../checkpoint/checkpoint.ts";
+import { resolveModel } from "../checkpoint/hub.ts";
+import { Graph } from "../graph/graph.ts";
+import { bert, pooledUnit, textInputs } from "../models/bert.ts";
+import { baseLinear } from "../models/linear.ts";
+import { logitsOf } from "../models/logits.ts";
+import { fileWeights } from "../models/weights.ts";
+import { Session } from "../runtime/session.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import type { Model } from "./model.ts";
+import type { Prompts } from "./overlay.ts";
+
+export interface Embedder {
+  /** Recorded beside what it embedded: vectors of two embedders are not compared. */
+  readonly name: string;
+  /** float32 [batch, dimension], rows of unit length. */
+  embed(prompts: Prompts): Promise<HostTensor<"float32">>;
+  dispose(): Promise<void>;
+}
+
+/** Mean-pooled states of the base model itself, without anything on it. */
+export function baseEmbedder(model: Model): Embedder {
+  let loading: Promise<Session> | undefined;
+  return {
+    name: "base-mean-pooled",
+    embed: async ({ inputIds, attentionMask }) => {
+      loading ??= Session.load(baseEmbeddingGraph(model));
+      const { embedding } = await (await loading).run({ input_ids: inputIds, attention_mask: attentionMask });
+      return embedding as HostTensor<"float32">;
+    },
+    dispose: async () => (await loading)?.dispose(),
+  };
+}
+
+function baseEmbeddingGraph(model: Model): Graph {
+  const graph = new Graph("embed");
+  const weights = fileWeights(graph, model.checkpoint);
+  const wanted = model.architecture.kind === "encoder-decoder" ? "encoded" : "decoded";
+  const observe = (name: string, state: Parameters<typeof pooledUnit>[0]) => {
+    if (name === wanted) graph.output("embedding", pooledUnit(state, graph.int("attention_mask", "batch", "sequence")));
+  };
+  logitsOf(graph, model.architecture, { weights, linear: baseLinear(weights), observe });
+  return graph;
+}
+
+/** The encoder checkpoint `name`: a folder, or a Hugging Face id. Prompts are texts of `tokenizer`, the base model's. */
+export async function textEmbedder(name: string, tokenizer: Tokenizer): Promise<Embedder> {
+  const directory = await resolveModel(name);
+  const checkpoint = await openCheckpoint(directory);
+  const encoder = bert(checkpoint.config, new Set(checkpoint.tensors.keys()));
+  const graph = new Graph("embed text");
+  const { ids, valid } = textInputs(graph);
+  graph.output("embedding", pooledUnit(encoder.encode(ids, valid, fileWeights(graph, checkpoint)), valid));
+  const session = await Session.load(graph);
+  const own = await loadTokenizer(directory);
+  const limit = Math.min(encoder.maxPositions, await maxTokens(directory));
+  return {
+    name: basename(resolve(name)),
+    embed: async (prompts) => {
+      const rows = texts(prompts, tokenizer).map((text) => cut(own.encode(text), limit));
+      const { embedding } = await session.run(padded(rows));
+      return embedding as HostTensor<"float32">;
+    },
+    dispose: () => session.dispose(),
+  };
+}
+
+/** Prompts of these texts, in the base model's tokens. */
+export function promptsOf(texts: readonly string[], tokenizer: Tokenizer): Prompts {
+  const { input_ids, attention_mask } = padded(texts.map((text) => tokenizer.encode(text)));
+  return { inputIds: input_ids, attentionMask: attention_mask };
+}
+
+function texts({ inputIds, attentionMask }: Prompts, tokenizer: Tokenizer): string[] {
+  const [batch = 0, width = 0] = inputIds.shape;
+  return Array.from({ length: batch }, (_, row) => {
+    const ids = Array.from({ length: width }, (_, i) => row * width + i).filter((at) => attentionMask.data[at] === 1n);
+    return tokenizer.decode(
+      ids.map((at) => Number(inputIds.data[at])),
+      { skipSpecialTokens: true },
+    );
+  });
+}
+
+/** The first tokens and the closing one, as Hugging Face truncates. */
+function cut(ids: number[], limit: number): number[] {
+  return ids.length <= limit ? ids : [...ids.slice(0, limit - 1), ids.at(-1)!];
+}
+
+/** Rows padded on the right, as feeds: int64 [batch, sequence]. */
+function padded(rows: readonly (readonly number[])[]) {
+  const width = Math.max(1, ...rows.map(({ length }) => length));
+  const [ids, mask] = [int64([rows.length, width]), int64([rows.length, width])];
+  rows.forEach((row, i) => {
+    row.forEach((id, j) => {
+      ids.data[i * width + j] = BigInt(id);
+      mask.data[i * width + j] = 1n;
+    });
+  });
+  return { input_ids: ids, attention_mask: mask };
+}
+
+/** The limit sentence-transformers sets, when the folder has one. */
+async function maxTokens(directory: string): Promise<number> {
+  const file = join(directory, "sentence_bert_config.json");
+  const found = await access(file).then(
+    () => true,
+    () => false,
+  );
+  if (!found) return Number.POSITIVE_INFINITY;
+  const limit: unknown = JSON.parse(await readFile(file, "utf8")).max_seq_length;
+  if (typeof limit === "number" && limit > 1) return limit;
+  throw new CheckpointError({ what: "max_seq_length is no number above 1.", where: file, fix: "Download the encoder again." });
+}

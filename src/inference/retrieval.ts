@@ -1,0 +1,41 @@
+/** @file Retrieval at work: the examples of an expert embedded once, each query embedded when it comes (routing/retrieval.ts). */
+
+import type { Expert } from "../adapters/expert.ts";
+import type { ExampleEmbeddings } from "../adapters/side-files.ts";
+import { DataError } from "../base/errors.ts";
+import { float32 } from "../base/tensor.ts";
+import { uniform } from "../routing/baselines.ts";
+import { bestIndex, librariesOf, MOST_EXAMPLES, oneExpertBias, similarities } from "../routing/retrieval.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { type Embedder, promptsOf } from "./embedder.ts";
+import type { Model } from "./model.ts";
+import { RoutedPool } from "./overlay.ts";
+
+const BATCH = 32;
+
+/** Embeds up to MOST_EXAMPLES of an expert's inputs. */
+export async function embeddedExamples(inputs: readonly string[], embedder: Embedder, tokenizer: Tokenizer): Promise<ExampleEmbeddings> {
+  const used = inputs.slice(0, MOST_EXAMPLES);
+  if (used.length === 0) throw new DataError({ what: "There are no examples to embed.", fix: "Give at least one." });
+  const parts: Float32Array[] = [];
+  for (let at = 0; at < used.length; at += BATCH) {
+    parts.push((await embedder.embed(promptsOf(used.slice(at, at + BATCH), tokenizer))).data);
+  }
+  const size = parts.reduce((sum, { length }) => sum + length, 0) / used.length;
+  const vectors = float32([used.length, size]);
+  let at = 0;
+  for (const part of parts) {
+    vectors.data.set(part, at);
+    at += part.length;
+  }
+  return { embedder: embedder.name, vectors };
+}
+
+/** A pool where each row is served by the one expert whose examples its prompt is nearest to. */
+export function retrievalPool(model: Model, experts: readonly Expert[], embedder: Embedder): RoutedPool {
+  const libraries = librariesOf(experts, embedder.name);
+  return new RoutedPool(experts, model.modules, {
+    router: uniform({ topK: 1 }),
+    rows: async (prompts) => oneExpertBias(similarities(await embedder.embed(prompts), libraries).map(bestIndex), experts.length),
+  });
+}

@@ -1,0 +1,82 @@
+/** @file Arrow (Ostapenko et al. 2024, arXiv:2405.11157): no training, no data, only the experts' own weights.
+ *
+ *      v_z = the unit vector that B_z A_z stretches most (its top right singular vector)
+ *      s_z = |uᵀ v_z| / T  (/ sqrt(n))          u: the raw token at this module's input, n its width
+ *
+ *  Two sets of defaults are in use:
+ *    arrow       the PHATGOOSE authors' (r-three/phatgoose, src/models/addons/moe.py:394-418): T = 10, / sqrt(n), top-2
+ *    arrow-peft  PEFT's (huggingface/peft, tuners/lora/arrow.py): T = 1, no sqrt(n), top-3, and v_z by 15 power iterations
+ *                from a random start, which need not have converged: v <- Aᵀ (Bᵀ B) (A v), normalised. */
+
+import type { Expert } from "../adapters/expert.ts";
+import { topRightSingularVector } from "../adapters/linalg.ts";
+import { float32, type HostTensor } from "../base/tensor.ts";
+import { abs } from "../graph/ops/elementwise.ts";
+import { matmul } from "../graph/ops/linalg.ts";
+import { gatesOf } from "./phatgoose.ts";
+import { type Router, remembered } from "./router.ts";
+import { loraOf } from "./stack.ts";
+import { torchNormal } from "./torch-normal.ts";
+
+type Tensor = HostTensor<"float32">;
+
+export interface ArrowOptions {
+  readonly name?: string;
+  readonly topK?: number;
+  readonly temperature?: number;
+  readonly scaleBySqrt?: boolean;
+  /** How v_z is found; "power" as PEFT does, with the seed its rng_seed gives. */
+  readonly prototype?: { readonly kind: "exact" } | { readonly kind: "power"; readonly seed: number };
+}
+
+export function arrow({
+  name = "arrow",
+  topK = 2,
+  temperature = 10,
+  scaleBySqrt = true,
+  prototype = { kind: "exact" },
+}: ArrowOptions = {}): Router {
+  return {
+    name,
+    key: `arrow T=${temperature} sqrt=${scaleBySqrt}`,
+    topK,
+    mixes: "outputs",
+    prototype: remembered((expert: Expert, module: string) => {
+      const lora = loraOf(expert).get(module);
+      if (!lora) return undefined;
+      if (prototype.kind === "power") return powerIteration(lora.a, lora.b, torchNormal(lora.a.shape[1]!, prototype.seed));
+      return float32([1, lora.a.shape[1]!], Float32Array.from(topRightSingularVector(lora.a, lora.b)));
+    }),
+    scores: (x, prototypes) => {
+      const width = x.shape.at(-1) as number;
+      const alpha = 1 / temperature / (scaleBySqrt ? Math.sqrt(width) : 1);
+      return abs(matmul(x, gatesOf(prototypes), { transB: true, alpha }));
+    },
+  };
+}
+
+const ITERATIONS = 15; // PEFT's
+const EPSILON = 1e-8; // beside the norm, as in PEFT
+
+/** PEFT's estimate of v: [1, in], from a start [in]. a: [rank, in], b: [out, rank] */
+export function powerIteration(a: Tensor, b: Tensor, start: Float32Array): Tensor {
+  const [rank = 0, width = 0] = a.shape;
+  const [out = 0] = b.shape;
+  const gram = Array.from({ length: rank * rank }, (_, at) => {
+    let sum = 0;
+    for (let o = 0; o < out; o++) sum += b.data[o * rank + Math.floor(at / rank)]! * b.data[o * rank + (at % rank)]!;
+    return sum;
+  });
+  let v = normalised(Float64Array.from(start));
+  for (let pass = 0; pass < ITERATIONS; pass++) {
+    const low = Array.from({ length: rank }, (_, r) => v.reduce((sum, value, i) => sum + a.data[r * width + i]! * value, 0));
+    const turned = low.map((_, r) => low.reduce((sum, value, c) => sum + gram[r * rank + c]! * value, 0));
+    v = normalised(Float64Array.from(v, (_, i) => turned.reduce((sum, value, r) => sum + a.data[r * width + i]! * value, 0)));
+  }
+  return float32([1, width], Float32Array.from(v));
+}
+
+function normalised(v: Float64Array): Float64Array {
+  const norm = Math.sqrt(v.reduce((sum, value) => sum + value * value, 0)) + EPSILON;
+  return v.map((value) => value / norm);
+}

@@ -1,0 +1,25 @@
+/** @file Soft merging of experts (SMEAR: Muqeeth et al. 2023, arXiv:2306.03745) as a rule over given gates, as the PHATGOOSE
+ *  authors' code has it (r-three/phatgoose, src/models/addons/moe.py:744-754): one weighting per sequence and module.
+ *
+ *      u̅   = mean of u over the sequence
+ *      s_z = LN(u̅)ᵀ LN(v_z) / sqrt(n)             LN: layer norm without affine part, epsilon 1e-5;  w = softmax of s over all experts
+ *      y   = W u + (sum_z w_z B_z) (sum_z w_z A_z) u
+ *
+ *  A and B are averaged separately, so there are cross terms. The mean is the authors' plain one, over every position of the
+ *  batch: padding takes part, and in a decoder so do later tokens. While text is generated each step is a sequence of its own. */
+
+import { reduceMean } from "../graph/ops/reduce.ts";
+import { phatgoose, standardizedScores } from "./phatgoose.ts";
+import type { Router } from "./router.ts";
+
+export function smear(): Router {
+  const { prototype } = phatgoose();
+  return {
+    name: "smear",
+    key: "smear",
+    topK: Number.POSITIVE_INFINITY,
+    mixes: "parameters",
+    prototype,
+    scores: (x, prototypes) => standardizedScores(reduceMean(x, { axes: [1] }), prototypes),
+  };
+}

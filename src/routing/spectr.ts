@@ -1,0 +1,41 @@
+/** @file SpectR (Fleshman and Van Durme 2025, arXiv:2504.03454): no training, no data.
+ *
+ *      scaling B_z A_z = U S Vᵀ          (singular value decomposition)
+ *      s_z = || S Vᵀ u || = || scaling B_z A_z u ||         how much the expert would change this token u
+ *
+ *  Arrow keeps only the first singular vector; with rank 1 the two agree up to the singular value. */
+
+import type { Expert } from "../adapters/expert.ts";
+import { spectralFactors } from "../adapters/linalg.ts";
+import { float32 } from "../base/tensor.ts";
+import { sqrt, square } from "../graph/ops/elementwise.ts";
+import { matmul } from "../graph/ops/linalg.ts";
+import { reshape } from "../graph/ops/movement.ts";
+import { reduceSum } from "../graph/ops/reduce.ts";
+import { flattened } from "../graph/value.ts";
+import { type Router, remembered } from "./router.ts";
+import { loraOf } from "./stack.ts";
+
+export function spectr({ topK = 2 }: { readonly topK?: number } = {}): Router {
+  return {
+    name: "spectr",
+    key: "spectr",
+    topK,
+    mixes: "outputs",
+    prototype: remembered((expert: Expert, module: string) => {
+      const lora = loraOf(expert).get(module);
+      if (!lora) return undefined;
+      const { sv } = spectralFactors(lora.a, lora.b);
+      return float32(
+        sv.shape,
+        sv.data.map((value) => value * lora.scaling),
+      );
+    }),
+    scores: (x, prototypes) => {
+      const [experts, rows, width] = prototypes.shape;
+      const products = matmul(x, reshape(prototypes, flattened([experts!, rows!]), width!), { transB: true });
+      const each = reshape(products, x.shape[0]!, x.shape[1]!, experts!, rows!);
+      return sqrt(reduceSum(square(each), { keep: false }));
+    },
+  };
+}
