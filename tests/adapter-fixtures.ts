@@ -5,9 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ModuleSizes } from "../src/adapters/modules.ts";
 
+type Sized = [module: string, size: { in: number; out: number }];
+
 /** The Llama of tests/golden/lora_variants and merges. */
 export const TINY_LLAMA: ModuleSizes = new Map(
-  [0, 1].flatMap((layer) => {
+  [0, 1].flatMap((layer): Sized[] => {
     const [attention, mlp] = [`model.layers.${layer}.self_attn`, `model.layers.${layer}.mlp`];
     return [
       [`${attention}.q_proj`, { in: 64, out: 64 }],
@@ -17,19 +19,19 @@ export const TINY_LLAMA: ModuleSizes = new Map(
       [`${mlp}.gate_proj`, { in: 64, out: 96 }],
       [`${mlp}.up_proj`, { in: 64, out: 96 }],
       [`${mlp}.down_proj`, { in: 96, out: 64 }],
-    ] as const;
+    ];
   }),
 );
 
 /** The T5 v1.1 of tests/golden/ia3_t5: hidden 64, heads 48 wide, feed-forward 96. */
 export const TINY_T5: ModuleSizes = new Map(
   ["encoder", "decoder"].flatMap((stack) =>
-    [0, 1].flatMap((block) => {
+    [0, 1].flatMap((block): Sized[] => {
       const path = `${stack}.block.${block}.layer`;
       const attentions = stack === "encoder" ? ["0.SelfAttention"] : ["0.SelfAttention", "1.EncDecAttention"];
-      const projections = attentions.flatMap((attention) => [
-        ...["q", "k", "v"].map((name) => [`${path}.${attention}.${name}`, { in: 64, out: 48 }] as const),
-        [`${path}.${attention}.o`, { in: 48, out: 64 }] as const,
+      const projections = attentions.flatMap((attention): Sized[] => [
+        ...["q", "k", "v"].map((name): Sized => [`${path}.${attention}.${name}`, { in: 64, out: 48 }]),
+        [`${path}.${attention}.o`, { in: 48, out: 64 }],
       ]);
       const dense = `${path}.${attentions.length}.DenseReluDense`;
       return [
@@ -37,7 +39,7 @@ export const TINY_T5: ModuleSizes = new Map(
         [`${dense}.wi_0`, { in: 64, out: 96 }],
         [`${dense}.wi_1`, { in: 64, out: 96 }],
         [`${dense}.wo`, { in: 96, out: 64 }],
-      ] as const;
+      ];
     }),
   ),
 );
@@ -49,7 +51,5 @@ export function temporary(): string {
 export const SHARED_ADAPTERS = "../shared/adapters";
 export const SHARED_GOLDEN = "../shared/golden";
 
-/** Tests on collected public data run where that data is, and say why they do not elsewhere. */
-export function withShared<T extends { skipIf(condition: boolean): T }>(test: T): T {
-  return test.skipIf(!existsSync(SHARED_ADAPTERS));
-}
+/** Tests on collected public data run where that data is. */
+export const HAS_SHARED_ADAPTERS = existsSync(SHARED_ADAPTERS);

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { SHARED_ADAPTERS, SHARED_GOLDEN, TINY_LLAMA, TINY_T5, temporary, withShared } from "../../tests/adapter-fixtures.ts";
+import { HAS_SHARED_ADAPTERS, SHARED_ADAPTERS, TINY_LLAMA, TINY_T5, temporary } from "../../tests/adapter-fixtures.ts";
 import { AdapterError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
@@ -56,7 +56,7 @@ describe("PEFT's LoRA options", () => {
       const folder = temporary();
       await saveAdapter(folder, adapter);
       const again = await loadAdapter(folder, TINY_LLAMA);
-      expect(new Map(again.modules)).toEqual(new Map(adapter.modules));
+      expect(again.modules).toEqual(adapter.modules);
       expect([...(await readSafetensors(join(folder, TENSOR_FILE))).keys()].sort()).toEqual(
         [...(await readSafetensors(join(VARIANTS, name, TENSOR_FILE))).keys()].sort(),
       );
@@ -88,7 +88,7 @@ describe("PEFT's LoRA options", () => {
     expect(config).toMatchObject({ peft_type: "LORA", base_model_name_or_path: "tiny", r: 4, lora_alpha: 1, lora_bias: true });
     expect(config.rank_pattern).toEqual({ "model.layers.0.self_attn.o_proj": 2 });
     const again = await loadAdapter(folder, TINY_LLAMA);
-    expect(new Map([...again.modules].sort())).toEqual(new Map([...modules].sort()));
+    expect(again.modules).toEqual(modules);
   });
 
   test("(IA)3 scales: outputs of keys and values, inputs of the feed-forward module", async () => {
@@ -219,9 +219,9 @@ describe("what does not fit is refused by name", () => {
 });
 
 describe("experts of the PHATGOOSE authors' code", () => {
-  withShared(test)("load with the authors' scaling, 1 / rank", async () => {
+  test("load with the authors' scaling, 1 / rank", async () => {
     for (let z = 0; z < 7; z++) {
-      const adapter = await loadAdapter(join(SHARED_GOLDEN, `phatgoose_t5/experts/expert_${z}`), TINY_T5);
+      const adapter = await loadAdapter(`tests/golden/phatgoose_t5/experts/expert_${z}`, TINY_T5);
       if (adapter.kind !== "lora") throw new Error("expected LoRA");
       expect(adapter.modules.size).toBe(TINY_T5.size);
       expect(new Set([...adapter.modules.values()].map(({ scaling }) => scaling))).toEqual(new Set([0.25]));
@@ -229,8 +229,8 @@ describe("experts of the PHATGOOSE authors' code", () => {
   });
 });
 
-describe("public adapters", () => {
-  withShared(test)("each loads against its own sizes, or is refused for its pickle", async () => {
+describe("public adapters (skipped where ../shared/adapters is absent)", () => {
+  test.skipIf(!HAS_SHARED_ADAPTERS)("each loads against its own sizes, or is refused for its pickle", async () => {
     const loaded: Record<string, [number, number]> = {};
     for (const name of readdirSync(SHARED_ADAPTERS)) {
       const folder = join(SHARED_ADAPTERS, name);

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { test } from "vitest";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { loadModel } from "./model.ts";
