@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { afterAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { Graph } from "../graph/graph.ts";
@@ -59,15 +59,14 @@ test("texts that come as another model's tokens are embedded as transformers emb
   // The base's tokenizer here keeps every character, so that its round trip gives the texts back.
   const bytes = { encode: (text: string) => [...Buffer.from(text)], decode: (ids: readonly number[]) => Buffer.from(ids).toString() };
   const tokenizer = { ...(await loadTokenizer(golden("bert_embedder/model"))), ...bytes };
-  const embedder = await textEmbedder(golden("bert_embedder/model"), tokenizer);
-  afterAll(() => embedder.dispose());
+  await using model = await loadModel(golden("t5/model"));
+  const embedder = await textEmbedder(golden("bert_embedder/model"), model, tokenizer);
   expectClose(await embedder.embed(promptsOf(batchTexts, tokenizer)), expected, 1e-6);
 });
 
 test.each(["t5/model"])("%s's own states: unit vectors that padding does not change", async (name) => {
   await using model = await loadModel(golden(name));
   const embedder = baseEmbedder(model);
-  afterAll(() => embedder.dispose());
   const batch = await goldenTensors("t5/golden.safetensors");
   const [ids, mask] = [batch.int("input_ids"), batch.int("attention_mask")];
   const together = await embedder.embed({ inputIds: ids, attentionMask: mask });

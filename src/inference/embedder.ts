@@ -12,12 +12,12 @@ import { CheckpointError } from "../base/errors.ts";
 import { type HostTensor, int64 } from "../base/tensor.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { resolveModel } from "../checkpoint/hub.ts";
-import { Graph } from "../graph/graph.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Float } from "../graph/value.ts";
 import { bert, pooledUnit, textInputs } from "../models/bert.ts";
 import { baseLinear } from "../models/linear.ts";
 import { logitsOf } from "../models/logits.ts";
 import { fileWeights } from "../models/weights.ts";
-import { Session } from "../runtime/session.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { Model } from "./model.ts";
 import type { Prompts } from "./overlay.ts";
@@ -27,53 +27,48 @@ export interface Embedder {
   readonly name: string;
   /** float32 [batch, dimension], rows of unit length. */
   embed(prompts: Prompts): Promise<HostTensor<"float32">>;
-  dispose(): Promise<void>;
 }
 
 /** Mean-pooled states of the base model itself, without anything on it. */
 export function baseEmbedder(model: Model): Embedder {
-  let loading: Promise<Session> | undefined;
   return {
     name: "base-mean-pooled",
     embed: async ({ inputIds, attentionMask }) => {
-      loading ??= Session.load(baseEmbeddingGraph(model));
-      const { embedding } = await (await loading).run({ input_ids: inputIds, attention_mask: attentionMask });
+      const session = await model.session("embed", (graph) => buildBaseEmbedding(graph, model));
+      const { embedding } = await session.run({ input_ids: inputIds, attention_mask: attentionMask });
       return embedding as HostTensor<"float32">;
     },
-    dispose: async () => (await loading)?.dispose(),
   };
 }
 
-function baseEmbeddingGraph(model: Model): Graph {
-  const graph = new Graph("embed");
-  const weights = fileWeights(graph, model.checkpoint);
-  const wanted = model.architecture.kind === "encoder-decoder" ? "encoded" : "decoded";
-  const observe = (name: string, state: Parameters<typeof pooledUnit>[0]) => {
+function buildBaseEmbedding(graph: Graph, { checkpoint, architecture }: Model): void {
+  const weights = fileWeights(graph, checkpoint);
+  const wanted = architecture.kind === "encoder-decoder" ? "encoded" : "decoded";
+  const observe = (name: string, state: Float) => {
     if (name === wanted) graph.output("embedding", pooledUnit(state, graph.int("attention_mask", "batch", "sequence")));
   };
-  logitsOf(graph, model.architecture, { weights, linear: baseLinear(weights), observe });
-  return graph;
+  logitsOf(graph, architecture, { weights, linear: baseLinear(weights), observe });
 }
 
-/** The encoder checkpoint `name`: a folder, or a Hugging Face id. Prompts are texts of `tokenizer`, the base model's. */
-export async function textEmbedder(name: string, tokenizer: Tokenizer): Promise<Embedder> {
+/** The encoder checkpoint `name`: a folder, or a Hugging Face id. Prompts are texts of `tokenizer`, that of `model`, which keeps
+ *  the encoder's session. */
+export async function textEmbedder(name: string, model: Model, tokenizer: Tokenizer): Promise<Embedder> {
   const directory = await resolveModel(name);
   const checkpoint = await openCheckpoint(directory);
   const encoder = bert(checkpoint.config, new Set(checkpoint.tensors.keys()));
-  const graph = new Graph("embed text");
-  const { ids, valid } = textInputs(graph);
-  graph.output("embedding", pooledUnit(encoder.encode(ids, valid, fileWeights(graph, checkpoint)), valid));
-  const session = await Session.load(graph);
   const own = await loadTokenizer(directory);
   const limit = Math.min(encoder.maxPositions, await maxTokens(directory));
   return {
     name: basename(resolve(name)),
     embed: async (prompts) => {
+      const session = await model.session(`embed with ${directory}`, (graph) => {
+        const { ids, valid } = textInputs(graph);
+        graph.output("embedding", pooledUnit(encoder.encode(ids, valid, fileWeights(graph, checkpoint)), valid));
+      });
       const rows = texts(prompts, tokenizer).map((text) => cut(own.encode(text), limit));
       const { embedding } = await session.run(padded(rows));
       return embedding as HostTensor<"float32">;
     },
-    dispose: () => session.dispose(),
   };
 }
 

@@ -3,18 +3,18 @@
 import type { Expert } from "../adapters/expert.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { openPool } from "../adapters/pool.ts";
-import { OptionError, PoolError } from "../base/errors.ts";
+import { OptionError } from "../base/errors.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
 import { resolveModel } from "../checkpoint/hub.ts";
 import type { DecisionRule } from "../routing/moa-decision.ts";
 import { hasMoa, MOA } from "../routing/moa-files.ts";
-import { routerNamed } from "../routing/registry.ts";
-import type { Router } from "../routing/router.ts";
+import { parsedRouter, type RouterOptions } from "../routing/registry.ts";
 import type { SessionOptions } from "../runtime/session.ts";
 import { type MoaOptions, MoaOverlay } from "./moa-overlay.ts";
 import { needMoaPool } from "./moa-pool.ts";
 import { loadModel, type Model } from "./model.ts";
-import { RoutedPool, singleAdapter } from "./overlay.ts";
+import { singleAdapter } from "./overlay.ts";
+import { poolOverlay } from "./pool-overlay.ts";
 
 export interface OpenOptions {
   /** A folder, or a Hugging Face id. */
@@ -58,7 +58,7 @@ export async function openModel(options: OpenOptions, session: SessionOptions = 
     const name = router ?? ((await hasMoa(pool)) ? MOA : "phatgoose");
     if (name !== MOA && (decide !== undefined || domain !== undefined)) throw onlyMoa(name);
     const warnings =
-      name === MOA ? await wearMoa(model, pool, { rule: decide, domain }) : await wearPool(model, pool, routerNamed(name, { topK }));
+      name === MOA ? await wearMoa(model, pool, { rule: decide, domain }) : await wearPool(model, pool, parsedRouter(name, { topK }));
     return { model, warnings };
   }
   return { model, warnings: [] };
@@ -77,12 +77,11 @@ export async function openExperts(model: Model, directory: string): Promise<Expe
   return pool.loadAll();
 }
 
-async function wearPool(model: Model, directory: string, router: Router): Promise<readonly string[]> {
+async function wearPool(model: Model, directory: string, options: RouterOptions): Promise<readonly string[]> {
   const experts = await openExperts(model, directory);
-  for (const expert of experts) checkCandidate(expert, router, directory);
-  model.overlay = new RoutedPool(experts, model.modules, { router });
-  const few =
-    router.topK > experts.length ? [`The pool has ${experts.length} experts, so top-k is ${experts.length}, not ${router.topK}.`] : [];
+  model.overlay = await poolOverlay(model, experts, options, directory);
+  const topK = "topK" in options ? (options.topK ?? 0) : 0;
+  const few = topK > experts.length ? [`The pool has ${experts.length} experts, so top-k is ${experts.length}, not ${topK}.`] : [];
   return [...few, ...experts.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`))];
 }
 
@@ -98,15 +97,5 @@ function onlyMoa(router: string): OptionError {
     what: `Router ${router} knows no domains.`,
     where: "--decide, --domain",
     fix: `Leave them out, or use --router ${MOA}.`,
-  });
-}
-
-/** An expert that the router can score at no module would sit in the pool and never be chosen. */
-function checkCandidate(expert: Expert, router: Router, where: string): void {
-  for (const module of expert.adapter.modules.keys()) if (router.prototype(expert, module)) return;
-  throw new PoolError({
-    what: `Expert "${expert.name}" has nothing that router ${router.name} could score it by.`,
-    where,
-    fix: expert.gates ? "Use another router, or remove it from the pool." : "Train its gates with skein gate, or remove it from the pool.",
   });
 }

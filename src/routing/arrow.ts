@@ -41,6 +41,7 @@ export function arrow({
     key: `arrow T=${temperature} sqrt=${scaleBySqrt}`,
     topK,
     mixes: "outputs",
+    remedy: "Use LoRA experts.",
     prototype: remembered((expert: Expert, module: string) => {
       const lora = loraOf(expert).get(module);
       if (!lora) return undefined;

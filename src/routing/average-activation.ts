@@ -20,6 +20,7 @@ export function averageActivation({ topK = 2 }: { readonly topK?: number } = {})
     key: "phatgoose", // the same graph, fed with other numbers
     topK,
     mixes: "outputs",
+    remedy: "Gather its activations with skein statistics.",
     prototype: remembered((expert, module) => {
       const average = expert.activations?.get(module);
       return average && standardized(average);

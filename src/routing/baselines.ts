@@ -13,9 +13,11 @@ import { expand } from "../graph/ops/movement.ts";
 import type { Float } from "../graph/value.ts";
 import type { Router } from "./router.ts";
 
+const MODULES = "Use experts that cover a module of this base model.";
+
 /** Every expert scores 0. */
-export function uniform({ topK = Number.POSITIVE_INFINITY }: { readonly topK?: number } = {}): Router {
-  return { name: "uniform", key: "uniform", topK, mixes: "outputs", prototype: covering, scores: zeros };
+export function uniform({ topK = Number.POSITIVE_INFINITY }: { readonly topK?: number | undefined } = {}): Router {
+  return { name: "uniform", key: "uniform", topK, mixes: "outputs", remedy: MODULES, prototype: covering, scores: zeros };
 }
 
 /** Only `expert` is a candidate. */
@@ -25,6 +27,7 @@ export function single({ expert }: { readonly expert: string }): Router {
     key: "uniform",
     topK: 1,
     mixes: "outputs",
+    remedy: MODULES,
     prototype: (candidate, module) => (candidate.name === expert ? covering(candidate, module) : undefined),
     scores: zeros,
   };

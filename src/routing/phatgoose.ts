@@ -17,12 +17,15 @@ import type { Router } from "./router.ts";
 // Inside the square root, as in the authors' layer norm. It shrinks the scores of gates that hardly moved.
 const EPSILON = 1e-5;
 
+export const GATES = "Train its gates with skein gate.";
+
 export function phatgoose({ topK = 2 }: { topK?: number } = {}): Router {
   return {
     name: "phatgoose",
     key: "phatgoose",
     topK,
     mixes: "outputs",
+    remedy: GATES,
     prototype: (expert, module) => {
       const gate = expert.gates?.get(module);
       return gate && standardized(gate);

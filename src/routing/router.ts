@@ -31,6 +31,8 @@ export interface Router {
   readonly topK: number;
   /** Whether the weights mix the experts' outputs, sum_j w_j B_j A_j x, or their parameters, (sum_j w_j B_j)(sum_j w_j A_j) x. */
   readonly mixes: "outputs" | "parameters";
+  /** What to do about an expert that has nothing to be scored by: a sentence. */
+  readonly remedy: string;
   /** What of an expert the router scores by at `module`: [rows, in]; rows that other experts have more of are filled with 0.
    *  Undefined when the expert cannot be scored there; it is then no candidate. */
   prototype(expert: Expert, module: string): HostTensor<"float32"> | undefined;

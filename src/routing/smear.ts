@@ -9,7 +9,7 @@
  *  batch: padding takes part, and in a decoder so do later tokens. While text is generated each step is a sequence of its own. */
 
 import { reduceMean } from "../graph/ops/reduce.ts";
-import { phatgoose, standardizedScores } from "./phatgoose.ts";
+import { GATES, phatgoose, standardizedScores } from "./phatgoose.ts";
 import type { Router } from "./router.ts";
 
 export function smear(): Router {
@@ -19,6 +19,7 @@ export function smear(): Router {
     key: "smear",
     topK: Number.POSITIVE_INFINITY,
     mixes: "parameters",
+    remedy: GATES,
     prototype,
     scores: (x, prototypes) => standardizedScores(reduceMean(x, { axes: [1] }), prototypes),
   };

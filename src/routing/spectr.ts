@@ -22,6 +22,7 @@ export function spectr({ topK = 2 }: { readonly topK?: number } = {}): Router {
     key: "spectr",
     topK,
     mixes: "outputs",
+    remedy: "Use LoRA experts.",
     prototype: remembered((expert: Expert, module: string) => {
       const lora = loraOf(expert).get(module);
       if (!lora) return undefined;

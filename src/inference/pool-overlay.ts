@@ -1,0 +1,62 @@
+/** @file What a pool becomes under a routing method: scores for every token, one merged adapter, or an expert for each row. */
+
+import type { LoraAdapter } from "../adapters/adapter.ts";
+import type { Expert } from "../adapters/expert.ts";
+import { type MergeMethod, mergeAdapters } from "../adapters/merge.ts";
+import { PoolError } from "../base/errors.ts";
+import { createRouter, isScoring, type RouterOptions } from "../routing/registry.ts";
+import type { Router } from "../routing/router.ts";
+import { loraOf } from "../routing/stack.ts";
+import { loadTokenizer } from "../text/tokenizer.ts";
+import { baseEmbedder, textEmbedder } from "./embedder.ts";
+import type { Model } from "./model.ts";
+import { type Overlay, RoutedPool, singleAdapter } from "./overlay.ts";
+import { retrievalPool } from "./retrieval.ts";
+
+/** The overlay of `experts` under a method. An expert that the method could never choose is an error that names it, and `where`. */
+export async function poolOverlay(model: Model, experts: readonly Expert[], options: RouterOptions, where?: string): Promise<Overlay> {
+  if (isScoring(options)) {
+    const router = createRouter(options);
+    if (options.kind === "single") checkNamed(experts, options.expert, where);
+    else checkCandidates(experts, router, where);
+    return new RoutedPool(experts, model.modules, { router });
+  }
+  if (options.kind === "merged") return singleAdapter(mergedExperts(experts, options), model.modules);
+  const { embedder } = options;
+  const tokenizer = () => loadTokenizer(model.checkpoint.directory);
+  return retrievalPool(
+    model,
+    experts,
+    embedder === undefined ? baseEmbedder(model) : await textEmbedder(embedder, model, await tokenizer()),
+  );
+}
+
+/** One adapter of all experts, each weighing 1 / N. */
+function mergedExperts(experts: readonly Expert[], { method, density, seed }: Extract<RouterOptions, { kind: "merged" }>): LoraAdapter {
+  if (experts.length === 0) throw new PoolError({ what: "The pool has no experts.", fix: "Add one: skein pool add POOL EXPERT." });
+  const adapters = experts.map((expert): LoraAdapter => ({ kind: "lora", modules: loraOf(expert), warnings: [] }));
+  if (method === "average") return mergeAdapters(adapters, { kind: "average" });
+  const rule: MergeMethod = method === "cat" ? { kind: "cat" } : { kind: method, density, seed };
+  return mergeAdapters(
+    adapters,
+    rule,
+    experts.map(() => 1 / experts.length),
+  );
+}
+
+/** An expert that the router can score at no module would sit in the pool and never be chosen. */
+function checkCandidates(experts: readonly Expert[], router: Router, where: string | undefined): void {
+  const barred = experts.find((expert) => ![...expert.adapter.modules.keys()].some((module) => router.prototype(expert, module)));
+  if (!barred) return;
+  throw new PoolError({
+    what: `Expert "${barred.name}" has nothing that router ${router.name} could score it by.`,
+    ...(where !== undefined && { where }),
+    fix: `${router.remedy} Or use another router, or remove it from the pool.`,
+  });
+}
+
+function checkNamed(experts: readonly Expert[], name: string, where: string | undefined): void {
+  if (experts.some((expert) => expert.name === name)) return;
+  const fix = `Use one of: ${experts.map((expert) => expert.name).join(", ")}.`;
+  throw new PoolError({ what: `The pool has no expert "${name}".`, ...(where !== undefined && { where }), fix });
+}
