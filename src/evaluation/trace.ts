@@ -63,7 +63,7 @@ function partsOf(architecture: Architecture, routes: Routes, input: readonly num
 }
 
 /** The modules of an encoder-decoder that see the decoder's tokens. */
-function outputModules(architecture: Architecture): ReadonlySet<string> {
+export function outputModules(architecture: Architecture): ReadonlySet<string> {
   const modules = new Set<string>();
   const graph = new Graph("trace");
   logitsOf(graph, architecture, {

@@ -1,0 +1,170 @@
+/** @file Line charts as inline SVG: learning curves from runs' metrics.jsonl, and sweeps over k or the size of a pool. */
+
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { codeOf } from "../../checkpoint/atomic.ts";
+import { escaped, hueOf } from "./html.ts";
+
+export interface Point {
+  readonly x: number;
+  readonly y: number;
+  /** Standard error. */
+  readonly error?: number;
+}
+export interface Series {
+  readonly name: string;
+  readonly points: readonly Point[];
+  /** Drawn dashed, in the colour of the series before: validation beside training. */
+  readonly dashed?: boolean;
+  /** The expert whose colour it has; by its place in the chart when absent. */
+  readonly expert?: number;
+}
+export interface Chart {
+  readonly title: string;
+  readonly x: string;
+  readonly y: string;
+  /** Logarithmic in y; values of 0 or less are left out. */
+  readonly logarithmic?: boolean;
+  readonly series: readonly Series[];
+}
+
+const [WIDTH, HEIGHT] = [640, 260];
+const FRAME = { left: 46, right: 12, top: 20, bottom: 34 };
+const MOST_POINTS = 60; // more is noise at this size
+
+/** One chart with its legend. */
+export function chartFigure({ title, x, y, logarithmic = false, series: given }: Chart): string {
+  const isShown = (point: Point) => Number.isFinite(point.x) && Number.isFinite(point.y) && (!logarithmic || point.y > 0);
+  const series = given.map((one) => ({ ...one, points: one.points.filter(isShown) }));
+  const points = series.flatMap((one) => one.points);
+  if (points.length === 0) return "";
+  const xs = scale(
+    points.map((point) => point.x),
+    [FRAME.left, WIDTH - FRAME.right],
+  );
+  const range: [number, number] = [HEIGHT - FRAME.bottom, FRAME.top];
+  const ends = points.flatMap((point) => [point.y - (point.error ?? 0), point.y + (point.error ?? 0)]);
+  const ys = logarithmic
+    ? logScale(
+        points.map((point) => point.y),
+        range,
+      )
+    : scale(ends, range);
+  const colours = coloursOf(series);
+  const lines = series.map((one, i) => lineHtml(one, colours[i]!, xs.at, ys.at));
+  const solid = series.flatMap(({ name, dashed }, i) =>
+    dashed ? [] : [`<span class="expert" style="--h:${colours[i]!}">${escaped(name)}</span>`],
+  );
+  return `<figure><h3>${escaped(title)}</h3>
+<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(`${title}: ${y} by ${x}`)}">
+${axes(xs, ys, x, y)}
+${lines.join("\n")}
+</svg>
+<figcaption class="legend">${solid.join(" ")}${series.some(({ dashed }) => dashed) ? " dashed: validation" : ""}</figcaption></figure>`;
+}
+
+interface Scale {
+  readonly at: (value: number) => number;
+  readonly ticks: readonly number[];
+}
+
+/** Maps values to pixels, with about five round ticks. */
+function scale(values: readonly number[], [from, to]: readonly [number, number]): Scale {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const span = high - low || Math.abs(high) || 1;
+  const step = [1, 2, 5, 10].map((factor) => factor * 10 ** Math.floor(Math.log10(span / 5))).find((size) => span / size <= 5.5)!;
+  const start = Math.floor(low / step) * step;
+  const end = Math.max(Math.ceil(high / step) * step, start + step);
+  const ticks = Array.from({ length: Math.round((end - start) / step) + 1 }, (_, i) => start + i * step);
+  return { at: (value) => from + ((value - start) / (end - start)) * (to - from), ticks };
+}
+
+/** Likewise by the logarithm, with ticks at powers of ten and, where those are few, at 2 and 5 times them. */
+function logScale(values: readonly number[], [from, to]: readonly [number, number]): Scale {
+  const [low, high] = [Math.log10(Math.min(...values)), Math.log10(Math.max(...values))];
+  const decades = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, i) => 10 ** (Math.floor(low) + i));
+  const all = decades.length > 3 ? decades : decades.flatMap((decade) => [decade, 2 * decade, 5 * decade]);
+  const margin = (high - low) * 0.03 || 0.5;
+  const [start, end] = [low - margin, high + margin];
+  const ticks = all.filter((tick) => Math.log10(tick) >= start && Math.log10(tick) <= end);
+  return { at: (value) => from + ((Math.log10(value) - start) / (end - start)) * (to - from), ticks };
+}
+
+function axes(xs: Scale, ys: Scale, x: string, y: string): string {
+  const rows = ys.ticks.map((tick) => {
+    const at = ys.at(tick).toFixed(1);
+    return `<line class="axis" x1="${FRAME.left}" x2="${WIDTH - FRAME.right}" y1="${at}" y2="${at}"/><text x="${FRAME.left - 5}" y="${at}" dy=".35em" text-anchor="end">${tickText(tick)}</text>`;
+  });
+  const columns = xs.ticks.map(
+    (tick) => `<text x="${xs.at(tick).toFixed(1)}" y="${HEIGHT - FRAME.bottom + 15}" text-anchor="middle">${tickText(tick)}</text>`,
+  );
+  const names = `<text x="${WIDTH - FRAME.right}" y="${HEIGHT - 4}" text-anchor="end">${escaped(x)}</text><text x="4" y="11">${escaped(y)}</text>`;
+  return [...rows, ...columns, names].join("\n");
+}
+
+const tickText = (value: number) => Number(value.toPrecision(6)).toString();
+
+/** Hues: a dashed series has that of the series before it. */
+function coloursOf(series: readonly Series[]): number[] {
+  let solid = -1;
+  return series.map(({ dashed, expert }) => {
+    if (!dashed) solid++;
+    return hueOf(expert ?? Math.max(0, solid));
+  });
+}
+
+function lineHtml({ name, points, dashed }: Series, hue: number, x: Scale["at"], y: Scale["at"]): string {
+  const kept = thinned(points);
+  const at = kept.map((point) => `${x(point.x).toFixed(1)},${y(point.y).toFixed(1)}`);
+  const few = points.length <= 12;
+  const marks = few
+    ? kept.map((point) => {
+        const [cx, cy] = [x(point.x).toFixed(1), y(point.y).toFixed(1)];
+        const { error = 0 } = point;
+        const whisker = `<line class="whisker" x1="${cx}" x2="${cx}" y1="${y(point.y - error).toFixed(1)}" y2="${y(point.y + error).toFixed(1)}"/>`;
+        return `${error > 0 ? whisker : ""}<circle cx="${cx}" cy="${cy}" r="3" data-tip="${escaped(`${name}: ${point.y.toPrecision(4)} at ${point.x}`)}"/>`;
+      })
+    : [];
+  return `<g style="--h:${hue}"><polyline class="series${dashed ? " dashed" : ""}" points="${at.join(" ")}"/>${marks.join("")}</g>`;
+}
+
+/** At most MOST_POINTS points, each the mean of its neighbours. */
+function thinned(points: readonly Point[]): Point[] {
+  const size = Math.ceil(points.length / MOST_POINTS);
+  if (size <= 1) return [...points];
+  return Array.from({ length: Math.ceil(points.length / size) }, (_, i) => {
+    const part = points.slice(i * size, (i + 1) * size);
+    const mean = (of: (point: Point) => number) => part.reduce((sum, point) => sum + of(point), 0) / part.length;
+    return { x: mean((point) => point.x), y: mean((point) => point.y) };
+  });
+}
+
+const TITLES: Readonly<Record<string, string>> = { lora: "Experts", gate: "Gates", full: "All weights" };
+
+/** The learning curves of all runs in a folder, one chart for each kind of training. */
+export async function readCurves(folder: string): Promise<Chart[]> {
+  const charts = new Map<string, Series[]>();
+  for (const name of (await readdir(folder)).sort()) {
+    const run = await readRun(join(folder, name));
+    if (!run) continue;
+    const series = charts.get(run.kind) ?? [];
+    charts.set(run.kind, series);
+    series.push({ name, points: run.training });
+    if (run.validation.length > 0) series.push({ name, points: run.validation, dashed: true });
+  }
+  return [...charts].map(([kind, series]) => ({ title: TITLES[kind] ?? kind, x: "step", y: "loss per token", logarithmic: true, series }));
+}
+
+async function readRun(folder: string): Promise<{ kind: string; training: Point[]; validation: Point[] } | undefined> {
+  try {
+    const config: unknown = JSON.parse(await readFile(join(folder, "config.json"), "utf8"));
+    const lines = (await readFile(join(folder, "metrics.jsonl"), "utf8")).split("\n").filter((line) => line.trim() !== "");
+    const metrics = lines.map((line): Record<string, number> => JSON.parse(line));
+    const of = (field: string) => metrics.flatMap((line) => (line[field] === undefined ? [] : [{ x: line.step ?? 0, y: line[field] }]));
+    const kind = typeof config === "object" && config !== null && "kind" in config ? String(config.kind) : "runs";
+    return { kind, training: of("loss"), validation: of("validationLoss") };
+  } catch (error) {
+    if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR" || error instanceof SyntaxError) return undefined; // no run, or one being written
+    throw error;
+  }
+}

@@ -1,0 +1,53 @@
+/** @file A trace as a figure: the text with each token in its expert's colour, and a map of tokens x modules, grouped by layer.
+ *
+ *  Colour says which expert has the largest weight, strength how large; a tap or the pointer says all of them. */
+
+import { expertsOfTokens, type ModuleTrace, type Trace, type TracedTokens } from "../trace.ts";
+import { escaped, hueOf, legend, visible } from "./html.ts";
+import { byLayer, shortName } from "./modules.ts";
+
+/** Legend, text and map of every part of the trace. */
+export function traceFigure({ experts, parts }: Trace): string {
+  const figures = parts.map((part) => {
+    const heading = part.name === "text" ? "" : `<h3>${part.name === "input" ? "Input" : "Output"}</h3>`;
+    return `${heading}\n<p class="tokens">${colouredTokens(part, experts)}</p>\n${heatMap(part, experts)}`;
+  });
+  return `${legend(experts)}\n${figures.join("\n")}`;
+}
+
+function colouredTokens(part: TracedTokens, experts: readonly string[]): string {
+  const owners = expertsOfTokens(part);
+  return part.tokens
+    .map((token, i) => {
+      const tip = `“${token.trim()}”: mostly ${experts[owners[i]!] ?? ""}`;
+      return `<span class="expert" style="--h:${hueOf(owners[i]!)}" data-tip="${escaped(tip)}">${visible(token)}</span>`;
+    })
+    .join("");
+}
+
+function heatMap({ tokens, modules }: TracedTokens, experts: readonly string[]): string {
+  // Modules in the order they run stand in: layer by layer.
+  const groups = byLayer([...modules].map(({ module }) => module));
+  const of = new Map(modules.map((one) => [one.module, one]));
+  const layers = groups.map(
+    ({ layer, modules: own }) => `<th class="layer" scope="colgroup" colspan="${own.length}">${escaped(layer)}</th>`,
+  );
+  const names = groups.flatMap(({ modules: own }) =>
+    own.map((module, i) => `<th class="module${i === 0 ? " first" : ""}" scope="col"><span>${escaped(shortName(module))}</span></th>`),
+  );
+  const rows = tokens.map((token, t) => {
+    const cells = groups.flatMap(({ modules: own }) => own.map((module) => cellHtml(of.get(module)!, t, token, experts)));
+    return `<tr><th scope="row">${visible(token)}</th>${cells.join("")}</tr>`;
+  });
+  return `<div class="scroll map"><table><thead><tr><th></th>${layers.join("")}</tr><tr><th></th>${names.join("")}</tr></thead><tbody>
+${rows.join("\n")}
+</tbody></table></div>`;
+}
+
+function cellHtml({ module, experts: chosen, weights }: ModuleTrace, token: number, text: string, experts: readonly string[]): string {
+  const best = chosen[token]?.[0];
+  if (best === undefined) return '<td class="none"></td>';
+  const shares = chosen[token]!.map((expert, j) => `${experts[expert] ?? expert} ${Math.round(100 * weights[token]![j]!)} %`);
+  const tip = `“${text.trim()}” at ${module}: ${shares.join(", ")}`;
+  return `<td style="--h:${hueOf(best)};--w:${weights[token]![0]!.toFixed(2)}" data-tip="${escaped(tip)}"></td>`;
+}

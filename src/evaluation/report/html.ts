@@ -1,0 +1,22 @@
+/** @file HTML as text: escaping, and the colour of an expert. */
+
+/** Text that is safe in an element and in a quoted attribute. */
+export function escaped(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+/** A token as a reader can see it: line ends shown, nothing shown as such. */
+export function visible(token: string): string {
+  return escaped(token.replaceAll("\n", "⏎")) || "∅";
+}
+
+/** An expert's hue in degrees. The golden angle keeps neighbours apart, however many experts there are. */
+export function hueOf(expert: number): number {
+  return Math.round((expert * 137.508 + 210) % 360);
+}
+
+/** The experts' names, each in its colour. */
+export function legend(names: readonly string[]): string {
+  const items = names.map((name, expert) => `<span class="expert" style="--h:${hueOf(expert)}">${escaped(name)}</span>`);
+  return `<p class="legend">${items.join(" ")}</p>`;
+}

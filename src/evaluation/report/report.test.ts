@@ -1,0 +1,158 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { madeUpEvaluation } from "../evaluation.test-helper.ts";
+import type { RouteUsage } from "../route-usage.ts";
+import type { Trace } from "../trace.ts";
+import { tracePage } from "../trace-page.ts";
+import { chartFigure, readCurves } from "./curves.ts";
+import { byLayer, shortName } from "./modules.ts";
+import { reportPage } from "./report.ts";
+
+const EVIL = `<script>alert("x")</script>'&`;
+const modules = ["encoder.block.0.layer.0.SelfAttention.q", "encoder.block.1.layer.1.DenseReluDense.wo"];
+const trace: Trace = {
+  prompt: EVIL,
+  completion: EVIL,
+  experts: [EVIL, "sort", "capitals"],
+  parts: [
+    {
+      name: "input",
+      tokens: [EVIL, "b"],
+      modules: modules.map((module) => ({
+        module,
+        experts: [
+          [0, 2],
+          [1, 0],
+        ],
+        weights: [
+          [0.7, 0.3],
+          [0.9, 0.1],
+        ],
+      })),
+    },
+  ],
+};
+const evaluation = { ...madeUpEvaluation(), experts: [EVIL, "sort", "capitals"] };
+const usage: RouteUsage = {
+  experts: evaluation.experts,
+  tasks: evaluation.tasks.map(({ name }) => ({ task: name, modules: modules.map((module) => ({ module, use: [0.5, 0.25, 0.25] })) })),
+};
+const chart = {
+  title: EVIL,
+  x: "step",
+  y: "loss",
+  series: [
+    {
+      name: EVIL,
+      points: [
+        { x: 0, y: 2 },
+        { x: 1, y: 1, error: 0.1 },
+      ],
+    },
+  ],
+};
+const page = reportPage({ title: EVIL, evaluation, trace, usage, curves: [chart], sweeps: [chart] });
+
+/** Tags opened and closed in order; fails on what does not match. */
+function expectBalanced(html: string) {
+  const open: string[] = [];
+  const empty = new Set(["meta", "br", "!doctype"]);
+  for (const [tag, closing, name, own] of html
+    .replace(/<(style|script)>[\s\S]*?<\/\1>/g, "")
+    .matchAll(/<(\/?)(!?[a-z][a-z0-9]*)[^>]*?(\/?)>/g)) {
+    if (own || empty.has(name!)) continue;
+    if (!closing) open.push(name!);
+    else expect(open.pop(), tag).toBe(name);
+  }
+  expect(open).toEqual([]);
+}
+
+test("the report is well-formed, and text from outside stays text", () => {
+  expectBalanced(page);
+  expectBalanced(tracePage(trace));
+  expect(page).not.toContain("<script>alert");
+  expect(page.match(/<script>/g)).toHaveLength(1);
+  expect(page.match(/data-tip="[^"]*"/g)!.every((tip) => !/[<>']/.test(tip))).toBe(true);
+});
+
+test("nothing is fetched from elsewhere", () => {
+  expect(page).not.toMatch(/(?:src|href)=|url\(|@import|https?:/);
+});
+
+test("every task, method and expert has its place", () => {
+  for (const { name } of evaluation.tasks) expect(page).toContain(`<th scope="row">${name}</th>`);
+  for (const name of ["base", "merged", "multitask", "phatgoose"]) expect(page).toContain(`<th scope="row">${name}</th>`);
+  expect(page).toContain('<th scope="rowgroup" colspan="6">held out</th>');
+  expect(page).toContain('oracle <sup data-tip="oracle: chosen by its results">†</sup>');
+});
+
+test("modules stand in their layers", () => {
+  const names = [
+    "encoder.block.0.layer.0.SelfAttention.q",
+    "encoder.block.0.layer.1.DenseReluDense.wi_0",
+    "decoder.block.11.layer.1.EncDecAttention.k",
+    "lm_head",
+  ];
+  expect(byLayer(names).map(({ layer, modules: own }) => [layer, own.length])).toEqual([
+    ["encoder 0", 2],
+    ["decoder 11", 1],
+    ["lm_head", 1],
+  ]);
+  expect(names.map(shortName)).toEqual(["SelfAttention.q", "DenseReluDense.wi_0", "EncDecAttention.k", "lm_head"]);
+  expect(byLayer(["model.layers.3.self_attn.q_proj", "transformer.h.4.mlp.w1"]).map(({ layer }) => layer)).toEqual(["layer 3", "layer 4"]);
+  expect(shortName("model.layers.3.self_attn.q_proj")).toBe("self_attn.q_proj");
+});
+
+test("curves are read from runs, one chart for each kind of training", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "skein-curves-"));
+  const write = async (name: string, kind: string, lines: readonly object[]) => {
+    await mkdir(join(folder, name));
+    await writeFile(join(folder, name, "config.json"), JSON.stringify({ kind }));
+    await writeFile(join(folder, name, "metrics.jsonl"), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  };
+  await write("sort", "lora", [
+    { step: 0, validationLoss: 3 },
+    { step: 1, loss: 2.5, lr: 0.1 },
+    { step: 2, loss: 2 },
+  ]);
+  await write("sort-gates", "gate", [{ step: 1, loss: 1 }]);
+  await mkdir(join(folder, "not-a-run"));
+  const charts = await readCurves(folder);
+  expect(charts.map(({ title, series }) => [title, series.map(({ points, dashed = false }) => [points, dashed])])).toEqual([
+    [
+      "Experts",
+      [
+        [
+          [
+            { x: 1, y: 2.5 },
+            { x: 2, y: 2 },
+          ],
+          false,
+        ],
+        [[{ x: 0, y: 3 }], true],
+      ],
+    ],
+    ["Gates", [[[{ x: 1, y: 1 }], false]]],
+  ]);
+  await rm(folder, { recursive: true });
+});
+
+test("a chart's points lie inside its frame, whatever the values", () => {
+  for (const logarithmic of [false, true]) {
+    for (const ys of [
+      [1e-6, 3, 7],
+      [5, 5],
+      [0, 1],
+      [-2, 4],
+    ]) {
+      const svg = chartFigure({ title: "t", x: "x", y: "y", logarithmic, series: [{ name: "s", points: ys.map((y, x) => ({ x, y })) }] });
+      const points = [...svg.matchAll(/c[xy]="(-?[\d.]+|NaN)"/g)].map(([, value]) => Number(value));
+      expect(points.length).toBeGreaterThan(0);
+      expect(points.every((value) => value >= 0 && value <= 640)).toBe(true);
+      expect(svg).not.toContain("NaN");
+    }
+  }
+  expect(chartFigure({ title: "t", x: "x", y: "y", series: [] })).toBe("");
+});

@@ -1,0 +1,103 @@
+/** @file The report of an evaluation: tables, a traced answer, expert use and learning curves in one HTML file. */
+
+import { writeFileAtomically } from "../../checkpoint/atomic.ts";
+import { type Evaluation, groupsOf } from "../evaluate.ts";
+import { expertsGrid, isTold, meansGrid, tasksGrid } from "../grids.ts";
+import type { RouteUsage } from "../route-usage.ts";
+import type { Trace } from "../trace.ts";
+import { type Chart, chartFigure } from "./curves.ts";
+import { traceFigure } from "./heatmap.ts";
+import { escaped } from "./html.ts";
+import { page, type Section } from "./page.ts";
+import { gridTable } from "./table.ts";
+import { usageFigure } from "./usage.ts";
+
+export interface ReportParts {
+  readonly title?: string;
+  readonly evaluation: Evaluation;
+  readonly trace?: Trace;
+  readonly usage?: RouteUsage;
+  /** Learning curves. */
+  readonly curves?: readonly Chart[];
+  /** Sweeps over k, the size of the pool, and the like. */
+  readonly sweeps?: readonly Chart[];
+}
+
+/** Writes the report to `path`. */
+export async function writeReport(path: string, parts: ReportParts): Promise<void> {
+  await writeFileAtomically(path, reportPage(parts));
+}
+
+/** The report as one HTML document. */
+export function reportPage({ title = "Experts, woven together", evaluation, trace, usage, curves = [], sweeps = [] }: ReportParts): string {
+  const { experts, base, date } = evaluation;
+  const sections: Section[] = [...resultSections(evaluation)];
+  if (trace) {
+    sections.splice(1, 0, {
+      title: "Who served which token",
+      about:
+        "Each token in the colour of the expert with the most weight over all modules; below, every module. Stronger colour: more weight. Tap a cell.",
+      body: `<p><b>Prompt</b> ${escaped(trace.prompt)}<br><b>Answer</b> ${escaped(trace.completion)}</p>\n${traceFigure(trace)}`,
+    });
+  }
+  if (usage) {
+    const oracle = evaluation.methods.find(({ kind }) => kind === "oracle")?.chosen;
+    sections.push({
+      title: "Which experts serve which tasks",
+      about:
+        "Mean routing weight in per cent, over tokens and modules. Entropy: 0 when one expert serves everything, 1 when all serve alike.",
+      body: usageFigure(usage, oracle),
+    });
+  }
+  if (sweeps.length > 0) sections.push({ title: "Sweeps", body: sweeps.map(chartFigure).join("\n") });
+  if (curves.length > 0) sections.push({ title: "Learning curves", body: inExpertColours(curves, experts).map(chartFigure).join("\n") });
+  const counts = `${evaluation.methods.length} methods, ${evaluation.tasks.length} tasks, ${experts.length} experts`;
+  const facts = `<p class="facts">${escaped(counts)} · ${escaped(date.slice(0, 16).replace("T", " "))} UTC · base <code>${escaped(base.fingerprint.slice(0, 12))}</code></p>`;
+  const footer =
+    "± is one standard error over examples. † chosen by its results on these very tasks: what the experts allow at best, not a rival.";
+  return page({ title, lead: takeaway(evaluation) + facts, sections, footer });
+}
+
+/** A run named after an expert, or "<expert>-gates", in that expert's colour; others in colours of their own. */
+function inExpertColours(charts: readonly Chart[], experts: readonly string[]): Chart[] {
+  return charts.map((chart) => ({
+    ...chart,
+    series: chart.series.map((series, i) => {
+      const expert = experts.indexOf(series.name.replace(/-gates$/, ""));
+      return { ...series, expert: expert < 0 ? experts.length + i : expert };
+    }),
+  }));
+}
+
+function resultSections(evaluation: Evaluation): Section[] {
+  const experts = expertsGrid(evaluation);
+  return [
+    {
+      title: "Results",
+      about: "Mean score over tasks, in per cent. Bold: the best of those that were not told the answers.",
+      body: gridTable(meansGrid(evaluation)),
+    },
+    { title: "Every task", body: gridTable(tasksGrid(evaluation), { grouped: true }) },
+    ...(experts ? [{ title: "Every expert alone", body: gridTable(experts), folded: true }] : []),
+  ];
+}
+
+/** For each group of tasks, in a sentence, who does best; honestly, where the lead is within its error. */
+function takeaway(evaluation: Evaluation): string {
+  const { methods, tasks } = evaluation;
+  const rivals = methods.filter((method) => method.kind !== "experts" && !isTold(method));
+  if (rivals.length < 2 || tasks.some(({ name }) => rivals[0]!.tasks[name]!.lowerIsBetter)) return "";
+  const groups = groupsOf(tasks);
+  const lines = (groups.length > 0 ? groups : [undefined]).map((group) => {
+    const means = rivals.map(({ name, kind, means: all }) => ({ name, kind, ...all.find((mean) => mean.group === group)! }));
+    const [best, second] = [...means].sort((a, b) => b.value - a.value) as [(typeof means)[number], (typeof means)[number]];
+    const isClear = best.value - second.value > 2 * Math.hypot(best.stderr, second.stderr);
+    const others = means.filter(({ name, kind }) => name !== best.name && (name === second.name || kind === "base" || kind === "merged"));
+    const beside = others.map(({ name, value }) => `${escaped(name)} ${percent(value)}`).join(", ");
+    const lead = isClear ? "" : ", within the error of the next";
+    return `<li>${escaped(group ?? "all tasks")}: <b>${escaped(best.name)} ${percent(best.value)}</b>${lead} (${beside})</li>`;
+  });
+  return `<ul class="lead">${lines.join("")}</ul>`;
+}
+
+const percent = (value: number) => `${(100 * value).toFixed(1)} %`;

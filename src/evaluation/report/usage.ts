@@ -1,0 +1,62 @@
+/** @file Expert use as tables of colour: tasks x experts, layers x experts, with entropy and agreement with the oracle. */
+
+import { entropyOf, type ModuleUse, meanUse, type RouteUsage, type TaskUse } from "../route-usage.ts";
+import { escaped, hueOf } from "./html.ts";
+import { layerOf } from "./modules.ts";
+
+/** `oracle`: each task's best single expert, by task name. */
+export function usageFigure({ experts, tasks }: RouteUsage, oracle: Readonly<Record<string, string>> = {}): string {
+  const hasOracle = tasks.some(({ task }) => oracle[task] !== undefined);
+  const rows = tasks.map((task) => {
+    const use = meanUse(task.modules);
+    return lineHtml(
+      task.task,
+      use,
+      experts,
+      hasOracle ? [entropyText(use), agreementText(use, experts, oracle[task.task])] : [entropyText(use)],
+    );
+  });
+  const extra = ["entropy", ...(hasOracle ? ["on oracle"] : [])];
+  const layers = layersOf(tasks).map(({ layer, modules }) => lineHtml(layer, meanUse(modules), experts, [entropyText(meanUse(modules))]));
+  const chance = experts.length > 0 ? (100 / experts.length).toFixed(0) : "0";
+  const note = hasOracle
+    ? `<p class="note">On oracle: the share of weight given to the expert that does best on the task alone; ${chance} % by chance.</p>`
+    : "";
+  return `<h3>By task</h3>\n${useTable("task", experts, extra, rows)}\n${note}\n<h3>By layer</h3>\n${useTable("layer", experts, ["entropy"], layers)}`;
+}
+
+function useTable(corner: string, experts: readonly string[], extra: readonly string[], rows: readonly string[]): string {
+  const names = [...experts, ...extra].map((name) => `<th scope="col"><span>${escaped(name)}</span></th>`).join("");
+  const head = `<th scope="col">${escaped(corner)}</th>${names}`;
+  return `<div class="scroll"><table class="grid use"><thead><tr>${head}</tr></thead><tbody>\n${rows.join("\n")}\n</tbody></table></div>`;
+}
+
+function lineHtml(name: string, use: readonly number[], experts: readonly string[], extra: readonly string[]): string {
+  const top = Math.max(...use);
+  const cells = use.map((share, expert) => {
+    const tip = `${name}: ${experts[expert] ?? expert} ${(100 * share).toFixed(1)} %`;
+    const text = share === top ? `<b>${(100 * share).toFixed(0)}</b>` : (100 * share).toFixed(0);
+    return `<td style="--h:${hueOf(expert)};--w:${Math.min(1, 1.2 * share).toFixed(2)}" data-tip="${escaped(tip)}">${text}</td>`;
+  });
+  const rest = extra.map((text) => `<td style="--h:0;--w:0">${escaped(text)}</td>`);
+  return `<tr><th scope="row">${escaped(name)}</th>${cells.join("")}${rest.join("")}</tr>`;
+}
+
+const entropyText = (use: readonly number[]) => entropyOf(use).toFixed(2);
+
+function agreementText(use: readonly number[], experts: readonly string[], oracle: string | undefined): string {
+  const index = oracle === undefined ? -1 : experts.indexOf(oracle);
+  return index < 0 ? "" : `${(100 * use[index]!).toFixed(0)} %`;
+}
+
+/** All tasks' modules, gathered by layer in order of appearance. */
+function layersOf(tasks: readonly TaskUse[]): { layer: string; modules: ModuleUse[] }[] {
+  const layers = new Map<string, ModuleUse[]>();
+  for (const { modules } of tasks) {
+    for (const one of modules) {
+      const layer = layerOf(one.module);
+      layers.set(layer, [...(layers.get(layer) ?? []), one]);
+    }
+  }
+  return [...layers].map(([layer, modules]) => ({ layer, modules }));
+}
