@@ -2,9 +2,8 @@ import { expect, test } from "vitest";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { loraDelta, trainingGate } from "../adapters/lora.ts";
-import { loadAdapter } from "../adapters/peft.ts";
 import { gradients } from "../autodiff/gradient.ts";
-import { float32, type HostTensor, int64 } from "../base/tensor.ts";
+import { float32, type HostTensor } from "../base/tensor.ts";
 import { Graph } from "../graph/graph.ts";
 import { mul } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
@@ -12,6 +11,7 @@ import { reduceSum } from "../graph/ops/reduce.ts";
 import { loadModel } from "../inference/model.ts";
 import { RoutedPool } from "../inference/overlay.ts";
 import { Session } from "../runtime/session.ts";
+import { row, shiftedRight, t5Experts, transposed } from "./experts.test-helper.ts";
 import { routed } from "./mixture.ts";
 import { phatgoose } from "./phatgoose.ts";
 import type { Route } from "./router.ts";
@@ -19,40 +19,11 @@ import { ExpertStack, stackShapes } from "./stack.ts";
 
 type Float = HostTensor<"float32">;
 
-/** Row `i` of a tensor's first axis. */
-function row({ shape, data }: Float, i: number): Float {
-  const size = data.length / shape[0]!;
-  return float32(shape.slice(1), data.slice(i * size, (i + 1) * size));
-}
-function transposed({ shape: [rows = 0, columns = 0], data }: Float): Float {
-  return float32(
-    [columns, rows],
-    Float32Array.from({ length: data.length }, (_, at) => data[(at % rows) * columns + Math.floor(at / rows)]!),
-  );
-}
-
-/** The experts of the T5 goldens, with their gates. */
-async function t5Experts(modules: Parameters<typeof loadAdapter>[1]): Promise<Expert[]> {
-  const gates = await goldenTensors("phatgoose_t5/gates.safetensors");
-  return Promise.all(
-    Array.from({ length: 7 }, async (_, i): Promise<Expert> => {
-      const adapter = await loadAdapter(golden(`phatgoose_t5/experts/expert_${i}`), modules);
-      return { name: `e${i}`, adapter, gates: new Map(gates.names.map((name) => [name, row(gates.float(name), i)])), warnings: [] };
-    }),
-  );
-}
-
 test("a routed T5's logits and every top-2 choice and weight equal the authors'", async () => {
   await using model = await loadModel(golden("t5/model"));
   const expected = await goldenTensors("phatgoose_t5/routed.safetensors");
   model.overlay = new RoutedPool(await t5Experts(model.modules), model.modules, { router: phatgoose() });
-  const labels = expected.int("labels");
-  const [batch = 0, targets = 0] = labels.shape;
-  const decoderInputIds = int64([batch, targets]);
-  for (let i = 0; i < labels.data.length; i++) {
-    const before = i % targets === 0 ? 0n : labels.data[i - 1]!;
-    decoderInputIds.data[i] = before < 0n ? 0n : before;
-  }
+  const decoderInputIds = shiftedRight(expected.int("labels"));
   const { logits, routes } = await model.forward(
     { inputIds: expected.int("input_ids"), attentionMask: expected.int("attention_mask"), decoderInputIds },
     { routes: true },
