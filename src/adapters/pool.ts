@@ -63,11 +63,16 @@ export interface OpenPoolOptions {
   readonly resolveHub?: HubResolver;
 }
 
-/** Makes an empty pool for a base model. */
-export async function createPool(directory: string, base: { name: string; fingerprint: string }): Promise<void> {
+/** Refuses a folder that holds a pool already: before long work whose result would go there. */
+export async function refusePool(directory: string): Promise<void> {
   if (await exists(join(directory, POOL_FILE))) {
     throw new PoolError({ what: "There is a pool here already.", where: directory, fix: "Add experts to it, or choose another folder." });
   }
+}
+
+/** Makes an empty pool for a base model. */
+export async function createPool(directory: string, base: { name: string; fingerprint: string }): Promise<void> {
+  await refusePool(directory);
   await mkdir(join(directory, "experts"), { recursive: true });
   await writePool(directory, { version: VERSION, base, experts: [] });
 }
@@ -106,17 +111,17 @@ export interface AddExpertOptions {
   readonly hub?: { readonly id: string; readonly revision: string };
 }
 
+/** Refuses a name that no expert can have. */
+export function checkExpertName(name: string, where: string): void {
+  if (NAME.test(name)) return;
+  throw new PoolError({ what: `"${name}" cannot name an expert.`, where, fix: "Use letters, digits, dots, dashes and underscores." });
+}
+
 /** Adds an expert folder as the pool's last. */
 export async function addExpert(directory: string, source: string, options: AddExpertOptions = {}): Promise<PoolEntry> {
   const pool = await listPool(directory);
   const name = options.name ?? basename(resolve(source));
-  if (!NAME.test(name)) {
-    throw new PoolError({
-      what: `"${name}" cannot name an expert.`,
-      where: directory,
-      fix: "Use letters, digits, dots, dashes and underscores.",
-    });
-  }
+  checkExpertName(name, directory);
   if (pool.experts.some((entry) => entry.name === name)) {
     throw new PoolError({
       what: `The pool has an expert "${name}" already.`,

@@ -1,6 +1,7 @@
 /** @file What all commands share: how one is declared, its flags for a woven model, and the parsing of flag values. */
 
 import { type Command, InvalidArgumentError } from "commander";
+import { DECISION_RULES, type DecisionRule } from "../routing/moa-decision.ts";
 
 export interface Declaration {
   readonly summary: string;
@@ -24,6 +25,8 @@ export interface ModelFlags {
   readonly pool?: string;
   readonly router?: string;
   readonly topK?: number;
+  readonly decide?: DecisionRule;
+  readonly domain?: string;
 }
 
 export function withModelFlags(command: Command): Command {
@@ -32,7 +35,15 @@ export function withModelFlags(command: Command): Command {
     .option("--adapter <dir>", "one adapter for every token")
     .option("--pool <dir>", "a pool of experts, chosen among for every token")
     .option("--router <name>", "how experts are chosen (default: phatgoose)")
-    .option("--top-k <k>", "experts per token at each module (default: the router's)", wholeNumber(1));
+    .option("--top-k <k>", "experts per token at each module (default: the router's)", wholeNumber(1))
+    .option("--decide <rule>", `router moa: ${DECISION_RULES.join(", ")} (default: vote)`, decisionRule)
+    .option("--domain <name>", "router moa: the domain, where it is known");
+}
+
+function decisionRule(text: string): DecisionRule {
+  const rule = DECISION_RULES.find((name) => name === text);
+  if (rule) return rule;
+  throw new InvalidArgumentError(`Expected one of ${DECISION_RULES.join(", ")}.`);
 }
 
 /** A parser of whole numbers of at least `least`. */

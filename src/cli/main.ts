@@ -13,6 +13,7 @@ import { addEval } from "./commands/eval.ts";
 import { addForward } from "./commands/forward.ts";
 import { addGenerate } from "./commands/generate.ts";
 import { addMerge } from "./commands/merge.ts";
+import { addMoa } from "./commands/moa.ts";
 import { addPool } from "./commands/pool.ts";
 import { addScore } from "./commands/score.ts";
 import { addTrace } from "./commands/trace.ts";
@@ -23,6 +24,7 @@ const COMMANDS: readonly ((program: Command, io: Io) => void)[] = [
   addDemo,
   addTrain,
   addGate,
+  addMoa,
   addPool,
   addGenerate,
   addChat,

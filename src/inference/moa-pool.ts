@@ -9,7 +9,7 @@ import { saveAdapter } from "../adapters/peft-save.ts";
 import { addExpert, createPool, listPool, removeExpert } from "../adapters/pool.ts";
 import { PoolError } from "../base/errors.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
-import { MOA_FILE, type Moa, readMoa, writeMoa } from "../routing/moa-files.ts";
+import { MOA_FILE, type Moa, readMoa, withoutDomain, writeMoa } from "../routing/moa-files.ts";
 import type { Model } from "./model.ts";
 
 /** Writes a new pool with the domains' LoRAs as its experts. `base`: the base model's name, as the pool shall record it. */
@@ -32,9 +32,11 @@ export async function addToMoaPool(directory: string, model: Model, moa: Moa, na
   await writeMoa(directory, moa);
 }
 
-/** Writes the routers that no longer know a domain, and takes its LoRA out. */
-export async function removeFromMoaPool(directory: string, moa: Moa, name: string): Promise<void> {
-  await writeMoa(directory, moa);
+/** Takes a domain's rows out of the routers, then its LoRA out of the pool. */
+export async function removeFromMoaPool(directory: string, name: string): Promise<void> {
+  const moa = await readMoa(directory);
+  if (!moa) throw noRouters(directory);
+  await writeMoa(directory, withoutDomain(moa, name));
   await removeExpert(directory, name);
 }
 
@@ -77,9 +79,9 @@ export async function readMoaPool(directory: string, pool: readonly Expert[]): P
 export async function needMoaPool(directory: string, pool: readonly Expert[]): Promise<MoaPool> {
   const found = await readMoaPool(directory, pool);
   if (found) return found;
-  throw new PoolError({
-    what: `The pool has no routers: ${MOA_FILE} is missing.`,
-    where: directory,
-    fix: "Make one with: skein moa train.",
-  });
+  throw noRouters(directory);
+}
+
+function noRouters(where: string): PoolError {
+  return new PoolError({ what: `The pool has no routers: ${MOA_FILE} is missing.`, where, fix: "Make one with: skein moa train." });
 }

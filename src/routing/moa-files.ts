@@ -102,8 +102,17 @@ function routerOf(layer: string, tensors: ReadonlyMap<string, HostTensor>, numDo
   return { weight: weight as HostTensor<"float32">, bias: bias as HostTensor<"float32"> };
 }
 
+/** The model's routers without a domain; the other rows stay bit for bit. */
+export function withoutDomain(moa: Moa, name: string): Moa {
+  const index = moa.domains.indexOf(name);
+  if (index < 0) throw new PoolError({ what: `There is no domain "${name}".`, fix: `Name one of: ${moa.domains.join(", ")}.` });
+  if (moa.domains.length === 1) throw new PoolError({ what: `"${name}" is the only domain.`, fix: "Delete the pool's folder instead." });
+  const keep = moa.domains.flatMap((_, i) => (i === index ? [] : [i]));
+  return { ...moa, domains: keep.map((i) => moa.domains[i]!), routers: keptRows(moa.routers, keep) };
+}
+
 /** The routers with rows for the domains at `keep` alone, in that order. */
-export function keptRows(routers: MoaRouters, keep: readonly number[]): MoaRouters {
+function keptRows(routers: MoaRouters, keep: readonly number[]): MoaRouters {
   return new Map(
     [...routers].map(([layer, { weight, bias }]) => {
       const hidden = weight.shape[1]!;

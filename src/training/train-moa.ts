@@ -2,16 +2,16 @@
  *
  *    trainMoa      stage 1, one LoRA per domain, alone; stage 2, routers before every layer, and the LoRAs further, on batches
  *                  in which domains are mixed as the data mixes them
- *    addDomain     one more LoRA, trained alone, and one more row in each router; nothing else changes by a bit
- *    removeDomain  a LoRA and its rows taken out */
+ *    addDomain     one more LoRA, trained alone, and one more row in each router; nothing else changes by a bit */
 
 import type { z } from "zod";
 import type { LoraAdapter } from "../adapters/adapter.ts";
+import { checkExpertName } from "../adapters/pool.ts";
 import { AdapterError, OptionError } from "../base/errors.ts";
 import { derivedSeed } from "../base/random.ts";
 import type { TrainingExample } from "../data/training-data.ts";
 import { type MoaRouter, routerLayers } from "../routing/moa.ts";
-import { keptRows, type Moa } from "../routing/moa-files.ts";
+import type { Moa } from "../routing/moa-files.ts";
 import type { Encoded } from "./batches.ts";
 import { freshLora } from "./learner.ts";
 import { freshRouters, type MoaParts, moaLearner, trainedParts } from "./moa-learner.ts";
@@ -146,18 +146,6 @@ export async function addDomain(job: AddDomainJob): Promise<MoaModel> {
   return modelOf(names, trained, recipe);
 }
 
-/** The model without a domain. */
-export function removeDomain({ moa, adapters }: MoaModel, name: string): MoaModel {
-  const index = moa.domains.indexOf(name);
-  if (index < 0) throw new OptionError({ what: `There is no domain "${name}".`, fix: `Name one of: ${moa.domains.join(", ")}.` });
-  if (moa.domains.length === 1) throw new OptionError({ what: `"${name}" is the only domain.`, fix: "Delete the pool instead." });
-  const keep = moa.domains.flatMap((_, i) => (i === index ? [] : [i]));
-  return {
-    moa: { ...moa, domains: keep.map((i) => moa.domains[i]!), routers: keptRows(moa.routers, keep) },
-    adapters: keep.map((i) => adapters[i]!),
-  };
-}
-
 function withRows(routers: Moa["routers"], more: Moa["routers"]): Moa["routers"] {
   const joined = (a: MoaRouter["weight"], b: MoaRouter["weight"]): MoaRouter["weight"] => {
     const data = new Float32Array(a.data.length + b.data.length);
@@ -181,6 +169,7 @@ function modelOf(domains: readonly string[], { adapters, routers }: MoaParts, re
 function checkDomains(names: readonly string[]): void {
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw new OptionError({ what: `Two domains are called "${twice}".`, fix: "Give each its own name." });
+  for (const name of names) checkExpertName(name, "domains");
   if (names.length < 2) throw new OptionError({ what: "One domain leaves nothing to choose.", fix: "Give at least two domains." });
 }
 function checkPacking({ packing }: MoaRecipe): void {

@@ -1,0 +1,256 @@
+/** @file `skein moa train | add-domain | remove-domain`: Mixture-of-LoRAs models (arXiv:2403.03432). */
+
+import type { Command } from "commander";
+import type { LoraAdapter } from "../../adapters/adapter.ts";
+import { OptionError } from "../../base/errors.ts";
+import type { Model } from "../../inference/model.ts";
+import type { DomainData, MoaJob, MoaModel } from "../../training/train-moa.ts";
+import { list, number, subcommand, wholeNumber } from "../command.ts";
+import { interruptible } from "../interrupt.ts";
+import { type CommonFlags, type Io, show, warn } from "../io.ts";
+import { progress } from "../progress.ts";
+
+interface RecipeFlags extends CommonFlags {
+  readonly base: string;
+  readonly run?: string;
+  readonly steps?: number;
+  readonly expertSteps?: number;
+  readonly batchSize?: number;
+  readonly microBatchSize?: number;
+  readonly lr?: number;
+  readonly schedule?: string;
+  readonly dropout?: number;
+  readonly maxLength?: number;
+  readonly seed?: number;
+  readonly validateEvery?: number;
+  readonly rank?: number;
+  readonly alpha?: number;
+  readonly targets?: readonly string[];
+}
+interface TrainFlags extends RecipeFlags {
+  readonly out: string;
+  readonly domains: readonly string[];
+  readonly experts: readonly string[];
+  readonly validation: readonly string[];
+  readonly lambda?: number;
+  readonly pooling?: string;
+  readonly states?: string;
+  readonly freezeLoras?: boolean;
+  readonly fromScratch?: boolean;
+  readonly labels: boolean;
+}
+interface AddFlags extends RecipeFlags {
+  readonly data?: string;
+  readonly expert?: string;
+  readonly replay: readonly string[];
+  readonly rows?: "new" | "all";
+}
+export function addMoa(program: Command, io: Io): void {
+  const moa = program
+    .command("moa")
+    .description("Mixture-of-LoRAs: a LoRA for each domain, and routers that tell a text's domain.")
+    .helpCommand(false)
+    .addHelpText("after", "\nExample:\n  $ skein moa train --base models/llama --domains finance=a.jsonl medicine=b.jsonl --out my-moa");
+  addMoaTrain(moa, io);
+  addAddDomain(moa, io);
+  addRemoveDomain(moa, io);
+}
+
+function addMoaTrain(moa: Command, io: Io): void {
+  const command = subcommand(moa, "train", {
+    summary: "Train a LoRA for each domain, then routers and LoRAs together on mixed batches. The same command resumes a stopped run.",
+    example: "skein moa train --base models/llama --domains finance=a.jsonl medicine=b.jsonl --out my-moa --lambda 1",
+  });
+  withRecipe(command)
+    .requiredOption("--domains <name=file...>", "each domain and its examples")
+    .requiredOption("--out <dir>", "the pool to make")
+    .option("--experts <name=dir...>", "domains whose LoRA is trained already: PEFT adapters", [])
+    .option("--validation <name=file...>", "examples to select the best state by", [])
+    .option("--lambda <x>", "factor on the routers' loss (default: 1)", number)
+    .option("--pooling <how>", "what routers read of the prompt: its mean, or its last token (default: mean)")
+    .option("--states <whose>", "whose states routers read: base, or adapted by the domain's LoRA (default: base)")
+    .option("--freeze-loras", "train the routers alone in the second stage")
+    .option("--from-scratch", "leave the first stage out (an ablation)")
+    .option("--no-labels", "routers learn from the text alone (an ablation)")
+    .action(async (flags: TrainFlags) => {
+      const { refusePool } = await import("../../adapters/pool.ts");
+      const { trainMoa } = await import("../../training/train-moa.ts");
+      const { createMoaPool } = await import("../../inference/moa-pool.ts");
+      await refusePool(flags.out);
+      const { lambda, pooling, states, freezeLoras, fromScratch, labels } = flags;
+      const trained = await train(io, flags, `${flags.out}.run`, async (job) => {
+        const domains = await domainsOf(io, flags, job.model);
+        const options = { ...job.options, ...given({ lambda, pooling, states, freezeLoras }), labels };
+        const result = await trainMoa({ ...job, options, domains, fromScratch: fromScratch === true });
+        await createMoaPool(flags.out, job.model, flags.base, result.moa, result.adapters);
+        return result;
+      });
+      show(io, flags, { out: flags.out, domains: trained.moa.domains }, `Wrote ${flags.out}: ${trained.moa.domains.join(", ")}.`);
+    });
+}
+
+function addAddDomain(moa: Command, io: Io): void {
+  const command = subcommand(moa, "add-domain <pool> <name>", {
+    summary: "Train a LoRA for one more domain, and a row for it in each router; nothing else in the pool changes.",
+    example: "skein moa add-domain my-moa code --base models/llama --data code.jsonl --replay finance=a.jsonl medicine=b.jsonl",
+  });
+  withRecipe(command)
+    .requiredOption("--data <file>", "the domain's examples")
+    .option("--expert <dir>", "its LoRA, if it is trained already")
+    .option("--replay <name=file...>", "examples of the other domains, so that the new rows learn what is not theirs", [])
+    .option("--rows <which>", "train the new rows, or all rows of the routers: new or all (default: new)")
+    .action(async (directory: string, name: string, flags: AddFlags) => {
+      const { addDomain } = await import("../../training/train-moa.ts");
+      const { addToMoaPool } = await import("../../inference/moa-pool.ts");
+      const moa = await train(io, flags, `${directory}.${name}.run`, async (job) => {
+        const current = await openedMoa(directory, job.model);
+        const [domain] = await dataOf(io, flags, job.model, [`${name}=${flags.data}`], flags.expert ? [`${name}=${flags.expert}`] : []);
+        const replay = await dataOf(io, flags, job.model, flags.replay);
+        const result = await addDomain({ ...job, current, domain: domain!, replay, ...given({ rows: flags.rows }) });
+        await addToMoaPool(directory, job.model, result.moa, name, result.adapters.at(-1)!);
+        return result.moa;
+      });
+      show(io, flags, { pool: directory, domains: moa.domains }, `Added ${name} to ${directory}.`);
+    });
+}
+
+function addRemoveDomain(moa: Command, io: Io): void {
+  subcommand(moa, "remove-domain <pool> <name>", {
+    summary: "Take a domain's LoRA and its rows of the routers out.",
+    example: "skein moa remove-domain my-moa medicine",
+  }).action(async (directory: string, name: string, flags: CommonFlags) => {
+    const { removeFromMoaPool } = await import("../../inference/moa-pool.ts");
+    await removeFromMoaPool(directory, name);
+    show(io, flags, { pool: directory, removed: name }, `Removed ${name} from ${directory}.`);
+  });
+}
+
+function withRecipe(command: Command): Command {
+  return command
+    .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
+    .option("--run <dir>", "folder to resume from (default: beside the result)")
+    .option("--expert-steps <n>", "optimiser steps for each domain's LoRA alone (default: 1000)", wholeNumber(0))
+    .option("--steps <n>", "optimiser steps of the routers (default: 300)", wholeNumber(0))
+    .option("--batch-size <n>", "sequences per step (default: 1024)", wholeNumber(1))
+    .option("--micro-batch-size <n>", "sequences per pass; a batch is accumulated from these (default: 32)", wholeNumber(1))
+    .option("--lr <rate>", "learning rate after warm-up (default: 5e-3)", number)
+    .option("--schedule <kind>", "constant, linear or cosine (default: constant)")
+    .option("--dropout <p>", "default: what the model's configuration says", number)
+    .option("--max-length <n>", "longest input and target in tokens (default: 512)", wholeNumber(2))
+    .option("--seed <n>", "decides data order, dropout and first values (default: 42)", wholeNumber(0))
+    .option("--validate-every <n>", "steps between validations; 0: keep the last state (default: 100)", wholeNumber(0))
+    .option("--rank <r>", "rank of the LoRAs (default: 16)", wholeNumber(1))
+    .option("--alpha <a>", "their scaling is alpha / rank (default: 1)", number)
+    .option("--targets <names>", "modules to adapt, comma-separated, as PEFT's target_modules", list);
+}
+
+type OpenJob = MoaJob & { readonly model: Model; readonly options: Record<string, unknown> };
+
+/** Loads what a job needs, and runs it with progress and Ctrl-C. */
+async function train<T>(io: Io, flags: RecipeFlags, run: string, work: (job: OpenJob) => Promise<T>): Promise<T> {
+  const { loadModel } = await import("../../inference/model.ts");
+  const { loadTokenizer } = await import("../../text/tokenizer.ts");
+  await using model = await loadModel(flags.base);
+  const tokenizer = await loadTokenizer(model.checkpoint.directory);
+  const { batchSize, microBatchSize, lr, dropout, maxLength, seed, validateEvery, schedule, rank, alpha, targets } = flags;
+  const shared = given({
+    batchSize,
+    microBatchSize,
+    lr,
+    dropout,
+    maxLength,
+    seed,
+    validateEvery,
+    schedule: schedule && { kind: schedule },
+  });
+  let bar = progress(io, flags, { label: "train" });
+  const onStage = (label: string) => {
+    bar.done();
+    bar = progress(io, flags, { label });
+  };
+  try {
+    return await interruptible(io, (signal) =>
+      work({
+        model,
+        tokenizer,
+        run: flags.run ?? run,
+        options: { ...shared, ...given({ steps: flags.steps }) },
+        expert: { ...shared, ...given({ steps: flags.expertSteps, rank, alpha, targets }) },
+        hooks: { onProgress: (state) => bar.update(state), signal },
+        onStage,
+        onWarning: (message) => warn(io, flags, [message]),
+      }),
+    );
+  } finally {
+    bar.done();
+  }
+}
+
+async function domainsOf(io: Io, flags: TrainFlags, model: Model): Promise<DomainData[]> {
+  return dataOf(io, flags, model, flags.domains, flags.experts, flags.validation);
+}
+
+/** The domains that "name=file" arguments speak of. */
+async function dataOf(
+  io: Io,
+  flags: CommonFlags,
+  model: Model,
+  files: readonly string[],
+  experts: readonly string[] = [],
+  validation: readonly string[] = [],
+): Promise<DomainData[]> {
+  const { readTrainingExamples } = await import("../../data/training-data.ts");
+  const [named, trained, checked] = [files, experts, validation].map(pairs) as [Pairs, Pairs, Pairs];
+  for (const [name] of [...trained, ...checked]) if (!named.some(([other]) => other === name)) throw unknownDomain(name, named);
+  const domains: DomainData[] = [];
+  for (const [name, file] of named) {
+    const [folder, held] = [trained, checked].map((list) => list.find(([other]) => other === name)?.[1]);
+    domains.push({
+      name,
+      training: await readTrainingExamples(file),
+      ...(held !== undefined && { validation: await readTrainingExamples(held) }),
+      ...(folder !== undefined && { adapter: await loraIn(io, flags, folder, model) }),
+    });
+  }
+  return domains;
+}
+
+type Pairs = readonly (readonly [name: string, path: string])[];
+function pairs(texts: readonly string[]): Pairs {
+  return texts.map((text) => {
+    const cut = text.indexOf("=");
+    if (cut > 0) return [text.slice(0, cut), text.slice(cut + 1)];
+    throw new OptionError({
+      what: `"${text}" names no file.`,
+      fix: "Write a domain's name, an equals sign and its file: finance=a.jsonl.",
+    });
+  });
+}
+
+function unknownDomain(name: string, known: Pairs): OptionError {
+  return new OptionError({
+    what: `"${name}" is none of the domains.`,
+    where: "--experts, --validation",
+    fix: `Name one of: ${known.map(([other]) => other).join(", ")}.`,
+  });
+}
+
+async function loraIn(io: Io, flags: CommonFlags, folder: string, model: Model): Promise<LoraAdapter> {
+  const { loadExpert } = await import("../../adapters/expert.ts");
+  const { lorasOf } = await import("../../inference/moa-overlay.ts");
+  const expert = await loadExpert(folder, model.modules);
+  warn(io, flags, expert.warnings);
+  return lorasOf([expert])[0]!;
+}
+
+async function openedMoa(directory: string, model: Model): Promise<MoaModel> {
+  const { openExperts } = await import("../../inference/open.ts");
+  const { needMoaPool } = await import("../../inference/moa-pool.ts");
+  const { lorasOf } = await import("../../inference/moa-overlay.ts");
+  const { moa, experts } = await needMoaPool(directory, await openExperts(model, directory));
+  return { moa, adapters: lorasOf(experts) };
+}
+
+function given(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}

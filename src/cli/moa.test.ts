@@ -1,0 +1,98 @@
+/** @file Mixture-of-LoRAs by command lines alone, on a tiny Llama: train, ask, add a domain, remove one. */
+
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { golden } from "../../tests/golden.ts";
+import { writeWordTokenizer } from "../../tests/word-tokenizer.ts";
+import { int64 } from "../base/tensor.ts";
+import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
+import { skein } from "./captured-io.test-helper.ts";
+
+const WORDS = ["red", "green", "blue", "one", "two", "three", "dog", "cat", "cow"];
+const DATA = { colours: ["red", "green", "blue"], numbers: ["one", "two", "three"], animals: ["dog", "cat", "cow"] };
+const SMALL = "--batch-size 6 --rank 4 --alpha 8 --lr 0.02 --dropout 0 --max-length 16 --seed 7 --expert-steps 20 --steps 20".split(" ");
+
+let folder: string;
+const at = (name: string) => join(folder, name);
+const base = () => ["--base", at("base")];
+const ask = (prompt: string, ...more: string[]) =>
+  skein("generate", prompt, ...base(), "--pool", at("moa"), "--max-new-tokens", "1", "--json", "--routes", ...more);
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "skein-moa-"));
+  await cp(golden("llama/model"), at("base"), { recursive: true });
+  await writeWordTokenizer(at("base"), WORDS);
+  for (const [name, words] of Object.entries(DATA)) {
+    const rows = words.map((input, i) => JSON.stringify({ input, target: words[(i + 1) % 3] }));
+    await writeFile(at(`${name}.jsonl`), rows.join("\n"));
+  }
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** The experts that any module of any token used. */
+function used(out: string): string[] {
+  const { experts, completions } = JSON.parse(out) as {
+    experts: string[];
+    completions: { routes: Record<string, { experts: number[][] }> }[];
+  };
+  const indices = new Set(completions.flatMap(({ routes }) => Object.values(routes).flatMap((route) => route.experts.flat())));
+  return [...indices].map((index) => experts[index]!);
+}
+
+test("two domains are trained, and each text finds its own", async () => {
+  const domains = ["--domains", `colours=${at("colours.jsonl")}`, `numbers=${at("numbers.jsonl")}`];
+  const trained = await skein("moa", "train", ...base(), ...domains, "--out", at("moa"), ...SMALL);
+  expect(trained).toMatchObject({ code: 0, out: `Wrote ${at("moa")}: colours, numbers.\n` });
+  const [colour, number] = [await ask("green"), await ask("two")];
+  expect(used(colour.out)).toEqual(["colours"]);
+  expect(used(number.out)).toEqual(["numbers"]);
+  expect(JSON.parse(number.out).completions[0].text.trim()).toBe("three");
+  expect(used((await ask("two", "--domain", "colours")).out)).toEqual(["colours"]);
+  expect(used((await ask("two", "--decide", "last")).out)).toEqual(["numbers"]);
+});
+
+test("a batch whose rows belong to different domains goes through skein forward", async () => {
+  await writeSafetensors(at("in.safetensors"), new Map([["input_ids", int64([2, 2], [4, 4, 7, 7])]]));
+  const files = ["--inputs", at("in.safetensors"), "--out", at("out.safetensors"), "--routes"];
+  expect((await skein("forward", ...base(), "--pool", at("moa"), "--router", "moa", ...files)).code).toBe(0);
+  const experts = (await readSafetensors(at("out.safetensors"))).get("routes.model.layers.0.mlp.up_proj.experts")!;
+  expect(experts.shape).toEqual([2, 2, 1]);
+  expect([...experts.data].map(Number)).toEqual([0, 0, 1, 1]);
+});
+
+test("a domain is added without a bit of the others changing, and removed again", async () => {
+  const lora = () => readFile(at("moa/experts/colours/adapter_model.safetensors"));
+  const rows = async () => (await readSafetensors(at("moa/routers.safetensors"))).get("model.layers.0.router.weight")!;
+  const [before, old] = [await lora(), await rows()];
+  const replay = ["--replay", `colours=${at("colours.jsonl")}`, `numbers=${at("numbers.jsonl")}`];
+  const added = await skein("moa", "add-domain", at("moa"), "animals", ...base(), "--data", at("animals.jsonl"), ...replay, ...SMALL);
+  expect(added).toMatchObject({ code: 0, out: `Added animals to ${at("moa")}.\n` });
+  expect(await lora()).toEqual(before);
+  expect((await rows()).data.slice(0, old.data.length)).toEqual(old.data);
+  expect(used((await ask("cat")).out)).toEqual(["animals"]);
+  expect(used((await ask("green")).out)).toEqual(["colours"]);
+  expect((await skein("moa", "remove-domain", at("moa"), "animals")).code).toBe(0);
+  expect((await rows()).data).toEqual(old.data);
+  expect(JSON.parse((await skein("pool", "list", at("moa"), "--json")).out).experts).toHaveLength(2);
+});
+
+test.each<[string, string[], string]>([
+  ["an argument without a file", ["--domains", "colours"], "names no file"],
+  ["one domain", ["--domains", "colours=COLOURS"], "at least two domains"],
+  ["an expert of no domain", ["--domains", "colours=COLOURS", "numbers=COLOURS", "--experts", "x=y"], '"x" is none of the domains'],
+  ["an unknown pooling", ["--domains", "colours=COLOURS", "numbers=COLOURS", "--pooling", "max"], "pooling"],
+])("%s is refused", async (_, options, message) => {
+  const named = options.map((option) => option.replace("COLOURS", at("colours.jsonl")));
+  const { code, err } = await skein("moa", "train", ...base(), ...named, "--out", at("refused"));
+  expect(err).toContain(message);
+  expect(code).toBe(1);
+});
+
+test("a pool that is there already is refused before anything is trained", async () => {
+  const domains = ["--domains", `colours=${at("colours.jsonl")}`, `numbers=${at("numbers.jsonl")}`];
+  const { code, err } = await skein("moa", "train", ...base(), ...domains, "--out", at("moa"));
+  expect(err).toContain("There is a pool here already");
+  expect(code).toBe(1);
+});
