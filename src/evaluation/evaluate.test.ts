@@ -7,6 +7,9 @@ import { golden, goldenTensors } from "../../tests/golden.ts";
 import { type Expert, loadExpert } from "../adapters/expert.ts";
 import { float32 } from "../base/tensor.ts";
 import { loadModel, type Model } from "../inference/model.ts";
+import { type Prompts, RoutedPool } from "../inference/overlay.ts";
+import { uniform } from "../routing/baselines.ts";
+import { oneExpertBias } from "../routing/retrieval.ts";
 import { type EvaluationJob, evaluate } from "./evaluate.ts";
 import { mean } from "./metrics/bootstrap.ts";
 import { taskOf } from "./tasks/jsonl.ts";
@@ -122,6 +125,37 @@ test("an input's own expert, chosen from outside, gives that expert's answers", 
   const picked = methods[3]!.tasks.choose!.outcomes;
   picked.forEach((outcome, i) => {
     expect(outcome).toEqual(methods[i % 3]!.tasks.choose!.outcomes[i]);
+  });
+});
+
+test("rows that choose an expert for themselves answer as it does", async () => {
+  const rows = async ({ inputIds }: Prompts) => oneExpertBias(Array<number>(inputIds.shape[0]!).fill(1), 3);
+  const overlay = () => new RoutedPool(experts, model.modules, { router: uniform({ topK: 1 }), rows });
+  const { methods } = await evaluate(
+    job({ methods: [{ kind: "experts" }, { kind: "overlay", name: "second", overlay, state: "second" }] }),
+  );
+  const [expected, found] = [methods[1]!, methods[3]!];
+  expect(expected.name).toBe("expert expert_1");
+  expect(found.tasks.write!.outcomes.map(({ text }) => text)).toEqual(expected.tasks.write!.outcomes.map(({ text }) => text));
+  const sums = (of: typeof found) => of.tasks.choose!.outcomes.flatMap(({ choices }) => choices!.map(({ sum }) => sum));
+  sums(found).forEach((sum, i) => {
+    expect(Math.abs(sum - sums(expected)[i]!)).toBeLessThan(1e-4);
+  });
+});
+
+test("parameters averaged over whole rows do not depend on the batch", async () => {
+  const of = async (batchSize: number) => {
+    const { methods } = await evaluate(job({ batchSize, methods: [{ kind: "router", router: "smear" }] }));
+    const { choose, write } = methods[0]!.tasks;
+    return {
+      sums: choose!.outcomes.flatMap(({ choices }) => choices!.map(({ sum }) => sum)),
+      texts: write!.outcomes.map(({ text }) => text),
+    };
+  };
+  const [one, many] = [await of(1), await of(32)];
+  expect(many.texts).toEqual(one.texts);
+  many.sums.forEach((sum, i) => {
+    expect(Math.abs(sum - one.sums[i]!)).toBeLessThan(1e-4);
   });
 });
 

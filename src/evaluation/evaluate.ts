@@ -114,7 +114,7 @@ async function runAll(job: EvaluationJob, runs: readonly MethodRun[], base: stri
     const before = model.overlay;
     const own: Record<string, TaskResult> = {};
     try {
-      model.overlay = overlay();
+      model.overlay = await overlay();
       for (const task of tasks) {
         const key = { base, method: identity, task, options: { batchSize, maxLength } };
         const label = `${name}.${task.name}`;

@@ -5,7 +5,8 @@
  *    merged             one adapter merged from all experts; by default the average of their products, Merged Experts
  *    adapter            one adapter, such as a multitask one
  *    model              another model, such as one fine-tuned whole
- *    router             the pool, routed token by token
+ *    router             the pool under a router, by its name and options ("arrow:temperature=1") or as it is
+ *    overlay            anything else put on the base, such as a Mixture of LoRAs
  *    per_query          one expert for each input, chosen by a function of the input (retrieval, a domain classifier)
  *    best_individual    the one expert with the best mean over a group's tasks: needs their labels, so it is no rival in the wild
  *    oracle             for each task the expert that does best on it: likewise
@@ -20,7 +21,8 @@ import { AdapterError, OptionError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import type { Model } from "../inference/model.ts";
 import { type Overlay, plain, RoutedPool, singleAdapter } from "../inference/overlay.ts";
-import { routerNamed } from "../routing/registry.ts";
+import { poolOverlay } from "../inference/pool-overlay.ts";
+import { parsedRouter } from "../routing/registry.ts";
 import type { Router } from "../routing/router.ts";
 
 export type Method =
@@ -33,8 +35,13 @@ export type Method =
       readonly router: Router | string;
       readonly topK?: number;
       readonly name?: string;
-      /** What its choices depend on besides the experts and its own options, for the cache. */
-      readonly state?: string;
+    }
+  | {
+      readonly kind: "overlay";
+      readonly name: string;
+      readonly overlay: () => Overlay | Promise<Overlay>;
+      /** Changes whenever the answers may, for the cache: a hash of files, say. */
+      readonly state: string;
     }
   | {
       readonly kind: "per_query";
@@ -51,7 +58,7 @@ export interface MethodRun {
   /** Equal identities give equal answers. */
   readonly identity: string;
   readonly model: Model;
-  readonly overlay: () => Overlay;
+  readonly overlay: () => Overlay | Promise<Overlay>;
 }
 
 /** Methods that need the results of every single expert. */
@@ -86,7 +93,7 @@ export const expertRow = ({ name }: Pick<Expert, "name">) => `expert ${name}`;
 export function methodRuns(methods: readonly Method[], model: Model, experts: readonly Expert[]): MethodRun[] {
   const runs: MethodRun[] = [];
   for (const method of methods) {
-    if (!["base", "adapter", "model"].includes(method.kind)) requireExperts(method, experts);
+    if (!["base", "adapter", "model", "overlay"].includes(method.kind)) requireExperts(method, experts);
     if (NEEDS_EXPERTS.has(method.kind)) {
       if (!runs.some(({ kind }) => kind === "experts")) runs.push(...experts.map((expert) => expertRun(expert, model)));
     } else runs.push(ownRun(method, model, experts));
@@ -118,16 +125,22 @@ function ownRun(method: Method, model: Model, experts: readonly Expert[]): Metho
       return { ...shared, identity: `adapter ${adapterHash(method.adapter)}`, overlay: () => singleAdapter(method.adapter, model.modules) };
     case "model":
       return { ...shared, model: method.model, identity: `model ${method.fingerprint}`, overlay: () => method.model.overlay };
+    case "overlay":
+      return { ...shared, identity: `overlay ${method.state}`, overlay: method.overlay };
     case "merged": {
       const { merge = { kind: "average" } } = method;
       const identity = `merged ${JSON.stringify(merge)} ${experts.map(({ adapter }) => adapterHash(adapter)).join()}`;
-      return { ...shared, identity, overlay: () => singleAdapter(mergeAdapters(experts.map(loraAdapterOf), merge), model.modules) };
+      return { ...shared, identity, overlay: () => singleAdapter(merged(experts, merge), model.modules) };
     }
     case "router": {
-      const router = typeof method.router === "string" ? routerNamed(method.router, { topK: method.topK }) : method.router;
-      const topK = method.topK ?? router.topK;
-      const state = `${router.name} k=${topK} ${method.state ?? ""} ${experts.map(expertIdentity).join()}`;
-      return { ...shared, identity: `router ${state}`, overlay: () => new RoutedPool(experts, model.modules, { router, topK }) };
+      const { router, topK } = method;
+      const identity = `k=${topK ?? ""} ${experts.map(expertIdentity).join()}`;
+      if (typeof router !== "string") {
+        const overlay = () => new RoutedPool(experts, model.modules, { router, ...(topK !== undefined && { topK }) });
+        return { ...shared, identity: `router ${router.key} ${identity}`, overlay };
+      }
+      const options = parsedRouter(router, { topK });
+      return { ...shared, identity: `router ${JSON.stringify(options)} ${identity}`, overlay: () => poolOverlay(model, experts, options) };
     }
     default:
       return { ...shared, identity: "base", overlay: () => plain };
@@ -139,12 +152,18 @@ function requireExperts({ kind }: Method, experts: readonly Expert[]): void {
   throw new OptionError({ what: `Method ${kind} needs experts, and there are none.`, where: "methods", fix: "Give a pool with experts." });
 }
 
-function loraAdapterOf({ name, adapter }: Expert): LoraAdapter {
-  if (adapter.kind === "lora") return adapter;
-  throw new AdapterError({
-    what: `Expert "${name}" is of kind ${adapter.kind}, which cannot be merged.`,
-    fix: "Leave method merged out for this pool.",
+/** All experts as one adapter, each weighing 1 / N. */
+function merged(experts: readonly Expert[], merge: MergeMethod): LoraAdapter {
+  const adapters = experts.map(({ name, adapter }) => {
+    if (adapter.kind === "lora") return adapter;
+    throw new AdapterError({
+      what: `Expert "${name}" is of kind ${adapter.kind}, which cannot be merged.`,
+      fix: "Leave method merged out for this pool.",
+    });
   });
+  if (merge.kind === "average") return mergeAdapters(adapters, merge);
+  const weights = adapters.map(() => 1 / adapters.length);
+  return mergeAdapters(adapters, merge, weights);
 }
 
 const hashes = new WeakMap<object, string>();
@@ -154,9 +173,10 @@ function adapterHash(adapter: Adapter): string {
   return remembered(adapter, () => [...adapter.modules].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** An adapter with its gates, by their numbers. */
-function expertIdentity({ name, adapter, gates }: Expert): string {
-  return `${name}:${adapterHash(adapter)}:${gates ? remembered(gates, () => [...gates]) : ""}`;
+/** An adapter with all that routers know it by, by the numbers. */
+function expertIdentity({ name, adapter, gates, activations, embeddings }: Expert): string {
+  const known = [gates && [...gates], activations && [...activations], embeddings];
+  return `${name}:${adapterHash(adapter)}:${remembered(gates ?? activations ?? embeddings ?? adapter.modules, () => known)}`;
 }
 
 function remembered(key: object, value: () => unknown): string {

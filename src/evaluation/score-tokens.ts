@@ -37,11 +37,11 @@ export interface ScorerOptions {
 export async function scoreTokens(model: Model, requests: readonly TokenRequest[], options: ScorerOptions = {}): Promise<Likelihood[][]> {
   const { batchSize = 32, signal, onProgress } = options;
   const { architecture, overlay } = model;
-  // Rows that choose experts for themselves share nothing.
-  const perRow = overlay.rowFeeds !== undefined;
-  const split = (request: TokenRequest, i: number) => jobsOf(request, i, architecture, { ...options, most: perRow ? 1 : batchSize });
+  // Rows that choose experts for themselves, or depend on all of their tokens, share nothing.
+  const isAlone = overlay.rowFeeds !== undefined || overlay.readsWholeRows;
+  const split = (request: TokenRequest, i: number) => jobsOf(request, i, architecture, { ...options, most: isAlone ? 1 : batchSize });
   const jobs = requests.flatMap(split);
-  jobs.sort((a, b) => sizeOf(b) - sizeOf(a) || a.request - b.request);
+  jobs.sort((a, b) => sizeOf(b) - sizeOf(a) || widthOf(b) - widthOf(a) || a.request - b.request);
   const results: Likelihood[][] = requests.map(() => []);
   const left = requests.map(() => 0);
   for (const job of jobs) left[job.request]!++;
@@ -51,7 +51,7 @@ export async function scoreTokens(model: Model, requests: readonly TokenRequest[
     let end = start;
     for (let rows = 0; end < jobs.length; end++) {
       rows += jobs[end]!.rows.length;
-      if (end > start && rows > batchSize) break;
+      if (end > start && (rows > batchSize || (overlay.readsWholeRows && !sameShape(jobs[start]!, jobs[end]!)))) break;
     }
     const batch = jobs.slice(start, end);
     const scores = await scoreBatch(model, batch);
@@ -80,7 +80,9 @@ interface Job {
   readonly rows: readonly Row[];
 }
 
-const sizeOf = ({ context, rows }: Job) => context.length + Math.max(...rows.map(({ ids }) => ids.length));
+const widthOf = ({ rows }: Job) => Math.max(...rows.map(({ ids }) => ids.length));
+const sizeOf = (job: Job) => job.context.length + widthOf(job);
+const sameShape = (a: Job, b: Job) => a.context.length === b.context.length && widthOf(a) === widthOf(b);
 
 /** Cuts a request to the model's length and to batches of rows. */
 function jobsOf(

@@ -20,8 +20,8 @@ export interface Prompts {
   /** int64 [batch, sequence], 1 for real tokens. */
   readonly attentionMask: HostTensor<"int64">;
 }
-/** What each row adds to the scores of the experts: [batch, experts] of 0, or BARRED for those it may not use. */
-export type RowBias = (prompts: Prompts) => Promise<HostTensor<"float32">>;
+/** What each row adds to the scores of the pool's experts: [batch, experts] of 0, or BARRED for those it may not use. */
+export type RowBias = (prompts: Prompts, experts: readonly Expert[]) => Promise<HostTensor<"float32">>;
 
 export interface Overlay {
   /** Graphs built for one key serve every overlay state with that key. */
@@ -31,6 +31,8 @@ export interface Overlay {
   readonly experts: readonly string[];
   /** What the rows of a batch choose for themselves, to be fed in every run that computes them; absent when they choose nothing. */
   readonly rowFeeds?: ((prompts: Prompts) => Promise<Feeds>) | undefined;
+  /** Whether a token's computation depends on its whole row, padding and later tokens among it. */
+  readonly readsWholeRows?: boolean;
   weave(graph: Graph, inner: Linear, onRoute?: (module: string, route: Route) => void): Linear;
 }
 
@@ -56,9 +58,7 @@ export interface RoutedPoolOptions {
 }
 
 /** Every row may use every expert, unless its batch brings a bias. */
-export function openRows(experts: number): RowBias {
-  return async ({ inputIds }) => float32([inputIds.shape[0]!, experts]);
-}
+export const openRows: RowBias = async ({ inputIds }, experts) => float32([inputIds.shape[0]!, experts.length]);
 
 /** A pool whose experts are chosen by `router` for every token at every module. */
 export class RoutedPool implements Overlay {
@@ -94,9 +94,12 @@ export class RoutedPool implements Overlay {
   get experts(): readonly string[] {
     return this.#stack.names;
   }
+  get readsWholeRows(): boolean {
+    return this.#router.mixes === "parameters";
+  }
   get rowFeeds(): Overlay["rowFeeds"] {
     const rows = this.#rows;
-    return rows && (async (prompts) => ({ [ROW_BIAS]: await rows(prompts) }));
+    return rows && (async (prompts) => ({ [ROW_BIAS]: await rows(prompts, this.#members) }));
   }
 
   /** Adds an expert; graphs stay as they are unless it brings a larger rank or a new module. */
