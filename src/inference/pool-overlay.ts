@@ -3,6 +3,7 @@
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { type MergeMethod, mergeAdapters } from "../adapters/merge.ts";
+import type { ModuleSizes } from "../adapters/modules.ts";
 import { PoolError } from "../base/errors.ts";
 import { createRouter, isScoring, type RouterOptions } from "../routing/registry.ts";
 import type { Router } from "../routing/router.ts";
@@ -13,6 +14,8 @@ import type { Model } from "./model.ts";
 import { type Overlay, RoutedPool, singleAdapter } from "./overlay.ts";
 import { retrievalPool } from "./retrieval.ts";
 
+type MergedOptions = Extract<RouterOptions, { readonly kind: "merged" }>;
+
 /** The overlay of `experts` under a method. An expert that the method could never choose is an error that names it, and `where`. */
 export async function poolOverlay(model: Model, experts: readonly Expert[], options: RouterOptions, where?: string): Promise<Overlay> {
   if (isScoring(options)) {
@@ -21,18 +24,22 @@ export async function poolOverlay(model: Model, experts: readonly Expert[], opti
     else checkCandidates(experts, router, where);
     return new RoutedPool(experts, model.modules, { router });
   }
-  if (options.kind === "merged") return singleAdapter(mergedExperts(experts, options), model.modules);
+  if (options.kind === "merged") return mergedPool(experts, model.modules, options);
   const { embedder } = options;
   const tokenizer = () => loadTokenizer(model.checkpoint.directory);
   return retrievalPool(
-    model,
+    model.modules,
     experts,
     embedder === undefined ? baseEmbedder(model) : await textEmbedder(embedder, model, await tokenizer()),
   );
 }
 
 /** One adapter of all experts, each weighing 1 / N. */
-function mergedExperts(experts: readonly Expert[], { method, density, seed }: Extract<RouterOptions, { kind: "merged" }>): LoraAdapter {
+export function mergedPool(experts: readonly Expert[], sizes: ModuleSizes, options: MergedOptions): Overlay {
+  return singleAdapter(mergedExperts(experts, options), sizes);
+}
+
+function mergedExperts(experts: readonly Expert[], { method, density, seed }: MergedOptions): LoraAdapter {
   if (experts.length === 0) throw new PoolError({ what: "The pool has no experts.", fix: "Add one: skein pool add POOL EXPERT." });
   const adapters = experts.map((expert): LoraAdapter => ({ kind: "lora", modules: loraOf(expert), warnings: [] }));
   if (method === "average") return mergeAdapters(adapters, { kind: "average" });

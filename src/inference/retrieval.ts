@@ -1,6 +1,7 @@
 /** @file Retrieval at work: the examples of an expert embedded once, each query embedded when it comes (routing/retrieval.ts). */
 
 import type { Expert } from "../adapters/expert.ts";
+import type { ModuleSizes } from "../adapters/modules.ts";
 import type { ExampleEmbeddings } from "../adapters/side-files.ts";
 import { DataError } from "../base/errors.ts";
 import { float32 } from "../base/tensor.ts";
@@ -8,7 +9,6 @@ import { uniform } from "../routing/baselines.ts";
 import { bestIndex, librariesOf, MOST_EXAMPLES, oneExpertBias, similarities } from "../routing/retrieval.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type Embedder, promptsOf } from "./embedder.ts";
-import type { Model } from "./model.ts";
 import { RoutedPool } from "./overlay.ts";
 
 const BATCH = 32;
@@ -32,10 +32,13 @@ export async function embeddedExamples(inputs: readonly string[], embedder: Embe
 }
 
 /** A pool where each row is served by the one expert whose examples its prompt is nearest to. */
-export function retrievalPool(model: Model, experts: readonly Expert[], embedder: Embedder): RoutedPool {
-  const libraries = librariesOf(experts, embedder.name);
-  return new RoutedPool(experts, model.modules, {
+export function retrievalPool(sizes: ModuleSizes, experts: readonly Expert[], embedder: Embedder): RoutedPool {
+  librariesOf(experts, embedder.name); // tells at once what is missing
+  return new RoutedPool(experts, sizes, {
     router: uniform({ topK: 1 }),
-    rows: async (prompts) => oneExpertBias(similarities(await embedder.embed(prompts), libraries).map(bestIndex), experts.length),
+    rows: async (prompts, members) => {
+      const scores = similarities(await embedder.embed(prompts), librariesOf(members, embedder.name));
+      return oneExpertBias(scores.map(bestIndex), members.length);
+    },
   });
 }

@@ -1,0 +1,207 @@
+import { expect, test, vi } from "vitest";
+import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
+import type { Expert } from "../adapters/expert.ts";
+import { loraProduct } from "../adapters/merge.ts";
+import { seededRandom } from "../base/random.ts";
+import { float32, type HostTensor } from "../base/tensor.ts";
+import { Graph } from "../graph/graph.ts";
+import { type Batch, loadModel, type Model } from "../inference/model.ts";
+import { openRows, plain, RoutedPool, singleAdapter } from "../inference/overlay.ts";
+import { Session } from "../runtime/session.ts";
+import { arrow } from "./arrow.ts";
+import { uniform } from "./baselines.ts";
+import { t5Experts } from "./experts.test-helper.ts";
+import { phatgoose, standardized } from "./phatgoose.ts";
+import { createRouter, isScoring, parsedRouter } from "./registry.ts";
+import { BARRED, type Router } from "./router.ts";
+import { smear } from "./smear.ts";
+import { spectr } from "./spectr.ts";
+import { loraOf } from "./stack.ts";
+
+async function t5Batch(): Promise<Batch> {
+  const { int } = await goldenTensors("t5/golden.safetensors");
+  return { inputIds: int("input_ids"), attentionMask: int("attention_mask"), decoderInputIds: int("decoder_input_ids") };
+}
+
+async function logits(model: Model, batch: Batch): Promise<HostTensor<"float32">> {
+  return (await model.forward(batch)).logits;
+}
+
+/** A router's scores of tokens [tokens, in] from stacked prototypes: [tokens][experts] */
+async function scoresOf(router: Router, tokens: HostTensor<"float32">, prototypes: readonly HostTensor<"float32">[]): Promise<number[][]> {
+  const [count = 0, width = 0] = tokens.shape;
+  const rows = prototypes[0]!.shape[0]!;
+  const graph = new Graph("scores");
+  graph.output("scores", router.scores(graph.float("x", 1, count, width), graph.float("prototypes", prototypes.length, rows, width)));
+  await using session = await Session.load(graph);
+  const stacked = float32([prototypes.length, rows, width], Float32Array.from(prototypes.flatMap(({ data }) => [...data])));
+  const { scores } = await session.run({ x: { ...tokens, shape: [1, count, width] }, prototypes: stacked });
+  const data = [...(scores!.data as Float32Array)];
+  return Array.from({ length: count }, (_, i) => data.slice(i * prototypes.length, (i + 1) * prototypes.length));
+}
+
+function normal(seed: number, ...shape: number[]): HostTensor<"float32"> {
+  const random = seededRandom(seed);
+  const count = shape.reduce((product, n) => product * n, 1);
+  return float32(
+    shape,
+    Float32Array.from({ length: count }, () => random.normal()),
+  );
+}
+
+test("a pool of one expert is that expert", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const [expert] = await t5Experts(model.modules);
+  const batch = await t5Batch();
+  model.overlay = singleAdapter(expert!.adapter, model.modules);
+  const alone = await logits(model, batch);
+  for (const router of [phatgoose(), uniform(), smear()]) {
+    model.overlay = new RoutedPool([expert!], model.modules, { router });
+    expectClose(await logits(model, batch), alone, 5e-5);
+  }
+});
+
+test("a score is sqrt(n) times Pearson's correlation, and an untrained gate scores exactly 0", async () => {
+  const [n, tokens] = [64, 5];
+  const x = normal(1, tokens, n);
+  const gates = [normal(2, n), float32([n]), normal(3, n)];
+  const scores = await scoresOf(phatgoose(), x, gates.map(standardized));
+  for (let token = 0; token < tokens; token++) {
+    const u = x.data.subarray(token * n, (token + 1) * n);
+    expect(scores[token]![1]).toBe(0);
+    for (const z of [0, 2]) expect(scores[token]![z]).toBeCloseTo(Math.sqrt(n) * pearson(u, gates[z]!.data), 3);
+  }
+});
+
+test("a gate that hardly moved scores less, by the epsilon inside the layer norm", async () => {
+  const gate = normal(4, 2048);
+  const [strong, weak] = [0.05, 0.0015].map((scale) =>
+    standardized(
+      float32(
+        [2048],
+        gate.data.map((value) => value * scale),
+      ),
+    ),
+  );
+  const [[first = 0, second = 0] = []] = await scoresOf(phatgoose(), normal(5, 1, 2048), [strong!, weak!]);
+  const shrunk = (scale: number) => scale / Math.sqrt(scale * scale + 1e-5);
+  expect(second / first).toBeCloseTo(shrunk(0.0015) / shrunk(0.05), 2);
+});
+
+function pearson(a: Float32Array, b: Float32Array): number {
+  const centred = (v: Float32Array) => [...v].map((value) => value - v.reduce((sum, x) => sum + x, 0) / v.length);
+  const [p, q] = [centred(a), centred(b)];
+  const dot = (s: number[], t: number[]) => s.reduce((sum, value, i) => sum + value * t[i]!, 0);
+  return dot(p, q) / Math.sqrt(dot(p, p) * dot(q, q));
+}
+
+test("Arrow scores by the largest singular value's direction, SpectR by the length of the update", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const [expert] = await t5Experts(model.modules);
+  const module = "encoder.block.0.layer.0.SelfAttention.q";
+  const lora = loraOf(expert!).get(module)!;
+  const [out, width] = [lora.b.shape[0]!, lora.a.shape[1]!];
+  const dense = loraProduct(lora);
+  const lengthOf = (u: Float32Array) =>
+    Math.hypot(...Array.from({ length: out }, (_, o) => u.reduce((sum, value, i) => sum + dense[o * width + i]! * value, 0)));
+  const x = normal(6, 4, width);
+  const tokens = [0, 1, 2, 3].map((token) => x.data.subarray(token * width, (token + 1) * width));
+
+  const direction = arrow().prototype(expert!, module)!;
+  // No unit vector is stretched more: power iteration on the dense product says how much is most.
+  expect(lengthOf(direction.data)).toBeCloseTo(largestSingularValue(dense, out, width), 5);
+  const turned = float32(
+    direction.shape,
+    direction.data.map((value) => -value),
+  );
+  for (const [one, other] of await scoresOf(arrow(), x, [direction, turned])) expect(one).toBe(other);
+
+  const lengths = await scoresOf(spectr(), x, [spectr().prototype(expert!, module)!]);
+  tokens.forEach((u, token) => {
+    expect(lengths[token]![0]).toBeCloseTo(lengthOf(u), 5);
+  });
+});
+
+function largestSingularValue(dense: Float64Array, out: number, width: number): number {
+  let v = Array.from({ length: width }, (_, i) => Math.cos(i));
+  let norm = 0;
+  for (let pass = 0; pass < 2000; pass++) {
+    const y = Array.from({ length: out }, (_, o) => v.reduce((sum, value, i) => sum + dense[o * width + i]! * value, 0));
+    const back = v.map((_, i) => y.reduce((sum, value, o) => sum + dense[o * width + i]! * value, 0));
+    norm = Math.hypot(...back);
+    v = back.map((value) => value / norm);
+  }
+  return Math.sqrt(norm);
+}
+
+test("rows of one batch use different methods: an expert of their own, or PHATGOOSE", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const experts = await t5Experts(model.modules);
+  const batch = await t5Batch();
+  const pool = new RoutedPool(experts, model.modules, { router: phatgoose(), rows: openRows });
+  model.overlay = pool;
+  const open = await logits(model, batch);
+  const bias = float32([4, 7]);
+  for (const [row, only] of [
+    [0, 2],
+    [1, 5],
+  ] as const)
+    for (let z = 0; z < 7; z++) bias.data[row * 7 + z] = z === only ? 0 : BARRED;
+  bias.data.fill(BARRED, 3 * 7); // the last row may use nobody
+  const mixed = await logits(model, { ...batch, routingBias: bias });
+  const singly = async (overlay: Model["overlay"]) => {
+    model.overlay = overlay;
+    return logits(model, batch);
+  };
+  const expected = [
+    await singly(singleAdapter(experts[2]!.adapter, model.modules)),
+    await singly(singleAdapter(experts[5]!.adapter, model.modules)),
+    open,
+    await singly(plain),
+  ];
+  const size = mixed.data.length / 4;
+  const rowOf = ({ data }: HostTensor<"float32">, row: number) => float32([size], data.slice(row * size, (row + 1) * size));
+  expected.forEach((result, row) => {
+    expectClose(rowOf(mixed, row), rowOf(result, row), 5e-5);
+  });
+  await expect(model.forward({ ...batch, routingBias: bias })).rejects.toThrow(/no row of this overlay chooses/);
+});
+
+test("an expert joins an open pool without a new session", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const experts = await t5Experts(model.modules);
+  const batch = await t5Batch();
+  const pool = new RoutedPool(experts.slice(0, 6), model.modules, { router: phatgoose() });
+  model.overlay = pool;
+  const loads = vi.spyOn(Session, "load");
+  const before = await logits(model, batch);
+  pool.add(experts[6]!);
+  const after = await logits(model, batch);
+  expect(loads).toHaveBeenCalledTimes(1);
+  loads.mockRestore();
+  expect(after).not.toEqual(before);
+  model.overlay = new RoutedPool(experts, model.modules, { router: phatgoose() });
+  expect(await logits(model, batch)).toEqual(after);
+});
+
+test("a pool of two kinds is refused by name", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const [lora] = await t5Experts(model.modules);
+  const scale = float32([64], new Float32Array(64).fill(1));
+  const adapter: Expert["adapter"] = {
+    kind: "ia3",
+    modules: new Map([["decoder.block.0.layer.2.DenseReluDense.wi_0", { scale, feedforward: true }]]),
+    warnings: [],
+  };
+  const other: Expert = { name: "scaler", adapter, warnings: [] };
+  expect(() => new RoutedPool([lora!, other], model.modules, { router: uniform() })).toThrow(
+    /"e0" is of kind lora, expert "scaler" of kind ia3/,
+  );
+});
+
+test("options that a router does not have are refused by name", () => {
+  expect(() => parsedRouter("smear", { topK: 2 })).toThrow(/topK/);
+  expect(() => parsedRouter("nearest")).toThrow(/no router "nearest"/);
+  const options = parsedRouter("single:expert=a");
+  expect(isScoring(options) && createRouter(options).topK).toBe(1);
+});
