@@ -116,7 +116,7 @@ export async function loadModel(base: string, options: SessionOptions = {}): Pro
 async function rowFeedsOf(overlay: Overlay, { routingBias }: Batch, feeds: BatchFeeds): Promise<Feeds> {
   if (!routingBias) return (await overlay.rowFeeds?.({ inputIds: feeds.input_ids, attentionMask: feeds.attention_mask })) ?? {};
   if (!overlay.rowFeeds) {
-    const fix = "Open the pool with rows that choose: new RoutedPool(experts, sizes, { router, rows: openRows(experts.length) }).";
+    const fix = "Open the pool with rows that choose: new RoutedPool(experts, sizes, { router, rows: openRows }).";
     throw new ShapeError({ what: "The batch holds a routing bias, but no row of this overlay chooses for itself.", fix });
   }
   const expected = [feeds.input_ids.shape[0], overlay.experts.length];
