@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ["src/**/*.test.ts", "tests/**/*.test.ts"],
     pool: "forks", // native sessions belong to a process of their own
-    testTimeout: 60_000,
+    env: { SKEIN_THREADS: "1" }, // test files already run side by side
+    testTimeout: 120_000,
   },
 });

@@ -2,17 +2,24 @@
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Adapter } from "../adapters/adapter.ts";
+import type { Expert } from "../adapters/expert.ts";
 import { loadAdapter } from "../adapters/peft.ts";
-import { openPool } from "../adapters/pool.ts";
 import { type Evaluation, type EvaluationProgress, type EvaluationTask, evaluate } from "../evaluation/evaluate.ts";
 import type { Method } from "../evaluation/methods.ts";
+import { type Chart, readCurves } from "../evaluation/report/curves.ts";
+import { type RouteUsage, routeUsage } from "../evaluation/route-usage.ts";
 import { type Trace, trace } from "../evaluation/trace.ts";
 import { loadModel, type Model } from "../inference/model.ts";
+import { openExperts } from "../inference/open.ts";
 import { plain, RoutedPool } from "../inference/overlay.ts";
 import { phatgoose } from "../routing/phatgoose.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { demoExperts, type ExpertsJob } from "./experts.ts";
 import { type DemoTask, examples, HELD_IN_TASKS, HELD_OUT_TASKS } from "./tasks.ts";
+
+/** Routers compared, all on the same pool. */
+const ROUTERS = ["phatgoose", "arrow", "spectr"] as const;
 
 /** The base that ships with the package. */
 export const DEMO_BASE = fileURLToPath(new URL("../../assets/demo-base", import.meta.url));
@@ -33,9 +40,10 @@ export interface DemoResult {
   readonly evaluation: Evaluation;
   /** Who served which token of one compound input and its answer. */
   readonly trace: Trace;
+  readonly usage: RouteUsage;
+  /** Learning curves of experts, gates and the multitask LoRA. */
+  readonly curves: readonly Chart[];
   readonly seconds: { readonly training: number; readonly evaluation: number };
-  /** Folder with the runs' metrics, for learning curves. */
-  readonly runs: string;
 }
 
 /** Runs the demo; what a stopped one has finished is not done again. */
@@ -55,28 +63,33 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     ...(onPart ? { onPart } : {}),
   });
   const middle = performance.now();
-  const evaluation = await compare(model, tokenizer, trained, options);
-  const traced = await traceCompound(model, tokenizer, trained.pool, seed);
+  const experts = await openExperts(model, trained.pool);
+  const evaluation = await compare(model, tokenizer, experts, await loadAdapter(trained.multitask, model.modules), options);
   const seconds = { training: (middle - start) / 1000, evaluation: (performance.now() - middle) / 1000 };
-  return { evaluation, trace: traced, seconds, runs: trained.runs };
+  return {
+    evaluation,
+    ...(await looksInside(model, tokenizer, experts, evaluation, seed)),
+    curves: await readCurves(trained.runs),
+    seconds,
+  };
 }
 
 async function compare(
   model: Model,
   tokenizer: Tokenizer,
-  { pool, multitask }: { pool: string; multitask: string },
+  experts: readonly Expert[],
+  multitask: Adapter,
   options: DemoOptions,
 ): Promise<Evaluation> {
   const { out, seed = 1, numTests = 100, tasks = [...HELD_IN_TASKS, ...HELD_OUT_TASKS], signal, onEvaluation } = options;
-  const experts = await (await openPool(pool, model.modules)).loadAll();
   const methods: Method[] = [
     { kind: "base" },
     { kind: "experts" },
     { kind: "best_individual" },
     { kind: "oracle" },
     { kind: "merged" },
-    { kind: "adapter", name: "multitask", adapter: await loadAdapter(multitask, model.modules) },
-    { kind: "router", router: "phatgoose" },
+    { kind: "adapter", name: "multitask", adapter: multitask },
+    ...ROUTERS.map((router) => ({ kind: "router" as const, router })),
   ];
   return evaluate({
     model,
@@ -105,13 +118,13 @@ export function evaluationTask(task: DemoTask, numTests: number, seed: number): 
   };
 }
 
-/** The route of the first compound test input. */
-async function traceCompound(model: Model, tokenizer: Tokenizer, pool: string, seed: number): Promise<Trace> {
+/** With PHATGOOSE routing: the trace of the first compound test input, and which experts serve which tasks. */
+async function looksInside(model: Model, tokenizer: Tokenizer, experts: readonly Expert[], { tasks }: Evaluation, seed: number) {
   const compound = HELD_OUT_TASKS.find(({ kind }) => kind === "compound")!;
-  const experts = await (await openPool(pool, model.modules)).loadAll();
-  model.overlay = new RoutedPool(experts, model.modules, { router: phatgoose() });
   const [example] = examples(compound, "test", 1, seed);
+  model.overlay = new RoutedPool(experts, model.modules, { router: phatgoose() });
   const traced = await trace(model, tokenizer, example!.input, { maxNewTokens: 16 });
+  const usage = await routeUsage(model, tokenizer, tasks);
   model.overlay = plain;
-  return traced;
+  return { trace: traced, usage };
 }

@@ -12,7 +12,7 @@ export type Feeds = Readonly<Record<string, HostTensor>>;
 export type Fetches = Readonly<Record<string, HostTensor>>;
 
 export interface SessionOptions {
-  /** Threads for one operator; the engine's own choice (all cores) when absent. */
+  /** Threads for one operator; when absent what the environment variable SKEIN_THREADS says, else all cores. */
   readonly threads?: number;
   /** Lay constant weights out anew for faster products; costs a second copy of them. Default true. */
   readonly prepack?: boolean;
@@ -34,7 +34,7 @@ export class Session {
     this.outputs = [...graph.outputs.keys()];
   }
 
-  static async load(graph: Graph, { threads, prepack = true, profile }: SessionOptions = {}): Promise<Session> {
+  static async load(graph: Graph, { threads = threadsAsked(), prepack = true, profile }: SessionOptions = {}): Promise<Session> {
     const folder = commonFolder(graph);
     const { bytes, inputs } = serialize(graph, (file) => path.relative(folder, file));
     const options: ort.InferenceSession.SessionOptions = {
@@ -89,6 +89,11 @@ function engineTensor(feed: HostTensor): ort.Tensor {
   const tensor = new ort.Tensor(feed.dtype as "float32", feed.data as Float32Array, feed.shape);
   wrapped.set(feed, tensor);
   return tensor;
+}
+
+/** Several processes on one machine are faster with a thread each than with all threads waiting on each other. */
+function threadsAsked(): number {
+  return Number(process.env.SKEIN_THREADS ?? 0) || 0;
 }
 
 function hostTensor(tensor: ort.Tensor): HostTensor {

@@ -7,19 +7,20 @@ import { coloured, legend } from "../expert-colours.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show } from "../io.ts";
 import { type Progress, progress } from "../progress.ts";
+import { addMoaDemo } from "./moa-demo.ts";
 
 interface Flags extends CommonFlags {
-  readonly out: string;
+  readonly out?: string;
   readonly seed?: number;
   readonly tests?: number;
 }
 
 export function addDemo(program: Command, io: Io): void {
-  subcommand(program, "demo", {
+  const demo = subcommand(program, "demo", {
     summary: "Train experts and gates on a small T5, route every token between them, and compare: a few minutes on two cores.",
     example: "skein demo --seed 2 --out demo-out",
   })
-    .option("--out <dir>", "folder of everything it makes; a stopped demo goes on from there", "demo-out")
+    .option("--out <dir>", "folder of everything it makes; a stopped demo goes on from there (default: demo-out/seed-<n>)")
     .option("--seed <n>", "decides data, first values and order (default: 1)", wholeNumber(0))
     .option("--tests <n>", "test examples of each task", wholeNumber(1))
     .action(async (flags: Flags) => {
@@ -27,19 +28,24 @@ export function addDemo(program: Command, io: Io): void {
       const { resultsJson, saveResults } = await import("../../evaluation/results.ts");
       const { terminalGrid } = await import("../../evaluation/tables.ts");
       const { meansGrid, tasksGrid } = await import("../../evaluation/grids.ts");
-      const { writeFileAtomically } = await import("../../checkpoint/atomic.ts");
-      const { tracePage } = await import("../../evaluation/trace-page.ts");
-      const { out, seed, tests } = flags;
-      const options = { out, ...(seed !== undefined && { seed }), ...(tests && { numTests: tests }) };
+      const { writeReport } = await import("../../evaluation/report/report.ts");
+      const { seed = 1, tests } = flags;
+      const out = flags.out ?? `demo-out/seed-${seed}`;
+      const options = { out, seed, ...(tests && { numTests: tests }) };
       const parts = reporter(io, flags);
       const result = await interruptible(io, (signal) => runDemo({ ...options, signal, ...parts })).finally(parts.done);
-      const page = `${out}/trace.html`;
+      const page = `${out}/report.html`;
       await saveResults(`${out}/evaluation`, result.evaluation);
-      await writeFileAtomically(page, tracePage(result.trace));
+      await writeReport(page, { title: "Skein: the demo", ...result });
       const grids = [meansGrid, tasksGrid].map((grid) => terminalGrid(grid(result.evaluation), { colours: io.colours }));
-      const text = [...grids, await served(io, result.trace), `Who served which token at every module: ${page}`].join("\n\n");
+      const text = [
+        ...grids,
+        await served(io, result.trace),
+        `Table, learning curves and who served which token at every module: ${page}`,
+      ].join("\n\n");
       show(io, flags, { out, page, seconds: result.seconds, ...resultsJson(result.evaluation) }, text);
     });
+  addMoaDemo(demo, io);
 }
 
 /** The traced input and answer, each token in the colour of the expert that served it most. */
