@@ -1,0 +1,117 @@
+/** @file The work that is measured: forward, training step, routing and decoding of a model, base or with experts. Each
+ *  function prepares, and returns what is to be timed together with how to let go of it. */
+
+import { derivedSeed, seededRandom } from "../dist/base/random.js";
+import { float32, int64 } from "../dist/base/tensor.js";
+import { Decoder } from "../dist/generation/decoder.js";
+import { loadModel } from "../dist/inference/model.js";
+import { RoutedPool } from "../dist/inference/overlay.js";
+import { routerNamed } from "../dist/routing/registry.js";
+import { adapterLearner, freshLora } from "../dist/training/learner.js";
+import { Trainer } from "../dist/training/trainer.js";
+
+export const RANK = 16;
+const TARGETS = 32;
+
+/** Random token ids, int64 [rows, width]. */
+export function randomIds(rows, width, vocabulary, seed = 1) {
+  const random = seededRandom(seed);
+  return int64(
+    [rows, width],
+    Array.from({ length: rows * width }, () => 3 + random.integer(vocabulary - 3)),
+  );
+}
+
+/** Every projection but the head. */
+export function targetsOf(model) {
+  return [...model.modules.keys()].filter((module) => module !== "lm_head");
+}
+
+function batchOf(model, rows, width) {
+  const { kind, vocabularySize } = model.architecture;
+  const inputIds = randomIds(rows, width, vocabularySize);
+  return kind === "encoder-decoder" ? { inputIds, decoderInputIds: randomIds(rows, TARGETS, vocabularySize, 2) } : { inputIds };
+}
+
+export async function forwardWork(folder, { rows, width, experts = 0, ...session }) {
+  const model = await loadModel(folder, session);
+  if (experts > 0) model.overlay = randomPool(model, experts);
+  const batch = batchOf(model, rows, width);
+  return { run: () => model.forward(batch), dispose: () => model.dispose() };
+}
+
+/** One optimiser step of a rank-16 LoRA on every projection, micro-batch = batch. */
+export async function trainingWork(folder, { rows, width, ...session }) {
+  const model = await loadModel(folder);
+  const { kind, vocabularySize } = model.architecture;
+  const adapter = freshLora(model.modules, { targets: targetsOf(model), rank: RANK, scaling: 1 / RANK, seed: 1 });
+  const learner = adapterLearner(model.checkpoint, model.modules, adapter);
+  const trainer = await Trainer.create(model.architecture, learner, { dropout: 0, seed: 1, session });
+  const input_ids = randomIds(rows, width, vocabularySize);
+  const attention_mask = int64(input_ids.shape, new BigInt64Array(rows * width).fill(1n));
+  const labels = randomIds(rows, kind === "encoder-decoder" ? TARGETS : width, vocabularySize, 3);
+  const decoder = kind === "encoder-decoder" ? { decoder_input_ids: randomIds(rows, TARGETS, vocabularySize, 2) } : {};
+  const batch = { feeds: { input_ids, attention_mask, labels, ...decoder }, sizes: { batch: rows, sequence: width, targets: TARGETS } };
+  let step = 0;
+  return { trainer, run: () => trainer.step(step++, 1e-4, [batch]), dispose: () => trainer.dispose() };
+}
+
+/** Greedy decoding after a prompt; every call decodes `tokens` tokens a row. */
+export async function decodingWork(folder, { rows, width, tokens, experts = 0, ...session }) {
+  const model = await loadModel(folder, session);
+  if (experts > 0) model.overlay = randomPool(model, experts);
+  const ids = randomIds(rows, width, model.architecture.vocabularySize);
+  const prompts = Array.from({ length: rows }, (_, row) => Array.from(ids.data.subarray(row * width, (row + 1) * width), Number));
+  const decoder = new Decoder(model);
+  return {
+    run: async () => {
+      // Prompts that differ from the last call's, so that nothing of them is in the cache.
+      for (const prompt of prompts) prompt[0] = (prompt[0] + 1) % model.architecture.vocabularySize;
+      let { logits } = await decoder.start(prompts);
+      const start = performance.now();
+      for (let i = 0; i < tokens; i++) ({ logits } = await decoder.append(likeliest(logits)));
+      return (performance.now() - start) / tokens;
+    },
+    dispose: () => model.dispose(),
+  };
+}
+
+/** The id of each row's largest logit, as a row to append. logits: [rows, vocabulary] */
+export function likeliest({ data, shape: [rows, vocabulary] }) {
+  return Array.from({ length: rows }, (_, row) => {
+    let best = row * vocabulary;
+    for (let i = best + 1; i < (row + 1) * vocabulary; i++) if (data[i] > data[best]) best = i;
+    return [best - row * vocabulary];
+  });
+}
+
+/** Experts of random numbers on every projection. They share a few arrays: stacking copies them anyway. */
+export function randomPool(model, count) {
+  const drawn = new Map();
+  const random = (key, scale, ...shape) => {
+    const id = `${key} ${shape}`;
+    if (!drawn.has(id)) {
+      const { normal } = seededRandom(derivedSeed(id));
+      drawn.set(
+        id,
+        float32(
+          shape,
+          Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => scale * normal()),
+        ),
+      );
+    }
+    return drawn.get(id);
+  };
+  const experts = Array.from({ length: count }, (_, i) => {
+    const gates = new Map();
+    const modules = new Map();
+    for (const module of targetsOf(model)) {
+      const size = model.modules.get(module);
+      gates.set(module, random(`gate ${i}`, 0.1, size.in));
+      const factors = { a: random(`a ${i % 4}`, 0.01, RANK, size.in), b: random(`b ${i % 4}`, 0.01, size.out, RANK) };
+      modules.set(module, { rank: RANK, scaling: 1 / RANK, ...factors });
+    }
+    return { name: `expert-${i}`, adapter: { kind: "lora", modules, warnings: [] }, gates, warnings: [] };
+  });
+  return new RoutedPool(experts, model.modules, { router: routerNamed("phatgoose", {}) });
+}
