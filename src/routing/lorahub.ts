@@ -1,0 +1,87 @@
+/** @file LoraHub (Huang et al. 2023, arXiv:2307.13269): a few labelled examples of a new task choose one weight per expert, without
+ *  gradients.
+ *
+ *      A = sum_z w_z A_z,   B = sum_z w_z scaling_z B_z          (so the product has cross terms)
+ *      w minimises  L(w) + 0.05 mean_z |w_z|,   |w_z| <= 1.5,   from w = 0,   in 40 evaluations
+ *
+ *  The authors search with Nevergrad's NGOpt. Ours is an evolution strategy of one parent and one child (Rechenberg 1973) that
+ *  changes a few weights at a time and widens or narrows its steps as they succeed or fail. */
+
+import type { LoraAdapter, LoraWeights } from "../adapters/adapter.ts";
+import type { Expert } from "../adapters/expert.ts";
+import { seededRandom } from "../base/random.ts";
+import { float32 } from "../base/tensor.ts";
+import { loraOf } from "./stack.ts";
+
+export interface SearchOptions {
+  /** How often L is asked for. */
+  readonly evaluations?: number;
+  readonly seed?: number;
+  /** Weight of mean |w|. */
+  readonly penalty?: number;
+  /** Largest |w|. */
+  readonly limit?: number;
+}
+export interface Found {
+  readonly weights: readonly number[];
+  /** L(w) + penalty mean |w| of these weights. */
+  readonly objective: number;
+  readonly evaluations: number;
+}
+
+const FIRST_STEP = 0.5;
+// A success widens steps as much as four failures narrow them: one in five is the rate that holds them (Rechenberg's rule).
+const [WIDER, NARROWER] = [1.5, 1.5 ** (-1 / 4)];
+const SHARE = 0.3; // of the weights that a step changes
+
+/** Weights for `count` experts. `loss`: L(w). */
+export async function searchWeights(
+  loss: (weights: readonly number[]) => Promise<number>,
+  count: number,
+  { evaluations = 40, seed = 42, penalty = 0.05, limit = 1.5 }: SearchOptions = {},
+): Promise<Found> {
+  const random = seededRandom(seed);
+  const objective = async (w: readonly number[]) =>
+    (await loss(w)) + (penalty * w.reduce((sum, value) => sum + Math.abs(value), 0)) / count;
+  let weights: readonly number[] = Array<number>(count).fill(0);
+  let best = await objective(weights);
+  let step = FIRST_STEP;
+  for (let done = 1; done < evaluations; done++) {
+    const forced = random.integer(count); // one weight always changes
+    const child = weights.map((value, z) => {
+      if (z !== forced && random.next() >= SHARE) return value;
+      return Math.max(-limit, Math.min(limit, value + step * random.normal()));
+    });
+    const score = await objective(child);
+    step *= score <= best ? WIDER : NARROWER;
+    if (score <= best) [weights, best] = [child, score];
+  }
+  return { weights, objective: best, evaluations };
+}
+
+/** The experts' factors summed with these weights. Smaller ranks are filled with zeros; an expert without a module takes no part there. */
+export function combinedLora(experts: readonly Expert[], weights: readonly number[]): LoraAdapter {
+  const loras = experts.map(loraOf);
+  const modules = new Map<string, LoraWeights>();
+  for (const module of new Set(loras.flatMap((lora) => [...lora.keys()]))) {
+    const shares = loras.flatMap((lora, z) => {
+      const own = lora.get(module);
+      return own ? [{ own, weight: weights[z]! }] : [];
+    });
+    modules.set(module, combined(shares));
+  }
+  return { kind: "lora", modules, warnings: [] };
+}
+
+function combined(shares: readonly { readonly own: LoraWeights; readonly weight: number }[]): LoraWeights {
+  const rank = Math.max(...shares.map(({ own }) => own.rank));
+  const [width = 0, out = 0] = [shares[0]?.own.a.shape[1], shares[0]?.own.b.shape[0]];
+  const [a, b] = [float32([rank, width]), float32([out, rank])];
+  for (const { own, weight } of shares) {
+    for (let i = 0; i < own.a.data.length; i++) a.data[i]! += weight * own.a.data[i]!;
+    for (let o = 0; o < out; o++) {
+      for (let r = 0; r < own.rank; r++) b.data[o * rank + r]! += weight * own.scaling * own.b.data[o * own.rank + r]!;
+    }
+  }
+  return { rank, scaling: 1, a, b };
+}

@@ -1,0 +1,66 @@
+/** @file LoraHub at work: the loss of a few examples under a combination of experts, and the search over it (routing/lorahub.ts). */
+
+import type { LoraAdapter } from "../adapters/adapter.ts";
+import type { Expert } from "../adapters/expert.ts";
+import { adapted, adapterTensors } from "../adapters/in-graph.ts";
+import { PoolError } from "../base/errors.ts";
+import type { HostTensor } from "../base/tensor.ts";
+import { Graph } from "../graph/graph.ts";
+import type { Model } from "../inference/model.ts";
+import { baseLinear } from "../models/linear.ts";
+import { logitsOf } from "../models/logits.ts";
+import { fileWeights } from "../models/weights.ts";
+import { combinedLora, type Found, type SearchOptions, searchWeights } from "../routing/lorahub.ts";
+import { Session } from "../runtime/session.ts";
+import { chunks, collate, type Encoded } from "./batches.ts";
+import { crossEntropy } from "./loss.ts";
+
+export interface LorahubResult extends Found {
+  /** One adapter with the experts' factors summed. */
+  readonly adapter: LoraAdapter;
+}
+
+const BATCH = 16;
+
+/** Finds one weight per expert by the mean cross-entropy of the examples' targets, and the adapter they make. */
+export async function lorahub(
+  model: Model,
+  experts: readonly Expert[],
+  examples: readonly Encoded[],
+  options: SearchOptions = {},
+): Promise<LorahubResult> {
+  if (experts.length === 0 || examples.length === 0) {
+    const what = `LoraHub was given ${experts.length} experts and ${examples.length} examples.`;
+    throw new PoolError({ what, fix: "Give at least one of each; the paper uses 20 experts and 5 examples." });
+  }
+  const template = combinedLora(
+    experts,
+    experts.map(() => 0),
+  );
+  await using session = await Session.load(lossGraph(model, template), { prepack: false });
+  const batches = chunks(examples, BATCH).map((part) => collate(part, model.architecture).feeds);
+  const loss = async (weights: readonly number[]) => {
+    const tensors = Object.fromEntries(adapterTensors(combinedLora(experts, weights)));
+    let [sum, count] = [0, 0];
+    for (const feeds of batches) {
+      const results = await session.run({ ...tensors, ...feeds });
+      const [mean, tokens] = [results.loss, results.tokens].map((tensor) => Number((tensor as HostTensor).data[0]));
+      sum += mean! * tokens!;
+      count += tokens!;
+    }
+    return sum / count;
+  };
+  const found = await searchWeights(loss, experts.length, options);
+  return { ...found, adapter: combinedLora(experts, found.weights) };
+}
+
+function lossGraph({ architecture, checkpoint, modules }: Model, adapter: LoraAdapter): Graph {
+  const graph = new Graph("lorahub");
+  const weights = fileWeights(graph, checkpoint);
+  const logits = logitsOf(graph, architecture, { weights, linear: adapted(baseLinear(weights), adapter, modules) });
+  const labels = graph.int("labels", "batch", architecture.kind === "encoder-decoder" ? "targets" : "sequence");
+  const { mean, count } = crossEntropy(logits, labels);
+  graph.output("loss", mean);
+  graph.output("tokens", count);
+  return graph;
+}
