@@ -44,26 +44,30 @@ export interface MoaOptions {
   readonly rule?: DecisionRule | undefined;
   /** The domain of every row, where it is known: no router is asked. */
   readonly domain?: string | undefined;
+  /** Somebody else who names each row's domain, by its index. */
+  readonly dispatcher?: ((prompts: Prompts) => Promise<readonly number[]>) | undefined;
 }
 
 /** The overlay of a MoA model whose experts are in the order of its domains. */
 export class MoaOverlay implements Overlay {
   readonly key: string;
   readonly experts: readonly string[];
+  /** The layers that have a router, by their paths. */
+  readonly layers: readonly string[];
   readonly feeds: Feeds;
   readonly #model: Model;
   readonly #moa: Moa;
   readonly #stack: LoraStack;
-  readonly #layers: readonly string[];
   readonly #rule: DecisionRule;
-  readonly #known: number | undefined;
+  readonly #dispatcher: MoaOptions["dispatcher"];
 
-  constructor(model: Model, moa: Moa, experts: readonly Expert[], { rule = "vote", domain }: MoaOptions = {}) {
+  constructor(model: Model, moa: Moa, experts: readonly Expert[], { rule = "vote", domain, dispatcher }: MoaOptions = {}) {
     this.#model = model;
     this.#moa = moa;
-    this.#layers = [...moa.routers.keys()];
+    this.layers = [...moa.routers.keys()];
     this.#rule = rule;
-    this.#known = domain === undefined ? undefined : domainNamed(domain, moa.domains);
+    const known = domain === undefined ? undefined : domainNamed(domain, moa.domains);
+    this.#dispatcher = known === undefined ? dispatcher : async ({ inputIds }) => Array<number>(inputIds.shape[0]!).fill(known);
     this.#stack = stackedLoras(lorasOf(experts), model.modules);
     this.experts = moa.domains;
     this.feeds = { ...Object.fromEntries(this.#stack.tensors), ...routerFeeds(moa) };
@@ -77,8 +81,8 @@ export class MoaOverlay implements Overlay {
       if (!shape) return undefined;
       const { graph } = x;
       const [rows] = x.shape;
-      const all = graph.int(CHOICE, rows!, this.#layers.length);
-      const own = gather(all, integers(graph, [routerOf(module, this.#layers)]), 1);
+      const all = graph.int(CHOICE, rows!, this.layers.length);
+      const own = gather(all, integers(graph, [routerOf(module, this.layers)]), 1);
       const choice = oneHot(reshape(own, rows!), shape.scalings.length);
       onRoute?.(module, routeOf(own, choice, x));
       return domainDelta(x, choice, stackInputs(graph, module, shape), shape);
@@ -89,15 +93,14 @@ export class MoaOverlay implements Overlay {
   readonly rowFeeds = async (prompts: Prompts): Promise<Feeds> => {
     const decisions = await this.decide(prompts);
     const data = decisions.flatMap(({ domains }) => domains);
-    return { [CHOICE]: int64([decisions.length, this.#layers.length], data) };
+    return { [CHOICE]: int64([decisions.length, this.layers.length], data) };
   };
 
   /** What the routers say of each prompt. */
   async decide(prompts: Prompts): Promise<Decision[]> {
-    const known = this.#known;
-    if (known === undefined) return decided(await this.scores(prompts), this.#rule);
-    const domains = this.#layers.map(() => known);
-    return Array.from({ length: prompts.inputIds.shape[0]! }, () => ({ domains, votes: domains }));
+    if (!this.#dispatcher) return decided(await this.scores(prompts), this.#rule);
+    const named = await this.#dispatcher(prompts);
+    return named.map((domain) => ({ domains: this.layers.map(() => domain), votes: [] }));
   }
 
   /** Every router's scores: float32 [batch, layers, domains]. */

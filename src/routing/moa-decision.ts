@@ -13,7 +13,7 @@ export type DecisionRule = (typeof DECISION_RULES)[number];
 export interface Decision {
   /** Each layer's domain, as the rule has it: all equal, but for per-layer. */
   readonly domains: readonly number[];
-  /** Each layer's own best. */
+  /** Each layer's own best; none where no router was asked. */
   readonly votes: readonly number[];
 }
 

@@ -1,0 +1,65 @@
+/** @file A domain classifier apart from the model: softmax regression on the base model's pooled states, the dispatcher that
+ *  Mixture-of-LoRAs is compared with (arXiv:2403.03432).
+ *
+ *      p = softmax(W h + b)      dLoss/dz = p - onehot(domain) */
+
+import { derivedSeed, seededRandom } from "../base/random.ts";
+import { type AdamWState, adamwStep } from "./adamw.ts";
+
+export interface Classifier {
+  /** The likeliest domain of a state [hidden]. */
+  classify(state: Float32Array): number;
+}
+export interface ClassifierOptions {
+  readonly steps: number;
+  readonly batchSize: number;
+  readonly lr: number;
+  readonly seed: number;
+}
+
+const parameter = (size: number): AdamWState => ({ value: new Float32Array(size), m: new Float32Array(size), v: new Float32Array(size) });
+
+/** Trains on states [hidden] with their domains, by AdamW on random batches. */
+export function trainClassifier(
+  states: readonly Float32Array[],
+  domains: readonly number[],
+  { steps, batchSize, lr, seed }: ClassifierOptions,
+): Classifier {
+  const hidden = states[0]!.length;
+  const numDomains = Math.max(...domains) + 1;
+  const [weight, bias] = [parameter(numDomains * hidden), parameter(numDomains)];
+  const random = seededRandom(derivedSeed(seed, "classifier"));
+  for (let step = 0; step < steps; step++) {
+    const [dw, db] = [new Float32Array(numDomains * hidden), new Float32Array(numDomains)];
+    for (let i = 0; i < batchSize; i++) {
+      const index = random.integer(states.length);
+      const errors = softmax(scoresOf(states[index]!, weight.value, bias.value));
+      errors[domains[index]!]! -= 1;
+      errors.forEach((error, d) => {
+        db[d]! += error / batchSize;
+        states[index]!.forEach((value, j) => {
+          dw[d * hidden + j]! += (error * value) / batchSize;
+        });
+      });
+    }
+    adamwStep(weight, dw, lr, step + 1);
+    adamwStep(bias, db, lr, step + 1);
+  }
+  return {
+    classify: (state) => {
+      const scores = scoresOf(state, weight.value, bias.value);
+      return scores.indexOf(Math.max(...scores));
+    },
+  };
+}
+
+function scoresOf(state: Float32Array, weight: Float32Array, bias: Float32Array): number[] {
+  return Array.from(bias, (b, d) => state.reduce((sum, value, j) => sum + value * weight[d * state.length + j]!, b));
+}
+
+function softmax(scores: readonly number[]): number[] {
+  const top = Math.max(...scores);
+  const exps = scores.map((score) => Math.exp(score - top));
+  const sum = exps.reduce((a, b) => a + b, 0);
+  return exps.map((value) => value / sum);
+}

@@ -1,0 +1,47 @@
+/** @file Trains and runs MoE-LoRA, the baseline that learns routers and LoRAs from the text alone (routing/moa-token-router.ts). */
+
+import type { LoraAdapter } from "../adapters/adapter.ts";
+import { derivedSeed, seededRandom } from "../base/random.ts";
+import { float32, type HostTensor } from "../base/tensor.ts";
+import type { Model } from "../inference/model.ts";
+import type { Overlay } from "../inference/overlay.ts";
+import { baseLinear } from "../models/linear.ts";
+import { fileWeights } from "../models/weights.ts";
+import { type LoraStack, stackedLoras } from "../routing/moa.ts";
+import { tokenMixture, tokenRouterName } from "../routing/moa-token-router.ts";
+import type { Learner, Parameters } from "./learner.ts";
+
+/** Trains all LoRAs and one router [experts, in] per module, from N(0, 0.02). */
+export function moeLoraLearner(
+  { checkpoint, modules }: Pick<Model, "checkpoint" | "modules">,
+  adapters: readonly LoraAdapter[],
+  seed: number,
+): Learner {
+  const stack = stackedLoras(adapters, modules);
+  const routers = [...stack.shapes].map(([module, shape]): [string, HostTensor<"float32">] => {
+    const random = seededRandom(derivedSeed(seed, "router", module));
+    const data = new Float32Array(adapters.length * shape.in).map(() => 0.02 * random.normal());
+    return [tokenRouterName(module), float32([adapters.length, shape.in], data)];
+  });
+  return {
+    kind: "moe-lora",
+    initial: new Map([...stack.tensors, ...routers]),
+    frozen: {},
+    build: (graph) => {
+      const weights = fileWeights(graph, checkpoint);
+      return { weights, linear: tokenMixture(baseLinear(weights), stack) };
+    },
+  };
+}
+
+/** The trained mixture on top of a base model. */
+export function moeLoraOverlay({ modules }: Pick<Model, "modules">, adapters: readonly LoraAdapter[], parameters: Parameters): Overlay {
+  const stack: LoraStack = stackedLoras(adapters, modules);
+  const shapes = [...stack.shapes].map(([module, { rank, scalings }]) => `${module}:${rank}:${scalings}`);
+  return {
+    key: `moe-lora ${shapes.join()}`,
+    feeds: Object.fromEntries(parameters),
+    experts: [],
+    weave: (_, inner) => tokenMixture(inner, stack),
+  };
+}
