@@ -53,6 +53,14 @@ test("two domains are trained, and each text finds its own", async () => {
   expect(used((await ask("two", "--decide", "last")).out)).toEqual(["numbers"]);
 });
 
+test("prompts of different domains are answered side by side, as they are alone", async () => {
+  const together = await skein("generate", "green", "two", ...base(), "--pool", at("moa"), "--max-new-tokens", "2", "--json", "--routes");
+  const { completions } = JSON.parse(together.out) as { completions: { text: string; routes: Record<string, { experts: number[][] }> }[] };
+  const experts = completions.map(({ routes }) => new Set(Object.values(routes).flatMap((route) => route.experts.flat())));
+  expect(experts).toEqual([new Set([0]), new Set([1])]);
+  expect(completions.map(({ text }) => text.trim())).toEqual(["blue", "three"]);
+});
+
 test("a batch whose rows belong to different domains goes through skein forward", async () => {
   await writeSafetensors(at("in.safetensors"), new Map([["input_ids", int64([2, 2], [4, 4, 7, 7])]]));
   const files = ["--inputs", at("in.safetensors"), "--out", at("out.safetensors"), "--routes"];

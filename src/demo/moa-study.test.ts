@@ -35,8 +35,8 @@ test("every method is trained on one budget and scored in every domain", async (
   expect([...study.methods.keys()]).toHaveLength(13);
   for (const [method, scores] of study.methods) {
     for (const { perplexity, exactMatch } of scores.values()) {
-      if (method === "base") expect(perplexity).toBeGreaterThan(10);
-      else if (method.includes("frozen") || method.includes("without labels")) expect(perplexity).toBeLessThan(5);
+      if (method === "base") expect(perplexity).toBeGreaterThan(40);
+      else if (method.includes("frozen") || method.includes("without labels")) expect(perplexity).toBeLessThan(20);
       else expect([exactMatch, perplexity < 2], method).toEqual([1, true]);
     }
   }
