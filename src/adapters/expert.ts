@@ -62,8 +62,8 @@ export async function loadExpert(directory: string, modules: ModuleSizes, option
   const adapter = await loadAdapter(folder, modules);
   const name = options.name ?? basename(resolve(directory));
   const found = await readGates(folder, new Set(adapter.modules.keys()), modules);
-  const side = await readSideFiles(folder, new Set(adapter.modules.keys()), modules);
-  if (!found) return { name, adapter, ...side, warnings: adapter.warnings };
+  const { warnings: notes, ...side } = await readSideFiles(folder, new Set(adapter.modules.keys()), modules);
+  if (!found) return { name, adapter, ...side, warnings: [...adapter.warnings, ...notes] };
   const { gates, baseFingerprint, warnings } = found;
   if (baseFingerprint && options.fingerprint && baseFingerprint !== options.fingerprint) {
     throw new AdapterError({
@@ -72,7 +72,14 @@ export async function loadExpert(directory: string, modules: ModuleSizes, option
       fix: "Load that base model, or train the gates again on this one.",
     });
   }
-  return { name, adapter, gates, ...side, ...(baseFingerprint && { baseFingerprint }), warnings: [...adapter.warnings, ...warnings] };
+  return {
+    name,
+    adapter,
+    gates,
+    ...side,
+    ...(baseFingerprint && { baseFingerprint }),
+    warnings: [...adapter.warnings, ...warnings, ...notes],
+  };
 }
 
 export interface FoundGates {

@@ -3,7 +3,7 @@
  *    average_activation.safetensors     <module>.average_activation  float32 [in]            (routing/average-activation.ts)
  *    retrieval_embeddings.safetensors   embeddings  float32 [examples, dimension]            (routing/retrieval.ts)
  *
- *  Their metadata says how they were made and of which adapter file (its SHA-256), so that what belongs to another is refused.
+ *  Their metadata says how they were made and of which adapter file (its SHA-256); what belongs to another is passed over, with a warning.
  *  They are no part of a pool's hash: they can be gathered, or gathered anew, after the expert was added. */
 
 import { join } from "node:path";
@@ -30,6 +30,7 @@ export interface ExampleEmbeddings {
 }
 
 export interface SideFiles {
+  readonly warnings: readonly string[];
   readonly activations?: ReadonlyMap<string, Tensor>;
   readonly embeddings?: ExampleEmbeddings;
 }
@@ -39,9 +40,10 @@ export type Facts = Readonly<Record<string, string | number>>;
 
 /** Reads whichever side files lie in an expert's folder. */
 export async function readSideFiles(directory: string, covered: ReadonlySet<string>, modules: ModuleSizes): Promise<SideFiles> {
-  const activations = await readActivations(directory, covered, modules);
-  const embeddings = await readEmbeddings(directory);
-  return { ...(activations && { activations }), ...(embeddings && { embeddings }) };
+  const warnings: string[] = [];
+  const activations = await readActivations(directory, covered, modules, warnings);
+  const embeddings = await readEmbeddings(directory, warnings);
+  return { ...(activations && { activations }), ...(embeddings && { embeddings }), warnings };
 }
 
 /** Writes the mean input [in] of each module beside the adapter. */
@@ -56,10 +58,9 @@ export async function saveEmbeddings(directory: string, { embedder, vectors }: E
   await writeSafetensors(join(directory, EMBEDDING_FILE), { embeddings: vectors }, { metadata });
 }
 
-async function readActivations(directory: string, covered: ReadonlySet<string>, modules: ModuleSizes) {
+async function readActivations(directory: string, covered: ReadonlySet<string>, modules: ModuleSizes, warnings: string[]) {
   const file = join(directory, ACTIVATION_FILE);
-  if (!(await exists(file))) return undefined;
-  await checkedMetadata(directory, file);
+  if (!(await currentMetadata(directory, file, warnings))) return undefined;
   const activations = new Map<string, Tensor>();
   for (const [name, tensor] of await readSafetensors(file)) {
     const module = name.slice(0, -SUFFIX.length);
@@ -73,10 +74,11 @@ async function readActivations(directory: string, covered: ReadonlySet<string>, 
   return activations;
 }
 
-async function readEmbeddings(directory: string): Promise<ExampleEmbeddings | undefined> {
+async function readEmbeddings(directory: string, warnings: string[]): Promise<ExampleEmbeddings | undefined> {
   const file = join(directory, EMBEDDING_FILE);
-  if (!(await exists(file))) return undefined;
-  const { embedder } = await checkedMetadata(directory, file);
+  const metadata = await currentMetadata(directory, file, warnings);
+  if (!metadata) return undefined;
+  const { embedder } = metadata;
   const tensor = (await readSafetensors(file)).get("embeddings");
   if (embedder === undefined || tensor?.shape.length !== 2) {
     const what = 'Expected a tensor "embeddings" [examples, dimension] and the embedder\'s name in the metadata.';
@@ -90,14 +92,13 @@ async function metadataOf(directory: string, facts: Facts): Promise<Record<strin
   return { ...Object.fromEntries(texts), adapter_sha256: await adapterHash(directory) };
 }
 
-async function checkedMetadata(directory: string, file: string): Promise<Readonly<Record<string, string>>> {
+/** The metadata of a side file that is there and belongs to the adapter. */
+async function currentMetadata(directory: string, file: string, warnings: string[]): Promise<Readonly<Record<string, string>> | undefined> {
+  if (!(await exists(file))) return undefined;
   const metadata = (await openSafetensors(file)).metadata ?? {};
   if (metadata.adapter_sha256 === (await adapterHash(directory))) return metadata;
-  throw new AdapterError({
-    what: "The file was gathered with another adapter than the one beside it.",
-    where: file,
-    fix: "Gather it again, or delete it.",
-  });
+  warnings.push(`${file} was gathered with another adapter than the one beside it: not used. Gather it again, or delete it.`);
+  return undefined;
 }
 
 async function adapterHash(directory: string): Promise<string> {

@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { UserError } from "../base/errors.ts";
+import { asWriteProblem } from "../checkpoint/atomic.ts";
 import { addChat } from "./commands/chat.ts";
 import { addCheck } from "./commands/check.ts";
 import { addDemo } from "./commands/demo.ts";
@@ -16,6 +17,7 @@ import { addMerge } from "./commands/merge.ts";
 import { addMoa } from "./commands/moa.ts";
 import { addPool } from "./commands/pool.ts";
 import { addScore } from "./commands/score.ts";
+import { addLorahub, addStatistics } from "./commands/statistics.ts";
 import { addTrace } from "./commands/trace.ts";
 import { addGate, addTrain } from "./commands/train.ts";
 import { type Io, processIo } from "./io.ts";
@@ -24,6 +26,8 @@ const COMMANDS: readonly ((program: Command, io: Io) => void)[] = [
   addDemo,
   addTrain,
   addGate,
+  addStatistics,
+  addLorahub,
   addMoa,
   addPool,
   addGenerate,
@@ -68,11 +72,18 @@ function version(): string {
   return String((manifest as { version: unknown }).version);
 }
 
+/** A file system's refusal that nobody expected is still no bug of ours. */
+function fileProblem(error: unknown): unknown {
+  const at = error instanceof Error && "path" in error ? String(error.path) : "";
+  return at === "" ? error : asWriteProblem(error, at);
+}
+
 function failure(error: unknown, io: Io, json: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 1; // commander has printed it
-  if (error instanceof UserError) {
-    const { name, what, where, fix } = error;
-    io.err(json ? `${JSON.stringify({ error: { name, what, where, fix } })}\n` : `${name}: ${error.message}\n`);
+  const problem = fileProblem(error);
+  if (problem instanceof UserError) {
+    const { name, what, where, fix } = problem;
+    io.err(json ? `${JSON.stringify({ error: { name, what, where, fix } })}\n` : `${name}: ${problem.message}\n`);
     return 1;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -32,28 +32,40 @@ interface TrainFlags extends RecipeFlags {
   readonly rank?: number;
   readonly alpha?: number;
   readonly targets?: readonly string[];
+  readonly kind?: string;
+  readonly activation?: string;
+  readonly placement?: string;
 }
 
 export function addTrain(program: Command, io: Io): void {
   const command = subcommand(program, "train", {
-    summary: "Train an expert (LoRA), or with --full every weight. The same command resumes a run that was stopped.",
+    summary: "Train an expert (LoRA, (IA)3 or bottleneck), or with --full every weight. The same command resumes a run that was stopped.",
     example: "skein train --base models/t5 --data nouns.jsonl --validation nouns-valid.jsonl --out experts/nouns --steps 500",
   });
   withRecipeFlags(command, { steps: 1000, validateEvery: 100 })
     .requiredOption("--out <dir>", "folder of the expert (a PEFT adapter), or with --full of the checkpoint")
     .option("--full", "train every weight instead of a LoRA")
-    .option("--rank <r>", "rank of the LoRA (default: 16)", wholeNumber(1))
+    .option("--kind <kind>", "lora, ia3 or bottleneck (default: lora)")
+    .option("--rank <r>", "rank of the LoRA, or width of the bottleneck (default: 16)", wholeNumber(1))
     .option("--alpha <a>", "its scaling is alpha / rank (default: 1)", number)
     .option(
       "--targets <names>",
       "modules to adapt, comma-separated, as PEFT's target_modules (default: every projection but the head)",
       list,
     )
-    .action(async ({ full, out, rank, alpha, targets, ...flags }: TrainFlags) => {
+    .option("--activation <name>", "of a bottleneck: relu, gelu_new or silu (default: relu)")
+    .option("--placement <where>", "whether a bottleneck reads its module's input (parallel) or output (default: parallel)")
+    .action(async ({ full, out, rank, alpha, targets, kind, activation, placement, ...flags }: TrainFlags) => {
       const { trainExpert, trainFull } = await import("../../training/train.ts");
       await train(io, flags, { run: `${out}.run`, label: "train" }, async (job, options) => {
         if (full) await trainFull({ ...job, out, options });
-        else await trainExpert({ ...job, out, base: flags.base, options: { ...options, ...given({ rank, alpha, targets }) } });
+        else
+          await trainExpert({
+            ...job,
+            out,
+            base: flags.base,
+            options: { ...options, ...given({ rank, alpha, targets, kind, activation, placement }) },
+          });
       });
       show(io, flags, { out }, `Wrote ${out}.`);
     });
@@ -61,7 +73,7 @@ export function addTrain(program: Command, io: Io): void {
 
 export function addGate(program: Command, io: Io): void {
   const command = subcommand(program, "gate <expert>", {
-    summary: "Train the PHATGOOSE gates of an expert, or of any LoRA adapter, and write them beside it.",
+    summary: "Train the PHATGOOSE gates of an expert, or of any adapter, and write them beside it.",
     example: "skein gate experts/nouns --base models/t5 --data nouns.jsonl",
   });
   withRecipeFlags(command, { steps: 100, validateEvery: 0 }).action(async (expert: string, flags: RecipeFlags) => {
