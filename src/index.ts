@@ -1,6 +1,6 @@
 /** @file Skein's public surface: what `import { ... } from "skein"` gives. Everything else is internal. */
 
-export type { Adapter, Ia3Adapter, LoraAdapter } from "./adapters/adapter.ts";
+export type { Adapter, BottleneckAdapter, Ia3Adapter, LoraAdapter } from "./adapters/adapter.ts";
 export { type AdapterReport, checkAdapter } from "./adapters/check.ts";
 export { type Expert, loadExpert } from "./adapters/expert.ts";
 export { type MergeMethod, mergeAdapters } from "./adapters/merge.ts";
@@ -14,6 +14,7 @@ export {
   OptionError,
   PoolError,
   ShapeError,
+  StoppedError,
   TrainingError,
   UserError,
 } from "./base/errors.ts";
@@ -22,10 +23,13 @@ export { fingerprint } from "./checkpoint/fingerprint.ts";
 export { readTrainingExamples, type TrainingExample } from "./data/training-data.ts";
 export { type CompletionEvent, generate, type TokenEvent } from "./generation/generate.ts";
 export type { GenerationOptions } from "./generation/options.ts";
+export { gatherStatistics, type Statistics, type StatisticsJob } from "./generation/statistics.ts";
 export { type Batch, type ForwardResult, type HostRoute, loadModel, type Model } from "./inference/model.ts";
 export { type OpenOptions, openModel } from "./inference/open.ts";
-export { type Overlay, plain, RoutedPool, singleAdapter } from "./inference/overlay.ts";
-export { routerNamed } from "./routing/registry.ts";
+export { type Overlay, openRows, plain, RoutedPool, type RowBias, singleAdapter } from "./inference/overlay.ts";
+export { poolOverlay } from "./inference/pool-overlay.ts";
+export { parsedRouter, type RouterOptions, routerNamed } from "./routing/registry.ts";
 export type { Route, Router } from "./routing/router.ts";
 export { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
+export { type LorahubResult, lorahub } from "./training/lorahub.ts";
 export { type TrainingJob, trainExpert, trainFull, trainGate } from "./training/train.ts";
