@@ -70,6 +70,20 @@ test("a batch whose rows belong to different domains goes through skein forward"
   expect([...experts.data].map(Number)).toEqual([0, 0, 1, 1]);
 });
 
+test("a MoA pool is evaluated and traced", async () => {
+  const pool = [...base(), "--pool", at("moa")];
+  const evaluated = await skein("eval", at("colours.jsonl"), at("numbers.jsonl"), ...pool, "--methods", "base,moa,moa-last", "--json");
+  const { methods } = JSON.parse(evaluated.out) as { methods: { name: string; means: { value: number }[] }[] };
+  expect(methods.map(({ name, means }) => [name, means[0]!.value])).toEqual([
+    ["base", 0],
+    ["moa", 1],
+    ["moa-last", 1],
+  ]);
+  const traced = await skein("trace", "green", ...pool, "--out", at("trace.html"), "--max-new-tokens", "2");
+  expect(traced.code).toBe(0);
+  expect(await readFile(at("trace.html"), "utf8")).toContain("colours");
+});
+
 test("a domain is added without a bit of the others changing, and removed again", async () => {
   const lora = () => readFile(at("moa/experts/colours/adapter_model.safetensors"));
   const rows = async () => (await readSafetensors(at("moa/routers.safetensors"))).get("model.layers.0.router.weight")!;

@@ -5,11 +5,12 @@ import { join } from "node:path";
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { writeModelCard } from "../adapters/card.ts";
 import type { Expert } from "../adapters/expert.ts";
+import { fileHash } from "../adapters/files.ts";
 import { saveAdapter } from "../adapters/peft-save.ts";
-import { addExpert, createPool, listPool, removeExpert } from "../adapters/pool.ts";
+import { addExpert, createPool, listPool, POOL_FILE, removeExpert } from "../adapters/pool.ts";
 import { PoolError } from "../base/errors.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
-import { MOA_FILE, type Moa, readMoa, withoutDomain, writeMoa } from "../routing/moa-files.ts";
+import { MOA_FILE, type Moa, ROUTER_FILE, readMoa, withoutDomain, writeMoa } from "../routing/moa-files.ts";
 import type { Model } from "./model.ts";
 
 /** Writes a new pool with the domains' LoRAs as its experts. `base`: the base model's name, as the pool shall record it. */
@@ -84,4 +85,10 @@ export async function needMoaPool(directory: string, pool: readonly Expert[]): P
 
 function noRouters(where: string): PoolError {
   return new PoolError({ what: `The pool has no routers: ${MOA_FILE} is missing.`, where, fix: "Make one with: skein moa train." });
+}
+
+/** A hash of all that a pool's MoA model computes by. */
+export async function moaPoolHash(directory: string): Promise<string> {
+  const hashes = await Promise.all([POOL_FILE, MOA_FILE, ROUTER_FILE].map((name) => fileHash(join(directory, name))));
+  return hashes.join();
 }

@@ -1,9 +1,11 @@
 /** @file `skein eval`: methods compared on tasks, in one table. */
 
 import type { Command } from "commander";
+import type { Expert } from "../../adapters/expert.ts";
 import type { EvaluationProgress, EvaluationTask } from "../../evaluation/evaluate.ts";
 import type { Method } from "../../evaluation/methods.ts";
 import type { Model } from "../../inference/model.ts";
+import type { DecisionRule } from "../../routing/moa-decision.ts";
 import { list, subcommand, wholeNumber } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
@@ -43,7 +45,11 @@ export function addEval(program: Command, io: Io): void {
     .option("--held-out <tasks...>", "tasks to average apart from the others; rows of {input, target, choices?}")
     .option("--benchmark <recipe>", "the tasks of a benchmark recipe, such as recipes/benchmarks/bbh.yaml")
     .option("--data-folder <dir>", "where a benchmark's data is", "data")
-    .option("--methods <names>", "base, experts, merged, best_individual, oracle and routers (default: all, and phatgoose)", list)
+    .option(
+      "--methods <names>",
+      "base, experts, merged, best_individual, oracle, routers, moa, moa-last, moa-per-layer (default: the first five, and moa or phatgoose)",
+      list,
+    )
     .option("--top-k <k>", "experts per token of the routers", wholeNumber(1))
     .option("--batch-size <n>", "rows side by side (default: 32)", wholeNumber(1))
     .option("--max-length <n>", "longest sequence in tokens, for models without a limit of their own", wholeNumber(1))
@@ -59,7 +65,7 @@ export function addEval(program: Command, io: Io): void {
       const tokenizer = await loadTokenizer(model.checkpoint.directory);
       const tasks = await tasksOf(files, flags);
       const experts = await expertsOf(io, flags, model);
-      const methods = [...methodsOf(flags), ...(await adaptersOf(io, flags, model))];
+      const methods = [...(await methodsOf(flags, model, experts)), ...(await adaptersOf(io, flags, model))];
       const { batchSize, maxLength, cache } = flags;
       const options = { ...(batchSize && { batchSize }), ...(maxLength && { maxLength }), ...(cache && { cache }) };
       const evaluation = await interruptible(io, (signal) =>
@@ -91,9 +97,27 @@ async function expertsOf(io: Io, flags: Flags, model: Model) {
   return experts;
 }
 
-function methodsOf({ pool, methods, topK }: Flags): Method[] {
-  const names = methods ?? (pool === undefined ? ["base"] : [...READ_OFF, "phatgoose"]);
-  return names.map((name) => (isReadOff(name) ? { kind: name } : { kind: "router", router: name, ...(topK && { topK }) }));
+async function methodsOf({ pool, methods, topK }: Flags, model: Model, experts: readonly Expert[]): Promise<Method[]> {
+  const { DECISION_RULES } = await import("../../routing/moa-decision.ts");
+  const { hasMoa } = await import("../../routing/moa-files.ts");
+  const moa = pool !== undefined && (await hasMoa(pool)) ? ["moa"] : ["phatgoose"];
+  const names = methods ?? (pool === undefined ? ["base"] : [...READ_OFF, ...moa]);
+  return Promise.all(
+    names.map(async (name) => {
+      if (isReadOff(name)) return { kind: name };
+      const rule = name === "moa" ? "vote" : DECISION_RULES.find((known) => name === `moa-${known}`);
+      if (rule && pool !== undefined) return moaMethod(name, pool, model, experts, rule);
+      return { kind: "router", router: name, ...(topK && { topK }) };
+    }),
+  );
+}
+
+async function moaMethod(name: string, pool: string, model: Model, experts: readonly Expert[], rule: DecisionRule): Promise<Method> {
+  const { moaPoolHash, needMoaPool } = await import("../../inference/moa-pool.ts");
+  const { MoaOverlay } = await import("../../inference/moa-overlay.ts");
+  const { moa, experts: own } = await needMoaPool(pool, experts);
+  const overlay = () => new MoaOverlay(model, moa, own, { rule });
+  return { kind: "overlay", name, overlay, state: `${rule} ${await moaPoolHash(pool)}` };
 }
 
 async function adaptersOf(io: Io, flags: Flags, model: Model): Promise<Method[]> {
