@@ -7,12 +7,12 @@
  *
  *  width is the module's input for placement "parallel", its output for "output" (bottleneck.ts has the equations). */
 
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { AdapterError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
-import { writeFileAtomically } from "../checkpoint/atomic.ts";
+import { makeFolder, writeFileAtomically } from "../checkpoint/atomic.ts";
 import { openSafetensors, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { BOTTLENECK_ACTIVATIONS, BOTTLENECK_PLACEMENTS, type BottleneckAdapter, type BottleneckWeights } from "./adapter.ts";
 import { exists, float32Of } from "./files.ts";
@@ -145,7 +145,7 @@ export async function saveBottleneck(
     tensors.set(`${module}.down.weight`, down).set(`${module}.down.bias`, downBias);
     tensors.set(`${module}.up.weight`, up).set(`${module}.up.bias`, upBias);
   }
-  await mkdir(directory, { recursive: true });
+  await makeFolder(directory);
   // The old configuration goes first: a folder caught between two writes is then incomplete, never a wrong pair.
   await rm(join(directory, BOTTLENECK_CONFIG_FILE), { force: true });
   await writeSafetensors(join(directory, BOTTLENECK_FILE), tensors);

@@ -3,11 +3,11 @@
  *  Ranks and scalings of single modules go to rank_pattern and alpha_pattern under the module's whole path, in both tables,
  *  so that older PEFT (which takes one key for both) and newer (which looks them up separately) agree. */
 
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { AdapterError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
-import { writeFileAtomically } from "../checkpoint/atomic.ts";
+import { makeFolder, writeFileAtomically } from "../checkpoint/atomic.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import type { Adapter, Ia3Adapter, LoraAdapter } from "./adapter.ts";
 import { saveBottleneck } from "./bottleneck-file.ts";
@@ -35,7 +35,7 @@ export async function saveAdapter(directory: string, adapter: Adapter, options: 
   if (adapter.kind === "bottleneck") return saveBottleneck(directory, adapter, options);
   const config = { ...commonKeys(adapter, options), ...(adapter.kind === "lora" ? loraKeys(adapter, options) : ia3Keys(adapter)) };
   const sorted = Object.fromEntries(Object.entries(config).sort(([p], [q]) => (p < q ? -1 : 1)));
-  await mkdir(directory, { recursive: true });
+  await makeFolder(directory);
   // The old configuration goes first: a folder caught between two writes is then incomplete, never a wrong pair.
   await rm(join(directory, CONFIG_FILE), { force: true });
   await writeSafetensors(join(directory, TENSOR_FILE), savedTensors(adapter), { metadata: { format: "pt" } });

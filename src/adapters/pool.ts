@@ -7,11 +7,11 @@
  *  files that decide what an expert computes, not its model card. Weights are read only when asked for, one expert at a time. */
 
 import { createHash } from "node:crypto";
-import { copyFile, mkdir, readdir, readFile, realpath, rename, rm } from "node:fs/promises";
+import { copyFile, readdir, readFile, realpath, rename, rm } from "node:fs/promises";
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
 import * as z from "zod";
 import { PoolError } from "../base/errors.ts";
-import { writeFileAtomically } from "../checkpoint/atomic.ts";
+import { makeFolder, writeFileAtomically, writing } from "../checkpoint/atomic.ts";
 import { BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, isBottleneckFolder } from "./bottleneck-file.ts";
 import { type Expert, GATE_CONFIG_FILE, GATE_FILE, loadExpert } from "./expert.ts";
 import { exists, fileHash } from "./files.ts";
@@ -73,7 +73,7 @@ export async function refusePool(directory: string): Promise<void> {
 /** Makes an empty pool for a base model. */
 export async function createPool(directory: string, base: { name: string; fingerprint: string }): Promise<void> {
   await refusePool(directory);
-  await mkdir(join(directory, "experts"), { recursive: true });
+  await makeFolder(join(directory, "experts"));
   await writePool(directory, { version: VERSION, base, experts: [] });
 }
 
@@ -145,6 +145,14 @@ export async function removeExpert(directory: string, name: string): Promise<voi
   const entry = entryOf(pool.experts, name, directory);
   await writePool(directory, { ...pool, experts: pool.experts.filter((other) => other !== entry) });
   if (entry.path === `experts/${name}`) await rm(join(directory, "experts", name), { recursive: true, force: true });
+}
+
+/** Records the hash of an expert in the pool's folder whose files were meant to change: gates that were trained for it, say. */
+export async function recordExpert(directory: string, name: string): Promise<void> {
+  const pool = await listPool(directory);
+  const entry = entryOf(pool.experts, name, directory);
+  const sha256 = await expertHash(await folderOf(directory, entry, undefined));
+  await writePool(directory, { ...pool, experts: pool.experts.map((other) => (other === entry ? { ...entry, sha256 } : other)) });
 }
 
 /** Opens a pool for a base model of these modules, and verifies that every expert is what pool.json says. */
@@ -238,12 +246,18 @@ async function copiedIn(directory: string, source: string, name: string): Promis
     throw new PoolError({ what, where: target, fix: "Remove that folder, or add it with reference: true." });
   }
   await rm(partial, { recursive: true, force: true });
-  await mkdir(partial, { recursive: true });
-  for (const entry of await readdir(source, { withFileTypes: true })) {
-    if (entry.isDirectory() || PICKLE.test(entry.name)) continue;
-    await copyFile(join(source, entry.name), join(partial, entry.name));
+  await makeFolder(partial);
+  try {
+    for (const entry of await readdir(source, { withFileTypes: true })) {
+      if (entry.isDirectory() || PICKLE.test(entry.name)) continue;
+      const copy = join(partial, entry.name);
+      await writing(copy, () => copyFile(join(source, entry.name), copy));
+    }
+    await writing(target, () => rename(partial, target));
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true }).catch(() => undefined); // the first failure is the one to report
+    throw error;
   }
-  await rename(partial, target);
   return `experts/${name}`;
 }
 const PICKLE = /\.(?:bin|pt|pth|pkl|pickle|ckpt)$/;

@@ -40,6 +40,8 @@ export class PoolError extends UserError {}
 export class DataError extends UserError {}
 /** A training run that cannot go on. */
 export class TrainingError extends UserError {}
+/** Work that was asked to stop (Ctrl-C) before it was done. */
+export class StoppedError extends UserError {}
 /** An option or configuration field with a value that makes no sense. */
 export class OptionError extends UserError {}
 

@@ -4,8 +4,8 @@
  *  A reader sees the old file or the new one, and a failure leaves the old file as it was. */
 
 import { randomUUID } from "node:crypto";
-import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { access, constants, type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { CheckpointError, messageOf, UserError } from "../base/errors.ts";
 
 // One write call takes less than 2 GiB; smaller pieces also let other work run in between.
@@ -54,6 +54,32 @@ export function asWriteProblem(error: unknown, path: string): unknown {
   const fix = FIXES[codeOf(error)];
   if (error instanceof UserError || fix === undefined) return error;
   return new CheckpointError({ what: `Could not write the file: ${messageOf(error)}.`, where: path, fix, cause: error });
+}
+
+/** Calls `work`, which writes at `path`; what the file system refuses is told as the user's problem. */
+export async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw asWriteProblem(error, path);
+  }
+}
+
+/** Makes a folder and those above it. */
+export async function makeFolder(path: string): Promise<void> {
+  await writing(path, () => mkdir(path, { recursive: true }));
+}
+
+/** Refuses, before long work, a folder that could not be written in when the work is done. Makes nothing. */
+export async function checkFolder(path: string): Promise<void> {
+  for (let at = resolve(path); ; at = dirname(at)) {
+    const found = await stat(at).catch(() => undefined); // absent: it will be made in the folder above
+    if (found?.isDirectory()) return writing(at, () => access(at, constants.W_OK));
+    if (found) {
+      throw new CheckpointError({ what: "There is a file where a folder is to be written.", where: at, fix: "Choose another folder." });
+    }
+    if (at === dirname(at)) return;
+  }
 }
 
 /** Replaces the file `path` by `data`: UTF-8 text or bytes. */

@@ -1,10 +1,12 @@
 /** @file Ctrl-C for commands that run long: the first asks them to save and stop, the second stops at once. */
 
+import { StoppedError } from "../base/errors.ts";
 import type { Io } from "./io.ts";
 
 const STOPPED = 130; // what shells expect of a process that Ctrl-C ended
 
-/** Runs `work` with a signal that Ctrl-C (or a polite kill) aborts. */
+/** Runs `work` with a signal that Ctrl-C (or a polite kill) aborts. Work that gives the signal's own reason as its error has saved
+ *  nothing to go on from. */
 export async function interruptible<T>(io: Io, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const stop = () => {
@@ -15,6 +17,9 @@ export async function interruptible<T>(io: Io, work: (signal: AbortSignal) => Pr
   process.on("SIGINT", stop).on("SIGTERM", stop);
   try {
     return await work(controller.signal);
+  } catch (error) {
+    if (!controller.signal.aborted || error !== controller.signal.reason) throw error;
+    throw new StoppedError({ what: "Stopped before the work was done.", fix: "Run the same command again; it starts anew.", cause: error });
   } finally {
     process.off("SIGINT", stop).off("SIGTERM", stop);
   }

@@ -4,7 +4,7 @@
  *  and over all. Results can be kept in a folder, method by method and task by task: an evaluation that was stopped goes on. */
 
 import type { Expert } from "../adapters/expert.ts";
-import { OptionError, UserError } from "../base/errors.ts";
+import { OptionError, StoppedError } from "../base/errors.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
 import type { Model } from "../inference/model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -150,8 +150,8 @@ function checkTasks(tasks: readonly EvaluationTask[]): void {
   if (tasks.length === 0) throw new OptionError({ what: "There are no tasks to evaluate.", where: "tasks", fix: "Name at least one." });
 }
 
-function stopped(finished: number, total: number, cache: string | undefined): UserError {
-  return new UserError({
+function stopped(finished: number, total: number, cache: string | undefined): StoppedError {
+  return new StoppedError({
     what: `Stopped after ${finished} of ${total} evaluations.`,
     ...(cache === undefined ? {} : { where: cache }),
     fix: cache === undefined ? "Name a cache folder to be able to go on later." : "Run the same command again to go on from here.",

@@ -1,7 +1,7 @@
 /** @file A model ready to compute: a base checkpoint, what is woven into it, and the sessions that run them. */
 
 import type { ModuleSizes } from "../adapters/modules.ts";
-import { invariant, ShapeError } from "../base/errors.ts";
+import { ShapeError } from "../base/errors.ts";
 import { type HostTensor, int64 } from "../base/tensor.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { resolveModel } from "../checkpoint/hub.ts";
@@ -154,6 +154,11 @@ export function batchFeeds({ inputIds, attentionMask, decoderInputIds }: Batch, 
       fix: "Start them with the model's decoder_start_token_id.",
     });
   }
-  invariant(decoderInputIds.shape[0] === inputIds.shape[0], "decoder_input_ids has another batch size");
+  if (decoderInputIds.shape[0] !== inputIds.shape[0]) {
+    throw new ShapeError({
+      what: `decoder_input_ids is [${decoderInputIds.shape}], input_ids is [${inputIds.shape}].`,
+      fix: "Give both the same number of rows.",
+    });
+  }
   return { input_ids: inputIds, attention_mask: mask, decoder_input_ids: decoderInputIds };
 }

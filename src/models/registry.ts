@@ -34,7 +34,7 @@ const ARCHITECTURES: Readonly<Record<string, ArchitectureFactory>> = {
 /** The architecture of a checkpoint; an unknown model_type is an error that lists the known ones. */
 export function architectureOf({ config, tensors, directory }: Checkpoint): Architecture {
   const type = String(config.model_type);
-  const factory = ARCHITECTURES[type];
+  const factory = Object.hasOwn(ARCHITECTURES, type) ? ARCHITECTURES[type] : undefined;
   if (!factory) {
     throw new CheckpointError({
       what: `Models of type "${type}" are not supported.`,

@@ -2,11 +2,11 @@
 
 import { TrainingError } from "../base/errors.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { chunks, collate, type Encoded, exampleOrder } from "./batches.ts";
+import { chunks, collate, type Encoded, exampleOrder, type TrainingBatch } from "./batches.ts";
 import type { Parameters } from "./learner.ts";
 import type { Best, Run } from "./run.ts";
 import { rateFactor, type Schedule } from "./schedule.ts";
-import type { Trainer } from "./trainer.ts";
+import { diverged, type Trainer } from "./trainer.ts";
 
 export interface LoopOptions {
   readonly steps: number;
@@ -61,6 +61,7 @@ export async function train(
 
   const validate = async (step: number) => {
     const loss = await trainer.score(validation);
+    if (!Number.isFinite(loss)) throw diverged(step, loss);
     await run?.log({ step, validationLoss: loss });
     if (best === undefined || loss <= best.loss) best = { step, loss, parameters: copied(trainer.parameters) };
     clock.validation = loss;
@@ -78,12 +79,20 @@ export async function train(
     const { loss, gradientNorm } = await trainer.step(step, rate, batches);
     const done = step + 1;
     await run?.log({ step: done, loss, lr: rate, gradientNorm });
+    const saves = done % saveEvery === 0 || done === steps;
     if (validates && (done % validateEvery === 0 || done === steps)) await validate(done);
-    if (run && (done % saveEvery === 0 || done === steps)) await run.save(done, trainer, best);
+    else if (saves) await checkFinite(trainer, done, batches);
+    if (saves) await run?.save(done, trainer, best);
     const tokens = batches.reduce((sum, { feeds }) => sum + feeds.input_ids!.data.length + feeds.labels!.data.length, 0);
     hooks.onProgress?.({ step: done, steps, loss, lr: rate, ...clock.tick(done, tokens) });
   }
   return best?.parameters ?? copied(trainer.parameters);
+}
+
+/** A step may have ruined what it changed: a state is worth keeping only if it still gives a loss. */
+async function checkFinite(trainer: Trainer, step: number, batches: readonly TrainingBatch[]): Promise<void> {
+  const loss = await trainer.score(batches.slice(0, 1));
+  if (!Number.isFinite(loss)) throw diverged(step, loss);
 }
 
 /** Longest last, so that a micro-batch pads little. The order within a step does not change its gradient's expectation. */

@@ -6,11 +6,12 @@
  *
  *  Everything else that a step needs (data order, dropout) is a function of the seed and the step, so the state is whole. */
 
-import { appendFile, mkdir, readFile, rm } from "node:fs/promises";
+import { appendFile, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { OptionError } from "../base/errors.ts";
+import { exists } from "../adapters/files.ts";
+import { OptionError, TrainingError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import { codeOf, writeFileAtomically } from "../checkpoint/atomic.ts";
+import { codeOf, makeFolder, writeFileAtomically, writing } from "../checkpoint/atomic.ts";
 import { openSafetensors, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import type { Parameters } from "./learner.ts";
 import type { Trainer } from "./trainer.ts";
@@ -43,13 +44,13 @@ export class Run {
 
   /** Opens or makes the folder. One that was begun with another configuration is refused. */
   static async open(directory: string, config: Readonly<Record<string, unknown>>): Promise<Run> {
-    await mkdir(directory, { recursive: true });
+    await makeFolder(directory);
     const path = join(directory, CONFIG);
     const text = `${JSON.stringify(config, null, 2)}\n`;
     const known = await readIfThere(path);
     if (known !== undefined && known !== text) {
       throw new OptionError({
-        what: `This run was begun with other options: ${differences(JSON.parse(known), config)}.`,
+        what: `This run was begun with other options: ${differences(parsed(known, path), config)}.`,
         where: path,
         fix: "Repeat the options it was begun with to resume it, name another folder with --run, or delete this one to start afresh.",
       });
@@ -61,12 +62,11 @@ export class Run {
   /** Puts the last saved state into the trainer; metrics written after it are dropped. */
   async restore(trainer: Trainer): Promise<SavedState> {
     const path = join(this.directory, STATE);
-    const saved = await openSafetensors(path).catch(() => undefined);
-    if (!saved) {
+    if (!(await exists(path))) {
       await rm(join(this.directory, METRICS), { force: true });
       return { step: 0 };
     }
-    const tensors = await readSafetensors(path);
+    const { saved, tensors } = await readState(path);
     const read = (name: string) => tensors.get(name) as HostTensor<"float32">;
     for (const [name, state] of trainer.state) {
       state.value.set(read(name).data);
@@ -94,7 +94,8 @@ export class Run {
   }
 
   async log(metric: Metric): Promise<void> {
-    await appendFile(join(this.directory, METRICS), `${JSON.stringify(metric)}\n`);
+    const path = join(this.directory, METRICS);
+    await writing(path, () => appendFile(path, `${JSON.stringify(metric)}\n`));
   }
 
   /** Keeps the lines of steps that the saved state has taken; a line cut off by a crash goes too. */
@@ -109,6 +110,24 @@ export class Run {
       }
     });
     await writeFileAtomically(path, kept.map((line) => `${line}\n`).join(""));
+  }
+}
+
+async function readState(path: string) {
+  try {
+    return { saved: await openSafetensors(path), tensors: await readSafetensors(path) };
+  } catch (cause) {
+    const fix = "Name another folder with --run, or delete this one to start afresh.";
+    throw new TrainingError({ what: "The run's saved state is damaged.", where: path, fix, cause });
+  }
+}
+
+function parsed(text: string, where: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch (cause) {
+    const fix = "Name another folder with --run, or delete this one to start afresh.";
+    throw new OptionError({ what: "This run's configuration is not JSON.", where, fix, cause });
   }
 }
 

@@ -15,6 +15,7 @@ import { namesTest } from "../adapters/peft-targets.ts";
 import { OptionError } from "../base/errors.ts";
 import { derivedSeed } from "../base/random.ts";
 import type { HostTensor } from "../base/tensor.ts";
+import { checkFolder } from "../checkpoint/atomic.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
 import { readTensor } from "../checkpoint/safetensors.ts";
@@ -51,6 +52,7 @@ export async function trainExpert(
 ): Promise<Adapter> {
   const recipe = parseRecipe(expertRecipe, job.options ?? {});
   const { model, out } = job;
+  if (out) await checkFolder(out);
   const fresh = freshAdapter(model, recipe);
   const parameters = await learn(job, adapterLearner(model.checkpoint, model.modules, fresh), recipe);
   const adapter = withTensors(fresh, parameters);
@@ -105,6 +107,7 @@ export async function trainGate(job: TrainingJob & { expert: string | Adapter; o
 export async function trainFull(job: TrainingJob & { out?: string; options?: Options<typeof fullRecipe> }): Promise<Parameters> {
   const recipe = parseRecipe(fullRecipe, job.options ?? {});
   const { checkpoint } = job.model;
+  if (job.out) await checkFolder(job.out);
   const initial = new Map<string, HostTensor<"float32">>();
   for (const [name, info] of checkpoint.tensors) initial.set(name, (await readTensor(info)) as HostTensor<"float32">);
   const parameters = await learn(job, fullLearner(initial), recipe);
@@ -130,6 +133,7 @@ export function encoded(job: TrainingSetting, examples: readonly TrainingExample
   const set = encodeExamples(examples, job.tokenizer, architecture, { maxInput: recipe.maxLength, maxTarget: recipe.maxLength });
   if (set.truncated > 0)
     job.onWarning?.(`${set.truncated} of ${examples.length} examples were longer than ${recipe.maxLength} tokens and were cut.`);
+  if (set.emptied > 0) job.onWarning?.(`${set.emptied} of them had nothing left to learn from after the cut and were left out.`);
   return recipe.packing ? packed(set.examples, recipe.maxLength) : set.examples;
 }
 

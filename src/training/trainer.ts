@@ -140,10 +140,12 @@ function lossOf(graph: Graph, architecture: Architecture, learner: Learner, { pa
   return loss;
 }
 
-function diverged(step: number, loss: number): TrainingError {
+/** The error of a loss that is no number after `step` steps. */
+export function diverged(step: number, loss: number): TrainingError {
   return new TrainingError({
-    what: `The loss is ${loss} at step ${step}: training has diverged.`,
-    where: `step ${step}`,
-    fix: "The last checkpoint is kept. Try a lower --lr, a longer warm-up, or look for broken examples in the data.",
+    what: `Training has diverged: after ${step} steps the loss is ${loss}.`,
+    fix:
+      "Try a lower learning rate (--lr) or a longer warm-up (--warmup-ratio) in another run folder (--run), or look for broken " +
+      "examples in the data. This run's folder keeps the last good state and what led here (metrics.jsonl).",
   });
 }

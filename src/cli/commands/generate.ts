@@ -81,17 +81,21 @@ async function print(
   const streams = !json && prompts.length * n === 1;
   const done: (CompletionEvent & { choices: readonly Choice[] })[] = [];
   const choices = new Map<number, Choice[]>();
-  for await (const event of generate(model, tokenizer, prompts, { ...samplingOptions(flags), n, logprobs, routes, signal })) {
-    if (event.kind === "token") {
-      const { id, logprob, topLogprobs } = event;
-      choices.set(event.index, [...(choices.get(event.index) ?? []), { id, ...(logprob !== undefined && { logprob, topLogprobs }) }]);
-      if (streams) io.out(event.text);
-    } else done.push({ ...event, choices: choices.get(event.index) ?? [] });
+  try {
+    for await (const event of generate(model, tokenizer, prompts, { ...samplingOptions(flags), n, logprobs, routes, signal })) {
+      if (event.kind === "token") {
+        const { id, logprob, topLogprobs } = event;
+        choices.set(event.index, [...(choices.get(event.index) ?? []), { id, ...(logprob !== undefined && { logprob, topLogprobs }) }]);
+        if (streams) io.out(event.text);
+      } else done.push({ ...event, choices: choices.get(event.index) ?? [] });
+    }
+  } finally {
+    // What is complete is printed even when the rest is broken off.
+    done.sort((a, b) => a.index - b.index);
+    if (json) io.out(`${JSON.stringify({ experts: model.overlay.experts, completions: done.map(forMachines) })}\n`);
+    else if (streams) io.out("\n");
+    else for (const { prompt, text } of done) io.out(`${prompts[prompt]}\n  ${text.trim().replaceAll("\n", "\n  ")}\n`);
   }
-  done.sort((a, b) => a.index - b.index);
-  if (json) io.out(`${JSON.stringify({ experts: model.overlay.experts, completions: done.map(forMachines) })}\n`);
-  else if (streams) io.out("\n");
-  else for (const { prompt, text } of done) io.out(`${prompts[prompt]}\n  ${text.trim().replaceAll("\n", "\n  ")}\n`);
 }
 
 /** A completion as JSON can hold it; routes as nested lists, [token][k]. */
