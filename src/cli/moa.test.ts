@@ -84,6 +84,14 @@ test("a MoA pool is evaluated and traced", async () => {
   expect(await readFile(at("trace.html"), "utf8")).toContain("colours");
 });
 
+test("PHATGOOSE gates are trained for the same LoRAs, and both methods run on one pool", async () => {
+  const domains = ["--domains", `colours=${at("colours.jsonl")}`, `numbers=${at("numbers.jsonl")}`];
+  const gated = await skein("moa", "gates", at("moa"), ...base(), ...domains, ...SMALL);
+  expect(gated).toMatchObject({ code: 0, out: `Wrote gates of colours, numbers to ${at("moa")}.\n` });
+  expect((await ask("two", "--router", "phatgoose", "--top-k", "1")).code).toBe(0);
+  expect(used((await ask("two")).out)).toEqual(["numbers"]);
+});
+
 test("a domain is added without a bit of the others changing, and removed again", async () => {
   const lora = () => readFile(at("moa/experts/colours/adapter_model.safetensors"));
   const rows = async () => (await readSafetensors(at("moa/routers.safetensors"))).get("model.layers.0.router.weight")!;

@@ -1,4 +1,4 @@
-/** @file `skein moa train | add-domain | remove-domain`: Mixture-of-LoRAs models (arXiv:2403.03432). */
+/** @file `skein moa train | add-domain | remove-domain | gates`: Mixture-of-LoRAs models (arXiv:2403.03432). */
 
 import type { Command } from "commander";
 import type { LoraAdapter } from "../../adapters/adapter.ts";
@@ -54,6 +54,7 @@ export function addMoa(program: Command, io: Io): void {
   addMoaTrain(moa, io);
   addAddDomain(moa, io);
   addRemoveDomain(moa, io);
+  addMoaGates(moa, io);
 }
 
 function addMoaTrain(moa: Command, io: Io): void {
@@ -123,6 +124,33 @@ function addRemoveDomain(moa: Command, io: Io): void {
     await removeFromMoaPool(directory, name);
     show(io, flags, { pool: directory, removed: name }, `Removed ${name} from ${directory}.`);
   });
+}
+
+function addMoaGates(moa: Command, io: Io): void {
+  const command = subcommand(moa, "gates <pool>", {
+    summary: "Train PHATGOOSE gates for the domains' LoRAs, so that --router phatgoose can be compared on the same pool.",
+    example: "skein moa gates my-moa --base models/llama --domains finance=a.jsonl medicine=b.jsonl",
+  });
+  withRecipe(command)
+    .requiredOption("--domains <name=file...>", "each domain and its examples")
+    .action(async (directory: string, flags: RecipeFlags & { readonly domains: readonly string[] }) => {
+      const { join } = await import("node:path");
+      const { listPool, recordExpert } = await import("../../adapters/pool.ts");
+      const { trainGate } = await import("../../training/train.ts");
+      const paths = new Map((await listPool(directory)).experts.map(({ name, path }) => [name, path]));
+      const names = await train(io, flags, `${directory}.gates.run`, async ({ expert: _, onStage, ...job }) => {
+        const domains = await dataOf(io, flags, job.model, flags.domains);
+        const known = [...paths].flatMap(([name, path]) => (path === undefined ? [] : [[name, path] as const]));
+        for (const { name } of domains) if (!known.some(([other]) => other === name)) throw unknownDomain(name, known);
+        for (const { name, training } of domains) {
+          onStage?.(`gates of ${name}`);
+          await trainGate({ ...job, run: `${job.run}/${name}`, training, expert: join(directory, paths.get(name)!) });
+          await recordExpert(directory, name);
+        }
+        return domains.map(({ name }) => name);
+      });
+      show(io, flags, { pool: directory, gates: names }, `Wrote gates of ${names.join(", ")} to ${directory}.`);
+    });
 }
 
 function withRecipe(command: Command): Command {
@@ -230,7 +258,6 @@ function pairs(texts: readonly string[]): Pairs {
 function unknownDomain(name: string, known: Pairs): OptionError {
   return new OptionError({
     what: `"${name}" is none of the domains.`,
-    where: "--experts, --validation",
     fix: `Name one of: ${known.map(([other]) => other).join(", ")}.`,
   });
 }
