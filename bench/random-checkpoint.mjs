@@ -76,37 +76,45 @@ export function writeRandomCheckpoint(folder, config, dtype = "F32") {
   const file = openSync(join(folder, "model.safetensors"), "w");
   writeSync(file, length);
   writeSync(file, bytes);
-  const random = uniform(1);
-  for (const shape of shapes.values()) for (const part of values(shape, dtype, random)) writeSync(file, part);
+  const noise = uniformNoise();
+  for (const shape of shapes.values()) for (const part of values(shape, dtype, noise)) writeSync(file, part);
   closeSync(file);
   return end;
 }
 
+// Every tensor is cut from one stretch of noise at places of its own: drawing half a billion numbers takes minutes.
+const PIECE = 1 << 20;
+const STRIDE = 7919;
+
 /** A tensor's bytes, a piece at a time: ones for norms, else uniform with variance 1 / fan-in. */
-function* values(shape, dtype, random) {
+function* values(shape, dtype, noise) {
   const count = shape.reduce((product, size) => product * size, 1);
   const bound = Math.sqrt(3 / shape.at(-1));
-  const piece = 1 << 20;
-  for (let start = 0; start < count; start += piece) {
-    const numbers = new Float32Array(Math.min(piece, count - start));
-    for (let i = 0; i < numbers.length; i++) numbers[i] = shape.length === 1 ? 1 : bound * random();
-    yield dtype === "F32" ? new Uint8Array(numbers.buffer) : new Uint8Array(bfloat16(numbers).buffer);
+  for (let start = 0; start < count; start += PIECE) {
+    const offset = (STRIDE * (1 + start / PIECE + shape[0])) % PIECE;
+    const numbers = noise.slice(offset, offset + Math.min(PIECE, count - start));
+    for (let i = 0; i < numbers.length; i++) numbers[i] = shape.length === 1 ? 1 : bound * numbers[i];
+    yield new Uint8Array((dtype === "F32" ? numbers : bfloat16(numbers)).buffer);
   }
 }
 
 /** The upper half of each float's bits. */
 function bfloat16(numbers) {
   const bits = new Uint32Array(numbers.buffer);
-  return Uint16Array.from(bits, (word) => word >>> 16);
+  const halves = new Uint16Array(bits.length);
+  for (let i = 0; i < bits.length; i++) halves[i] = bits[i] >>> 16;
+  return halves;
 }
 
 /** Marsaglia's xorshift, in [-1, 1). */
-function uniform(seed) {
-  let state = seed;
-  return () => {
+function uniformNoise() {
+  const numbers = new Float32Array(2 * PIECE);
+  let state = 1;
+  for (let i = 0; i < numbers.length; i++) {
     state ^= state << 13;
     state ^= state >>> 17;
     state ^= state << 5;
-    return state / 2 ** 31;
-  };
+    numbers[i] = state / 2 ** 31;
+  }
+  return numbers;
 }

@@ -35,6 +35,12 @@ export interface StepResult {
 
 const gradientName = (parameter: string) => `gradient of ${parameter}`;
 
+interface TrainerParts {
+  readonly training: Session;
+  readonly openScoring: () => Promise<Session>;
+  readonly dropout: SeededDropout | undefined;
+}
+
 /** Owns the sessions and the parameters while they learn. */
 export class Trainer {
   readonly state: ReadonlyMap<string, AdamWState>;
@@ -42,15 +48,16 @@ export class Trainer {
   readonly #frozen: Feeds;
   readonly #options: TrainerOptions;
   readonly #training: Session;
-  readonly #scoring: Session;
+  readonly #openScoring: () => Promise<Session>;
+  #scoring: Promise<Session> | undefined;
   readonly #dropout: SeededDropout | undefined;
   readonly #sums: ReadonlyMap<string, Float32Array>;
 
-  private constructor(learner: Learner, options: TrainerOptions, training: Session, scoring: Session, dropout: SeededDropout | undefined) {
+  private constructor(learner: Learner, options: TrainerOptions, { training, openScoring, dropout }: TrainerParts) {
     this.#options = options;
     this.#frozen = learner.frozen;
     this.#training = training;
-    this.#scoring = scoring;
+    this.#openScoring = openScoring;
     this.#dropout = dropout;
     this.#shapes = new Map([...learner.initial].map(([name, { shape }]) => [name, shape]));
     this.state = new Map(
@@ -71,18 +78,24 @@ export class Trainer {
     gradients(loss, parameters).forEach((gradient, i) => {
       training.output(gradientName(parameters[i]!.name), gradient);
     });
-    const scoring = new Graph("scoring");
-    lossOf(scoring, architecture, learner, options);
     // Packed copies of the weights would double the memory and gain nothing at training's batch sizes.
     const session = { prepack: false, ...options.session };
-    return new Trainer(learner, options, await Session.load(training, session), await Session.load(scoring, session), dropout);
+    // Opened when first asked for: of a base in half precision every session holds a float32 copy.
+    const openScoring = () => {
+      const scoring = new Graph("scoring");
+      lossOf(scoring, architecture, learner, options);
+      return Session.load(scoring, session);
+    };
+    return new Trainer(learner, options, { training: await Session.load(training, session), openScoring, dropout });
   }
 
   /** Mean loss over the real targets of the batches, without dropout. */
   async score(batches: Iterable<TrainingBatch>): Promise<number> {
+    this.#scoring ??= this.#openScoring();
+    const scoring = await this.#scoring;
     let [sum, count] = [0, 0];
     for (const batch of batches) {
-      const { loss, tokens } = await this.#scoring.run({ ...this.#frozen, ...this.#feeds(), ...batch.feeds });
+      const { loss, tokens } = await scoring.run({ ...this.#frozen, ...this.#feeds(), ...batch.feeds });
       const n = Number(tokens!.data[0]);
       sum += Number(loss!.data[0]) * n;
       count += n;
@@ -122,7 +135,7 @@ export class Trainer {
 
   async dispose(): Promise<void> {
     await this.#training.dispose();
-    await this.#scoring.dispose();
+    await (await this.#scoring)?.dispose();
   }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
