@@ -26,6 +26,7 @@ const LAYERS = [
   "training",
   "generation",
   "evaluation",
+  "library",
   "demo",
   "fleet",
   "server",

@@ -21,13 +21,16 @@ export {
 export type { HostTensor } from "./base/tensor.ts";
 export { fingerprint } from "./checkpoint/fingerprint.ts";
 export { readTrainingExamples, type TrainingExample } from "./data/training-data.ts";
+export { type Evaluation, type EvaluationJob, evaluate } from "./evaluation/evaluate.ts";
+export { markdownTables } from "./evaluation/tables.ts";
 export { type CompletionEvent, generate, type TokenEvent } from "./generation/generate.ts";
 export type { GenerationOptions } from "./generation/options.ts";
 export { gatherStatistics, type Statistics, type StatisticsJob } from "./generation/statistics.ts";
-export { type Batch, type ForwardResult, type HostRoute, loadModel, type Model } from "./inference/model.ts";
-export { type OpenOptions, openModel } from "./inference/open.ts";
+export type { Batch, ForwardResult, HostRoute, Model } from "./inference/model.ts";
+export type { OpenOptions } from "./inference/open.ts";
 export { type Overlay, openRows, plain, RoutedPool, type RowBias, singleAdapter } from "./inference/overlay.ts";
 export { poolOverlay } from "./inference/pool-overlay.ts";
+export { type LoadedModel, type LoadOptions, loadModel, route } from "./library/loaded-model.ts";
 export { parsedRouter, type RouterOptions, routerNamed } from "./routing/registry.ts";
 export type { Route, Router } from "./routing/router.ts";
 export { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";

@@ -37,8 +37,25 @@ export interface Opened {
 }
 
 /** Opens the model; the caller disposes it. */
-export async function openModel(options: OpenOptions, session: SessionOptions = {}): Promise<Opened> {
-  const { base, adapter, pool, router, topK, decide, domain } = options;
+export async function openModel({ base, ...options }: OpenOptions, session: SessionOptions = {}): Promise<Opened> {
+  checkOptions(options);
+  const model = await loadModel(base, session);
+  return { model, warnings: await weaveIn(model, options) };
+}
+
+/** Puts an adapter or a routed pool on the model, and tells what a person should know about it. */
+export async function weaveIn(model: Model, options: Omit<OpenOptions, "base">): Promise<readonly string[]> {
+  checkOptions(options);
+  const { adapter, pool, router, topK, decide, domain } = options;
+  if (adapter !== undefined) return wearAdapter(model, adapter);
+  if (pool === undefined) return [];
+  const name = router ?? ((await hasMoa(pool)) ? MOA : "phatgoose");
+  if (name === MOA) return wearMoa(model, pool, { rule: decide, domain });
+  if (decide !== undefined || domain !== undefined) throw onlyMoa(name);
+  return wearPool(model, pool, parsedRouter(name, { topK }));
+}
+
+function checkOptions({ adapter, pool, router, topK }: Omit<OpenOptions, "base">): void {
   if (adapter !== undefined && pool !== undefined) {
     throw new OptionError({
       what: "Both an adapter and a pool are given.",
@@ -52,20 +69,10 @@ export async function openModel(options: OpenOptions, session: SessionOptions = 
       fix: "Give --pool DIR too.",
     });
   }
-  const model = await loadModel(base, session);
-  if (adapter !== undefined) return { model, warnings: await wearAdapter(model, adapter) };
-  if (pool !== undefined) {
-    const name = router ?? ((await hasMoa(pool)) ? MOA : "phatgoose");
-    if (name !== MOA && (decide !== undefined || domain !== undefined)) throw onlyMoa(name);
-    const warnings =
-      name === MOA ? await wearMoa(model, pool, { rule: decide, domain }) : await wearPool(model, pool, parsedRouter(name, { topK }));
-    return { model, warnings };
-  }
-  return { model, warnings: [] };
 }
 
 async function wearAdapter(model: Model, name: string): Promise<readonly string[]> {
-  const adapter = await loadAdapter(await resolveModel(name), model.modules);
+  const adapter = await loadAdapter(await resolveModel(name), model.modules, { fingerprint: await fingerprint(model.checkpoint) });
   model.overlay = singleAdapter(adapter, model.modules);
   return adapter.warnings;
 }
