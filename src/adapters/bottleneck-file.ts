@@ -15,7 +15,7 @@ import type { HostTensor } from "../base/tensor.ts";
 import { makeFolder, writeFileAtomically } from "../checkpoint/atomic.ts";
 import { openSafetensors, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { BOTTLENECK_ACTIVATIONS, BOTTLENECK_PLACEMENTS, type BottleneckAdapter, type BottleneckWeights } from "./adapter.ts";
-import { exists, float32Of } from "./files.ts";
+import { BASE_FINGERPRINT, checkFingerprint, exists, float32Of } from "./files.ts";
 import { closestNames, type ModuleSizes } from "./modules.ts";
 
 export const BOTTLENECK_CONFIG_FILE = "skein_adapter_config.json";
@@ -50,10 +50,11 @@ export async function ownBottleneckSizes(directory: string): Promise<ModuleSizes
 }
 
 /** Reads a bottleneck adapter for a base model of these modules. */
-export async function loadBottleneck(directory: string, modules: ModuleSizes): Promise<BottleneckAdapter> {
+export async function loadBottleneck(directory: string, modules: ModuleSizes, fingerprint?: string): Promise<BottleneckAdapter> {
   const config = parsedConfig(await readFile(join(directory, BOTTLENECK_CONFIG_FILE), "utf8"), directory);
   const file = join(directory, BOTTLENECK_FILE);
   if (!(await exists(file))) throw broken(`${BOTTLENECK_FILE} is missing.`, directory);
+  checkFingerprint("The adapter was", directory, (await openSafetensors(file)).metadata[BASE_FINGERPRINT], fingerprint);
   const tensors = await readSafetensors(file);
   const loaded = config.target_modules.map((module): [string, BottleneckWeights] => {
     const size = modules.get(module);
@@ -121,7 +122,7 @@ function broken(what: string, where: string): AdapterError {
 export async function saveBottleneck(
   directory: string,
   adapter: BottleneckAdapter,
-  { baseName }: { baseName?: string | undefined } = {},
+  { baseName, baseFingerprint }: { baseName?: string | undefined; baseFingerprint?: string | undefined } = {},
 ): Promise<void> {
   const [first] = adapter.modules.values();
   const forms = new Set([...adapter.modules.values()].map(({ activation, placement }) => `${activation} ${placement}`));
@@ -148,6 +149,7 @@ export async function saveBottleneck(
   await makeFolder(directory);
   // The old configuration goes first: a folder caught between two writes is then incomplete, never a wrong pair.
   await rm(join(directory, BOTTLENECK_CONFIG_FILE), { force: true });
-  await writeSafetensors(join(directory, BOTTLENECK_FILE), tensors);
+  const metadata = { format: "pt", ...(baseFingerprint && { [BASE_FINGERPRINT]: baseFingerprint }) };
+  await writeSafetensors(join(directory, BOTTLENECK_FILE), tensors, { metadata });
   await writeFileAtomically(join(directory, BOTTLENECK_CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
 }

@@ -8,9 +8,12 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { writeFileAtomically } from "../checkpoint/atomic.ts";
+import type { Adapter } from "./adapter.ts";
 
 export interface ModelCard {
   readonly name: string;
+  /** Default: lora. */
+  readonly kind?: Adapter["kind"];
   /** The base model: a hub id or a name. */
   readonly base: string;
   /** Where its examples came from. */
@@ -31,9 +34,23 @@ export async function writeModelCard(directory: string, card: ModelCard): Promis
   const path = join(directory, CARD_FILE);
   const old = await readFile(path, "utf8").catch(() => undefined); // absent: nothing to protect
   if (old !== undefined && !isOurs(old)) return false;
-  const text = cardText(card);
-  await writeFileAtomically(path, `${text}<!-- written by skein, sha256 ${sha256(text)}; an edited card is never overwritten -->\n`);
+  await writeMarked(path, cardText(card));
   return true;
+}
+
+/** Says in a card of ours, if there is one, that gates lie beside the adapter now. */
+export async function noteGates(directory: string): Promise<void> {
+  const path = join(directory, CARD_FILE);
+  const text = await readFile(path, "utf8").catch(() => ""); // absent: nothing to say
+  if (isOurs(text)) await writeMarked(path, text.replace(MARK, "").replace(gatesLine(false), gatesLine(true)));
+}
+
+async function writeMarked(path: string, text: string): Promise<void> {
+  await writeFileAtomically(path, `${text}<!-- written by skein, sha256 ${sha256(text)}; an edited card is never overwritten -->\n`);
+}
+
+function gatesLine(gated: boolean): string {
+  return `- Gates: ${gated ? "gate_model.safetensors, one vector per module (PHATGOOSE, arXiv:2402.05859)" : "none"}`;
 }
 
 function isOurs(text: string): boolean {
@@ -45,16 +62,16 @@ function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
-function cardText({ name, base, data, steps, metrics = {}, licence, gated = false }: ModelCard): string {
-  const tags = ["lora", "peft", ...(gated ? ["phatgoose"] : []), "skein"];
-  const header = { base_model: base, library_name: "peft", ...(licence && { license: licence }), tags };
+function cardText({ name, base, data, steps, metrics = {}, licence, gated = false, kind = "lora" }: ModelCard): string {
+  const tags = [kind, ...(kind === "bottleneck" ? [] : ["peft"]), "skein"]; // PEFT knows no bottlenecks
+  const header = { base_model: base, library_name: kind === "bottleneck" ? "skein" : "peft", ...(licence && { license: licence }), tags };
   const rows = Object.entries(metrics).map(([metric, value]) => `| ${metric} | ${value} |`);
   const facts = [
     `- Base model: ${base}`,
     `- Data: ${data ?? "not recorded"}`,
     `- Training steps: ${steps ?? "not recorded"}`,
     `- Licence: ${licence ?? "not stated"}`,
-    `- Gates: ${gated ? "gate_model.safetensors, one vector per module (PHATGOOSE, arXiv:2402.05859)" : "none"}`,
+    gatesLine(gated),
   ];
   const table = rows.length > 0 ? ["", "| metric | value |", "| --- | --- |", ...rows] : [];
   return `---\n${stringify(header)}---\n\n# ${name}\n\n${[...facts, ...table].join("\n")}\n\n`;

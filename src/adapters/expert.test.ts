@@ -4,10 +4,11 @@ import { describe, expect, test } from "vitest";
 import { TINY_LLAMA, temporary } from "../../tests/adapter-fixtures.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
-import { writeModelCard } from "./card.ts";
+import { noteGates, writeModelCard } from "./card.ts";
 import { checkAdapter } from "./check.ts";
 import { GATE_CONFIG_FILE, GATE_FILE, loadExpert, saveGates } from "./expert.ts";
 import { loadAdapter } from "./peft.ts";
+import { saveAdapter } from "./peft-save.ts";
 
 const ADAPTER = "tests/golden/lora_variants/default_targets";
 
@@ -73,6 +74,14 @@ describe("an expert", () => {
   });
 });
 
+test("an adapter without gates remembers its base too", async () => {
+  const folder = join(temporary(), "ungated");
+  await saveAdapter(folder, await loadAdapter(ADAPTER, TINY_LLAMA), { baseFingerprint: "abc" });
+  await expect(loadExpert(folder, TINY_LLAMA, { fingerprint: "abc" })).resolves.toMatchObject({ name: "ungated" });
+  await expect(loadExpert(folder, TINY_LLAMA, { fingerprint: "def" })).rejects.toThrow(/fingerprint abc, this base has def/);
+  await expect(loadExpert(ADAPTER, TINY_LLAMA, { fingerprint: "def" })).resolves.toBeDefined(); // records nothing
+});
+
 describe("a model card", () => {
   const card = { name: "history", base: "t5-small", steps: 100, metrics: { accuracy: 0.5 }, licence: "apache-2.0", gated: true };
 
@@ -84,6 +93,10 @@ describe("a model card", () => {
     expect(text).toMatch(/^---\nbase_model: t5-small\nlibrary_name: peft\nlicense: apache-2.0\n/);
     expect(text).toContain("Training steps: 200");
     expect(text).toContain("| accuracy | 0.5 |");
+    await writeModelCard(folder, { name: "history", base: "t5-small" });
+    await noteGates(folder);
+    expect(await readFile(join(folder, "README.md"), "utf8")).toContain("- Gates: gate_model.safetensors");
+    expect(await writeModelCard(folder, card)).toBe(true);
     await writeFile(join(folder, "README.md"), text.replace("# history", "# History of Rome"));
     expect(await writeModelCard(folder, card)).toBe(false);
     expect(await readFile(join(folder, "README.md"), "utf8")).toContain("# History of Rome");

@@ -17,7 +17,7 @@ import { writeFileAtomically } from "../checkpoint/atomic.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import type { Adapter } from "./adapter.ts";
 import { isBottleneckFolder } from "./bottleneck-file.ts";
-import { exists, float32Of } from "./files.ts";
+import { checkFingerprint, exists, float32Of } from "./files.ts";
 import { type ModuleSizes, prefixChange, renamed } from "./modules.ts";
 import { loadAdapter, openAdapter } from "./peft.ts";
 import { type ExampleEmbeddings, readSideFiles } from "./side-files.ts";
@@ -59,19 +59,13 @@ const gateConfig = z.looseObject({
 /** Reads an adapter folder and the gates beside it, if there are any. */
 export async function loadExpert(directory: string, modules: ModuleSizes, options: LoadExpertOptions = {}): Promise<Expert> {
   const folder = (await isBottleneckFolder(directory)) ? directory : (await openAdapter(directory)).directory;
-  const adapter = await loadAdapter(folder, modules);
+  const adapter = await loadAdapter(folder, modules, options);
   const name = options.name ?? basename(resolve(directory));
   const found = await readGates(folder, new Set(adapter.modules.keys()), modules);
   const { warnings: notes, ...side } = await readSideFiles(folder, new Set(adapter.modules.keys()), modules);
   if (!found) return { name, adapter, ...side, warnings: [...adapter.warnings, ...notes] };
   const { gates, baseFingerprint, warnings } = found;
-  if (baseFingerprint && options.fingerprint && baseFingerprint !== options.fingerprint) {
-    throw new AdapterError({
-      what: `The gates of expert "${name}" were trained on another base model: fingerprint ${baseFingerprint}, this base has ${options.fingerprint}.`,
-      where: join(folder, GATE_CONFIG_FILE),
-      fix: "Load that base model, or train the gates again on this one.",
-    });
-  }
+  checkFingerprint(`The gates of expert "${name}" were`, join(folder, GATE_CONFIG_FILE), baseFingerprint, options.fingerprint);
   return {
     name,
     adapter,

@@ -21,6 +21,19 @@ export async function fileHash(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
+/** Where a tensor file says which base model it was made for. */
+export const BASE_FINGERPRINT = "base_fingerprint";
+
+/** Refuses what `recorded` another base model's fingerprint than the one at hand. `what`: "The adapter was", "The gates were". */
+export function checkFingerprint(what: string, where: string, recorded: string | undefined, expected: string | undefined): void {
+  if (recorded === undefined || expected === undefined || recorded === expected) return;
+  throw new AdapterError({
+    what: `${what} trained on another base model: fingerprint ${recorded}, this base has ${expected}.`,
+    where,
+    fix: "Load that base model, or train again on this one.",
+  });
+}
+
 /** A file's tensor as float32, whatever float it is stored as. `where` names the file. */
 export function float32Of(name: string, tensor: HostTensor, where: string): HostTensor<"float32"> {
   const { dtype, shape, data } = tensor;

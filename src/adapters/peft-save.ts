@@ -11,12 +11,15 @@ import { makeFolder, writeFileAtomically } from "../checkpoint/atomic.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import type { Adapter, Ia3Adapter, LoraAdapter } from "./adapter.ts";
 import { saveBottleneck } from "./bottleneck-file.ts";
+import { BASE_FINGERPRINT } from "./files.ts";
 import { CONFIG_FILE, TENSOR_FILE } from "./peft.ts";
 import { loraScales } from "./peft-targets.ts";
 
 export interface SaveOptions {
   /** Name or path of the base model to record. Default: what the adapter was read with. */
   readonly baseName?: string;
+  /** The base model's fingerprint, kept in the tensor file's metadata, so that another base of the same shape is told apart. */
+  readonly baseFingerprint?: string;
   /** "CAUSAL_LM", "SEQ_2_SEQ_LM"... as PEFT names them. */
   readonly taskType?: string;
   /** Names to record; default: what the adapter was read with, else the whole paths. */
@@ -38,7 +41,9 @@ export async function saveAdapter(directory: string, adapter: Adapter, options: 
   await makeFolder(directory);
   // The old configuration goes first: a folder caught between two writes is then incomplete, never a wrong pair.
   await rm(join(directory, CONFIG_FILE), { force: true });
-  await writeSafetensors(join(directory, TENSOR_FILE), savedTensors(adapter), { metadata: { format: "pt" } });
+  const { baseFingerprint } = options;
+  const metadata = { format: "pt", ...(baseFingerprint && { [BASE_FINGERPRINT]: baseFingerprint }) }; // PEFT passes over what it does not know
+  await writeSafetensors(join(directory, TENSOR_FILE), savedTensors(adapter), { metadata });
   await writeFileAtomically(join(directory, CONFIG_FILE), `${JSON.stringify(sorted, null, 2)}\n`);
 }
 

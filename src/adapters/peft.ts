@@ -10,7 +10,7 @@ import type { HostTensor } from "../base/tensor.ts";
 import { openSafetensors, readSafetensors, type TensorInfo } from "../checkpoint/safetensors.ts";
 import type { Adapter, Ia3Adapter, Ia3Weights, LoraAdapter, LoraWeights } from "./adapter.ts";
 import { isBottleneckFolder, loadBottleneck } from "./bottleneck-file.ts";
-import { exists, float32Of } from "./files.ts";
+import { BASE_FINGERPRINT, checkFingerprint, exists, float32Of } from "./files.ts";
 import { type ModuleSizes, NO_CHANGE, prefixChange, renamed, renamedBack } from "./modules.ts";
 import { type Ia3Config, type LoraConfig, type PeftConfig, parsePeftConfig } from "./peft-config.ts";
 import { idleTargets, loraScales, namesTest, targetTest } from "./peft-targets.ts";
@@ -24,6 +24,8 @@ export interface OpenedAdapter extends SortedTensors {
   /** The folder that holds the files: the one asked for, or the only subfolder with an adapter. */
   readonly directory: string;
   readonly config: PeftConfig;
+  /** Fingerprint of the base model it was trained on, where that is recorded. */
+  readonly baseFingerprint?: string;
   readonly warnings: readonly string[];
 }
 
@@ -41,10 +43,16 @@ export type Fitted = { readonly module: string; readonly path: string } & (
 );
 type Read = (info: TensorInfo) => HostTensor<"float32">;
 
+export interface LoadAdapterOptions {
+  /** Fingerprint of the base model it is loaded for; an adapter that records another one is refused. */
+  readonly fingerprint?: string;
+}
+
 /** Reads an adapter for a base model of these modules; anything that does not fit is an AdapterError that says what to do. */
-export async function loadAdapter(directory: string, modules: ModuleSizes): Promise<Adapter> {
-  if (await isBottleneckFolder(directory)) return loadBottleneck(directory, modules);
+export async function loadAdapter(directory: string, modules: ModuleSizes, { fingerprint }: LoadAdapterOptions = {}): Promise<Adapter> {
+  if (await isBottleneckFolder(directory)) return loadBottleneck(directory, modules, fingerprint);
   const opened = await openAdapter(directory);
+  checkFingerprint("The adapter was", opened.directory, opened.baseFingerprint, fingerprint);
   return readAdapter(opened, modules);
 }
 
@@ -55,9 +63,11 @@ export async function openAdapter(directory: string): Promise<OpenedAdapter> {
   const { config, warnings } = parsePeftConfig(await readFile(configFile, "utf8"), configFile);
   const file = join(found, TENSOR_FILE);
   await refusePickle(found, file);
-  const sorted = sortedTensors((await openSafetensors(file)).tensors, file);
+  const { tensors, metadata } = await openSafetensors(file);
+  const sorted = sortedTensors(tensors, file);
+  const recorded = metadata[BASE_FINGERPRINT];
   const notes = sorted.ignored.map((name) => `"${name}" is a frozen tensor of the base model saved beside the adapter: ignored.`);
-  return { ...sorted, directory: found, config, warnings: [...warnings, ...notes] };
+  return { ...sorted, directory: found, config, ...(recorded && { baseFingerprint: recorded }), warnings: [...warnings, ...notes] };
 }
 
 /** The folder itself when it holds an adapter, else its only subfolder that does (PEFT saves named adapters so). */

@@ -92,7 +92,7 @@ test("a trace names the experts of every token, and its page is self-contained",
   expect(parts[0].tokens.map((token: string) => token.trim())).toEqual(["red", "</s>"]);
   expect([parts[0].modules.length, parts[1].modules.length]).toEqual([14 + 4, 22 - 4]); // cross-attention's k and v see the input
   const page = await readFile(at("trace.html"), "utf8");
-  expect(page).toContain("red at encoder.block.0.layer.0.SelfAttention.q: ");
+  expect(page).toContain("“red” at encoder.block.0.layer.0.SelfAttention.q: ");
   expect(page).not.toMatch(/https?:|src=|@import/);
 });
 

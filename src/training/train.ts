@@ -5,11 +5,12 @@ import { basename, resolve } from "node:path";
 import type { z } from "zod";
 import type { Adapter } from "../adapters/adapter.ts";
 import { freshBottleneck } from "../adapters/bottleneck.ts";
-import { writeModelCard } from "../adapters/card.ts";
-import { type Gates, loadExpert, saveGates } from "../adapters/expert.ts";
+import { noteGates, writeModelCard } from "../adapters/card.ts";
+import { type Gates, saveGates } from "../adapters/expert.ts";
 import { freshIa3 } from "../adapters/ia3.ts";
 import { withTensors } from "../adapters/in-graph.ts";
 import { gateName } from "../adapters/lora.ts";
+import { loadAdapter } from "../adapters/peft.ts";
 import { saveAdapter } from "../adapters/peft-save.ts";
 import { namesTest } from "../adapters/peft-targets.ts";
 import { OptionError } from "../base/errors.ts";
@@ -46,9 +47,10 @@ export interface TrainingJob extends TrainingSetting {
 }
 type Options<S extends z.ZodType> = z.input<S>;
 
-/** Trains one expert: a LoRA, or what `options.kind` says. With `out`, writes it there as PEFT does (bottlenecks in our own format). */
+/** Trains one expert: a LoRA, or what `options.kind` says. With `out`, writes it there as PEFT does (bottlenecks in our own format);
+ *  its model card names `base` and `data` as they are given. */
 export async function trainExpert(
-  job: TrainingJob & { out?: string; base?: string; options?: Options<typeof expertRecipe> },
+  job: TrainingJob & { out?: string; base?: string; data?: string; options?: Options<typeof expertRecipe> },
 ): Promise<Adapter> {
   const recipe = parseRecipe(expertRecipe, job.options ?? {});
   const { model, out } = job;
@@ -60,9 +62,11 @@ export async function trainExpert(
     const { base = model.checkpoint.directory } = job;
     await saveAdapter(out, adapter, {
       baseName: base,
+      baseFingerprint: await fingerprint(model.checkpoint),
       taskType: model.architecture.kind === "encoder-decoder" ? "SEQ_2_SEQ_LM" : "CAUSAL_LM",
     });
-    await writeModelCard(out, { name: basename(resolve(out)), base, steps: recipe.steps });
+    const { data } = job;
+    await writeModelCard(out, { name: basename(resolve(out)), kind: recipe.kind, base, ...(data && { data }), steps: recipe.steps });
   }
   return adapter;
 }
@@ -92,14 +96,15 @@ const FEEDFORWARD_OUTPUT = /\.(?:wo|down_proj|mlp\.c_proj)$/;
 export async function trainGate(job: TrainingJob & { expert: string | Adapter; options?: Options<typeof gateRecipe> }): Promise<Gates> {
   const recipe = parseRecipe(gateRecipe, job.options ?? {});
   const { model, expert } = job;
-  const adapter = typeof expert === "string" ? (await loadExpert(expert, model.modules)).adapter : expert;
+  const base = await fingerprint(model.checkpoint);
+  const adapter = typeof expert === "string" ? await loadAdapter(expert, model.modules, { fingerprint: base }) : expert;
   const parameters = await learn(job, gateLearner(model.checkpoint, model.modules, adapter), recipe);
   const gates = new Map([...adapter.modules.keys()].map((module) => [module, parameters.get(gateName(module))!]));
-  if (typeof expert === "string")
-    await saveGates(expert, gates, {
-      baseFingerprint: await fingerprint(model.checkpoint),
-      training: { steps: recipe.steps, lr: recipe.lr, seed: recipe.seed },
-    });
+  if (typeof expert === "string") {
+    const training = { steps: recipe.steps, lr: recipe.lr, seed: recipe.seed };
+    await saveGates(expert, gates, { baseFingerprint: base, training });
+    await noteGates(expert);
+  }
   return gates;
 }
 

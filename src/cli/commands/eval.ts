@@ -122,9 +122,11 @@ async function moaMethod(name: string, pool: string, model: Model, experts: read
 
 async function adaptersOf(io: Io, flags: Flags, model: Model): Promise<Method[]> {
   const { loadAdapter } = await import("../../adapters/peft.ts");
+  const { fingerprint } = await import("../../checkpoint/fingerprint.ts");
+  const base = await fingerprint(model.checkpoint);
   const methods: Method[] = [];
   for (const name of flags.adapter) {
-    const adapter = await loadAdapter(name, model.modules);
+    const adapter = await loadAdapter(name, model.modules, { fingerprint: base });
     warn(io, flags, adapter.warnings);
     methods.push({ kind: "adapter", name, adapter });
   }

@@ -38,25 +38,27 @@ export function addMerge(program: Command, io: Io): void {
       const { saveAdapter } = await import("../../adapters/peft-save.ts");
       const { loadModel } = await import("../../inference/model.ts");
       const { base, out, method: kind, weights, rank, density, seed } = flags;
-      const { modules } = await loadModel(base);
+      const { fingerprint } = await import("../../checkpoint/fingerprint.ts");
+      const { checkpoint, modules } = await loadModel(base);
+      const print = await fingerprint(checkpoint);
       const adapters: LoraAdapter[] = [];
-      for (const folder of folders) adapters.push(await loraAdapter(folder, modules));
+      for (const folder of folders) adapters.push(await loraAdapter(folder, modules, print));
       warn(
         io,
         flags,
         adapters.flatMap(({ warnings }, i) => warnings.map((warning) => `${folders[i]}: ${warning}`)),
       );
       const merged = mergeAdapters(adapters, { kind, ...defined({ rank, density, seed }) }, weights);
-      await saveAdapter(out, merged, { baseName: base });
+      await saveAdapter(out, merged, { baseName: base, baseFingerprint: print });
       const size = merged.modules.size;
       show(io, flags, { out, adapters: folders, modules: size }, `Merged ${folders.length} adapters over ${size} modules into ${out}.`);
     });
 }
 
-async function loraAdapter(folder: string, modules: ModuleSizes): Promise<LoraAdapter> {
+async function loraAdapter(folder: string, modules: ModuleSizes, fingerprint: string): Promise<LoraAdapter> {
   const { AdapterError } = await import("../../base/errors.ts");
   const { loadAdapter } = await import("../../adapters/peft.ts");
-  const adapter = await loadAdapter(folder, modules);
+  const adapter = await loadAdapter(folder, modules, { fingerprint });
   if (adapter.kind === "lora") return adapter;
   throw new AdapterError({
     what: `Adapters of kind ${adapter.kind} have no products to merge.`,

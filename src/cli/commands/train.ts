@@ -1,5 +1,6 @@
 /** @file `skein train` and `skein gate`: an expert, every weight, or the gates of an expert, learned from a file of examples. */
 
+import { basename } from "node:path";
 import type { Command } from "commander";
 import { list, number, subcommand, wholeNumber } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
@@ -64,6 +65,7 @@ export function addTrain(program: Command, io: Io): void {
             ...job,
             out,
             base: flags.base,
+            data: basename(flags.data),
             options: { ...options, ...given({ rank, alpha, targets, kind, activation, placement }) },
           });
       });
