@@ -2,13 +2,13 @@
  *
  *  MatMul, y = a b:            da = g bᵀ,  db = aᵀ g.
  *  Softmax, y = softmax(x):    dx = y (g - sum(g y)).
- *  LogSoftmax:                 dx = g - exp(y) sum(g).
+ *  LogSoftmax:                 dx = g - exp(y) sum(g); where g is zeros but for picked places, -exp(y) sum(picked) + picked there.
  *  RMS norm, y = x r w with r = 1 / sqrt(mean(x^2) + eps):
  *                              dx = r (g w - x r^2 mean(g w x)),  dw = sum(g x r).
  *  Layer norm, y = xn w + b with xn = (x - mean) r:
  *                              dx = r (gw - mean(gw) - xn mean(gw xn)),  dw = sum(g xn),  db = sum(g). */
 
-import { add, div, equal, exp, mul, sqrt, square, sub, toFloat, where } from "../../graph/ops/elementwise.ts";
+import { add, div, equal, exp, mul, neg, sqrt, square, sub, toFloat, where } from "../../graph/ops/elementwise.ts";
 import { matmul } from "../../graph/ops/linalg.ts";
 import { expand, flattenRows, reshape, scatterAddElements, sizeOf } from "../../graph/ops/movement.ts";
 import { reduceMean, reduceSum } from "../../graph/ops/reduce.ts";
@@ -65,6 +65,25 @@ const rmsNormRule: Rule<"SimplifiedLayerNormalization"> = (node, g, wanted) => {
   return [wanted[0] ? dx() : undefined, wanted[1] ? sumRows(mul(g, mul(x, r)), scale.shape) : undefined];
 };
 
+const logSoftmaxRule: Rule<"LogSoftmax"> = (node, g) => {
+  const y = result(node);
+  const axes = [node.attributes.axis];
+  const scattered = pickedFrom(g, axisOf(y.shape, node.attributes.axis));
+  if (!scattered) return [sub(g, mul(exp(y), reduceSum(g, { axes })))];
+  // Of a language model's loss, g is 0 but for the picked target. Over a whole vocabulary it is worth never laying it out.
+  const { index, picked } = scattered;
+  return [scatterAddElements(mul(exp(y), neg(reduceSum(picked, { axes }))), index, picked, axes[0])];
+};
+
+/** What was scattered into zeros along `axis` to give `g`, as the gradient of a GatherElements is. */
+function pickedFrom(g: Float, axis: number): { index: Int; picked: Float } | undefined {
+  const node = g.graph.producer(g);
+  if (node?.op !== "ScatterElements") return undefined;
+  const [into, index, picked] = node.inputs as [Float, Int, Float];
+  const isZeros = into === zerosLike(g);
+  return isZeros && axisOf(g.shape, (node.attributes as { axis: number }).axis) === axis ? { index, picked } : undefined;
+}
+
 export const linalg = {
   MatMul: matmulRule,
   ReduceSum: ((node, g) => [restored(g, operand(node, 0).shape, node.attributes.axes)]) satisfies Rule<"ReduceSum">,
@@ -91,7 +110,7 @@ export const linalg = {
     const y = result(node);
     return [mul(y, sub(g, reduceSum(mul(g, y), { axes: [node.attributes.axis] })))];
   }) satisfies Rule<"Softmax">,
-  LogSoftmax: ((node, g) => [sub(g, mul(exp(result(node)), reduceSum(g, { axes: [node.attributes.axis] })))]) satisfies Rule<"LogSoftmax">,
+  LogSoftmax: logSoftmaxRule,
   LayerNormalization: layerNormRule,
   SimplifiedLayerNormalization: rmsNormRule,
   MoE: { stop: "the fused mixture serves inference; training uses plain products", unwritten: true },
