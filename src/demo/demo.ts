@@ -19,7 +19,7 @@ import { demoExperts, type ExpertsJob } from "./experts.ts";
 import { type DemoTask, examples, HELD_IN_TASKS, HELD_OUT_TASKS } from "./tasks.ts";
 
 /** Routers compared, all on the same pool. */
-const ROUTERS = ["phatgoose", "arrow", "spectr"] as const;
+const ROUTERS = ["phatgoose", "average-activation", "arrow", "spectr", "smear", "retrieval"] as const;
 
 /** The base that ships with the package. */
 export const DEMO_BASE = fileURLToPath(new URL("../../assets/demo-base", import.meta.url));

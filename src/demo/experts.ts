@@ -1,4 +1,5 @@
-/** @file The demo's training: one expert with gates for each held-in task, one LoRA for all of them together, and the pool.
+/** @file The demo's training: for each held-in task an expert with gates, and statistics for the routers that use none; one LoRA for all
+ *  tasks together; the pool.
  *
  *      OUT/experts/<task>/   PEFT adapter, gates, model card
  *      OUT/multitask/        one LoRA on the union of the tasks' data
@@ -10,8 +11,10 @@
 import { access, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { addExpert, createPool } from "../adapters/pool.ts";
+import { EMBEDDING_FILE } from "../adapters/side-files.ts";
 import { derivedSeed } from "../base/random.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
+import { gatherStatistics } from "../generation/statistics.ts";
 import type { Model } from "../inference/model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { LoopHooks } from "../training/loop.ts";
@@ -20,7 +23,7 @@ import type { Example } from "./documents.ts";
 import { type DemoTask, examples, HELD_IN_TASKS, trainingExamples } from "./tasks.ts";
 
 /** The recipe, chosen on development tasks alone; rank, scaling, learning rate and schedule are the paper's. */
-export const RECIPE = { numExamples: 2000, batchSize: 32, steps: 120, gateSteps: 100, multitaskSteps: 200 } as const;
+export const RECIPE = { numExamples: 2000, batchSize: 32, steps: 120, gateSteps: 100, multitaskSteps: 200, numStatistics: 300 } as const;
 
 export interface ExpertsJob {
   readonly model: Model;
@@ -53,6 +56,13 @@ async function expert(job: ExpertsJob, task: DemoTask): Promise<void> {
   const folder = join(job.out, "experts", task.name);
   const training = trainingExamples(task, RECIPE.numExamples, job.seed);
   await lora(job, task.name, folder, training, RECIPE.steps, examples(task, "validation", 64, job.seed));
+  await gates(job, task, folder, training);
+  if (await exists(join(folder, EMBEDDING_FILE))) return;
+  job.onPart?.(`statistics of ${task.name}`);
+  await gatherStatistics({ ...base(job), expert: folder, examples: asPairs(training.slice(0, RECIPE.numStatistics)) });
+}
+
+async function gates(job: ExpertsJob, task: DemoTask, folder: string, training: readonly Example[]): Promise<void> {
   if (await exists(join(folder, "gate_config.json"))) return;
   const part = `gates of ${task.name}`;
   job.onPart?.(part);
