@@ -15,6 +15,8 @@ export type { TensorInfo } from "./safetensors-header.ts";
 // One read call takes less than 2 GiB.
 const PIECE = 2 ** 30;
 
+const LFS_POINTER = "version "; // what the text that git leaves in place of a large file begins with
+
 /** An open safetensors file; nothing is held open on the disk. */
 export interface SafetensorsFile {
   /** The file's real path. */
@@ -30,7 +32,10 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     const stat = await handle.stat();
     if (!stat.isFile()) throw corrupt(file, "it is a folder or device.");
     if (stat.size < 8) throw corrupt(file, `it has ${stat.size} bytes, a header alone takes more.`);
-    const length = Number(new DataView(await readRange(handle, { file, offset: 0, bytes: 8 })).getBigUint64(0, true));
+    const start = await readRange(handle, { file, offset: 0, bytes: 8 });
+    if (new TextDecoder().decode(start) === LFS_POINTER)
+      throw corrupt(file, "it is a Git LFS pointer, not the file itself (git lfs pull).");
+    const length = Number(new DataView(start).getBigUint64(0, true));
     if (length > MAX_HEADER_BYTES) throw corrupt(file, `its header claims ${length} bytes, more than ${MAX_HEADER_BYTES} allowed.`);
     if (length > stat.size - 8) throw corrupt(file, `its header claims ${length} bytes, the file has ${stat.size}.`);
     const json = new Uint8Array(await readRange(handle, { file, offset: 8, bytes: length }));

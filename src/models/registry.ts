@@ -1,5 +1,6 @@
 /** @file The architectures Skein knows, by the `model_type` of config.json. */
 
+import { join } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { Architecture, ArchitectureFactory } from "./architecture.ts";
@@ -42,5 +43,10 @@ export function architectureOf({ config, tensors, directory }: Checkpoint): Arch
       fix: `Supported model types: ${Object.keys(ARCHITECTURES).sort().join(", ")}. CONTRIBUTING.md says how to add one.`,
     });
   }
-  return factory(config, new Set(tensors.keys()));
+  try {
+    return factory(config, new Set(tensors.keys()));
+  } catch (error) {
+    if (!(error instanceof CheckpointError) || error.where === undefined) throw error;
+    throw new CheckpointError({ what: error.what, where: join(directory, error.where), fix: error.fix, cause: error });
+  }
 }
