@@ -81,6 +81,10 @@ export interface OpAttributes {
   LayerNormalization: { readonly epsilon: number };
   /** x / sqrt(mean(x^2) + epsilon) * scale over the last axis; the second output is 1 / sqrt(...). */
   SimplifiedLayerNormalization: { readonly epsilon: number };
+  // rotary positions
+  /** Turns the pairs (x_i, x_{i + size / 2}) of x [batch, heads, sequence, size] by the angles whose cosines and sines stand in the
+   *  rows of operands 2 and 3, [rows, size / 2], that operand 1 names: int64 [batch, sequence]. No more tokens a row than the table has rows. */
+  RotaryEmbedding: None;
   // fused, inference only
   /** sum_j softmax_k(scores)_j (B_j f(A_j x + a_j) + b_j), k experts a row; f is the identity when absent.
    *  Inputs: x [rows, n], scores [rows, E], A [E, r, n], a [E, r] or none, B [E, n, r], b [E, n] or none. */

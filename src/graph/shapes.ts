@@ -193,5 +193,6 @@ const RULES: { readonly [Op in OpType]: ShapeRule<Op> } = {
       { dtype: x.dtype, shape: withSize(x.shape, -1, 1) },
     ];
   },
+  RotaryEmbedding: sameAs,
   MoE: sameAs,
 };

@@ -7,10 +7,11 @@
 
 import * as z from "zod";
 import { float32, int64 } from "../base/tensor.ts";
-import { add, addInt, cast, cos, exp, less, log, max, mul, sin, sub, toFloat } from "../graph/ops/elementwise.ts";
-import { concat, gather, slice, unsqueeze } from "../graph/ops/movement.ts";
+import { addInt, cast, cos, exp, less, log, max, mul, sin, sub, toFloat } from "../graph/ops/elementwise.ts";
+import { rotaryEmbedding } from "../graph/ops/linalg.ts";
+import { concat, gather, range, reshape, slice, unsqueeze } from "../graph/ops/movement.ts";
 import { reduceMax, reduceSum } from "../graph/ops/reduce.ts";
-import type { Float, Int } from "../graph/value.ts";
+import { type Float, flattened, type Int, type Size } from "../graph/value.ts";
 import {
   inverseFrequencies,
   llama3Frequencies,
@@ -122,12 +123,20 @@ function dynamicFrequencies(plain: readonly number[], maximum: number, factor: n
 }
 
 /** x: [batch, heads, sequence, headSize], positions: int64 [batch, sequence] -> x, its heads turned by their positions. */
-export function rotated(x: Float, positions: Int, { size, magnitude, frequencies }: Rope): Float {
-  const angles = mul(toFloat(unsqueeze(positions, 1, 3)), frequencies(positions));
-  const scaled = (values: Float) => (magnitude === 1 ? values : mul(values, magnitude));
-  const [c, s] = [scaled(cos(angles)), scaled(sin(angles))];
-  const [left, right] = [slice(x, -1, 0, size / 2), slice(x, -1, size / 2, size)];
-  const turned = [sub(mul(left, c), mul(right, s)), add(mul(right, c), mul(left, s))];
+export function rotated(x: Float, positions: Int, rope: Rope): Float {
   const headSize = x.shape.at(-1) as number;
-  return concat(size === headSize ? turned : [...turned, slice(x, -1, size, headSize)], -1);
+  const { rows, ...angles } = anglesOf(positions, rope);
+  if (rope.size === headSize) return rotaryEmbedding(x, rows, angles);
+  const [turning, still] = [slice(x, -1, 0, rope.size), slice(x, -1, rope.size, headSize)];
+  return concat([rotaryEmbedding(turning, rows, angles), still], -1);
+}
+
+/** The cosines and sines of every token, [batch * sequence, size / 2], and the row of each: int64 [batch, sequence]. */
+function anglesOf(positions: Int, { size, magnitude, frequencies }: Rope): { rows: Int; cosines: Float; sines: Float } {
+  const { graph } = positions;
+  const [batch, sequence] = positions.shape as [Size, Size];
+  const tokens = flattened(positions.shape);
+  const angles = mul(toFloat(unsqueeze(positions, 1, 3)), frequencies(positions));
+  const table = (values: Float) => reshape(magnitude === 1 ? values : mul(values, magnitude), tokens, size / 2);
+  return { rows: reshape(range(graph, tokens), batch, sequence), cosines: table(cos(angles)), sines: table(sin(angles)) };
 }

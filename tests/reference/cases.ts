@@ -1,9 +1,10 @@
 /** @file For every operator, uses of it that are worth checking: broadcasting, named sizes, negative axes, every attribute.
  *  The same cases serve ONNX Runtime against the reference and gradients against differences. Total by type. */
 
+import { float32 } from "../../src/base/tensor.ts";
 import type { OpType } from "../../src/graph/operators.ts";
 import * as E from "../../src/graph/ops/elementwise.ts";
-import { matmul } from "../../src/graph/ops/linalg.ts";
+import { matmul, rotaryEmbedding } from "../../src/graph/ops/linalg.ts";
 import * as M from "../../src/graph/ops/movement.ts";
 import * as R from "../../src/graph/ops/reduce.ts";
 import type { Bool, Float, Int, Value } from "../../src/graph/value.ts";
@@ -109,6 +110,13 @@ function matmulCases(): Cases {
       ),
     ),
   );
+}
+
+/** x, with heads of 6 numbers, turned by the angles 0, 1, 2, ... of four rows. */
+function turned(s: Sandbox, x: Float, rows: Int): Float {
+  const angles = Array.from({ length: 12 }, (_, i) => i);
+  const table = (f: (angle: number) => number) => s.graph.constant(float32([4, 3], angles.map(f)));
+  return rotaryEmbedding(x, rows, { cosines: table(Math.cos), sines: table(Math.sin) });
 }
 
 export const CASES: { readonly [Op in OpType]: Cases } = {
@@ -258,6 +266,10 @@ export const CASES: { readonly [Op in OpType]: Cases } = {
     "named sizes": (s) => R.rmsNorm(s.float("batch", "sequence", 6), s.float(6), { epsilon: 1e-6 }),
     "a large epsilon": (s) => R.rmsNorm(s.float(3, 4), s.float(4), { epsilon: 0.5 }),
     "both results": (s) => s.graph.apply("SimplifiedLayerNormalization", [s.float(2, 3, 4), s.float(4)], { epsilon: 1e-6 }),
+  },
+  RotaryEmbedding: {
+    "rows of a table": (s) => turned(s, s.float("batch", 2, "sequence", 6), s.int(4, "batch", "sequence")),
+    "one sequence": (s) => turned(s, s.float(1, 3, 4, 6), s.int(4, 1, 4)),
   },
   MoE: {
     "two of five experts": (s) =>

@@ -270,5 +270,15 @@ export const MEANINGS: { readonly [Op in OpType]: Meaning<Op> } = {
     );
     return [normal, factors];
   },
+  RotaryEmbedding: ([x, rows, cosines, sines]) => {
+    const half = x!.shape.at(-1)! / 2;
+    return [
+      tabulated(x!.dtype, x!.shape, ([batch, head, token, i]) => {
+        const at = (table: NdArray) => elementAt(table, [elementAt(rows!, [batch!, token!]), i! % half]);
+        const [left, right] = [i! % half, (i! % half) + half].map((j) => elementAt(x!, [batch!, head!, token!, j])) as [number, number];
+        return i! < half ? left * at(cosines!) - right * at(sines!) : right * at(cosines!) + left * at(sines!);
+      }),
+    ];
+  },
   MoE: (inputs, { k }) => [mixture(inputs, k)],
 };

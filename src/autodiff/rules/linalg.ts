@@ -8,8 +8,9 @@
  *  Layer norm, y = xn w + b with xn = (x - mean) r:
  *                              dx = r (gw - mean(gw) - xn mean(gw xn)),  dw = sum(g xn),  db = sum(g). */
 
+import { invariant } from "../../base/errors.ts";
 import { add, div, equal, exp, mul, neg, sqrt, square, sub, toFloat, where } from "../../graph/ops/elementwise.ts";
-import { matmul } from "../../graph/ops/linalg.ts";
+import { matmul, rotaryEmbedding } from "../../graph/ops/linalg.ts";
 import { expand, flattenRows, reshape, scatterAddElements, sizeOf } from "../../graph/ops/movement.ts";
 import { reduceMean, reduceSum } from "../../graph/ops/reduce.ts";
 import { axisOf, type Float, flattened, type Int, type Shape } from "../../graph/value.ts";
@@ -113,5 +114,10 @@ export const linalg = {
   LogSoftmax: logSoftmaxRule,
   LayerNormalization: layerNormRule,
   SimplifiedLayerNormalization: rmsNormRule,
+  // A turn is undone by the turn the other way.
+  RotaryEmbedding: ((node, g, [, , cosines, sines]) => {
+    invariant(!cosines && !sines, "angles are not learned: RotaryEmbedding has a gradient only in what it turns");
+    return [rotaryEmbedding(g, node.inputs[1] as Int, { cosines: operand(node, 2), sines: neg(operand(node, 3)) })];
+  }) satisfies Rule<"RotaryEmbedding">,
   MoE: { stop: "the fused mixture serves inference; training uses plain products", unwritten: true },
 } as const;

@@ -97,6 +97,7 @@ export const ENCODINGS: { readonly [Op in OpType]: Encoding<Op> } = {
   LogSoftmax: axisAttribute,
   LayerNormalization: ({ epsilon }) => ({ attributes: { axis: { int: -1 }, epsilon: { float: epsilon } } }),
   SimplifiedLayerNormalization: ({ epsilon }) => ({ attributes: { axis: { int: -1 }, epsilon: { float: epsilon } } }),
+  RotaryEmbedding: () => ({ domain: "com.microsoft" }),
   MoE: ({ k, activation = "identity" }) => ({
     domain: "com.microsoft",
     attributes: { activation_type: { string: activation }, k: { int: k }, normalize_routing_weights: { int: 1 } },
