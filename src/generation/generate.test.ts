@@ -34,8 +34,8 @@ function rowsOf(ids: HostTensor<"int64">, mask?: HostTensor<"int64">): number[][
 
 const GREEDY = { maxNewTokens: 20, ignoreEos: true, temperature: 0 };
 
-describe.each(["t5", "llama", "llama_bias", "llama_linear", "qwen2", "gpt2", "phi3", "qwen"])("%s", (name) => {
-  test("greedy tokens are transformers', batched, reversed and alone", async () => {
+describe.each(["t5", "mt5", "t5_v1_0", "llama", "llama_bias", "llama_linear", "qwen2", "gpt2", "phi3", "qwen"])("%s", (name) => {
+  test("greedy tokens are the reference's, batched, reversed and alone", async () => {
     const expected = await goldenTensors(`${name}/golden.safetensors`);
     await using model = await loadModel(golden(`${name}/model`));
     const prompts = rowsOf(expected.int("gen_input_ids"), expected.int("gen_attention_mask"));

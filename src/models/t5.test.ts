@@ -11,9 +11,10 @@ import { fileWeights } from "./weights.ts";
 // float32 noise of the reference is below 4e-5 (its README); 1e-4 absolute is the bound it gives for logits.
 const TOLERANCE = 1e-4;
 
-test("logits equal transformers'", async () => {
-  const expected = await goldenTensors("t5/golden.safetensors");
-  await using model = await loadModel(golden("t5/model"));
+// mT5 has one encoder and two decoder layers; t5_v1_0 is the original form: ReLU, head tied to the embeddings and scaled.
+test.each(["t5", "mt5", "t5_v1_0"])("%s: logits equal the reference's", async (name) => {
+  const expected = await goldenTensors(`${name}/golden.safetensors`);
+  await using model = await loadModel(golden(`${name}/model`));
   const { logits } = await model.forward({
     inputIds: expected.int("input_ids"),
     attentionMask: expected.int("attention_mask"),

@@ -1,24 +1,20 @@
 import { expect, test } from "vitest";
 import { expectClose, golden, goldenTensors, maxDifference } from "../../tests/golden.ts";
+import { differentiated } from "../../tests/gradients.ts";
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { withTensors } from "../adapters/in-graph.ts";
 import { gateName, loraNames } from "../adapters/lora.ts";
 import { loadAdapter } from "../adapters/peft.ts";
-import { gradients } from "../autodiff/gradient.ts";
-import { Graph } from "../graph/graph.ts";
 import { loadModel, type Model } from "../inference/model.ts";
 import { singleAdapter } from "../inference/overlay.ts";
-import { logitsOf } from "../models/logits.ts";
-import { Session } from "../runtime/session.ts";
 import type { TrainingBatch } from "./batches.ts";
-import { adapterLearner, gateLearner, type Learner } from "./learner.ts";
-import { crossEntropy } from "./loss.ts";
+import { adapterLearner, gateLearner } from "./learner.ts";
 import { Trainer } from "./trainer.ts";
 
 const NAMES = ["input_ids", "attention_mask", "decoder_input_ids", "labels"] as const;
 
-async function t5Batch(): Promise<TrainingBatch> {
-  const expected = await goldenTensors("t5/golden.safetensors");
+async function batchOf(base: string): Promise<TrainingBatch> {
+  const expected = await goldenTensors(`${base}/golden.safetensors`);
   const feeds = Object.fromEntries(NAMES.map((name) => [name, expected.int(name)]));
   return { feeds, sizes: { batch: 4, sequence: 24, targets: 11 } };
 }
@@ -29,31 +25,18 @@ async function lora(model: Model, folder: string): Promise<LoraAdapter> {
   return adapter;
 }
 
-/** Gradients at the starting point, by parameter name. */
-async function gradientsOf(model: Model, learner: Learner, batch: TrainingBatch) {
-  const graph = new Graph("gradients");
-  const { mean } = crossEntropy(logitsOf(graph, model.architecture, learner.build(graph)), graph.int("labels", "batch", "targets"));
-  const names = [...learner.initial.keys()];
-  const parameters = names.map((name) => graph.float(name, ...learner.initial.get(name)!.shape));
-  gradients(mean, parameters).forEach((gradient, i) => {
-    graph.output(`d ${names[i]}`, gradient);
-  });
-  const session = await Session.load(graph);
-  const results = await session.run({ ...batch.feeds, ...learner.frozen, ...Object.fromEntries(learner.initial) });
-  await session.dispose();
-  return new Map(names.map((name) => [name, results[`d ${name}`]!]));
-}
-
-test("with a LoRA, logits and all its gradients equal PEFT's", async () => {
-  await using model = await loadModel(golden("t5/model"));
-  const expected = await goldenTensors("t5/lora.safetensors");
-  const batch = await t5Batch();
-  const adapter = await lora(model, "t5/adapter_init");
+// mT5: one encoder layer and two decoder layers, heads * d_kv other than d_model.
+test.each(["t5", "mt5"])("%s: with a LoRA, logits and all its gradients equal PEFT's", async (base) => {
+  await using model = await loadModel(golden(`${base}/model`));
+  const expected = await goldenTensors(`${base}/lora.safetensors`);
+  const batch = await batchOf(base);
+  const adapter = await lora(model, `${base}/adapter_init`);
   model.overlay = singleAdapter(adapter, model.modules);
   const { input_ids, attention_mask, decoder_input_ids } = batch.feeds as Record<string, ReturnType<typeof expected.int>>;
   const { logits } = await model.forward({ inputIds: input_ids!, attentionMask: attention_mask!, decoderInputIds: decoder_input_ids! });
   expectClose(logits, expected.float("logits"), 1e-4);
-  const found = await gradientsOf(model, adapterLearner(model.checkpoint, model.modules, adapter), batch);
+  const learner = adapterLearner(model.checkpoint, model.modules, adapter);
+  const { gradients: found } = await differentiated(model, learner, batch);
   for (const module of adapter.modules.keys()) {
     const names = loraNames(module);
     // Gradients go up to 4.3 here; 1e-4 is a few float32 roundings of that.
@@ -62,11 +45,11 @@ test("with a LoRA, logits and all its gradients equal PEFT's", async () => {
   }
 });
 
-test("five AdamW steps end where PEFT's do", async () => {
-  await using model = await loadModel(golden("t5/model"));
-  const expected = await goldenTensors("t5/lora.safetensors");
-  const batch = await t5Batch();
-  const adapter = await lora(model, "t5/adapter_init");
+test.each(["t5", "mt5"])("%s: five AdamW steps end where PEFT's do", async (base) => {
+  await using model = await loadModel(golden(`${base}/model`));
+  const expected = await goldenTensors(`${base}/lora.safetensors`);
+  const batch = await batchOf(base);
+  const adapter = await lora(model, `${base}/adapter_init`);
   const learner = adapterLearner(model.checkpoint, model.modules, adapter);
   await using trainer = await Trainer.create(model.architecture, learner, { dropout: 0, clip: Number.POSITIVE_INFINITY, seed: 1 });
   const losses: number[] = [];
@@ -76,7 +59,7 @@ test("five AdamW steps end where PEFT's do", async () => {
     expect(losses[i]).toBeCloseTo(loss, 4);
   });
   const trained = withTensors(adapter, trainer.parameters);
-  const reference = await lora(model, "t5/adapter_step5");
+  const reference = await lora(model, `${base}/adapter_step5`);
   for (const [module, { a, b }] of reference.modules) {
     // AdamW divides by sqrt(v): tiny gradients amplify rounding; the goldens' README gives 1e-4 as a fair bound.
     expect(maxDifference(trained.modules.get(module)!.a, a)).toBeLessThan(1e-4);
@@ -87,10 +70,10 @@ test("five AdamW steps end where PEFT's do", async () => {
 test("gates train as the authors' code trains them", async () => {
   await using model = await loadModel(golden("t5/model"));
   const expected = await goldenTensors("phatgoose_t5/gate_training.safetensors");
-  const batch = await t5Batch();
+  const batch = await batchOf("t5");
   const adapter = await lora(model, "phatgoose_t5/experts/expert_0");
   const learner = gateLearner(model.checkpoint, model.modules, adapter);
-  const found = await gradientsOf(model, learner, batch);
+  const { gradients: found } = await differentiated(model, learner, batch);
   for (const module of adapter.modules.keys()) expectClose(found.get(gateName(module))!, expected.get(`grad0.${module}`), 1e-4);
   await using trainer = await Trainer.create(model.architecture, learner, { dropout: 0, clip: Number.POSITIVE_INFINITY, seed: 1 });
   const losses: number[] = [];
