@@ -26,13 +26,12 @@ function unary<Op extends OpType>(dx: (g: Float, x: Float, y: Float) => Float): 
 }
 
 const GELU_C = Math.sqrt(2 / Math.PI);
-/** With t = tanh(c (x + a x^3)): d = 0.5 (1 + t) + 0.5 x (1 - t^2) c (1 + 3 a x^2). */
-function geluTanhGradient(g: Float, x: Float): Float {
+/** y = x s with s = sigmoid(w), w = 2 c (x + a x^3):  d = s + y (1 - s) w',  w' = 2 c (1 + 3 a x^2). */
+function geluTanhGradient(g: Float, x: Float, y: Float): Float {
   const squared = mul(x, x);
-  const t = E.tanh(mul(x, add(mul(squared, 0.044715 * GELU_C), GELU_C)));
-  const inner = mul(x, add(mul(squared, 3 * 0.044715 * GELU_C), GELU_C));
-  // 0.5 (1 + t) (1 + (1 - t) x c (1 + 3 a x^2))
-  return mul(g, mul(mul(add(t, 1), 0.5), add(mul(sub(1, t), inner), 1)));
+  const s = E.sigmoid(mul(x, add(mul(squared, 2 * 0.044715 * GELU_C), 2 * GELU_C)));
+  const slope = add(mul(squared, 6 * 0.044715 * GELU_C), 2 * GELU_C);
+  return mul(g, add(s, mul(mul(y, sub(1, s)), slope)));
 }
 
 const comparison: Stop = { stop: "a comparison has no gradient" };
@@ -86,7 +85,7 @@ export const elementwise = {
     const s = E.sigmoid(node.attributes.alpha === 1 ? x : mul(x, node.attributes.alpha));
     return [mul(g, mul(s, add(mul(sub(x, y), node.attributes.alpha), 1)))];
   }) satisfies Rule<"QuickGelu">,
-  FastGelu: unary((g, x) => geluTanhGradient(g, x)) satisfies Rule<"FastGelu">,
+  FastGelu: unary(geluTanhGradient) satisfies Rule<"FastGelu">,
   Cast: { stop: "a cast leaves the floats" },
   Equal: comparison,
   Less: comparison,
