@@ -26,6 +26,7 @@ import { freshLora } from "../training/learner.ts";
 import type { LoopHooks } from "../training/loop.ts";
 import { moeLoraLearner, moeLoraOverlay } from "../training/moe-lora.ts";
 import { expertRecipe, parseRecipe } from "../training/recipe.ts";
+import { rowsOf } from "../training/router-standards.ts";
 import { encoded, learnFrom, targetModules } from "../training/train.ts";
 import { type MoaModel, trainDomain, trainMoa } from "../training/train-moa.ts";
 import type { Example } from "./documents.ts";
@@ -121,11 +122,6 @@ export function overlayOf(model: Model, { moa, adapters }: MoaModel, options: Mo
 
 function dispatcherOf(model: Model, classifier: Classifier): NonNullable<MoaOptions["dispatcher"]> {
   return async (prompts: Prompts) => rowsOf(await promptStates(model, prompts)).map((state) => classifier.classify(state));
-}
-
-function rowsOf({ data, shape }: Awaited<ReturnType<typeof promptStates>>): Float32Array[] {
-  const hidden = shape[1]!;
-  return Array.from({ length: shape[0]! }, (_, row) => data.slice(row * hidden, (row + 1) * hidden));
 }
 
 /** Trains the parts of a study, each in a run of its own. */

@@ -1,10 +1,11 @@
 /** @file A domain classifier apart from the model: softmax regression on the base model's pooled states, the dispatcher that
  *  Mixture-of-LoRAs is compared with (arXiv:2403.03432).
  *
- *      p = softmax(W h + b)      dLoss/dz = p - onehot(domain) */
+ *      p = softmax(W (h - mean) / deviation + b)      dLoss/dz = p - onehot(domain) */
 
 import { derivedSeed, seededRandom } from "../base/random.ts";
 import { type AdamWState, adamwStep } from "./adamw.ts";
+import { standardOf } from "./router-standards.ts";
 
 export interface Classifier {
   /** The likeliest domain of a state [hidden]. */
@@ -26,6 +27,9 @@ export function trainClassifier(
   { steps, batchSize, lr, seed }: ClassifierOptions,
 ): Classifier {
   const hidden = states[0]!.length;
+  const { mean, deviation } = standardOf(states);
+  const read = (state: Float32Array) => state.map((value, i) => (value - mean.data[i]!) / deviation.data[i]!);
+  const known = states.map(read);
   const numDomains = Math.max(...domains) + 1;
   const [weight, bias] = [parameter(numDomains * hidden), parameter(numDomains)];
   const random = seededRandom(derivedSeed(seed, "classifier"));
@@ -33,11 +37,11 @@ export function trainClassifier(
     const [dw, db] = [new Float32Array(numDomains * hidden), new Float32Array(numDomains)];
     for (let i = 0; i < batchSize; i++) {
       const index = random.integer(states.length);
-      const errors = softmax(scoresOf(states[index]!, weight.value, bias.value));
+      const errors = softmax(scoresOf(known[index]!, weight.value, bias.value));
       errors[domains[index]!]! -= 1;
       errors.forEach((error, d) => {
         db[d]! += error / batchSize;
-        states[index]!.forEach((value, j) => {
+        known[index]!.forEach((value, j) => {
           dw[d * hidden + j]! += (error * value) / batchSize;
         });
       });
@@ -47,7 +51,7 @@ export function trainClassifier(
   }
   return {
     classify: (state) => {
-      const scores = scoresOf(state, weight.value, bias.value);
+      const scores = scoresOf(read(state), weight.value, bias.value);
       return scores.indexOf(Math.max(...scores));
     },
   };

@@ -16,7 +16,7 @@ import { derivedSeed, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { Graph } from "../graph/graph.ts";
-import { add, mul, toFloat } from "../graph/ops/elementwise.ts";
+import { add, div, mul, sub } from "../graph/ops/elementwise.ts";
 import { concat, unsqueeze } from "../graph/ops/movement.ts";
 import { softmax } from "../graph/ops/reduce.ts";
 import type { Float } from "../graph/value.ts";
@@ -33,7 +33,6 @@ import {
   oneHot,
   type Pooling,
   pooled,
-  promptOf,
   readPrompt,
   routerNames,
   routerOf,
@@ -44,7 +43,7 @@ import {
 } from "../routing/moa.ts";
 import type { RouterStates } from "../routing/moa-files.ts";
 import type { Built, Learner, Parameters } from "./learner.ts";
-import { labelsOf, realLabels } from "./loss.ts";
+import { plainRouter, promptIn, type Standard, type Standards, standardized } from "./router-standards.ts";
 
 export interface MoaLearning {
   readonly lambda: number;
@@ -76,22 +75,24 @@ export interface MoaParts {
   /** One for each domain. */
   readonly adapters: readonly LoraAdapter[];
   readonly routers: MoaRouters;
+  /** Coordinates in which the routers' rows learn; the states' own when absent. */
+  readonly standards?: Standards;
 }
 
 /** Trains routers and, unless frozen, LoRAs. Batches carry the rows' domains. */
 export function moaLearner(
   { checkpoint, architecture, modules }: { checkpoint: Checkpoint; architecture: Architecture; modules: ModuleSizes },
-  { adapters, routers }: MoaParts,
+  { adapters, routers, standards }: MoaParts,
   options: MoaLearning,
 ): Learner {
   const stack = stackedLoras(adapters, modules);
-  const rows = splitRouters(routers, options.firstRow);
+  const rows = splitRouters(routers, options.firstRow, standards);
   return {
     kind: "moa",
     initial: new Map([...(options.freezeLoras ? [] : stack.tensors), ...rows.learning]),
     frozen: Object.fromEntries([...(options.freezeLoras ? stack.tensors : []), ...rows.frozen]),
     build: (graph) => {
-      const reader = new RouterReader(graph, architecture, routers, options);
+      const reader = new RouterReader(graph, architecture, { adapters, routers, ...(standards && { standards }) }, options);
       return options.labels
         ? labelled(graph, checkpoint, architecture, stack, reader, options)
         : unlabelled(graph, checkpoint, stack, reader);
@@ -139,23 +140,22 @@ class RouterReader {
   readonly scores: Float[] = [];
   readonly #graph: Graph;
   readonly #layers: readonly string[];
-  readonly #routers: MoaRouters;
+  readonly #parts: MoaParts;
   readonly #options: MoaLearning;
   readonly #prompt: Float;
 
-  constructor(graph: Graph, architecture: Architecture, routers: MoaRouters, options: MoaLearning) {
+  constructor(graph: Graph, architecture: Architecture, parts: MoaParts, options: MoaLearning) {
     this.#graph = graph;
-    this.#layers = [...routers.keys()];
-    this.#routers = routers;
+    this.#layers = [...parts.routers.keys()];
+    this.#parts = parts;
     this.#options = options;
-    const mask = graph.int("attention_mask", "batch", "sequence");
-    this.#prompt = architecture.kind === "encoder-decoder" ? toFloat(mask) : promptOf(mask, realLabels(labelsOf(graph, architecture)));
+    this.#prompt = promptIn(graph, architecture);
   }
   readonly enterLayer = (layer: string, x: Float): void => {
-    const router = this.#routers.get(layer);
+    const router = this.#parts.routers.get(layer);
     if (!router) return;
-    const { weight, bias } = routerValues(this.#graph, layer, router, this.#options.firstRow);
-    this.scores.push(routerScores(pooled(x, this.#prompt, this.#options.pooling), weight, bias));
+    const state = pooled(x, this.#prompt, this.#options.pooling);
+    this.scores.push(learningScores(this.#graph, layer, state, router, this.#parts.standards?.get(layer), this.#options.firstRow));
   };
   /** The scores a module's mixture follows. */
   scoresFor(module: string): Float {
@@ -165,50 +165,62 @@ class RouterReader {
 
 const learningNames = (layer: string) => ({ weight: `${routerNames(layer).weight}.rows`, bias: `${routerNames(layer).bias}.rows` });
 
-/** A router whose rows before `firstRow` are frozen feeds and whose others learn. */
-function routerValues(graph: Graph, layer: string, { weight }: MoaRouter, firstRow: number): { weight: Float; bias: Float } {
+/** Scores of a router whose rows before `firstRow` are frozen feeds and whose others learn. state: [batch, hidden] -> [batch, domains] */
+function learningScores(
+  graph: Graph,
+  layer: string,
+  state: Float,
+  { weight }: MoaRouter,
+  standard: Standard | undefined,
+  firstRow: number,
+): Float {
   const [numDomains, hidden] = weight.shape as [number, number];
   const [frozen, learning] = [routerNames(layer), learningNames(layer)];
-  const rows = {
-    weight: graph.float(learning.weight, numDomains - firstRow, hidden),
-    bias: graph.float(learning.bias, numDomains - firstRow),
-  };
-  if (firstRow === 0) return rows;
-  return {
-    weight: concat([graph.float(frozen.weight, firstRow, hidden), rows.weight], 0),
-    bias: concat([graph.float(frozen.bias, firstRow), rows.bias], 0),
-  };
+  const read = standard ? div(sub(state, graph.constant(standard.mean)), graph.constant(standard.deviation)) : state;
+  const rows = numDomains - firstRow;
+  const scores = routerScores(read, graph.float(learning.weight, rows, hidden), graph.float(learning.bias, rows));
+  if (firstRow === 0) return scores;
+  return concat([routerScores(state, graph.float(frozen.weight, firstRow, hidden), graph.float(frozen.bias, firstRow)), scores], 1);
 }
 
-function splitRouters(routers: MoaRouters, firstRow: number) {
+function splitRouters(routers: MoaRouters, firstRow: number, standards: Standards | undefined) {
   const [learning, frozen] = [new Map<string, HostTensor<"float32">>(), new Map<string, HostTensor<"float32">>()];
-  for (const [layer, { weight, bias }] of routers) {
-    const [numDomains, hidden] = weight.shape as [number, number];
+  for (const [layer, router] of routers) {
     const [own, kept] = [learningNames(layer), routerNames(layer)];
-    learning.set(own.weight, float32([numDomains - firstRow, hidden], weight.data.slice(firstRow * hidden)));
-    learning.set(own.bias, float32([numDomains - firstRow], bias.data.slice(firstRow)));
+    const standard = standards?.get(layer);
+    const rows = rowsFrom(router, firstRow);
+    const { weight, bias } = standard ? standardized(rows, standard) : rows;
+    learning.set(own.weight, weight).set(own.bias, bias);
     if (firstRow === 0) continue;
-    frozen.set(kept.weight, float32([firstRow, hidden], weight.data.slice(0, firstRow * hidden)));
-    frozen.set(kept.bias, float32([firstRow], bias.data.slice(0, firstRow)));
+    const hidden = weight.shape[1]!;
+    frozen.set(kept.weight, float32([firstRow, hidden], router.weight.data.slice(0, firstRow * hidden)));
+    frozen.set(kept.bias, float32([firstRow], router.bias.data.slice(0, firstRow)));
   }
   return { learning, frozen };
 }
 
+function rowsFrom({ weight, bias }: MoaRouter, first: number): MoaRouter {
+  const [numDomains, hidden] = weight.shape as [number, number];
+  return {
+    weight: float32([numDomains - first, hidden], weight.data.slice(first * hidden)),
+    bias: float32([numDomains - first], bias.data.slice(first)),
+  };
+}
+
 /** The parts with trained numbers in place of their own. */
-export function trainedParts({ adapters, routers }: MoaParts, parameters: Parameters): MoaParts {
+export function trainedParts({ adapters, routers, standards }: MoaParts, parameters: Parameters): MoaParts {
   const joined = [...routers].map(([layer, router]): [string, MoaRouter] => {
     const names = learningNames(layer);
-    return [
-      layer,
-      { weight: withTail(router.weight, parameters.get(names.weight)), bias: withTail(router.bias, parameters.get(names.bias)) },
-    ];
+    const learned = { weight: parameters.get(names.weight)!, bias: parameters.get(names.bias)! };
+    const standard = standards?.get(layer);
+    const rows = standard ? plainRouter(learned, standard) : learned;
+    return [layer, { weight: withTail(router.weight, rows.weight), bias: withTail(router.bias, rows.bias) }];
   });
   return { adapters: unstackedLoras(adapters, parameters), routers: new Map(joined) };
 }
 
 /** `whole` with its last numbers replaced. */
-function withTail(whole: HostTensor<"float32">, tail: HostTensor<"float32"> | undefined): HostTensor<"float32"> {
-  if (!tail) return whole;
+function withTail(whole: HostTensor<"float32">, tail: HostTensor<"float32">): HostTensor<"float32"> {
   const data = whole.data.slice();
   data.set(tail.data, data.length - tail.data.length);
   return float32(whole.shape, data);

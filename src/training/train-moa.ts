@@ -16,6 +16,7 @@ import type { Encoded } from "./batches.ts";
 import { freshLora } from "./learner.ts";
 import { freshRouters, type MoaParts, moaLearner, trainedParts } from "./moa-learner.ts";
 import { expertRecipe, type MoaRecipe, moaRecipe, parseRecipe } from "./recipe.ts";
+import { routerStandards } from "./router-standards.ts";
 import { encoded, hashOf, learnFrom, type TrainingSetting, targetModules, trainExpert } from "./train.ts";
 
 export interface DomainData {
@@ -102,10 +103,12 @@ async function secondStage(
   const labelled = (examplesOf: (domain: DomainData) => readonly TrainingExample[]): Encoded[] =>
     domains.flatMap((data, domain) => encoded(job, examplesOf(data), recipe).map((example) => ({ ...example, domain })));
   const data = { training: labelled(({ training }) => training), validation: labelled(({ validation }) => validation ?? []) };
-  const learner = moaLearner(model, parts, { ...recipe, firstRow });
+  const standards = await routerStandards(model, recipe.pooling, data.training);
+  const learning = { ...parts, standards };
+  const learner = moaLearner(model, learning, { ...recipe, firstRow });
   const setting = { ...job, ...(run !== undefined && { run: `${run}/routers` }) };
   const start = hashOf([...learner.initial].map(([name, tensor]) => [name, Buffer.from(tensor.data.buffer).toString("base64")]));
-  return trainedParts(parts, await learnFrom(setting, learner, data, recipe, { firstRow, start }));
+  return trainedParts(learning, await learnFrom(setting, learner, data, recipe, { firstRow, start }));
 }
 
 export interface AddDomainJob extends MoaJob {
