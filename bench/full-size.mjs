@@ -32,7 +32,7 @@ const PARTS = { train, generate: (folder) => generate(folder, 0), "generate rout
 if (options.part) {
   const start = performance.now();
   const said = await PARTS[options.part](options.folder);
-  console.log(`${options.part}: ${said}; ${seconds(start)} s in all, ${memory()}`);
+  console.log(`${options.part}: ${said}; ${seconds(start)} s in all`);
 } else {
   if (!(await buildIfStale())) process.exit(1);
   const { CONFIGS, writeRandomCheckpoint } = await import("./random-checkpoint.mjs");
@@ -60,10 +60,11 @@ async function train(folder) {
     losses.push((await work.run()).loss);
     times.push(performance.now() - before);
   }
+  const used = memory();
   await work.dispose();
   if (!(losses.at(-1) < losses[0])) throw new Error(`the loss did not fall: ${losses.join(", ")}`);
   const median = [...times].sort((a, b) => a - b)[STEPS / 2];
-  return `opened in ${loaded} s, ${STEPS} LoRA steps of ${options.rows} x ${options.width} tokens, ${(median / 1000).toFixed(2)} s each`;
+  return `opened in ${loaded} s, ${STEPS} LoRA steps of ${options.rows} x ${options.width} tokens, ${(median / 1000).toFixed(2)} s each; ${used}`;
 }
 
 async function generate(folder, experts) {
@@ -80,7 +81,7 @@ async function generate(folder, experts) {
   const begun = performance.now();
   const [completion] = await generateBatch(model, [prompt], { ...settings, maxNewTokens: NEW_TOKENS });
   if (completion.ids.length !== NEW_TOKENS) throw new Error(`${completion.ids.length} tokens instead of ${NEW_TOKENS}`);
-  const said = `first token after ${opened} s, then ${NEW_TOKENS} tokens after a prompt of 32 in ${seconds(begun)} s`;
+  const said = `first token after ${opened} s, then ${NEW_TOKENS} tokens after a prompt of 32 in ${seconds(begun)} s; ${memory()}`;
   await model.dispose();
   return said;
 }
