@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { skein } from "./captured-io.test-helper.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/skein.js", import.meta.url));
@@ -14,7 +14,7 @@ async function commands(...path: string[]): Promise<string[][]> {
   const { out } = await skein(...path, "--help");
   const section = out.split("Commands:\n")[1];
   if (section === undefined) return [path];
-  const names = [...section.matchAll(/^ {2}([a-z]+)/gm)].map(([, name]) => name!);
+  const names = [...section.matchAll(/^ {2}([a-z-]+)/gm)].map(([, name]) => name!);
   return (await Promise.all(names.map((name) => commands(...path, name)))).flat();
 }
 
@@ -27,6 +27,20 @@ test("every command has help with a summary, --json and an example that names it
     expect(out).toContain("--json");
     expect(out).toContain(`$ skein ${command.join(" ")}`);
   }
+});
+
+test("every example is a command line that is understood: it fails only for want of its files", async () => {
+  vi.stubEnv("HF_HUB_OFFLINE", "1"); // "models/t5" could be a name on the hub
+  for (const command of await commands()) {
+    if (command[0] === "demo") continue; // it needs no files and would run
+    const { out } = await skein(...command, "--help");
+    for (const [, example] of out.matchAll(/^ {2}\$ skein (.+)$/gm)) {
+      const words = [...example!.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!);
+      const { code, err } = await skein(...words);
+      expect({ example, code, err }).toEqual({ example, code: 1, err: expect.stringMatching(/^(Checkpoint|Data|Pool|Adapter)Error: /) });
+    }
+  }
+  vi.unstubAllEnvs();
 });
 
 test("a mistyped command or option exits with 1 and points to what was meant", async () => {
