@@ -37,7 +37,8 @@ export interface ExpertsJob {
   readonly onPart?: (part: string, progress?: Parameters<NonNullable<LoopHooks["onProgress"]>>[0]) => void;
 }
 
-const asPairs = (made: readonly Example[]) => made.map(({ input, target }) => ({ kind: "pair" as const, input, target }));
+/** Examples as training takes them. */
+export const asPairs = (made: readonly Example[]) => made.map(({ input, target }) => ({ kind: "pair" as const, input, target }));
 
 /** Trains what is not trained yet and returns the pool's folder and the multitask adapter's. */
 export async function demoExperts(job: ExpertsJob): Promise<{ pool: string; multitask: string; runs: string }> {
@@ -77,7 +78,8 @@ async function gates(job: ExpertsJob, task: DemoTask, folder: string, training: 
   });
 }
 
-async function lora(
+/** Trains one LoRA into `folder`, unless it lies there. */
+export async function lora(
   job: ExpertsJob,
   name: string,
   folder: string,

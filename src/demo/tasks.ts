@@ -9,14 +9,14 @@
 import { derivedSeed, type Random, seededRandom } from "../base/random.ts";
 import { declarativePart, neutralPart } from "./corpus.ts";
 import { drawWords, type Example, example, type Part, pick, type Split } from "./documents.ts";
-import { IDLE_WORDS, instruction, KEYWORDS, TAUGHT_SKILLS, type TaughtSkill } from "./instructions.ts";
+import { IDLE_WORDS, instruction, KEYWORDS, type Keywords, TAUGHT_SKILLS, type TaughtSkill } from "./instructions.ts";
 import { answer, type Domain, SKILLS, skillNamed } from "./skills.ts";
 
 export type TaskKind = "held-in" | "new words" | "new domain" | "compound";
 
 /** One part of a task: whose skill, in whose words, on which words. */
-interface PartRule {
-  readonly skill: TaughtSkill;
+export interface PartRule {
+  readonly skill: string;
   readonly domains: readonly Domain[];
   readonly keywords: readonly string[];
 }
@@ -25,7 +25,7 @@ export interface DemoTask {
   readonly name: string;
   readonly kind: TaskKind;
   /** The skills it needs, in the order of its parts. */
-  readonly skills: readonly TaughtSkill[];
+  readonly skills: readonly string[];
   readonly parts: readonly PartRule[];
 }
 
@@ -97,19 +97,20 @@ function part(rule: PartRule, numWords: number, split: Split, random: Random): P
 }
 
 /** A part that the base model answers by itself and an expert should leave alone: a skill by its name, or idle words. */
-function company(numWords: number, random: Random): Part {
+function company(numWords: number, idle: readonly Keywords[], random: Random): Part {
   return random.integer(2) === 0
     ? declarativePart(pick(SKILLS, random), numWords, "train", random)
-    : neutralPart(IDLE_WORDS, numWords, "train", random);
+    : neutralPart(idle, numWords, "train", random);
 }
 
-/** `numExamples` different training examples of a task: half of them alone, half in company. No other task's words occur. */
-export function trainingExamples(of: DemoTask, numExamples: number, seed: number): Example[] {
+/** `numExamples` different training examples of a task: half of them alone, half in company. No other task's words occur.
+ *  `idle`: the words of the company that ask for no skill. */
+export function trainingExamples(of: DemoTask, numExamples: number, seed: number, idle: readonly Keywords[] = IDLE_WORDS): Example[] {
   const random = seededRandom(derivedSeed("task", of.name, "train", seed));
   const made = new Map<string, Example>();
   while (made.size < numExamples) {
     const own = of.parts.map((rule) => part(rule, pick([1, 2, 3], random), "train", random));
-    const beside = () => company(pick([1, 2, 3], random), random);
+    const beside = () => company(pick([1, 2, 3], random), idle, random);
     const form = random.integer(4);
     const next = example(form === 0 ? [beside(), ...own] : form === 1 ? [...own, beside()] : own);
     made.set(next.input, next);

@@ -13,11 +13,13 @@ import { expertRow, type Method, type MethodKind, type MethodRun, methodName, me
 import { mean } from "./metrics/bootstrap.ts";
 import { readCached, writeCached } from "./result-cache.ts";
 import { runTask, type TaskResult } from "./run-task.ts";
-import type { Task } from "./tasks/task.ts";
+import type { Example, Task } from "./tasks/task.ts";
 
 /** A task, and the group it is averaged in. */
 export interface EvaluationTask extends Task {
   readonly group?: string;
+  /** A few labelled examples apart from those it is measured on, for the methods that learn from such (lorahub). */
+  readonly shots?: readonly Example[];
 }
 export interface EvaluationProgress {
   readonly method: string;
@@ -77,7 +79,7 @@ export interface Evaluation {
 export async function evaluate(job: EvaluationJob): Promise<Evaluation> {
   const { model, tasks, experts = [], methods } = job;
   checkTasks(tasks);
-  const runs = methodRuns(methods, model, experts);
+  const runs = methodRuns(methods, { model, tokenizer: job.tokenizer, experts });
   const base = await fingerprint(model.checkpoint);
   const results = await runAll(job, runs, base);
   const ofRun = ({ name, kind }: MethodRun): MethodResult => ({ name, kind, ...summarised(tasks, results.get(name)!) });
@@ -110,19 +112,22 @@ async function runAll(job: EvaluationJob, runs: readonly MethodRun[], base: stri
   const total = runs.length * tasks.length;
   const results = new Map<string, TaskResults>();
   let finished = 0;
-  for (const { name, identity, model, overlay } of runs) {
+  for (const { name, identity, model, overlay, perTask = false } of runs) {
     const before = model.overlay;
     const own: Record<string, TaskResult> = {};
+    let isOn = false; // what is cached needs no overlay
     try {
-      model.overlay = await overlay();
       for (const task of tasks) {
-        const key = { base, method: identity, task, options: { batchSize, maxLength } };
+        const { shots: _, ...asked } = task;
+        const key = { base, method: identity, task: perTask ? task : asked, options: { batchSize, maxLength } };
         const label = `${name}.${task.name}`;
         const report = (done: number) =>
           onProgress?.({ method: name, task: task.name, done, examples: task.examples.length, finished, total });
         const options = { batchSize, ...(maxLength && { maxLength }), ...(signal && { signal }), onProgress: report };
         let result = cache === undefined ? undefined : await readCached(cache, key, label);
         if (!result) {
+          if (perTask || !isOn) model.overlay = await overlay(task);
+          isOn = true;
           result = await runTask(model, tokenizer, task, options);
           if (cache !== undefined) await writeCached(cache, key, label, result);
         }

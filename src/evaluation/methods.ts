@@ -7,6 +7,7 @@
  *    model              another model, such as one fine-tuned whole
  *    router             the pool under a router, by its name and options ("arrow:temperature=1") or as it is
  *    overlay            anything else put on the base, such as a Mixture of LoRAs
+ *    lorahub            for each task the combination of experts that LoraHub finds for the task's few labelled examples
  *    per_query          one expert for each input, chosen by a function of the input (retrieval, a domain classifier)
  *    best_individual    the one expert with the best mean over a group's tasks: needs their labels, so it is no rival in the wild
  *    oracle             for each task the expert that does best on it: likewise
@@ -22,8 +23,13 @@ import type { HostTensor } from "../base/tensor.ts";
 import type { Model } from "../inference/model.ts";
 import { type Overlay, plain, RoutedPool, singleAdapter } from "../inference/overlay.ts";
 import { poolOverlay } from "../inference/pool-overlay.ts";
+import type { SearchOptions } from "../routing/lorahub.ts";
 import { parsedRouter } from "../routing/registry.ts";
 import type { Router } from "../routing/router.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { encodeExamples } from "../training/examples.ts";
+import { lorahub } from "../training/lorahub.ts";
+import type { EvaluationTask } from "./evaluate.ts";
 
 export type Method =
   | { readonly kind: "base" | "experts" | "best_individual" | "oracle"; readonly name?: string }
@@ -43,6 +49,7 @@ export type Method =
       /** Changes whenever the answers may, for the cache: a hash of files, say. */
       readonly state: string;
     }
+  | ({ readonly kind: "lorahub"; readonly name?: string } & Pick<SearchOptions, "evaluations" | "seed">)
   | {
       readonly kind: "per_query";
       readonly name: string;
@@ -58,7 +65,9 @@ export interface MethodRun {
   /** Equal identities give equal answers. */
   readonly identity: string;
   readonly model: Model;
-  readonly overlay: () => Overlay | Promise<Overlay>;
+  /** What is put on the base; made anew for each task where `perTask`. */
+  readonly overlay: (task: EvaluationTask) => Overlay | Promise<Overlay>;
+  readonly perTask?: boolean;
 }
 
 /** Methods that need the results of every single expert. */
@@ -77,6 +86,8 @@ export function methodName(method: Method): string {
       return method.name ?? "oracle";
     case "experts":
       return method.name ?? "experts";
+    case "lorahub":
+      return method.name ?? "lorahub";
     case "router": {
       const own = typeof method.router === "string" ? method.router : method.router.name;
       return method.name ?? (method.topK === undefined ? own : `${own} k=${method.topK}`);
@@ -89,14 +100,21 @@ export function methodName(method: Method): string {
 /** The row of a single expert. */
 export const expertRow = ({ name }: Pick<Expert, "name">) => `expert ${name}`;
 
+export interface MethodSetting {
+  readonly model: Model;
+  readonly tokenizer: Tokenizer;
+  readonly experts: readonly Expert[];
+}
+
 /** What must be run for these methods, the single experts first among what needs them. */
-export function methodRuns(methods: readonly Method[], model: Model, experts: readonly Expert[]): MethodRun[] {
+export function methodRuns(methods: readonly Method[], setting: MethodSetting): MethodRun[] {
+  const { model, experts } = setting;
   const runs: MethodRun[] = [];
   for (const method of methods) {
     if (!["base", "adapter", "model", "overlay"].includes(method.kind)) requireExperts(method, experts);
     if (NEEDS_EXPERTS.has(method.kind)) {
       if (!runs.some(({ kind }) => kind === "experts")) runs.push(...experts.map((expert) => expertRun(expert, model)));
-    } else runs.push(ownRun(method, model, experts));
+    } else runs.push(ownRun(method, setting));
   }
   const names = [
     ...runs.map(({ name }) => name),
@@ -118,7 +136,8 @@ function expertRun(expert: Expert, model: Model): MethodRun {
   };
 }
 
-function ownRun(method: Method, model: Model, experts: readonly Expert[]): MethodRun {
+function ownRun(method: Method, setting: MethodSetting): MethodRun {
+  const { model, experts } = setting;
   const shared = { name: methodName(method), kind: method.kind, model };
   switch (method.kind) {
     case "adapter":
@@ -131,6 +150,11 @@ function ownRun(method: Method, model: Model, experts: readonly Expert[]): Metho
       const { merge = { kind: "average" } } = method;
       const identity = `merged ${JSON.stringify(merge)} ${experts.map(({ adapter }) => adapterHash(adapter)).join()}`;
       return { ...shared, identity, overlay: () => singleAdapter(merged(experts, merge), model.modules) };
+    }
+    case "lorahub": {
+      const { kind: _, name: __, ...options } = method;
+      const identity = `lorahub ${JSON.stringify(options)} ${experts.map(({ adapter }) => adapterHash(adapter)).join()}`;
+      return { ...shared, identity, perTask: true, overlay: (task) => combinedFor(task, setting, options) };
     }
     case "router": {
       const { router, topK } = method;
@@ -145,6 +169,19 @@ function ownRun(method: Method, model: Model, experts: readonly Expert[]): Metho
     default:
       return { ...shared, identity: "base", overlay: () => plain };
   }
+}
+
+/** The experts combined for one task, by the labelled examples it brings. */
+async function combinedFor({ name, shots = [] }: EvaluationTask, setting: MethodSetting, options: SearchOptions): Promise<Overlay> {
+  const { model, tokenizer, experts } = setting;
+  if (shots.length === 0) {
+    const fix = "Give the task a few labelled examples (skein eval --shots 5), or leave lorahub out.";
+    throw new OptionError({ what: `LoraHub learns from labelled examples, and task "${name}" has none.`, where: "methods", fix });
+  }
+  const pairs = shots.map(({ input, target }) => ({ kind: "pair" as const, input, target }));
+  const { examples } = encodeExamples(pairs, tokenizer, model.architecture, { maxInput: 512, maxTarget: 512 });
+  const { adapter } = await lorahub(model, experts, examples, options);
+  return singleAdapter(adapter, model.modules);
 }
 
 function requireExperts({ kind }: Method, experts: readonly Expert[]): void {

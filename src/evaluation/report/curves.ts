@@ -32,12 +32,36 @@ const [WIDTH, HEIGHT] = [640, 260];
 const FRAME = { left: 46, right: 12, top: 20, bottom: 34 };
 const MOST_POINTS = 60; // more is noise at this size
 
-/** One chart with its legend. */
-export function chartFigure({ title, x, y, logarithmic = false, series: given }: Chart): string {
+/** A chart's drawing, and the hue of each series. */
+export interface Drawing {
+  readonly width: number;
+  readonly height: number;
+  /** The elements inside an svg element. */
+  readonly body: string;
+  /** Solid series in their order. */
+  readonly names: readonly { readonly name: string; readonly hue: number }[];
+  readonly hasDashed: boolean;
+}
+
+/** One chart with its legend; nothing where there are no points. */
+export function chartFigure(chart: Chart): string {
+  const drawing = chartDrawing(chart);
+  if (!drawing) return "";
+  const { title, x, y } = chart;
+  const solid = drawing.names.map(({ name, hue }) => `<span class="expert" style="--h:${hue}">${escaped(name)}</span>`);
+  return `<figure><h3>${escaped(title)}</h3>
+<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(`${title}: ${y} by ${x}`)}">
+${drawing.body}
+</svg>
+<figcaption class="legend">${solid.join(" ")}${drawing.hasDashed ? " dashed: validation" : ""}</figcaption></figure>`;
+}
+
+/** Axes and lines; undefined where there are no points. */
+export function chartDrawing({ x, y, logarithmic = false, series: given }: Chart): Drawing | undefined {
   const isShown = (point: Point) => Number.isFinite(point.x) && Number.isFinite(point.y) && (!logarithmic || point.y > 0);
   const series = given.map((one) => ({ ...one, points: one.points.filter(isShown) }));
   const points = series.flatMap((one) => one.points);
-  if (points.length === 0) return "";
+  if (points.length === 0) return undefined;
   const xs = scale(
     points.map((point) => point.x),
     [FRAME.left, WIDTH - FRAME.right],
@@ -52,15 +76,9 @@ export function chartFigure({ title, x, y, logarithmic = false, series: given }:
     : scale(ends, range);
   const colours = coloursOf(series);
   const lines = series.map((one, i) => lineHtml(one, colours[i]!, xs.at, ys.at));
-  const solid = series.flatMap(({ name, dashed }, i) =>
-    dashed ? [] : [`<span class="expert" style="--h:${colours[i]!}">${escaped(name)}</span>`],
-  );
-  return `<figure><h3>${escaped(title)}</h3>
-<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(`${title}: ${y} by ${x}`)}">
-${axes(xs, ys, x, y)}
-${lines.join("\n")}
-</svg>
-<figcaption class="legend">${solid.join(" ")}${series.some(({ dashed }) => dashed) ? " dashed: validation" : ""}</figcaption></figure>`;
+  const names = series.flatMap(({ name, dashed }, i) => (dashed ? [] : [{ name, hue: colours[i]! }]));
+  const body = `${axes(xs, ys, x, y)}\n${lines.join("\n")}`;
+  return { width: WIDTH, height: HEIGHT, body, names, hasDashed: series.some(({ dashed }) => dashed) };
 }
 
 interface Scale {

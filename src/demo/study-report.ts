@@ -1,0 +1,166 @@
+/** @file What the study found, over its seeds: tables, plots, and each claim of the papers against the numbers.
+ *
+ *  A number is the mean over seeds of the mean over tasks; ± is its standard error over seeds. A claim "a above b" is
+ *  judged by the differences seed by seed: it holds where their mean is more than two standard errors above 0, fails where
+ *  it is more than two below, and is undecided between, or with fewer than three seeds. */
+
+import { chartSvg } from "../evaluation/report/chart-file.ts";
+import type { Chart } from "../evaluation/report/curves.ts";
+import type { Scores, StudySeed } from "./study.ts";
+
+interface Mean {
+  readonly value: number;
+  readonly error: number;
+}
+
+/** The page, and the plots by name. */
+export function studyReport(runs: readonly StudySeed[]): { readonly markdown: string; readonly plots: ReadonlyMap<string, string> } {
+  const [first] = runs;
+  const charts = new Map<string, Chart>([
+    ["k", sweepChart("Experts per token", "k", runs, ({ k }) => k)],
+    ["pool", sweepChart("Size of the pool", "experts", runs, ({ pool }) => pool)],
+    ["gates", sweepChart("Steps of gate training", "steps", runs, ({ gates }) => gates)],
+  ]);
+  const plots = new Map([...charts].flatMap(([name, chart]) => [[name, chartSvg(chart) ?? ""] as const]));
+  const tests = first ? `${first.numTests.heldIn} test examples of each held-in task, ${first.numTests.heldOut} of each held-out one` : "";
+  const markdown = `# The study
+
+${first?.heldIn.length} experts, ${first?.heldOut.length} held-out tasks (${first?.heldOut.join(", ")}), exact match in per cent, ${tests}.
+Seeds run: ${runs.map(({ seed }) => seed).join(", ")}. ± is one standard error over seeds${runs.length === 1 ? " (none with one seed)" : ""}.
+Made by \`recipes/study.mjs\`; base, data and texts are the demo's (docs/demo.md): a small model on made-up tasks, so what holds here need not hold
+at the papers' size, nor the other way round.
+
+## Every method
+
+${mainTable(runs)}
+
+† was told the results on these very tasks. LoraHub sees five labelled examples of each task; nothing else does.
+
+## Held-out tasks, one by one
+
+${taskTable(runs)}
+
+## Turning the knobs (held-out tasks)
+
+k: experts per token. ![k](study-k.svg)
+
+${sweepTable(runs, ({ k }) => k, "k")}
+
+Pools grow in an order drawn by the seed, so small pools lack the experts that some tasks need. ![pool](study-pool.svg)
+
+${sweepTable(runs, ({ pool }) => pool, "experts")}
+
+Gates of 0 steps are all alike: every score ties, and ties go to the first experts. ![gates](study-gates.svg)
+
+${sweepTable(runs, ({ gates }) => gates, "gate steps")}
+
+## The papers' claims
+
+| claim | here | difference |
+| --- | --- | ---: |
+${claims(runs).join("\n")}
+`;
+  return { markdown, plots };
+}
+
+const TOLD = new Set(["oracle", "best individual"]);
+
+function mainTable(runs: readonly StudySeed[]): string {
+  const methods = Object.keys(runs[0]?.main ?? {});
+  const kinds: [string, (run: StudySeed) => readonly string[]][] = [
+    ["held in", ({ heldIn }) => heldIn],
+    ["held out", ({ heldOut }) => heldOut],
+    ["held out: one part", ({ heldOut }) => heldOut.filter((name) => !name.includes("+"))],
+    ["held out: compound", ({ heldOut }) => heldOut.filter((name) => name.includes("+"))],
+  ];
+  const rows = methods.map((method) => {
+    const cells = kinds.map(([, tasks]) => text(over(runs, (run) => meanOf(run.main[method], tasks(run)))));
+    return `| ${method}${TOLD.has(method) ? " †" : ""} | ${cells.join(" | ")} |`;
+  });
+  return table(["method", ...kinds.map(([name]) => name)], rows);
+}
+
+function taskTable(runs: readonly StudySeed[]): string {
+  const tasks = runs[0]?.heldOut ?? [];
+  const rows = Object.keys(runs[0]?.main ?? {}).map((method) => {
+    const cells = tasks.map((task) => text(over(runs, (run) => run.main[method]?.[task] ?? Number.NaN)));
+    return `| ${method} | ${cells.join(" | ")} |`;
+  });
+  return table(["method", ...tasks], rows);
+}
+
+type Sweep = (run: StudySeed) => Readonly<Record<string, Scores>>;
+
+function sweepTable(runs: readonly StudySeed[], sweep: Sweep, label: string): string {
+  const methods = Object.entries(sweep(runs[0]!));
+  const settings = Object.keys(methods[0]?.[1] ?? {});
+  const rows = methods.map(
+    ([method]) => `| ${method} | ${settings.map((setting) => text(setScore(runs, sweep, method, setting))).join(" | ")} |`,
+  );
+  return table([label, ...settings], rows);
+}
+
+function sweepChart(title: string, x: string, runs: readonly StudySeed[], sweep: Sweep): Chart {
+  const series = Object.entries(sweep(runs[0]!)).map(([name, settings]) => ({
+    name,
+    points: Object.keys(settings).map((setting) => {
+      const { value, error } = setScore(runs, sweep, name, setting);
+      return { x: Number(setting), y: 100 * value, ...(Number.isFinite(error) && { error: 100 * error }) };
+    }),
+  }));
+  return { title, x, y: "exact match on held-out tasks, %", series };
+}
+
+const setScore = (runs: readonly StudySeed[], sweep: Sweep, method: string, setting: string) =>
+  over(runs, (run) => meanOf(sweep(run)[method]?.[setting], run.heldOut));
+
+function claims(runs: readonly StudySeed[]): string[] {
+  const main = (method: string) => (run: StudySeed) => meanOf(run.main[method], run.heldOut);
+  const set = (sweep: Sweep, method: string, setting: number) => (run: StudySeed) => meanOf(sweep(run)[method]?.[setting], run.heldOut);
+  const pool: Sweep = (run) => run.pool;
+  const gates: Sweep = (run) => run.gates;
+  const k: Sweep = (run) => run.k;
+  const line = (claim: string, above: (run: StudySeed) => number, below: (run: StudySeed) => number) => {
+    const difference = over(runs, (run) => above(run) - below(run));
+    return `| ${claim} | ${verdict(difference, runs.length)} | ${text(difference)} |`;
+  };
+  const rivals = ["retrieval", "average-activation", "arrow", "merged", "best individual", "oracle", "multitask"];
+  return [
+    ...rivals.map((rival) => line(`PHATGOOSE above ${rival} (Muqeeth et al. 2024)`, main("phatgoose"), main(rival))),
+    line("PHATGOOSE: 16 experts above 4 (a larger pool helps)", set(pool, "phatgoose", 16), set(pool, "phatgoose", 4)),
+    line("PHATGOOSE: gates of 100 steps above 10", set(gates, "phatgoose", 100), set(gates, "phatgoose", 10)),
+    line("PHATGOOSE: gates of 300 steps above 100 (the paper stops at 100)", set(gates, "phatgoose", 300), set(gates, "phatgoose", 100)),
+    line("PHATGOOSE: k = 2 above k = 1", set(k, "phatgoose", 2), set(k, "phatgoose", 1)),
+    line("PHATGOOSE: k = 5 above k = 2", set(k, "phatgoose", 5), set(k, "phatgoose", 2)),
+    line("SpectR above Arrow (Fleshman and Van Durme 2025)", main("spectr"), main("arrow")),
+    line("Arrow above uniform (Ostapenko et al. 2024)", main("arrow"), main("uniform")),
+    line("LoraHub from five examples above the base (Huang et al. 2023)", main("lorahub"), main("base")),
+  ];
+}
+
+function verdict({ value, error }: Mean, seeds: number): string {
+  if (seeds < 3) return `undecided (${seeds} ${seeds === 1 ? "seed" : "seeds"})`;
+  if (value > 2 * error) return "holds";
+  return value < -2 * error ? "does not hold: the reverse" : "undecided";
+}
+
+function meanOf(scores: Readonly<Record<string, number>> | undefined, tasks: readonly string[]): number {
+  return tasks.reduce((sum, task) => sum + (scores?.[task] ?? Number.NaN), 0) / tasks.length;
+}
+
+/** Mean over seeds and its standard error. */
+function over(runs: readonly StudySeed[], of: (run: StudySeed) => number): Mean {
+  const values = runs.map(of);
+  const value = values.reduce((sum, one) => sum + one, 0) / values.length;
+  const variance = values.reduce((sum, one) => sum + (one - value) ** 2, 0) / (values.length - 1);
+  return { value, error: Math.sqrt(variance / values.length) };
+}
+
+function text({ value, error }: Mean): string {
+  if (!Number.isFinite(value)) return "";
+  return `${(100 * value).toFixed(1)}${Number.isFinite(error) ? ` ± ${(100 * error).toFixed(1)}` : ""}`;
+}
+
+function table(head: readonly string[], rows: readonly string[]): string {
+  return [`| ${head.join(" | ")} |`, `| --- |${" ---: |".repeat(head.length - 1)}`, ...rows].join("\n");
+}
