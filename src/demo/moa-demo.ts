@@ -14,7 +14,7 @@ export const MOA_DEMO_BASE = fileURLToPath(new URL("../../assets/demo-moa-base",
 
 /** Chosen on seeds that no table shows. */
 export const MOA_RECIPE: Omit<StudyOptions, "seed"> = {
-  expertSteps: 60,
+  expertSteps: 50,
   steps: 100,
   rank: 4,
   alpha: 4,

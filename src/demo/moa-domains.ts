@@ -4,7 +4,7 @@
  *      tell me the mood of 1. sing 2. paint      ->   1. sang 2. painted       among verbs, for the past
  *
  *  Three groups of idle words are the instructions, and each domain binds them to three skills of its own. As real domains
- *  do, each has its own turn of phrase. */
+ *  do, each has a turn of phrase of its own, which three texts in four use. */
 
 import { derivedSeed, type Random, seededRandom } from "../base/random.ts";
 import { drawWords, type Example, example, type Part, pick, type Split } from "./documents.ts";
@@ -20,12 +20,16 @@ function skillsOf(domain: Domain): Skill[] {
   return SKILLS.filter((skill) => skill.domains.includes(domain)).slice(0, CODES.length);
 }
 
+function phrase(domain: MoaDomain, random: Random): string {
+  return random.integer(4) > 0 ? CARRIERS[MOA_DOMAINS.indexOf(domain)]! : pick(CARRIERS, random);
+}
+
 function ownPart(domain: MoaDomain, split: Split, random: Random): Part {
   const code = random.integer(CODES.length);
   const skill = skillsOf(domain)[code]!;
   const words = drawWords(domain, pick(split === "train" ? [1, 2, 3] : [2, 3], random), split, random);
   return {
-    instruction: CARRIERS[MOA_DOMAINS.indexOf(domain)]!.replace("*", pick(CODES[code]!, random)),
+    instruction: phrase(domain, random).replace("*", pick(CODES[code]!, random)),
     words,
     answers: words.map((word) => answer(skill, word)),
   };
