@@ -8,9 +8,9 @@ import { openSafetensors, type TensorInfo } from "../checkpoint/safetensors.ts";
 import type { Adapter } from "./adapter.ts";
 import { BOTTLENECK_FILE, isBottleneckFolder, loadBottleneck, ownBottleneckSizes } from "./bottleneck-file.ts";
 import { GATE_CONFIG_FILE, GATE_FILE, readGates } from "./expert.ts";
-import { exists } from "./files.ts";
+import { checkFingerprint, exists } from "./files.ts";
 import type { ModuleSizes } from "./modules.ts";
-import { type Fitted, fittedModules, type OpenedAdapter, openAdapter, ownSizes, TENSOR_FILE } from "./peft.ts";
+import { type Fitted, fittedModules, type LoadAdapterOptions, type OpenedAdapter, openAdapter, ownSizes, TENSOR_FILE } from "./peft.ts";
 
 export interface AdapterReport {
   /** True when nothing will be refused. */
@@ -41,7 +41,11 @@ export interface AdapterReport {
 }
 
 /** Checks an adapter or expert folder, against a base's modules when they are given. A folder that is refused gives a report too. */
-export async function checkAdapter(directory: string, modules?: ModuleSizes): Promise<AdapterReport> {
+export async function checkAdapter(
+  directory: string,
+  modules?: ModuleSizes,
+  { fingerprint }: LoadAdapterOptions = {},
+): Promise<AdapterReport> {
   const against = modules ? "base" : "itself";
   const nothing = {
     modules: [],
@@ -56,12 +60,16 @@ export async function checkAdapter(directory: string, modules?: ModuleSizes): Pr
   };
   let report: AdapterReport = { ...nothing, usable: false, directory, against, problems: [] };
   try {
-    if (await isBottleneckFolder(directory)) return { ...report, ...(await describedBottleneck(directory, modules)), usable: true };
+    if (await isBottleneckFolder(directory)) {
+      return { ...report, ...(await describedBottleneck(directory, modules, fingerprint)), usable: true };
+    }
     const opened = await openAdapter(directory);
     report = { ...report, ...(await described(opened)) };
+    checkFingerprint("The adapter was", opened.directory, opened.baseFingerprint, fingerprint);
     const { fitted, warnings } = fittedModules(opened, modules ?? ownSizes(opened));
     report = { ...report, ...fits(fitted), warnings };
     const gates = await readGates(opened.directory, new Set(report.modules), modules ?? ownSizes(opened));
+    checkFingerprint("The gates were", opened.directory, gates?.baseFingerprint, fingerprint);
     return { ...report, usable: true, warnings: [...warnings, ...(gates?.warnings ?? [])] };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
@@ -70,10 +78,10 @@ export async function checkAdapter(directory: string, modules?: ModuleSizes): Pr
 }
 
 /** A bottleneck adapter has no rank; its file says all there is to check. */
-async function describedBottleneck(directory: string, modules?: ModuleSizes): Promise<Partial<AdapterReport>> {
+async function describedBottleneck(directory: string, modules?: ModuleSizes, fingerprint?: string): Promise<Partial<AdapterReport>> {
   const file = join(directory, BOTTLENECK_FILE);
   const { tensors } = await openSafetensors(file);
-  const adapter = await loadBottleneck(directory, modules ?? (await ownBottleneckSizes(directory)));
+  const adapter = await loadBottleneck(directory, modules ?? (await ownBottleneckSizes(directory)), fingerprint);
   const gates = await readGates(directory, new Set(adapter.modules.keys()), modules ?? (await ownBottleneckSizes(directory)));
   return {
     kind: "bottleneck",

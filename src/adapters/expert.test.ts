@@ -79,6 +79,10 @@ test("an adapter without gates remembers its base too", async () => {
   await saveAdapter(folder, await loadAdapter(ADAPTER, TINY_LLAMA), { baseFingerprint: "abc" });
   await expect(loadExpert(folder, TINY_LLAMA, { fingerprint: "abc" })).resolves.toMatchObject({ name: "ungated" });
   await expect(loadExpert(folder, TINY_LLAMA, { fingerprint: "def" })).rejects.toThrow(/fingerprint abc, this base has def/);
+  expect(await checkAdapter(folder, TINY_LLAMA, { fingerprint: "def" })).toMatchObject({
+    usable: false,
+    problems: [{ what: expect.stringContaining("another base model") }],
+  });
   await expect(loadExpert(ADAPTER, TINY_LLAMA, { fingerprint: "def" })).resolves.toBeDefined(); // records nothing
 });
 

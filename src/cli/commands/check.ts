@@ -18,8 +18,10 @@ export function addCheck(program: Command, io: Io): void {
       const { AdapterError } = await import("../../base/errors.ts");
       const { checkAdapter } = await import("../../adapters/check.ts");
       const { loadModel } = await import("../../inference/model.ts");
-      const modules = flags.base === undefined ? undefined : (await loadModel(flags.base)).modules;
-      const { warnings, ...report } = await checkAdapter(adapter, modules);
+      const { fingerprint } = await import("../../checkpoint/fingerprint.ts");
+      const base = flags.base === undefined ? undefined : await loadModel(flags.base);
+      const fit = base ? { fingerprint: await fingerprint(base.checkpoint) } : {};
+      const { warnings, ...report } = await checkAdapter(adapter, base?.modules, fit);
       const rows = [
         ["folder", report.directory],
         ["kind", report.kind ?? "unknown"],
