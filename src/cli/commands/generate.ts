@@ -81,6 +81,12 @@ async function print(
   const streams = !json && prompts.length * n === 1;
   const done: (CompletionEvent & { choices: readonly Choice[] })[] = [];
   const choices = new Map<number, Choice[]>();
+  const report = () => {
+    done.sort((a, b) => a.index - b.index);
+    if (json) io.out(`${JSON.stringify({ experts: model.overlay.experts, completions: done.map(forMachines) })}\n`);
+    else if (streams) io.out("\n");
+    else for (const { prompt, text } of done) io.out(`${prompts[prompt]}\n  ${text.trim().replaceAll("\n", "\n  ")}\n`);
+  };
   try {
     for await (const event of generate(model, tokenizer, prompts, { ...samplingOptions(flags), n, logprobs, routes, signal })) {
       if (event.kind === "token") {
@@ -89,13 +95,11 @@ async function print(
         if (streams) io.out(event.text);
       } else done.push({ ...event, choices: choices.get(event.index) ?? [] });
     }
-  } finally {
-    // What is complete is printed even when the rest is broken off.
-    done.sort((a, b) => a.index - b.index);
-    if (json) io.out(`${JSON.stringify({ experts: model.overlay.experts, completions: done.map(forMachines) })}\n`);
-    else if (streams) io.out("\n");
-    else for (const { prompt, text } of done) io.out(`${prompts[prompt]}\n  ${text.trim().replaceAll("\n", "\n  ")}\n`);
+  } catch (error) {
+    if (signal.aborted) report(); // what is complete
+    throw error;
   }
+  report();
 }
 
 /** A completion as JSON can hold it; routes as nested lists, [token][k]. */
