@@ -13,6 +13,7 @@ import { addDemo } from "./commands/demo.ts";
 import { addEval } from "./commands/eval.ts";
 import { addForward } from "./commands/forward.ts";
 import { addGenerate } from "./commands/generate.ts";
+import { addJudge } from "./commands/judge.ts";
 import { addMerge } from "./commands/merge.ts";
 import { addMoa } from "./commands/moa.ts";
 import { addPool } from "./commands/pool.ts";
@@ -38,6 +39,7 @@ const COMMANDS: readonly ((program: Command, io: Io) => void)[] = [
   addCheck,
   addMerge,
   addScore,
+  addJudge,
 ];
 
 /** Runs one command line (without node and script name) and gives its exit code. */
