@@ -81,8 +81,9 @@ export function concat<D extends DType>(values: readonly Value<D>[], axis: numbe
   return first.graph.apply("Concat", values, size ? { axis, size } : { axis })[0] as Value<D>;
 }
 
-/** x[start:end] along `axis`; bounds are numbers or int64 [1]; `size` names the result of unknown size. */
+/** x[start:end] along `axis`; bounds are numbers or int64 [1]; `size` names the result of unknown size. All of `x` is `x`. */
 export function slice<D extends DType>(x: Value<D>, axis: number, start: number | Int, end: number | Int, size?: string): Value<D> {
+  if (start === 0 && end === x.shape[axisOf(x.shape, axis)]) return x;
   const bound = (b: number | Int) => (typeof b === "number" ? integers(x.graph, [b]) : b);
   return x.graph.apply("Slice", [x, bound(start), bound(end)], size ? { axis, size } : { axis })[0] as Value<D>;
 }
