@@ -40,3 +40,18 @@ export function int64(shape: readonly number[], data?: BigInt64Array | readonly 
   invariant(array.length === elements(shape), `int64 tensor of shape [${shape}] holds ${array.length} numbers`);
   return { dtype: "int64", shape, data: array };
 }
+
+/** Rows of numbers side by side in `width` columns (default: the longest row's): int64 [rows, width], 0 in padding, and a mask that is
+ *  1 where they are real. */
+export function padded(rows: readonly (readonly number[])[], { width, side = "right" }: { width?: number; side?: "left" | "right" } = {}) {
+  const columns = width ?? Math.max(1, ...rows.map(({ length }) => length));
+  const [ids, mask] = [int64([rows.length, columns]), int64([rows.length, columns])];
+  rows.forEach((row, i) => {
+    const start = i * columns + (side === "left" ? columns - row.length : 0);
+    row.forEach((id, j) => {
+      ids.data[start + j] = BigInt(id);
+      mask.data[start + j] = 1n;
+    });
+  });
+  return { ids, mask };
+}

@@ -74,3 +74,8 @@ export function list(text: string): string[] {
 export function numbers(text: string): number[] {
   return list(text).map(number);
 }
+
+/** The options that were given; whoever takes them checks their kinds. */
+export function given(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}

@@ -1,7 +1,7 @@
 /** @file Models that serve several domains, compared domain by domain: perplexity of the right answers, BLEU, ROUGE-L and exact
  *  match of greedy ones, and how well routers tell the domains. */
 
-import { type HostTensor, int64 } from "../base/tensor.ts";
+import { type HostTensor, padded } from "../base/tensor.ts";
 import { generateBatch } from "../generation/generate.ts";
 import type { MoaOverlay } from "../inference/moa-overlay.ts";
 import type { Model } from "../inference/model.ts";
@@ -126,13 +126,6 @@ const BATCH = 64;
 
 /** Prompts of token ids side by side, padded on the right. */
 export function promptsOf(rows: readonly (readonly number[])[]): Prompts {
-  const width = Math.max(...rows.map(({ length }) => length));
-  const [inputIds, attentionMask] = [int64([rows.length, width]), int64([rows.length, width])];
-  rows.forEach((row, i) => {
-    row.forEach((id, t) => {
-      inputIds.data[i * width + t] = BigInt(id);
-      attentionMask.data[i * width + t] = 1n;
-    });
-  });
-  return { inputIds, attentionMask };
+  const { ids, mask } = padded(rows);
+  return { inputIds: ids, attentionMask: mask };
 }

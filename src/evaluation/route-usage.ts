@@ -5,7 +5,7 @@
  *    agreement                   the weight that goes to the task's best single expert (its oracle); by chance 1 / experts */
 
 import { OptionError } from "../base/errors.ts";
-import { int64 } from "../base/tensor.ts";
+import { padded } from "../base/tensor.ts";
 import type { HostRoute, Model } from "../inference/model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { encodeAnswer, encodeContext } from "./encode.ts";
@@ -88,18 +88,6 @@ function addWeights(sums: Float64Array, { experts, weights }: HostRoute, mask: B
     if (real === 0n) return;
     for (let j = 0; j < k; j++) sums[Number(experts.data[token * k + j])]! += weights.data[token * k + j]!;
   });
-}
-
-function padded(rows: readonly (readonly number[])[]) {
-  const width = Math.max(1, ...rows.map(({ length }) => length));
-  const [ids, mask] = [int64([rows.length, width]), int64([rows.length, width])];
-  rows.forEach((row, i) => {
-    row.forEach((id, t) => {
-      ids.data[i * width + t] = BigInt(id);
-      mask.data[i * width + t] = 1n;
-    });
-  });
-  return { ids, mask };
 }
 
 function normalised(sums: Float64Array): number[] {

@@ -5,7 +5,7 @@
  *  results by float32 rounding at most. */
 
 import { ShapeError } from "../base/errors.ts";
-import { type HostTensor, int64 } from "../base/tensor.ts";
+import { type HostTensor, int64, padded } from "../base/tensor.ts";
 import type { Model } from "../inference/model.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Feeds } from "../runtime/session.ts";
@@ -151,17 +151,17 @@ function promptsOf(jobs: readonly Job[], { kind }: Architecture) {
   const prompts = jobs.flatMap(({ context, rows }) =>
     rows.map(({ ids, labels }) => (kind === "encoder-decoder" ? context : [...context, ...ids.slice(0, ids.length - labels.length + 1)])),
   );
-  const { tensor, mask } = padded(prompts);
-  return { inputIds: tensor, attentionMask: mask };
+  const { ids, mask } = padded(prompts);
+  return { inputIds: ids, attentionMask: mask };
 }
 
 function batchFeeds(jobs: readonly Job[], architecture: Architecture, shared: boolean): Feeds {
   const rows = jobs.flatMap((job, context) => job.rows.map((row) => ({ ...row, context, before: job.context.length })));
   const ids = padded(rows.map((row) => row.ids));
   const labels = padded(rows.map((row) => row.labels));
-  const [sequence, targets] = [ids.tensor.shape[1]!, labels.tensor.shape[1]!];
+  const [sequence, targets] = [ids.ids.shape[1]!, labels.ids.shape[1]!];
   const places = int64([rows.length, targets]);
-  const positions = int64(ids.tensor.shape);
+  const positions = int64(ids.ids.shape);
   rows.forEach((row, i) => {
     const first = row.ids.length - row.labels.length;
     row.labels.forEach((_, t) => {
@@ -172,31 +172,18 @@ function batchFeeds(jobs: readonly Job[], architecture: Architecture, shared: bo
       positions.data[i * sequence + t] = BigInt(before + t);
     });
   });
-  const own = { row_ids: ids.tensor, row_mask: ids.mask, row_positions: positions, labels: labels.tensor, places };
+  const own = { row_ids: ids.ids, row_mask: ids.mask, row_positions: positions, labels: labels.ids, places };
   if (!shared) return own;
   const context = padded(jobs.map((job) => job.context));
   return {
     ...own,
-    context_ids: context.tensor,
+    context_ids: context.ids,
     context_mask: context.mask,
     rows: int64(
       [rows.length],
       rows.map((row) => row.context),
     ),
   };
-}
-
-/** Rows side by side, padded on the right, and a mask that is 1 where they are real. */
-function padded(rows: readonly (readonly number[])[]) {
-  const width = Math.max(1, ...rows.map((row) => row.length));
-  const [tensor, mask] = [int64([rows.length, width]), int64([rows.length, width])];
-  rows.forEach((row, i) => {
-    row.forEach((id, t) => {
-      tensor.data[i * width + t] = BigInt(id);
-      mask.data[i * width + t] = 1n;
-    });
-  });
-  return { tensor, mask };
 }
 
 function emptyContinuation(): ShapeError {

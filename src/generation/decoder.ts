@@ -10,7 +10,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { invariant, ShapeError } from "../base/errors.ts";
-import { type HostTensor, int64 } from "../base/tensor.ts";
+import { type HostTensor, int64, padded } from "../base/tensor.ts";
 import type { Model } from "../inference/model.ts";
 import type { Overlay } from "../inference/overlay.ts";
 import type { Architecture, EncoderDecoder } from "../models/architecture.ts";
@@ -78,7 +78,7 @@ export class Decoder {
   async start(prompts: readonly (readonly number[])[], { routes = false }: { routes?: boolean } = {}): Promise<FirstStep> {
     const { architecture } = this.#model;
     for (const prompt of prompts) checkPrompt(prompt, architecture);
-    const { ids, mask } = padded(prompts, Math.max(...prompts.map(({ length }) => length)), "right");
+    const { ids, mask } = padded(prompts);
     const rowFeeds = { ...(await this.#model.overlay.rowFeeds?.({ inputIds: ids, attentionMask: mask })) };
     const kept = isDeepStrictEqual(rowFeeds, this.#rowFeeds) ? this.#keptOf(prompts) : undefined;
     this.#rowFeeds = rowFeeds;
@@ -197,7 +197,7 @@ export class Decoder {
 
   async #run(tokens: readonly (readonly number[])[], width: number): Promise<Step> {
     invariant(this.#session, "a decoder is started before it is run");
-    const { ids, mask } = padded(tokens, width, "left");
+    const { ids, mask } = padded(tokens, { width, side: "left" });
     const positions = int64(ids.shape);
     this.#cache.lengths.forEach((length, row) => {
       const count = tokens[row]!.length;
@@ -221,19 +221,6 @@ function planFor(architecture: Architecture): DecodePlan {
   const plan = plans.get(architecture) ?? planOf(architecture);
   plans.set(architecture, plan);
   return plan;
-}
-
-/** Rows side by side, int64 [rows, width]: ids, and a mask that is 1 where they are real. */
-function padded(rows: readonly (readonly number[])[], width: number, side: "left" | "right") {
-  const [ids, mask] = [int64([rows.length, width]), int64([rows.length, width])];
-  rows.forEach((row, i) => {
-    const start = i * width + (side === "left" ? width - row.length : 0);
-    row.forEach((id, j) => {
-      ids.data[start + j] = BigInt(id);
-      mask.data[start + j] = 1n;
-    });
-  });
-  return { ids, mask };
 }
 
 function checkPrompt(prompt: readonly number[], architecture: Architecture): void {

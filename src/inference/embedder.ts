@@ -9,7 +9,7 @@
 import { access, readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
-import { type HostTensor, int64 } from "../base/tensor.ts";
+import { type HostTensor, padded } from "../base/tensor.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { resolveModel } from "../checkpoint/hub.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -66,7 +66,8 @@ export async function textEmbedder(name: string, model: Model, tokenizer: Tokeni
         graph.output("embedding", pooledUnit(encoder.encode(ids, valid, fileWeights(graph, checkpoint)), valid));
       });
       const rows = texts(prompts, tokenizer).map((text) => cut(own.encode(text), limit));
-      const { embedding } = await session.run(padded(rows));
+      const { ids, mask } = padded(rows);
+      const { embedding } = await session.run({ input_ids: ids, attention_mask: mask });
       return embedding as HostTensor<"float32">;
     },
   };
@@ -74,8 +75,8 @@ export async function textEmbedder(name: string, model: Model, tokenizer: Tokeni
 
 /** Prompts of these texts, in the base model's tokens. */
 export function promptsOf(texts: readonly string[], tokenizer: Tokenizer): Prompts {
-  const { input_ids, attention_mask } = padded(texts.map((text) => tokenizer.encode(text)));
-  return { inputIds: input_ids, attentionMask: attention_mask };
+  const { ids, mask } = padded(texts.map((text) => tokenizer.encode(text)));
+  return { inputIds: ids, attentionMask: mask };
 }
 
 function texts({ inputIds, attentionMask }: Prompts, tokenizer: Tokenizer): string[] {
@@ -92,19 +93,6 @@ function texts({ inputIds, attentionMask }: Prompts, tokenizer: Tokenizer): stri
 /** The first tokens and the closing one, as Hugging Face truncates. */
 function cut(ids: number[], limit: number): number[] {
   return ids.length <= limit ? ids : [...ids.slice(0, limit - 1), ids.at(-1)!];
-}
-
-/** Rows padded on the right, as feeds: int64 [batch, sequence]. */
-function padded(rows: readonly (readonly number[])[]) {
-  const width = Math.max(1, ...rows.map(({ length }) => length));
-  const [ids, mask] = [int64([rows.length, width]), int64([rows.length, width])];
-  rows.forEach((row, i) => {
-    row.forEach((id, j) => {
-      ids.data[i * width + j] = BigInt(id);
-      mask.data[i * width + j] = 1n;
-    });
-  });
-  return { input_ids: ids, attention_mask: mask };
 }
 
 /** The limit sentence-transformers sets, when the folder has one. */

@@ -5,7 +5,7 @@ import type { LoraAdapter } from "../../adapters/adapter.ts";
 import { OptionError } from "../../base/errors.ts";
 import type { Model } from "../../inference/model.ts";
 import type { DomainData, MoaJob, MoaModel } from "../../training/train-moa.ts";
-import { list, number, subcommand, wholeNumber } from "../command.ts";
+import { given, list, number, subcommand, wholeNumber } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { progress } from "../progress.ts";
@@ -276,8 +276,4 @@ async function openedMoa(directory: string, model: Model): Promise<MoaModel> {
   const { lorasOf } = await import("../../inference/moa-overlay.ts");
   const { moa, experts } = await needMoaPool(directory, await openExperts(model, directory));
   return { moa, adapters: lorasOf(experts) };
-}
-
-function given(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

@@ -2,7 +2,7 @@
 
 import { basename } from "node:path";
 import type { Command } from "commander";
-import { list, number, subcommand, wholeNumber } from "../command.ts";
+import { given, list, number, subcommand, wholeNumber } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { progress } from "../progress.ts";
@@ -142,8 +142,4 @@ function recipeOf(flags: RecipeFlags): Record<string, unknown> {
   const { base, data, validation, run, json, schedule, warmupRatio, ...options } = flags;
   if (schedule === undefined && warmupRatio === undefined) return options;
   return { ...options, schedule: { kind: schedule ?? "constant", ...given({ warmupRatio }) } };
-}
-
-function given(options: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
