@@ -1,136 +1,215 @@
-/** @file `skein eval`: methods compared on tasks, in one table. */
+/** @file `skein eval`: methods compared on tasks, in one table and one page. */
 
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import type { Expert } from "../../adapters/expert.ts";
-import type { EvaluationProgress, EvaluationTask } from "../../evaluation/evaluate.ts";
-import type { Method } from "../../evaluation/methods.ts";
+import type { Evaluation, EvaluationJob, EvaluationProgress, EvaluationTask } from "../../evaluation/evaluate.ts";
+import type { Chart } from "../../evaluation/report/curves.ts";
+import type { RouteUsage } from "../../evaluation/route-usage.ts";
 import type { Model } from "../../inference/model.ts";
-import type { DecisionRule } from "../../routing/moa-decision.ts";
-import { list, subcommand, wholeNumber } from "../command.ts";
+import type { Tokenizer } from "../../text/tokenizer.ts";
+import { list, numbers, subcommand, wholeNumber } from "../command.ts";
+import { adaptersOf, type MethodFlags, methodsOf, namesOf } from "../eval-methods.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { progress } from "../progress.ts";
 
-interface Flags extends CommonFlags {
+interface Flags extends MethodFlags {
   readonly base: string;
-  readonly pool?: string;
-  readonly adapter: readonly string[];
+  readonly tasks?: readonly string[];
   readonly heldOut?: readonly string[];
   readonly benchmark?: string;
-  readonly dataFolder: string;
-  readonly methods?: readonly string[];
-  readonly topK?: number;
+  readonly data?: string;
+  readonly dataFolder?: string;
+  readonly limit?: number;
+  readonly shots?: number;
+  readonly sweepK?: readonly number[];
+  readonly sweepPool?: readonly number[];
   readonly batchSize?: number;
   readonly maxLength?: number;
   readonly cache?: string;
   readonly out?: string;
+  readonly report?: string;
 }
 
-const READ_OFF = ["base", "experts", "merged", "best_individual", "oracle"] as const;
-const isReadOff = (name: string): name is (typeof READ_OFF)[number] => READ_OFF.some((known) => known === name);
+const USUAL_SHOTS = 5; // as in the LoraHub paper
 
 export function addEval(program: Command, io: Io): void {
-  subcommand(program, "eval [tasks...]", {
+  const command = subcommand(program, "eval [tasks...]", {
     summary: "Compare the base, its experts, their merge, and routers on tasks, and print one table with standard errors.",
-    example: "skein eval nouns.jsonl verbs.jsonl --held-out both.jsonl --base models/t5 --pool my-pool --out results",
-  })
-    .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
+    example:
+      "skein eval nouns.jsonl verbs.jsonl --base models/t5 --pool my-pool --routers phatgoose,arrow --out results --report report.html",
+  });
+  withMethodFlags(withTaskFlags(command.requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")))
+    .option("--batch-size <n>", "rows side by side (default: 32)", wholeNumber(1))
+    .option("--max-length <n>", "longest sequence in tokens, for models without a limit of their own", wholeNumber(1))
+    .option("--cache <dir>", "keep results here, so that an evaluation that was stopped goes on (default: with --out, its folder cache)")
+    .option("--out <dir>", "also write results.json, results.md, and lm-evaluation-harness's results and samples of each method")
+    .option("--report <file>", "also write a page: tables, expert use by task and layer, entropy, agreement with the oracle, sweeps")
+    .action((files: readonly string[], flags: Flags) => run(io, files, flags));
+}
+
+function withTaskFlags(command: Command): Command {
+  return command
+    .option("--tasks <tasks...>", "more tasks: files, folders, YAML of lm-evaluation-harness, recipes such as recipes/benchmarks/bbh.yaml")
+    .option("--held-out <tasks...>", "tasks to average apart from the others")
+    .option("--benchmark <recipe>", "the tasks of a benchmark recipe")
+    .option(
+      "--data <dir>",
+      "where the datasets are that YAML files name: a folder or a Hugging Face cache (default: data, else that cache)",
+    )
+    .option("--data-folder <dir>", "the same as --data")
+    .option("--limit <n>", "only the first examples of each task", wholeNumber(1))
+    .option(
+      "--shots <n>",
+      "set the first examples of each task aside, labelled, for lorahub to learn from (default: 5 with lorahub)",
+      wholeNumber(1),
+    );
+}
+
+function withMethodFlags(command: Command): Command {
+  return command
     .option("--pool <dir>", "a pool of experts")
+    .option("--routers <names>", "routers of the pool, with options as in arrow:temperature=1; several with commas", routerList)
+    .option(
+      "--methods <names>",
+      "base, experts, merged, best_individual, oracle, lorahub, routers, moa, moa-last, moa-per-layer (default: the first five, and --routers, moa or phatgoose)",
+      routerList,
+    )
     .option(
       "--adapter <dir>",
       "also evaluate one adapter, such as a multitask one (may be repeated)",
       (dir: string, all: string[]) => [...all, dir],
       [],
     )
-    .option("--held-out <tasks...>", "tasks to average apart from the others; rows of {input, target, choices?}")
-    .option("--benchmark <recipe>", "the tasks of a benchmark recipe, such as recipes/benchmarks/bbh.yaml")
-    .option("--data-folder <dir>", "where a benchmark's data is", "data")
-    .option(
-      "--methods <names>",
-      "base, experts, merged, best_individual, oracle, routers, moa, moa-last, moa-per-layer (default: the first five, and moa or phatgoose)",
-      list,
-    )
     .option("--top-k <k>", "experts per token of the routers", wholeNumber(1))
-    .option("--batch-size <n>", "rows side by side (default: 32)", wholeNumber(1))
-    .option("--max-length <n>", "longest sequence in tokens, for models without a limit of their own", wholeNumber(1))
-    .option("--cache <dir>", "keep results here, so that an evaluation that was stopped goes on")
-    .option("--out <dir>", "also write results.json, results.md and every answer to this folder")
-    .action(async (files: readonly string[], flags: Flags) => {
-      const { loadModel } = await import("../../inference/model.ts");
-      const { evaluate } = await import("../../evaluation/evaluate.ts");
-      const { resultsJson, saveResults } = await import("../../evaluation/results.ts");
-      const { terminalTable } = await import("../../evaluation/tables.ts");
-      const { loadTokenizer } = await import("../../text/tokenizer.ts");
-      await using model = await loadModel(flags.base);
-      const tokenizer = await loadTokenizer(model.checkpoint.directory);
-      const tasks = await tasksOf(files, flags);
-      const experts = await expertsOf(io, flags, model);
-      const methods = [...(await methodsOf(flags, model, experts)), ...(await adaptersOf(io, flags, model))];
-      const { batchSize, maxLength, cache } = flags;
-      const options = { ...(batchSize && { batchSize }), ...(maxLength && { maxLength }), ...(cache && { cache }) };
-      const evaluation = await interruptible(io, (signal) =>
-        evaluate({ model, tokenizer, tasks, experts, methods, ...options, signal, onProgress: reporter(io, flags) }),
-      );
-      if (flags.out !== undefined) await saveResults(flags.out, evaluation);
-      show(io, flags, resultsJson(evaluation), terminalTable(evaluation, { colours: io.colours }));
-    });
+    .option("--sweep-k <numbers>", "also every router with these many experts per token: 1,2,3,5", wholeNumbers)
+    .option(
+      "--sweep-pool <numbers>",
+      "also every router, the merge and lorahub with the pool's first 4,8,12 experts, and all",
+      wholeNumbers,
+    );
 }
 
-async function tasksOf(files: readonly string[], { heldOut = [], benchmark, dataFolder }: Flags): Promise<EvaluationTask[]> {
-  const { readJsonlTask } = await import("../../evaluation/tasks/jsonl.ts");
-  const { loadBenchmark } = await import("../../evaluation/tasks/benchmark.ts");
-  const tasks: EvaluationTask[] = benchmark === undefined ? [] : await loadBenchmark(benchmark, dataFolder);
-  for (const file of files) tasks.push({ ...(await readJsonlTask(file)), ...(heldOut.length > 0 && { group: "held in" }) });
-  for (const file of heldOut) tasks.push({ ...(await readJsonlTask(file)), group: "held out" });
-  return tasks;
+async function run(io: Io, files: readonly string[], flags: Flags): Promise<void> {
+  const { loadModel } = await import("../../inference/model.ts");
+  const { evaluate } = await import("../../evaluation/evaluate.ts");
+  const { resultsJson, saveResults } = await import("../../evaluation/results.ts");
+  const { terminalTable } = await import("../../evaluation/tables.ts");
+  const { loadTokenizer } = await import("../../text/tokenizer.ts");
+  const names = await namesOf(flags);
+  await using model = await loadModel(flags.base);
+  const tokenizer = await loadTokenizer(model.checkpoint.directory);
+  const tasks = withShots(await tasksOf(files, flags, tokenizer), flags.shots ?? (names.includes("lorahub") ? USUAL_SHOTS : 0));
+  const experts = await expertsOf(io, flags, model);
+  const methods = [...(await methodsOf(flags, names, model, experts)), ...(await adaptersOf(io, flags, model))];
+  const { batchSize, maxLength, out, report } = flags;
+  const cache = flags.cache ?? (out === undefined ? undefined : join(out, "cache"));
+  const options = { ...(batchSize && { batchSize }), ...(maxLength && { maxLength }), ...(cache && { cache }) };
+  const { evaluation, sweeps } = await interruptible(io, async (signal) => {
+    const job: EvaluationJob = { model, tokenizer, tasks, experts, methods, ...options, signal, onProgress: reporter(io, flags) };
+    return { evaluation: await evaluate(job), sweeps: await sweepsOf(job, flags) };
+  });
+  const usage = report === undefined ? undefined : await usageOf(model, tokenizer, evaluation, experts, flags);
+  if (out !== undefined) await saveResults(out, evaluation, sweeps);
+  if (report !== undefined) {
+    const { writeReport } = await import("../../evaluation/report/report.ts");
+    await writeReport(report, {
+      title: "Skein: evaluation",
+      evaluation,
+      sweeps,
+      ...(usage && { usage: usage.usage, usageOf: usage.name }),
+    });
+  }
+  const json = { ...resultsJson(evaluation), ...(sweeps.length > 0 && { sweeps }) };
+  show(io, flags, json, terminalTable(evaluation, { colours: io.colours }));
+}
+
+/** Every task that the command names; without --held-out there are no groups. */
+async function tasksOf(files: readonly string[], flags: Flags, tokenizer: Tokenizer): Promise<EvaluationTask[]> {
+  const { readTasks } = await import("../../evaluation/tasks/read-task.ts");
+  const { heldOut = [], benchmark, limit } = flags;
+  const options = { tokenizer, dataFolder: flags.data ?? flags.dataFolder, usualFolder: await usualData() };
+  const read = async (paths: readonly string[], group?: string) => {
+    const all = await Promise.all(paths.map((path) => readTasks(path, options)));
+    return all.flat().map((task) => ({ ...task, examples: task.examples.slice(0, limit), ...(group && { group }) }));
+  };
+  const own = await read(
+    [...(benchmark === undefined ? [] : [benchmark]), ...files, ...(flags.tasks ?? [])],
+    heldOut.length > 0 ? "held in" : undefined,
+  );
+  return [...own, ...(await read(heldOut, "held out"))];
+}
+
+/** Datasets in the folder data, else in Hugging Face's cache. */
+async function usualData(): Promise<string | undefined> {
+  if (existsSync("data")) return "data";
+  const { hubHome } = await import("../../checkpoint/hub-cache.ts");
+  const cache = process.env.HF_HUB_CACHE || hubHome(process.env);
+  return existsSync(cache) ? cache : undefined;
+}
+
+/** The first examples of each task set aside: no method is measured on them. */
+function withShots(tasks: readonly EvaluationTask[], shots: number): readonly EvaluationTask[] {
+  if (shots === 0) return tasks;
+  return tasks.map((task) => ({ ...task, examples: task.examples.slice(shots), shots: task.examples.slice(0, shots) }));
 }
 
 async function expertsOf(io: Io, flags: Flags, model: Model) {
   if (flags.pool === undefined) return [];
   const { openExperts } = await import("../../inference/open.ts");
   const experts = await openExperts(model, flags.pool);
-  warn(
-    io,
-    flags,
-    experts.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`)),
-  );
+  const warnings = experts.flatMap((expert) => expert.warnings.map((warning) => `${expert.name}: ${warning}`));
+  warn(io, flags, warnings);
   return experts;
 }
 
-async function methodsOf({ pool, methods, topK }: Flags, model: Model, experts: readonly Expert[]): Promise<Method[]> {
-  const { DECISION_RULES } = await import("../../routing/moa-decision.ts");
-  const { hasMoa } = await import("../../routing/moa-files.ts");
-  const moa = pool !== undefined && (await hasMoa(pool)) ? ["moa"] : ["phatgoose"];
-  const names = methods ?? (pool === undefined ? ["base"] : [...READ_OFF, ...moa]);
-  return Promise.all(
-    names.map(async (name) => {
-      if (isReadOff(name)) return { kind: name };
-      const rule = name === "moa" ? "vote" : DECISION_RULES.find((known) => name === `moa-${known}`);
-      if (rule && pool !== undefined) return moaMethod(name, pool, model, experts, rule);
-      return { kind: "router", router: name, ...(topK && { topK }) };
-    }),
-  );
+/** The sweeps asked for, on the held-out tasks where some are. */
+async function sweepsOf(job: EvaluationJob, { sweepK: ks, sweepPool: sizes }: Flags): Promise<Chart[]> {
+  const { sweepK, sweepPool } = await import("../../evaluation/sweeps.ts");
+  const heldOut = job.tasks.filter(({ group }) => group === "held out");
+  const own = { ...job, tasks: heldOut.length > 0 ? heldOut : job.tasks };
+  const charts = [ks && (await sweepK(own, ks)), sizes && (await sweepPool(own, sizes))];
+  return charts.filter((chart) => chart !== undefined);
 }
 
-async function moaMethod(name: string, pool: string, model: Model, experts: readonly Expert[], rule: DecisionRule): Promise<Method> {
-  const { moaPoolHash, needMoaPool } = await import("../../inference/moa-pool.ts");
-  const { MoaOverlay } = await import("../../inference/moa-overlay.ts");
-  const { moa, experts: own } = await needMoaPool(pool, experts);
-  const overlay = () => new MoaOverlay(model, moa, own, { rule });
-  return { kind: "overlay", name, overlay, state: `${rule} ${await moaPoolHash(pool)}` };
-}
-
-async function adaptersOf(io: Io, flags: Flags, model: Model): Promise<Method[]> {
-  const { loadAdapter } = await import("../../adapters/peft.ts");
-  const { fingerprint } = await import("../../checkpoint/fingerprint.ts");
-  const base = await fingerprint(model.checkpoint);
-  const methods: Method[] = [];
-  for (const name of flags.adapter) {
-    const adapter = await loadAdapter(name, model.modules, { fingerprint: base });
-    warn(io, flags, adapter.warnings);
-    methods.push({ kind: "adapter", name, adapter });
+/** Expert use under the first router that chooses token by token. */
+async function usageOf(
+  model: Model,
+  tokenizer: Tokenizer,
+  { tasks }: Evaluation,
+  experts: readonly Expert[],
+  flags: Flags,
+): Promise<{ name: string; usage: RouteUsage } | undefined> {
+  const { isScoring, parsedRouter, ROUTER_NAMES } = await import("../../routing/registry.ts");
+  const { poolOverlay } = await import("../../inference/pool-overlay.ts");
+  const { routeUsage } = await import("../../evaluation/route-usage.ts");
+  const routers = (await namesOf(flags)).filter((name) => name !== "merged" && ROUTER_NAMES.includes(name.split(":")[0]!));
+  const name = routers.find((router) => isScoring(parsedRouter(router)));
+  const isText = tasks.every(({ kind }) => kind === "loglikelihood_rolling");
+  if (name === undefined || experts.length === 0 || isText) return undefined;
+  const before = model.overlay;
+  try {
+    model.overlay = await poolOverlay(model, experts, parsedRouter(name, { topK: flags.topK }));
+    return { name, usage: await routeUsage(model, tokenizer, tasks) };
+  } finally {
+    model.overlay = before;
   }
-  return methods;
+}
+
+/** "arrow:temperature=1,scaleBySqrt=false,spectr": what holds an = belongs to the router before it. */
+function routerList(text: string): string[] {
+  const names: string[] = [];
+  for (const part of list(text)) {
+    if (names.length > 0 && part.includes("=") && !part.includes(":")) names.push(`${names.pop()},${part}`);
+    else names.push(part);
+  }
+  return names;
+}
+
+function wholeNumbers(text: string): number[] {
+  return numbers(text).map((value) => wholeNumber(1)(String(value)));
 }
 
 /** A bar over all pairs of method and task. */

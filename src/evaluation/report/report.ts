@@ -17,6 +17,8 @@ export interface ReportParts {
   readonly evaluation: Evaluation;
   readonly trace?: Trace;
   readonly usage?: RouteUsage;
+  /** The router whose use it is. */
+  readonly usageOf?: string;
   /** Learning curves. */
   readonly curves?: readonly Chart[];
   /** Sweeps over k, the size of the pool, and the like. */
@@ -29,7 +31,15 @@ export async function writeReport(path: string, parts: ReportParts): Promise<voi
 }
 
 /** The report as one HTML document. */
-export function reportPage({ title = "Experts, woven together", evaluation, trace, usage, curves = [], sweeps = [] }: ReportParts): string {
+export function reportPage({
+  title = "Experts, woven together",
+  evaluation,
+  trace,
+  usage,
+  usageOf,
+  curves = [],
+  sweeps = [],
+}: ReportParts): string {
   const { experts, base, date } = evaluation;
   const sections: Section[] = [...resultSections(evaluation)];
   if (trace) {
@@ -44,8 +54,7 @@ export function reportPage({ title = "Experts, woven together", evaluation, trac
     const oracle = evaluation.methods.find(({ kind }) => kind === "oracle")?.chosen;
     sections.push({
       title: "Which experts serve which tasks",
-      about:
-        "Mean routing weight in per cent, over tokens and modules. Entropy: 0 when one expert serves everything, 1 when all serve alike.",
+      about: `${usageOf ? `Router: ${usageOf}. ` : ""}Mean routing weight in per cent, over tokens and modules. Entropy: 0 when one expert serves everything, 1 when all serve alike.`,
       body: usageFigure(usage, oracle),
     });
   }

@@ -1,0 +1,160 @@
+/** @file The tasks in any file that is understood, told by what is in it:
+ *
+ *    a folder                                   every data file and YAML in it, by name
+ *    .yaml with name and tasks                  a benchmark recipe (benchmark.ts)
+ *    .yaml otherwise                            a task of lm-evaluation-harness (lm-eval.ts)
+ *    .json { Definition, Instances }            Natural Instructions
+ *    .json { examples, metrics }                BIG-bench task.json
+ *    .json { examples }                         BIG-Bench Hard
+ *    rows { input, target, choices? }           our own, chosen or generated and compared exactly
+ *    rows { inputs, targets }                   BIG-bench's Hugging Face form
+ *    rows { inputs_pretokenized, ... }          P3
+ *    rows { prompt, completion }                T0's training data, TRL
+ *    rows { messages } { conversations } { instruction, output }    chats: the last answer, generated, by ROUGE-L
+ *    rows { text }                              perplexity of the whole text
+ *
+ *  Rows are in .jsonl, .json, .csv, .tsv or .parquet, plain or gzipped. */
+
+import { readdir } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { parse } from "yaml";
+import { DataError } from "../../base/errors.ts";
+import { isFolder } from "../../checkpoint/hub-cache.ts";
+import { conversationOf } from "../../data/chat-data.ts";
+import { isDataFile, type Row, readRows, readUtf8 } from "../../data/rows.ts";
+import { type ChatMessage, renderChat } from "../../text/chat.ts";
+import type { Tokenizer } from "../../text/tokenizer.ts";
+import { readBbhTask } from "./bbh.ts";
+import { loadBenchmark } from "./benchmark.ts";
+import { bigBenchExamples, readBigBenchTask } from "./bigbench.ts";
+import { jsonlExamples, taskOf } from "./jsonl.ts";
+import { readLmEvalTask } from "./lm-eval.ts";
+import { readNaturalInstructionsTask } from "./natural-instructions.ts";
+import { completionExamples, p3Examples } from "./p3.ts";
+import { DEFAULT_GENERATION, type Example, type Task } from "./task.ts";
+
+export interface TaskFileOptions {
+  /** Where the datasets are that a YAML file names: a folder or a Hugging Face cache. */
+  readonly dataFolder?: string | undefined;
+  /** Where they are looked for when no folder is given; a task of lm-evaluation-harness looks beside itself first. */
+  readonly usualFolder?: string | undefined;
+  /** Writes chats as its model reads them; without a template of its own the turns are joined by empty lines. */
+  readonly tokenizer?: Pick<Tokenizer, "chatTemplates" | "specialTokens">;
+}
+
+const YAML = /\.ya?ml$/;
+
+/** All tasks of a file or folder. */
+export async function readTasks(path: string, options: TaskFileOptions = {}): Promise<Task[]> {
+  if (await isFolder(path)) {
+    const names = (await readdir(path)).filter((name) => isDataFile(name) || YAML.test(name)).sort();
+    if (names.length === 0) {
+      const fix = "Name a file, or a folder with some.";
+      throw new DataError({ what: "There is no task in this folder.", where: path, fix });
+    }
+    const tasks: Task[] = [];
+    for (const name of names) tasks.push(...(await readTasks(join(path, name), options)));
+    return tasks;
+  }
+  if (YAML.test(path)) return yamlTasks(path, options);
+  if (/\.json(\.gz)?$/.test(path)) {
+    const task = await objectTask(path);
+    if (task) return [task];
+  }
+  return [rowsTask(nameOf(path), await readRows(path), options)];
+}
+
+async function yamlTasks(path: string, { dataFolder, usualFolder }: TaskFileOptions): Promise<Task[]> {
+  const text = await readUtf8(path);
+  const value = parsedYaml(text);
+  if (isMapping(value) && Array.isArray(value.tasks)) return loadBenchmark(path, dataFolder ?? usualFolder ?? "data");
+  if (dataFolder !== undefined || usualFolder === undefined)
+    return [await readLmEvalTask(path, dataFolder === undefined ? {} : { dataFolder })];
+  try {
+    return [await readLmEvalTask(path)];
+  } catch (error) {
+    if (error instanceof DataError) return [await readLmEvalTask(path, { dataFolder: usualFolder })];
+    throw error;
+  }
+}
+
+function parsedYaml(text: string): unknown {
+  try {
+    return parse(text, { logLevel: "silent" });
+  } catch {
+    return undefined; // the reader of tasks says what is wrong with it
+  }
+}
+
+const isMapping = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** The task of a .json file that holds one object; undefined where it holds rows. */
+async function objectTask(path: string): Promise<Task | undefined> {
+  let value: unknown;
+  try {
+    value = JSON.parse(await readUtf8(path));
+  } catch {
+    return undefined; // JSON lines under the name .json, or broken: the reader of rows says where
+  }
+  if (!isMapping(value)) return undefined;
+  if ("Definition" in value && "Instances" in value) return readNaturalInstructionsTask(path);
+  if (!("examples" in value)) return undefined;
+  return "metrics" in value ? readBigBenchTask(path) : readBbhTask(path);
+}
+
+function rowsTask(name: string, rows: readonly Row[], options: TaskFileOptions): Task {
+  const [{ value }] = rows as [Row];
+  const has = (...fields: readonly string[]) => fields.every((field) => field in value);
+  if (has("input", "target")) return taskOf(name, jsonlExamples(rows));
+  if (has("inputs_pretokenized")) return taskOf(name, p3Examples(rows));
+  if (has("inputs", "targets")) return taskOf(name, bigBenchExamples(rows));
+  if (has("prompt", "completion") && typeof value.prompt === "string") return taskOf(name, completionExamples(rows));
+  if (has("text")) return textTask(name, rows);
+  return chatTask(name, rows, options);
+}
+
+function textTask(name: string, rows: readonly Row[]): Task {
+  const examples = rows.map(({ value: { text }, where }): Example => {
+    if (typeof text === "string" && text !== "") return { input: "", target: text };
+    throw new DataError({ what: "The text is empty or no text.", where, fix: "Fill it in, or leave the row out." });
+  });
+  const metrics = ["token_perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"];
+  return { name, kind: "loglikelihood_rolling", examples, metrics, choiceScore: "sum", targetDelimiter: "" };
+}
+
+function chatTask(name: string, rows: readonly Row[], { tokenizer }: TaskFileOptions): Task {
+  const examples = rows.map((row): Example => {
+    const conversation = conversationOf(row);
+    if (conversation.kind === "text") return { input: conversation.prompt, target: conversation.completion };
+    const last = conversation.messages.findLastIndex(
+      ({ role, content }) => role === "assistant" && typeof content === "string" && content !== "",
+    );
+    if (last < 1) {
+      const fix = "Give conversations in which the assistant answers.";
+      throw new DataError({ what: "This conversation has no answer to compare with.", where: row.where, fix });
+    }
+    return { input: promptOf(conversation.messages.slice(0, last), tokenizer), target: String(conversation.messages[last]!.content) };
+  });
+  return {
+    name,
+    kind: "generate_until",
+    examples,
+    metrics: ["rougeL"],
+    choiceScore: "token_mean",
+    targetDelimiter: "",
+    generation: { ...DEFAULT_GENERATION, until: [] },
+  };
+}
+
+/** The conversation so far, as the model reads it. Encoding writes the first special token itself. */
+function promptOf(messages: readonly ChatMessage[], tokenizer: TaskFileOptions["tokenizer"]): string {
+  if (!tokenizer || tokenizer.chatTemplates.size === 0) return messages.map(({ content }) => String(content ?? "")).join("\n\n");
+  const text = renderChat(tokenizer, messages, { addGenerationPrompt: true });
+  const { bos } = tokenizer.specialTokens;
+  return bos && text.startsWith(bos) ? text.slice(bos.length) : text;
+}
+
+function nameOf(path: string): string {
+  return basename(path).replace(/\.(jsonl|ndjson|json|csv|tsv|parquet)(\.gz)?$/, "");
+}
