@@ -9,7 +9,7 @@ import * as z from "zod";
 import { float32, int64 } from "../base/tensor.ts";
 import { addInt, cast, cos, exp, less, log, max, mul, sin, sub, toFloat } from "../graph/ops/elementwise.ts";
 import { rotaryEmbedding } from "../graph/ops/linalg.ts";
-import { concat, gather, range, reshape, slice, unsqueeze } from "../graph/ops/movement.ts";
+import { concat, expand, gather, range, reshape, slice, unsqueeze } from "../graph/ops/movement.ts";
 import { reduceMax, reduceSum } from "../graph/ops/reduce.ts";
 import { type Float, flattened, type Int, type Size } from "../graph/value.ts";
 import {
@@ -122,10 +122,11 @@ function dynamicFrequencies(plain: readonly number[], maximum: number, factor: n
   return mul(graph.constant(float32([half], plain)), slowed);
 }
 
-/** x: [batch, heads, sequence, headSize], positions: int64 [batch, sequence] -> x, its heads turned by their positions. */
+/** x: [batch, heads, sequence, headSize], positions: int64 [batch or 1, sequence] -> x, its heads turned by their positions. */
 export function rotated(x: Float, positions: Int, rope: Rope): Float {
   const headSize = x.shape.at(-1) as number;
-  const { rows, ...angles } = anglesOf(positions, rope);
+  const { rows: own, ...angles } = anglesOf(positions, rope);
+  const rows = positions.shape[0] === x.shape[0] ? own : expand(own, x.shape[0]!, positions.shape[1]!);
   if (rope.size === headSize) return rotaryEmbedding(x, rows, angles);
   const [turning, still] = [slice(x, -1, 0, rope.size), slice(x, -1, rope.size, headSize)];
   return concat([rotaryEmbedding(turning, rows, angles), still], -1);
