@@ -3,12 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { byteTokenizer } from "../../tests/byte-tokenizer.ts";
-import { golden, goldenTensors } from "../../tests/golden.ts";
-import { type Expert, loadExpert } from "../adapters/expert.ts";
-import { float32 } from "../base/tensor.ts";
+import { golden } from "../../tests/golden.ts";
+import type { Expert } from "../adapters/expert.ts";
 import { loadModel, type Model } from "../inference/model.ts";
 import { type Prompts, RoutedPool } from "../inference/overlay.ts";
 import { uniform } from "../routing/baselines.ts";
+import { t5Experts } from "../routing/experts.test-helper.ts";
 import { oneExpertBias } from "../routing/retrieval.ts";
 import { type EvaluationJob, evaluate } from "./evaluate.ts";
 import { mean } from "./metrics/bootstrap.ts";
@@ -39,16 +39,7 @@ let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "skein-evaluate-"));
   model = await loadModel(golden("t5/model"));
-  const gates = await goldenTensors("phatgoose_t5/gates.safetensors");
-  experts = [];
-  for (const z of [0, 1, 2]) {
-    const expert = await loadExpert(golden(`phatgoose_t5/experts/expert_${z}`), model.modules);
-    const row = (module: string) => {
-      const { shape, data } = gates.float(module);
-      return float32([shape[1]!], data.slice(z * shape[1]!, (z + 1) * shape[1]!));
-    };
-    experts.push({ ...expert, gates: new Map(gates.names.map((module) => [module, row(module)])) });
-  }
+  experts = (await t5Experts(model.modules)).slice(0, 3);
 });
 afterAll(async () => {
   await model.dispose();
@@ -74,16 +65,7 @@ const job = (more: Partial<EvaluationJob> = {}): EvaluationJob => ({
 test("best individual and oracle are the best the single experts allow", async () => {
   const { methods } = await evaluate(job());
   const rows = new Map(methods.map((method) => [method.name, method]));
-  expect([...rows.keys()]).toEqual([
-    "base",
-    "expert expert_0",
-    "expert expert_1",
-    "expert expert_2",
-    "merged",
-    "best individual",
-    "oracle",
-    "phatgoose",
-  ]);
+  expect([...rows.keys()]).toEqual(["base", "expert e0", "expert e1", "expert e2", "merged", "best individual", "oracle", "phatgoose"]);
   const single = methods.filter(({ kind }) => kind === "experts");
   for (const task of ["choose", "write"]) {
     expect(rows.get("oracle")!.tasks[task]!.score.value).toBe(Math.max(...single.map(({ tasks }) => tasks[task]!.score.value)));
@@ -135,7 +117,7 @@ test("rows that choose an expert for themselves answer as it does", async () => 
     job({ methods: [{ kind: "experts" }, { kind: "overlay", name: "second", overlay, state: "second" }] }),
   );
   const [expected, found] = [methods[1]!, methods[3]!];
-  expect(expected.name).toBe("expert expert_1");
+  expect(expected.name).toBe("expert e1");
   expect(found.tasks.write!.outcomes.map(({ text }) => text)).toEqual(expected.tasks.write!.outcomes.map(({ text }) => text));
   const sums = (of: typeof found) => of.tasks.choose!.outcomes.flatMap(({ choices }) => choices!.map(({ sum }) => sum));
   sums(found).forEach((sum, i) => {
@@ -183,4 +165,22 @@ test("mistakes are told before anything runs", async () => {
     /no metric/,
   );
   await expect(evaluate(job({ methods: [{ kind: "base" }, { kind: "base" }] }))).rejects.toThrow(/Two methods/);
+});
+
+test("LoraHub needs labelled examples, learns from a task's own, and another task's change nothing", async () => {
+  const shots = examplesOf(9).slice(6);
+  const methods = [{ kind: "lorahub" as const, evaluations: 4 }];
+  await expect(evaluate(job({ methods }))).rejects.toMatchObject({ name: "OptionError", what: expect.stringContaining("choose") });
+  const of = async (other: typeof shots) => {
+    const tasks = [
+      { ...choiceTask, shots },
+      { ...textTask, shots: other },
+    ];
+    const { methods: rows } = await evaluate(job({ methods, tasks }));
+    return rows[0]!.tasks.choose!.outcomes.flatMap(({ choices }) => choices!.map(({ sum }) => sum));
+  };
+  const learned = await of(shots);
+  expect(await of(examplesOf(2))).toEqual(learned);
+  const base = (await evaluate(job({ methods: [{ kind: "base" }], tasks: [choiceTask] }))).methods[0]!;
+  expect(learned).not.toEqual(base.tasks.choose!.outcomes.flatMap(({ choices }) => choices!.map(({ sum }) => sum)));
 });

@@ -28,16 +28,20 @@ export async function sweepPool(job: SweepJob, sizes: readonly number[]): Promis
   const { experts = [] } = job;
   const methods = job.methods.filter(({ kind }) => kind === "router" || kind === "merged" || kind === "lorahub");
   if (methods.length === 0) return undefined;
-  const larger = sizes.find((size) => size > experts.length);
-  if (larger !== undefined) {
-    const what = `A pool of ${larger} experts was asked for, and the pool has ${experts.length}.`;
-    throw new OptionError({ what, where: "--sweep-pool", fix: `Ask for sizes up to ${experts.length}.` });
-  }
+  checkPoolSizes(sizes, experts.length);
   const points = new Map<string, Point[]>(methods.map((method) => [methodName(method), []]));
   for (const size of [...new Set([...sizes, experts.length])].sort((a, b) => a - b)) {
     add(points, size, await evaluate({ ...job, methods, experts: experts.slice(0, size) }));
   }
   return chart("Size of the pool", "experts", points);
+}
+
+/** Refuses pools that would be larger than the pool is. */
+export function checkPoolSizes(sizes: readonly number[], experts: number): void {
+  const larger = sizes.find((size) => size > experts);
+  if (larger === undefined) return;
+  const what = `A pool of ${larger} experts was asked for, and the pool has ${experts}.`;
+  throw new OptionError({ what, where: "--sweep-pool", fix: `Ask for sizes up to ${experts}.` });
 }
 
 function takesK(method: Extract<Method, { kind: "router" }>): boolean {

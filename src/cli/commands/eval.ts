@@ -104,6 +104,8 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
   const tasks = withShots(await tasksOf(files, flags, tokenizer), flags.shots ?? (names.includes("lorahub") ? USUAL_SHOTS : 0));
   const experts = await expertsOf(io, flags, model);
   const methods = [...(await methodsOf(flags, names, model, experts)), ...(await adaptersOf(io, flags, model))];
+  const { checkPoolSizes } = await import("../../evaluation/sweeps.ts");
+  checkPoolSizes(flags.sweepPool ?? [], experts.length);
   const { batchSize, maxLength, out, report } = flags;
   const cache = flags.cache ?? (out === undefined ? undefined : join(out, "cache"));
   const options = { ...(batchSize && { batchSize }), ...(maxLength && { maxLength }), ...(cache && { cache }) };
