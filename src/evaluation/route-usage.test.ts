@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { byteTokenizer } from "../../tests/byte-tokenizer.ts";
-import { golden, goldenTensors } from "../../tests/golden.ts";
-import { type Expert, loadExpert } from "../adapters/expert.ts";
-import { float32 } from "../base/tensor.ts";
+import { golden } from "../../tests/golden.ts";
+import type { Expert } from "../adapters/expert.ts";
 import { loadModel, type Model } from "../inference/model.ts";
 import { RoutedPool } from "../inference/overlay.ts";
+import { t5Experts } from "../routing/experts.test-helper.ts";
 import { routerNamed } from "../routing/registry.ts";
 import { entropyOf, routeUsage } from "./route-usage.ts";
 import { taskOf } from "./tasks/jsonl.ts";
@@ -18,17 +18,7 @@ const tasks = [
 ];
 
 async function expertsOf(model: Model, count: number): Promise<Expert[]> {
-  const gates = await goldenTensors("phatgoose_t5/gates.safetensors");
-  const experts: Expert[] = [];
-  for (let z = 0; z < count; z++) {
-    const expert = await loadExpert(golden(`phatgoose_t5/experts/expert_${z}`), model.modules);
-    const row = (module: string) => {
-      const { shape, data } = gates.float(module);
-      return float32([shape[1]!], data.slice(z * shape[1]!, (z + 1) * shape[1]!));
-    };
-    experts.push({ ...expert, gates: new Map(gates.names.map((module) => [module, row(module)])) });
-  }
-  return experts;
+  return (await t5Experts(model.modules)).slice(0, count);
 }
 
 test("use sums to 1, padding has no part in it, and one expert has all of it", async () => {

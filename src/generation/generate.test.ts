@@ -1,11 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { golden, goldenTensors, shared } from "../../tests/golden.ts";
-import { loadAdapter } from "../adapters/peft.ts";
 import { OptionError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { loadModel, type Model } from "../inference/model.ts";
 import { RoutedPool } from "../inference/overlay.ts";
+import { t5Experts } from "../routing/experts.test-helper.ts";
 import { phatgoose } from "../routing/phatgoose.ts";
 import { loadTokenizer } from "../text/tokenizer.ts";
 import { Decoder } from "./decoder.ts";
@@ -55,18 +55,7 @@ describe.each(["t5", "mt5", "t5_v1_0", "llama", "llama_bias", "llama_linear", "q
 
 async function phatgooseModel(): Promise<Model> {
   const model = await loadModel(golden("t5/model"));
-  const gates = await goldenTensors("phatgoose_t5/gates.safetensors");
-  const experts = await Promise.all(
-    [0, 1, 2, 3, 4, 5, 6].map(async (i) => {
-      const adapter = await loadAdapter(golden(`phatgoose_t5/experts/expert_${i}`), model.modules);
-      const own = gates.names.map((module): [string, HostTensor<"float32">] => {
-        const { data, shape } = gates.float(module);
-        return [module, { dtype: "float32", shape: [shape[1]!], data: data.slice(i * shape[1]!, (i + 1) * shape[1]!) }];
-      });
-      return { name: `expert ${i}`, adapter, gates: new Map(own), warnings: [] };
-    }),
-  );
-  model.overlay = new RoutedPool(experts, model.modules, { router: phatgoose() });
+  model.overlay = new RoutedPool(await t5Experts(model.modules), model.modules, { router: phatgoose() });
   return model;
 }
 
