@@ -11,12 +11,13 @@ interface Flags extends CommonFlags, ModelFlags, SamplingFlags {
 
 export function addTrace(program: Command, io: Io): void {
   const command = subcommand(program, "trace <prompt>", {
-    summary: "Continue a prompt and write a page that shows which expert served which token, at every module.",
+    summary: "Continue a prompt and show which expert served which token, at every module: here, as a page, or as JSON.",
     example: 'skein trace "spell the plural : goose" --base models/t5 --pool my-pool --out trace.html',
   });
   withSamplingFlags(withModelFlags(command))
     .option("--out <file>", "the page; the trace itself is printed with --json", "trace.html")
     .action(async (prompt: string, flags: Flags) => {
+      const { traceLines } = await import("../trace-lines.ts");
       const { openModel } = await import("../../inference/open.ts");
       const { loadTokenizer } = await import("../../text/tokenizer.ts");
       const { writeFileAtomically } = await import("../../checkpoint/atomic.ts");
@@ -27,6 +28,7 @@ export function addTrace(program: Command, io: Io): void {
       warn(io, flags, warnings);
       const traced = await trace(model, await loadTokenizer(model.checkpoint.directory), prompt, samplingOptions(flags));
       await writeFileAtomically(flags.out, tracePage(traced));
-      show(io, flags, { out: flags.out, ...traced }, `${traced.completion.trim()}\n\nWrote ${flags.out}.`);
+      const text = [traced.completion.trim(), traceLines(traced, { colours: io.colours }), `Wrote ${flags.out}.`].join("\n\n");
+      show(io, flags, { out: flags.out, ...traced }, text);
     });
 }

@@ -1,0 +1,51 @@
+import { expect, test } from "vitest";
+import { coloured } from "./expert-colours.ts";
+import { traceLines } from "./trace-lines.ts";
+
+const module = (name: string, experts: number[][], weights: number[][]) => ({ module: name, experts, weights });
+const trace = {
+  prompt: "a\nb",
+  completion: "c",
+  experts: ["red", "blue", "green"],
+  parts: [
+    {
+      name: "text" as const,
+      tokens: ["a", "\nbc"],
+      modules: [
+        module(
+          "model.layers.0.q",
+          [
+            [0, 1],
+            [2, 1],
+          ],
+          [
+            [0.75, 0.25],
+            [0.5, 0.5],
+          ],
+        ),
+        module(
+          "model.layers.1.q",
+          [
+            [0, 2],
+            [1, 0],
+          ],
+          [
+            [0.5, 0.5],
+            [1, 0],
+          ],
+        ),
+      ],
+    },
+  ],
+};
+
+test("each token stands with the expert that serves it most and its mean weight", () => {
+  expect(traceLines(trace, { colours: false })).toBe("text\na    red 0.63\n⏎bc  blue 0.75");
+});
+
+test("in colours each module is a block in its first expert's colour, a gap between layers", () => {
+  const [, heading, first, second] = traceLines(trace, { colours: true }).split("\n");
+  expect(heading).toBe("text");
+  expect(first).toBe(`${coloured("a  ", 0)}  red 0.63   ${coloured("▮", 0)} ${coloured("▮", 0)}`);
+  expect(second).toBe(`${coloured("⏎bc", 1)}  blue 0.75  ${coloured("▮", 2)} ${coloured("▮", 1)}`);
+});
