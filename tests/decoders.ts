@@ -2,7 +2,8 @@
 
 import { type HostTensor, int64 } from "../src/base/tensor.ts";
 import { Graph } from "../src/graph/graph.ts";
-import { type Batch, batchFeeds, type Model } from "../src/inference/model.ts";
+import { type Batch, batchFeeds } from "../src/inference/batch.ts";
+import type { Model } from "../src/inference/model.ts";
 import { baseLinear } from "../src/models/linear.ts";
 import { logitsOf } from "../src/models/logits.ts";
 import { fileWeights } from "../src/models/weights.ts";

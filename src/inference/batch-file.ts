@@ -4,10 +4,11 @@
  *      out  logits                                            float32 [batch, sequence or targets, vocabulary]
  *           routes.<module>.experts, routes.<module>.weights  int64 and float32 [batch, sequence, k] */
 
-import { DataError } from "../base/errors.ts";
+import { DataError, ShapeError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { openSafetensors, readTensor, type SafetensorsFile, writeSafetensors } from "../checkpoint/safetensors.ts";
-import type { Batch, ForwardResult } from "./model.ts";
+import { type Batch, checkBatch } from "./batch.ts";
+import type { ForwardResult } from "./model.ts";
 
 const NAMES = ["input_ids", "attention_mask", "decoder_input_ids"];
 
@@ -28,15 +29,13 @@ export async function readBatch(path: string): Promise<ReadBatch> {
       fix: "Store the token ids as input_ids, int64 [batch, sequence].",
     });
   }
-  if (attentionMask) checkMask(attentionMask, inputIds, path);
-  if (decoderInputIds && decoderInputIds.shape[0] !== inputIds.shape[0]) {
-    throw new DataError({
-      what: `decoder_input_ids has ${decoderInputIds.shape[0]} rows, input_ids has ${inputIds.shape[0]}.`,
-      where: path,
-      fix: "Give both the same batch size.",
-    });
-  }
   const batch = { inputIds, ...(attentionMask && { attentionMask }), ...(decoderInputIds && { decoderInputIds }) };
+  try {
+    checkBatch(batch);
+  } catch (error) {
+    if (!(error instanceof ShapeError)) throw error;
+    throw new DataError({ what: error.what, where: path, fix: error.fix, cause: error });
+  }
   return { batch, ignored: [...file.tensors.keys()].filter((name) => !NAMES.includes(name)) };
 }
 
@@ -47,26 +46,8 @@ async function readIds(file: SafetensorsFile, name: string): Promise<HostTensor<
   if (dtype !== "I64") {
     throw new DataError({ what: `${name}: expected int64 (I64), got ${dtype}.`, where: file.path, fix: "Store it as int64." });
   }
-  if (shape.length !== 2 || shape.includes(0)) {
-    throw new DataError({
-      what: `${name}: expected a shape [batch, sequence] without zeros, got [${shape.join(", ")}].`,
-      where: file.path,
-      fix: "Store one row per sequence, padded to one length; a single sequence has shape [1, sequence].",
-    });
-  }
   const { data } = await readTensor(info);
   return { dtype: "int64", shape, data: data as BigInt64Array }; // I64 is read as int64
-}
-
-function checkMask(mask: HostTensor<"int64">, ids: HostTensor<"int64">, where: string): void {
-  if (String(mask.shape) !== String(ids.shape)) {
-    const what = `attention_mask is [${mask.shape.join(", ")}], input_ids is [${ids.shape.join(", ")}].`;
-    throw new DataError({ what, where, fix: "Give both the same [batch, sequence]." });
-  }
-  const other = mask.data.find((value) => value !== 0n && value !== 1n);
-  if (other !== undefined) {
-    throw new DataError({ what: `attention_mask holds ${other}.`, where, fix: "Use 1 for real tokens and 0 for padding." });
-  }
 }
 
 /** Writes logits and, when there are any, routes. */

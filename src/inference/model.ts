@@ -2,7 +2,7 @@
 
 import type { ModuleSizes } from "../adapters/modules.ts";
 import { ShapeError } from "../base/errors.ts";
-import { type HostTensor, int64 } from "../base/tensor.ts";
+import type { HostTensor } from "../base/tensor.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { resolveModel } from "../checkpoint/hub.ts";
 import { Graph } from "../graph/graph.ts";
@@ -14,19 +14,9 @@ import { fileWeights } from "../models/weights.ts";
 import { ROW_BIAS } from "../routing/mixture.ts";
 import type { Route } from "../routing/router.ts";
 import { type Feeds, Session, type SessionOptions } from "../runtime/session.ts";
+import { type Batch, type BatchFeeds, batchFeeds } from "./batch.ts";
 import { type Overlay, plain } from "./overlay.ts";
 
-export interface Batch {
-  /** int64 [batch, sequence] */
-  readonly inputIds: HostTensor<"int64">;
-  /** int64 [batch, sequence], 1 for real tokens; all real when absent. */
-  readonly attentionMask?: HostTensor<"int64">;
-  /** int64 [batch, targets]; needed by encoder-decoder models. */
-  readonly decoderInputIds?: HostTensor<"int64">;
-  /** float32 [batch, experts]: added to the scores of a routed pool whose rows choose for themselves (RoutedPool's `rows`):
-   *  0, or BARRED for experts a row may not use. In place of what the pool itself would choose. */
-  readonly routingBias?: HostTensor<"float32">;
-}
 /** A module's route on the host: experts int64 and weights float32, [batch, sequence, k]. */
 export interface HostRoute {
   readonly experts: HostTensor<"int64">;
@@ -124,41 +114,4 @@ async function rowFeedsOf(overlay: Overlay, { routingBias }: Batch, feeds: Batch
     throw new ShapeError({ what: `routingBias is [${routingBias.shape}], not [${expected}].`, fix: "Give one number per row and expert." });
   }
   return { [ROW_BIAS]: routingBias };
-}
-
-interface BatchFeeds extends Feeds {
-  readonly input_ids: HostTensor<"int64">;
-  readonly attention_mask: HostTensor<"int64">;
-}
-
-/** The feeds of a batch, checked against each other. */
-export function batchFeeds({ inputIds, attentionMask, decoderInputIds }: Batch, architecture: Architecture): BatchFeeds {
-  const mask = attentionMask ?? int64(inputIds.shape, new BigInt64Array(inputIds.data.length).fill(1n));
-  if (String(mask.shape) !== String(inputIds.shape)) {
-    throw new ShapeError({
-      what: `attention_mask is [${mask.shape}], input_ids is [${inputIds.shape}].`,
-      fix: "Give both the same [batch, sequence].",
-    });
-  }
-  const unknown = [...inputIds.data, ...(decoderInputIds?.data ?? [])].find((id) => id < 0n || id >= architecture.vocabularySize);
-  if (unknown !== undefined) {
-    throw new ShapeError({
-      what: `Token id ${unknown} is outside the vocabulary of ${architecture.vocabularySize}.`,
-      fix: "Use the tokenizer that belongs to this model.",
-    });
-  }
-  if (architecture.kind !== "encoder-decoder") return { input_ids: inputIds, attention_mask: mask };
-  if (!decoderInputIds) {
-    throw new ShapeError({
-      what: "An encoder-decoder model needs decoder_input_ids.",
-      fix: "Start them with the model's decoder_start_token_id.",
-    });
-  }
-  if (decoderInputIds.shape[0] !== inputIds.shape[0]) {
-    throw new ShapeError({
-      what: `decoder_input_ids is [${decoderInputIds.shape}], input_ids is [${inputIds.shape}].`,
-      fix: "Give both the same number of rows.",
-    });
-  }
-  return { input_ids: inputIds, attention_mask: mask, decoder_input_ids: decoderInputIds };
 }

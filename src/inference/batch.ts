@@ -1,0 +1,84 @@
+/** @file A batch of token ids, checked before it is computed. */
+
+import { ShapeError } from "../base/errors.ts";
+import { elements, type HostTensor, int64 } from "../base/tensor.ts";
+import type { Architecture } from "../models/architecture.ts";
+import type { Feeds } from "../runtime/session.ts";
+
+export interface Batch {
+  /** int64 [batch, sequence] */
+  readonly inputIds: HostTensor<"int64">;
+  /** int64 [batch, sequence], 1 for real tokens; all real when absent. */
+  readonly attentionMask?: HostTensor<"int64">;
+  /** int64 [batch, targets]; needed by encoder-decoder models. */
+  readonly decoderInputIds?: HostTensor<"int64">;
+  /** float32 [batch, experts]: added to the scores of a routed pool whose rows choose for themselves (RoutedPool's `rows`):
+   *  0, or BARRED for experts a row may not use. In place of what the pool itself would choose. */
+  readonly routingBias?: HostTensor<"float32">;
+}
+
+export interface BatchFeeds extends Feeds {
+  readonly input_ids: HostTensor<"int64">;
+  readonly attention_mask: HostTensor<"int64">;
+}
+
+/** Checks a batch's tensors, each and against each other. */
+export function checkBatch({ inputIds, attentionMask, decoderInputIds }: Batch): void {
+  checkIds("input_ids", inputIds);
+  if (attentionMask) {
+    checkIds("attention_mask", attentionMask);
+    if (String(attentionMask.shape) !== String(inputIds.shape)) {
+      const what = `attention_mask is ${shown(attentionMask)}, input_ids is ${shown(inputIds)}.`;
+      throw new ShapeError({ what, fix: "Give both the same [batch, sequence]." });
+    }
+    const other = attentionMask.data.find((value) => value !== 0n && value !== 1n);
+    if (other !== undefined) {
+      throw new ShapeError({ what: `attention_mask holds ${other}.`, fix: "Use 1 for real tokens and 0 for padding." });
+    }
+  }
+  if (!decoderInputIds) return;
+  checkIds("decoder_input_ids", decoderInputIds);
+  if (decoderInputIds.shape[0] !== inputIds.shape[0]) {
+    const what = `decoder_input_ids has ${decoderInputIds.shape[0]} rows, input_ids has ${inputIds.shape[0]}.`;
+    throw new ShapeError({ what, fix: "Give both the same batch size." });
+  }
+}
+
+function checkIds(name: string, { dtype, shape, data }: HostTensor): void {
+  if (dtype !== "int64") throw new ShapeError({ what: `${name}: expected int64, got ${dtype}.`, fix: "Give it as int64." });
+  if (shape.length !== 2 || shape.includes(0)) {
+    throw new ShapeError({
+      what: `${name}: expected a shape [batch, sequence] without zeros, got [${shape.join(", ")}].`,
+      fix: "Give one row per sequence, padded to one length; a single sequence has shape [1, sequence].",
+    });
+  }
+  if (data.length === elements(shape)) return;
+  throw new ShapeError({
+    what: `${name}: its shape [${shape.join(", ")}] holds not ${data.length} numbers.`,
+    fix: "Give one number per slot.",
+  });
+}
+
+function shown({ shape }: HostTensor): string {
+  return `[${shape.join(", ")}]`;
+}
+
+/** The feeds of a batch for a model of this architecture. */
+export function batchFeeds(batch: Batch, architecture: Architecture): BatchFeeds {
+  checkBatch(batch);
+  const { inputIds, attentionMask, decoderInputIds } = batch;
+  const mask = attentionMask ?? int64(inputIds.shape, new BigInt64Array(inputIds.data.length).fill(1n));
+  const unknown = [...inputIds.data, ...(decoderInputIds?.data ?? [])].find((id) => id < 0n || id >= architecture.vocabularySize);
+  if (unknown !== undefined) {
+    throw new ShapeError({
+      what: `Token id ${unknown} is outside the vocabulary of ${architecture.vocabularySize}.`,
+      fix: "Use the tokenizer that belongs to this model.",
+    });
+  }
+  if (architecture.kind !== "encoder-decoder") return { input_ids: inputIds, attention_mask: mask };
+  if (decoderInputIds) return { input_ids: inputIds, attention_mask: mask, decoder_input_ids: decoderInputIds };
+  throw new ShapeError({
+    what: "An encoder-decoder model needs decoder_input_ids.",
+    fix: "Start them with the model's decoder_start_token_id.",
+  });
+}
