@@ -112,6 +112,28 @@ test("without --methods the routers stand beside what the single experts give, a
   expect(await readdir(at("again/cache"))).toEqual(kept);
 }, 60_000);
 
+test("retrieval's row says what embedded the texts", async () => {
+  for (const z of [0, 1, 2]) {
+    const expert = at(`pool/experts/expert_${z}`);
+    expect(await skein("statistics", expert, "--base", at("base"), "--data", at("write.jsonl"))).toMatchObject({ code: 0 });
+  }
+  const { out } = await skein(
+    "eval",
+    at("write.jsonl"),
+    ...model(),
+    "--methods",
+    "base",
+    "--routers",
+    "retrieval",
+    "--limit",
+    "2",
+    "--json",
+  );
+  const [base, retrieval] = JSON.parse(out).methods;
+  expect(retrieval).toMatchObject({ name: "retrieval", details: { embedder: "base-mean-pooled" } });
+  expect(base.details).toBeUndefined();
+}, 60_000);
+
 test("what cannot be is refused before anything runs", async () => {
   const alone = await skein("eval", at("write.jsonl"), "--base", at("base"), "--routers", "arrow");
   expect(alone).toMatchObject({ code: 1, err: expect.stringContaining("--pool") });

@@ -54,6 +54,8 @@ export interface MethodResult {
   readonly tasks: Readonly<Record<string, TaskResult>>;
   /** Over all tasks, and for each group. */
   readonly means: readonly GroupMean[];
+  /** What a reader should know of it: retrieval's embedder. */
+  readonly details?: Readonly<Record<string, string>>;
   /** best_individual: the expert of each group; oracle: of each task. */
   readonly chosen?: Readonly<Record<string, string>>;
 }
@@ -82,7 +84,9 @@ export async function evaluate(job: EvaluationJob): Promise<Evaluation> {
   const runs = methodRuns(methods, { model, tokenizer: job.tokenizer, experts });
   const base = await fingerprint(model.checkpoint);
   const results = await runAll(job, runs, base);
-  const ofRun = ({ name, kind }: MethodRun): MethodResult => ({ name, kind, ...summarised(tasks, results.get(name)!) });
+  const ofRun = ({ name, kind, details }: MethodRun): MethodResult => {
+    return { name, kind, ...summarised(tasks, results.get(name)!), ...(details && { details }) };
+  };
   const single = experts.flatMap((expert) => {
     const tasksOf = results.get(expertRow(expert));
     return tasksOf ? [{ name: expert.name, tasks: tasksOf }] : [];

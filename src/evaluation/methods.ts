@@ -20,6 +20,7 @@ import type { Expert } from "../adapters/expert.ts";
 import { type MergeMethod, mergeAdapters } from "../adapters/merge.ts";
 import { AdapterError, OptionError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
+import { BASE_EMBEDDER } from "../inference/embedder.ts";
 import type { Model } from "../inference/model.ts";
 import { type Overlay, plain, RoutedPool, singleAdapter } from "../inference/overlay.ts";
 import { poolOverlay } from "../inference/pool-overlay.ts";
@@ -68,6 +69,8 @@ export interface MethodRun {
   /** What is put on the base; made anew for each task where `perTask`. */
   readonly overlay: (task: EvaluationTask) => Overlay | Promise<Overlay>;
   readonly perTask?: boolean;
+  /** What a reader of the results should know of it. */
+  readonly details?: Readonly<Record<string, string>>;
 }
 
 /** Methods that need the results of every single expert. */
@@ -164,7 +167,12 @@ function ownRun(method: Method, setting: MethodSetting): MethodRun {
         return { ...shared, identity: `router ${router.key} ${identity}`, overlay };
       }
       const options = parsedRouter(router, { topK });
-      return { ...shared, identity: `router ${JSON.stringify(options)} ${identity}`, overlay: () => poolOverlay(model, experts, options) };
+      return {
+        ...shared,
+        identity: `router ${JSON.stringify(options)} ${identity}`,
+        overlay: () => poolOverlay(model, experts, options),
+        ...(options.kind === "retrieval" && { details: { embedder: options.embedder ?? BASE_EMBEDDER } }),
+      };
     }
     default:
       return { ...shared, identity: "base", overlay: () => plain };

@@ -46,11 +46,12 @@ export function resultsJson({ date, base, experts, tasks, methods }: Evaluation)
     base,
     experts,
     tasks: tasks.map(({ name, kind, group, metrics, examples }) => ({ name, kind, group, metrics, examples: examples.length })),
-    methods: methods.map(({ name, kind, means, chosen, tasks: results }) => ({
+    methods: methods.map(({ name, kind, means, chosen, details, tasks: results }) => ({
       name,
       kind,
       means,
       ...(chosen && { chosen }),
+      ...(details && { details }),
       tasks: Object.fromEntries(Object.entries(results).map(([task, { outcomes: _, ...rest }]) => [task, rest])),
     })),
   };

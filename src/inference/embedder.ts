@@ -29,10 +29,13 @@ export interface Embedder {
   embed(prompts: Prompts): Promise<HostTensor<"float32">>;
 }
 
+/** The built-in embedder's name. */
+export const BASE_EMBEDDER = "base-mean-pooled";
+
 /** Mean-pooled states of the base model itself, without anything on it. */
 export function baseEmbedder(model: Model): Embedder {
   return {
-    name: "base-mean-pooled",
+    name: BASE_EMBEDDER,
     embed: async ({ inputIds, attentionMask }) => {
       const session = await model.session("embed", (graph) => buildBaseEmbedding(graph, model));
       const { embedding } = await session.run({ input_ids: inputIds, attention_mask: attentionMask });
