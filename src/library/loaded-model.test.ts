@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { loadModel, route } from "../index.ts";
 import { int64 } from "../base/tensor.ts";
 import { DEMO_BASE } from "../demo/demo.ts";
+import { loadModel, route } from "../index.ts";
 
 test("a loaded model generates, scores and computes with its own tokenizer", async () => {
   await using model = await loadModel(DEMO_BASE);
