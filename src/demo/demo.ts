@@ -19,7 +19,10 @@ import { demoExperts, type ExpertsJob } from "./experts.ts";
 import { type DemoTask, examples, HELD_IN_TASKS, HELD_OUT_TASKS } from "./tasks.ts";
 
 /** Routers compared, all on the same pool. */
-const ROUTERS = ["phatgoose", "average-activation", "arrow", "spectr", "smear", "retrieval"] as const;
+const ROUTERS = ["phatgoose", "average-activation", "arrow", "arrow-peft", "spectr", "smear", "retrieval", "uniform"] as const;
+
+/** Labelled examples that LoraHub sees of each task, and nothing else does. */
+const SHOTS = 5;
 
 /** The base that ships with the package. */
 export const DEMO_BASE = fileURLToPath(new URL("../../assets/demo-base", import.meta.url));
@@ -90,6 +93,7 @@ async function compare(
     { kind: "merged" },
     { kind: "adapter", name: "multitask", adapter: multitask },
     ...ROUTERS.map((router) => ({ kind: "router" as const, router })),
+    { kind: "lorahub" },
   ];
   return evaluate({
     model,
@@ -111,6 +115,7 @@ export function evaluationTask(task: DemoTask, numTests: number, seed: number): 
     group: task.kind === "held-in" ? "held-in" : task.kind === "compound" ? "held-out: compound" : "held-out: new words or domain",
     kind: "generate_until",
     examples: examples(task, "test", numTests, seed),
+    shots: examples(task, "validation", SHOTS, seed),
     metrics: ["exact_match"],
     choiceScore: "token_mean",
     targetDelimiter: "",

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import type { Expert, Gates } from "../adapters/expert.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { derivedSeed, seededRandom, shuffled } from "../base/random.ts";
-import { type Evaluation, type EvaluationTask, evaluate } from "../evaluation/evaluate.ts";
+import { type Evaluation, evaluate } from "../evaluation/evaluate.ts";
 import { expertRow, type Method } from "../evaluation/methods.ts";
 import { loadModel } from "../inference/model.ts";
 import { loadTokenizer } from "../text/tokenizer.ts";
@@ -19,13 +19,11 @@ import { DEMO_BASE, evaluationTask } from "./demo.ts";
 import type { ExpertsJob } from "./experts.ts";
 import { type GateSteps, STUDY_SIZE, type StudySize, studyExperts } from "./study-experts.ts";
 import { STUDY_HELD_IN, STUDY_HELD_OUT } from "./study-tasks.ts";
-import { examples } from "./tasks.ts";
 
 const BY_TOKEN = ["phatgoose", "average-activation", "arrow", "spectr"] as const;
 export const STUDY_KS = [1, 2, 3, 5] as const;
 export const STUDY_POOLS = [4, 8, 12, 16] as const;
 const USUAL = { k: 2, gates: 100 } as const;
-const SHOTS = 5;
 
 export interface StudyOptions {
   readonly out: string;
@@ -62,12 +60,8 @@ export async function studySeed(options: StudyOptions): Promise<StudySeed> {
   await using model = await loadModel(DEMO_BASE);
   const tokenizer = await loadTokenizer(DEMO_BASE);
   const trained = await studyExperts({ model, tokenizer, baseName: "skein/demo-base", out, seed, ...(onPart && { onPart }) }, size);
-  const heldOut = STUDY_HELD_OUT.map((task) =>
-    withShots(evaluationTask(task, numTests.heldOut, seed), examples(task, "validation", SHOTS, seed)),
-  );
-  const heldIn = STUDY_HELD_IN.map((task) =>
-    withShots(evaluationTask(task, numTests.heldIn, seed), examples(task, "validation", SHOTS, seed)),
-  );
+  const heldOut = STUDY_HELD_OUT.map((task) => evaluationTask(task, numTests.heldOut, seed));
+  const heldIn = STUDY_HELD_IN.map((task) => evaluationTask(task, numTests.heldIn, seed));
   const usual = gated(trained.experts, trained.gates.get(USUAL.gates));
   const run = async (what: string, experts: readonly Expert[], methods: readonly Method[], tasks = heldOut) => {
     onEvaluation?.(what);
@@ -140,10 +134,6 @@ const gateMethods = (): Method[] => [
 ];
 const namesOf = (methods: readonly Method[]) =>
   methods.map((method) => method.name ?? (method.kind === "router" && typeof method.router === "string" ? method.router : method.kind));
-
-function withShots(task: EvaluationTask, shots: EvaluationTask["examples"]): EvaluationTask {
-  return { ...task, shots };
-}
 
 function gated(experts: readonly Expert[], gates: readonly Gates[] | undefined): readonly Expert[] {
   return gates ? experts.map((expert, i) => ({ ...expert, gates: gates[i]! })) : experts;
