@@ -93,12 +93,12 @@ async function scores(token: readonly number[], gates: readonly (readonly number
     return router.prototype(expert, FIRST)!.data;
   });
   const graph = new Graph("scores");
-  graph.output("scores", router.scores(graph.float("x", 1, 1, n), graph.float("prototypes", count, 1, n)));
+  graph.output("scores", router.scores(graph.float("x", 1, 1, n), graph.float("prototypes", count, n), 1));
   await using session = await Session.load(graph);
   const feeds = {
     x: float32([1, 1, n], token),
     prototypes: float32(
-      [count, 1, n],
+      [count, n],
       prototypes.flatMap((p) => [...p]),
     ),
   };

@@ -81,7 +81,7 @@ export class RoutedPool implements Overlay {
 
   get key(): string {
     const shapes = [...this.#stack.modules].map(
-      ([module, { form, factors, rows }]) => `${module}:${form}:${JSON.stringify(factors)}:${rows}`,
+      ([module, { form, factors, rows, barred }]) => `${module}:${form}:${JSON.stringify(factors)}:${rows}${barred ? ":barred" : ""}`,
     );
     return `routed ${this.#router.key} k=${this.#k} ${this.#rows ? "rows " : ""}${shapes.join()}`;
   }

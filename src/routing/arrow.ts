@@ -13,7 +13,6 @@ import { topRightSingularVector } from "../adapters/linalg.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { abs } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import { gatesOf } from "./phatgoose.ts";
 import { type Router, remembered } from "./router.ts";
 import { loraOf } from "./stack.ts";
 import { torchNormal } from "./torch-normal.ts";
@@ -51,7 +50,7 @@ export function arrow({
     scores: (x, prototypes) => {
       const width = x.shape.at(-1) as number;
       const alpha = 1 / temperature / (scaleBySqrt ? Math.sqrt(width) : 1);
-      return abs(matmul(x, gatesOf(prototypes), { transB: true, alpha }));
+      return abs(matmul(x, prototypes, { transB: true, alpha }));
     },
   };
 }

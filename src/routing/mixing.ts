@@ -19,6 +19,8 @@ export interface ModuleShape {
   readonly factors: Factors;
   /** Rows of a prototype. */
   readonly rows: number;
+  /** Whether some expert is no candidate here. */
+  readonly barred: boolean;
 }
 
 export interface MixOptions {

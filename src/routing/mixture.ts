@@ -11,7 +11,7 @@
 import type { Graph } from "../graph/graph.ts";
 import { add } from "../graph/ops/elementwise.ts";
 import { expand, unsqueeze } from "../graph/ops/movement.ts";
-import type { Float } from "../graph/value.ts";
+import { type Float, flattened } from "../graph/value.ts";
 import type { Linear } from "../models/linear.ts";
 import { type ModuleShape, reversed } from "./mixing.ts";
 import { chosen, type Route, type Router } from "./router.ts";
@@ -37,20 +37,22 @@ export function routed(graph: Graph, inner: Linear, { router, topK, modules, row
     const base = (input: Float) => inner(input, module, projection);
     const shape = modules.get(module);
     if (!shape) return base(x);
+    const factors = new Map(
+      Object.entries(shape.factors).map(([name, sizes]) => [name, graph.float(stackNames(module).factor(name), "experts", ...sizes)]),
+    );
     const narrow = biasedScores(x, module, shape, router, rowBias);
     const each = () => expand(narrow, x.shape[0]!, x.shape[1]!, "experts");
     onRoute?.(module, chosen(reversed(each()), topK));
-    const factor = (name: string) => graph.float(stackNames(module).factor(name), "experts", ...shape.factors[name]!);
     const scores = router.mixes === "outputs" ? each() : narrow;
-    return mixingOf(shape.kind).project({ x, base, scores, topK, mixes: router.mixes, shape, factor });
+    return mixingOf(shape.kind).project({ x, base, scores, topK, mixes: router.mixes, shape, factor: (name) => factors.get(name)! });
   };
 }
 
 /** The router's scores with what bars experts from the module or the row: [batch, sequence or 1, experts], in the stack's order. */
-function biasedScores(x: Float, module: string, { rows, in: inputs }: ModuleShape, router: Router, rowBias: boolean): Float {
+function biasedScores(x: Float, module: string, { rows, in: inputs, barred }: ModuleShape, router: Router, rowBias: boolean): Float {
   const { graph } = x;
   const names = stackNames(module);
-  const scores = router.scores(x, graph.float(names.prototypes, "experts", rows, inputs));
-  const open = add(scores, graph.float(names.bars, "experts"));
+  const scores = router.scores(x, graph.float(names.prototypes, flattened(["experts", rows]), inputs), rows);
+  const open = barred ? add(scores, graph.float(names.bars, "experts")) : scores;
   return rowBias ? add(open, unsqueeze(reversed(graph.float(ROW_BIAS, "batch", "experts")), 1)) : open;
 }

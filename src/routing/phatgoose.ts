@@ -9,7 +9,6 @@
 import type { HostTensor } from "../base/tensor.ts";
 import { float32 } from "../base/tensor.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import { reshape } from "../graph/ops/movement.ts";
 import { standardize } from "../graph/ops/reduce.ts";
 import type { Float } from "../graph/value.ts";
 import type { Router } from "./router.ts";
@@ -37,12 +36,8 @@ export function phatgoose({ topK = 2 }: { topK?: number } = {}): Router {
 /** v̄_zᵀ ū / sqrt(n), from prototypes standardised on the host. x: [batch, sequence, in] -> [batch, sequence, experts] */
 export function standardizedScores(x: Float, prototypes: Float): Float {
   const width = x.shape.at(-1) as number;
-  return matmul(standardize(x, EPSILON), gatesOf(prototypes), { transB: true, alpha: 1 / Math.sqrt(width) });
-}
-
-/** [experts, 1, in] -> [experts, in] */
-export function gatesOf(prototypes: Float): Float {
-  return reshape(prototypes, prototypes.shape[0]!, prototypes.shape[2]!);
+  // The factor rides on the layer norm's scale: products without a factor are the engine's fastest at one row.
+  return matmul(standardize(x, EPSILON, 1 / Math.sqrt(width)), prototypes, { transB: true });
 }
 
 /** A gate's layer norm without affine part, once, on the host: [in] -> [1, in]. */

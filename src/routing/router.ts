@@ -36,8 +36,8 @@ export interface Router {
   /** What of an expert the router scores by at `module`: [rows, in]; rows that other experts have more of are filled with 0.
    *  Undefined when the expert cannot be scored there; it is then no candidate. */
   prototype(expert: Expert, module: string): HostTensor<"float32"> | undefined;
-  /** x: [batch, sequence, in], prototypes: [experts, rows, in] -> [batch, sequence or 1, experts]. */
-  scores(x: Float, prototypes: Float): Float;
+  /** x: [batch, sequence, in], prototypes: [experts * rows, in] -> [batch, sequence or 1, experts]. */
+  scores(x: Float, prototypes: Float, rows: number): Float;
 }
 
 // Below every score that a finite input can have, and finite.

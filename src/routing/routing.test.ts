@@ -5,6 +5,7 @@ import { loraProduct } from "../adapters/merge.ts";
 import { seededRandom } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { Graph } from "../graph/graph.ts";
+import { flattened } from "../graph/value.ts";
 import type { Batch } from "../inference/batch.ts";
 import { loadModel, type Model } from "../inference/model.ts";
 import { openRows, plain, RoutedPool, singleAdapter } from "../inference/overlay.ts";
@@ -33,10 +34,13 @@ async function scoresOf(router: Router, tokens: HostTensor<"float32">, prototype
   const [count = 0, width = 0] = tokens.shape;
   const rows = prototypes[0]!.shape[0]!;
   const graph = new Graph("scores");
-  graph.output("scores", router.scores(graph.float("x", 1, count, width), graph.float("prototypes", prototypes.length, rows, width)));
+  graph.output("experts", graph.float("experts", "experts")); // names the size
+  const rowsOfAll = graph.float("prototypes", flattened(["experts", rows]), width);
+  graph.output("scores", router.scores(graph.float("x", 1, count, width), rowsOfAll, rows));
   await using session = await Session.load(graph);
-  const stacked = float32([prototypes.length, rows, width], Float32Array.from(prototypes.flatMap(({ data }) => [...data])));
-  const { scores } = await session.run({ x: { ...tokens, shape: [1, count, width] }, prototypes: stacked });
+  const stacked = float32([prototypes.length * rows, width], Float32Array.from(prototypes.flatMap(({ data }) => [...data])));
+  const experts = float32([prototypes.length]);
+  const { scores } = await session.run({ x: { ...tokens, shape: [1, count, width] }, prototypes: stacked, experts });
   const data = [...(scores!.data as Float32Array)];
   return Array.from({ length: count }, (_, i) => data.slice(i * prototypes.length, (i + 1) * prototypes.length));
 }
@@ -183,6 +187,28 @@ test("an expert joins an open pool without a new session", async () => {
   expect(after).not.toEqual(before);
   model.overlay = new RoutedPool(experts, model.modules, { router: phatgoose() });
   expect(await logits(model, batch)).toEqual(after);
+});
+
+test.each(["a gate", "a module"])("the first expert to join without %s is no candidate there", async (lacking) => {
+  await using model = await loadModel(golden("t5/model"));
+  const experts = await t5Experts(model.modules);
+  const batch = await t5Batch();
+  const module = "decoder.block.1.layer.1.EncDecAttention.k";
+  const without = <T>(map: ReadonlyMap<string, T>) => new Map([...map].filter(([name]) => name !== module));
+  const last = experts[6]!;
+  const partial: Expert =
+    lacking === "a gate"
+      ? { ...last, gates: without(last.gates!) }
+      : { ...last, adapter: { kind: "lora", modules: without(loraOf(last)), warnings: [] } };
+  const pool = new RoutedPool(experts.slice(0, 6), model.modules, { router: phatgoose() });
+  model.overlay = pool;
+  await logits(model, batch);
+  pool.add(partial);
+  const { routes, logits: grown } = await model.forward(batch, { routes: true });
+  expect([...routes!.get(module)!.experts.data]).not.toContain(6n);
+  expect([...routes!.values()].some(({ experts: chosen }) => [...chosen.data].includes(6n))).toBe(true);
+  model.overlay = new RoutedPool([...experts.slice(0, 6), partial], model.modules, { router: phatgoose() });
+  expect(await logits(model, batch)).toEqual(grown);
 });
 
 test("a pool of two kinds is refused by name", async () => {

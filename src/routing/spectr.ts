@@ -12,7 +12,6 @@ import { sqrt, square } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { reshape } from "../graph/ops/movement.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
-import { flattened } from "../graph/value.ts";
 import { type Router, remembered } from "./router.ts";
 import { loraOf } from "./stack.ts";
 
@@ -32,10 +31,9 @@ export function spectr({ topK = 2 }: { readonly topK?: number } = {}): Router {
         sv.data.map((value) => value * lora.scaling),
       );
     }),
-    scores: (x, prototypes) => {
-      const [experts, rows, width] = prototypes.shape;
-      const products = matmul(x, reshape(prototypes, flattened([experts!, rows!]), width!), { transB: true });
-      const each = reshape(products, x.shape[0]!, x.shape[1]!, experts!, rows!);
+    scores: (x, prototypes, rows) => {
+      const products = matmul(x, prototypes, { transB: true });
+      const each = reshape(products, x.shape[0]!, x.shape[1]!, "experts", rows);
       return sqrt(reduceSum(square(each), { keep: false }));
     },
   };

@@ -1,8 +1,8 @@
 /** @file A pool's experts stacked into the feeds of a routed graph, one set per module.
  *
  *      experts.<module>.<factor>    [experts, ...]         what the kind of adapter needs, scaling folded in
- *      experts.<module>.prototypes  [experts, rows, in]    what the router scores by
- *      experts.<module>.bars        [experts]              0, or BARRED where an expert lacks the module
+ *      experts.<module>.prototypes  [experts * rows, in]   what the router scores by
+ *      experts.<module>.bars        [experts]              0, or BARRED where an expert lacks the module; absent where none does
  *
  *  The last expert comes first (mixture.ts says why). Buffers grow by doubling, so adding an expert costs its own bytes and
  *  no graph is rebuilt. */
@@ -88,7 +88,7 @@ export class ExpertStack {
     for (const expert of experts) this.add(expert);
   }
 
-  /** Whether `expert` fits into these records; a wider rank or another module needs a new graph. */
+  /** Whether `expert` fits into these records; a wider rank, another module or the first to lack one needs a new graph. */
   fits(expert: Expert): boolean {
     return (
       [...shapesOf([expert], this.modules, this.#router)].every(([module, needs]) => {
@@ -98,9 +98,12 @@ export class ExpertStack {
           has?.kind === needs.kind &&
           has.form === needs.form &&
           needs.rows <= has.rows &&
+          (has.barred || !needs.barred) &&
           Object.entries(needs.factors).every(([name, shape]) => within(shape, name))
         );
-      }) && [...expert.adapter.modules.keys()].every((module) => this.modules.has(module))
+      }) &&
+      [...expert.adapter.modules.keys()].every((module) => this.modules.has(module)) &&
+      [...this.modules].every(([module, { barred }]) => barred || expert.adapter.modules.has(module))
     );
   }
 
@@ -129,8 +132,8 @@ export class ExpertStack {
     for (const [module, records] of this.#records) {
       const names = stackNames(module);
       for (const [name, factor] of Object.entries(records.factors)) feeds[names.factor(name)] = factor.tensor;
-      feeds[names.prototypes] = records.prototypes.tensor;
-      feeds[names.bars] = records.bars.tensor;
+      feeds[names.prototypes] = flattenedRows(records.prototypes.tensor);
+      if (this.modules.get(module)!.barred) feeds[names.bars] = records.bars.tensor;
     }
     return feeds;
   }
@@ -167,9 +170,16 @@ function shapesOf(experts: readonly Expert[], sizes: Sizes, router: Router): Map
         fix: "Put experts of each form in a pool of their own.",
       });
     }
-    shapes.set(module, { kind, form, in: size.in, out: size.out, factors: mixing.factors(weights, size), rows });
+    const barred = experts.some((expert) => !covering.includes(expert) || !router.prototype(expert, module));
+    shapes.set(module, { kind, form, in: size.in, out: size.out, factors: mixing.factors(weights, size), rows, barred });
   }
   return shapes;
+}
+
+/** [experts, rows, in] -> [experts * rows, in] */
+function flattenedRows({ dtype, shape, data }: HostTensor<"float32">): HostTensor<"float32"> {
+  const [experts = 0, rows = 0, inputs = 0] = shape;
+  return { dtype, shape: [experts * rows, inputs], data };
 }
 
 function mapped<T, U>(record: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> {

@@ -39,10 +39,10 @@ export function layerNorm(x: Float, scale: Float, { bias, epsilon }: { bias?: Fl
   return x.graph.apply("LayerNormalization", bias ? [x, scale, bias] : [x, scale], { epsilon })[0] as Float;
 }
 
-/** Layer norm without scale or bias: what PHATGOOSE calls standardising. */
-export function standardize(x: Float, epsilon: number): Float {
+/** `factor` times the layer norm without scale or bias: what PHATGOOSE calls standardising. */
+export function standardize(x: Float, epsilon: number, factor = 1): Float {
   const size = x.shape.at(-1) as number;
-  return layerNorm(x, x.graph.constant(float32([size], new Float32Array(size).fill(1))), { epsilon });
+  return layerNorm(x, x.graph.constant(float32([size], new Float32Array(size).fill(factor))), { epsilon });
 }
 
 /** x / sqrt(mean(x^2) + epsilon) * scale over the last axis (Zhang and Sennrich 2019). */
