@@ -7,6 +7,7 @@ import { difference } from "../../tests/reference/compare.ts";
 import { computed, FLOAT32 } from "../../tests/reference/engine.ts";
 import { evaluate } from "../../tests/reference/evaluate.ts";
 import { Sandbox } from "../../tests/reference/sandbox.ts";
+import { reachable } from "../graph/onnx/serialize.ts";
 import type { OpType } from "../graph/operators.ts";
 import { add, equal, exp, mul, neg, silu, where } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
@@ -185,6 +186,25 @@ describe("the walk", () => {
     gradients(reduceSum(y, { axes: [0, 1], keep: false }), [low]);
     const products = s.graph.nodes.slice(forward).filter(({ op }) => op === "MatMul");
     expect(products).toHaveLength(2);
+  });
+
+  test("modules with low-rank updates of one input share their thin products", () => {
+    const s = new Sandbox("thin");
+    const [x, table] = [s.float(5, 6), s.float(6, 6)];
+    const lows = [1, 2, 3].map((rank) => [s.float(rank, 6), s.float(4, rank)] as const);
+    const ys = lows.map(([a, b]) => matmul(matmul(matmul(x, table), a, { transB: true }), b, { transB: true }));
+    const loss = reduceSum(ys.reduce(add), { axes: [0, 1], keep: false });
+    const parameters = [table, ...lows.flat()];
+    s.graph.output("loss", loss);
+    const forward = reachable(s.graph).nodes.length;
+    gradients(loss, parameters).forEach((gradient, i) => {
+      s.graph.output(`d${i}`, gradient);
+    });
+    const products = reachable(s.graph)
+      .nodes.slice(forward)
+      .filter(({ op }) => op === "MatMul");
+    // One for each B, one for each low state, one for all A, one for the input, one for the table.
+    expect(products).toHaveLength(3 + 3 + 1 + 1 + 1);
   });
 
   test("gradient nodes carry the scope of their forward node", () => {

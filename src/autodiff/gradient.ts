@@ -6,12 +6,13 @@
 import { invariant } from "../base/errors.ts";
 import type { Node } from "../graph/graph.ts";
 import type { OpType } from "../graph/operators.ts";
-import { add, scalar } from "../graph/ops/elementwise.ts";
+import { scalar } from "../graph/ops/elementwise.ts";
 import type { Float, Value } from "../graph/value.ts";
 import type { Rule, Stop } from "./rule.ts";
 import { elementwise } from "./rules/elementwise.ts";
 import { linalg } from "./rules/linalg.ts";
 import { movement } from "./rules/movement.ts";
+import { sharedProducts, sumOf } from "./thin-products.ts";
 
 const RULES: { readonly [Op in OpType]: Rule<Op> | Stop } = { ...elementwise, ...movement, ...linalg };
 
@@ -25,20 +26,21 @@ export function gradients(loss: Float, parameters: readonly Float[]): Float[] {
   invariant(loss.shape.length === 0, `the loss is a scalar, not [${loss.shape}]`);
   const { graph } = loss;
   const active = reaching(graph.nodes, parameters);
-  const known = new Map<Value, Float>([[loss, scalar(loss, 1)]]);
+  const known = new Map<Value, Float[]>([[loss, [scalar(loss, 1)]]]);
   for (const node of [...graph.nodes].reverse()) {
     if (!node.inputs.some((input) => input && active.has(input))) continue;
     const [first, ...others] = node.outputs;
     invariant(!others.some((output) => known.has(output)), `only the first result of ${node.op} has a gradient`);
-    const gradient = known.get(first!);
-    if (!gradient) continue;
-    graph.scope(`grad/${node.scope}`, () => propagate(node, gradient, active, known));
+    const contributions = known.get(first!);
+    if (!contributions) continue;
+    graph.scope(`grad/${node.scope}`, () => propagate(node, sumOf(contributions), active, known));
   }
-  return parameters.map((parameter) => {
-    const gradient = known.get(parameter);
-    invariant(gradient, `the loss does not depend on ${parameter.name}`);
-    return gradient;
+  const sums = parameters.map((parameter) => {
+    const contributions = known.get(parameter);
+    invariant(contributions, `the loss does not depend on ${parameter.name}`);
+    return sumOf(contributions);
   });
+  return sharedProducts(sums);
 }
 
 /** Values that some parameter flows into. */
@@ -50,7 +52,7 @@ function reaching(nodes: readonly Node[], parameters: readonly Float[]): Readonl
   return active;
 }
 
-function propagate(node: Node, gradient: Float, active: ReadonlySet<Value>, known: Map<Value, Float>): void {
+function propagate(node: Node, gradient: Float, active: ReadonlySet<Value>, known: Map<Value, Float[]>): void {
   const rule = gradientRule(node.op);
   if ("stop" in rule) {
     invariant(!rule.unwritten, `${node.op} has no gradient: ${rule.stop}`);
@@ -60,7 +62,8 @@ function propagate(node: Node, gradient: Float, active: ReadonlySet<Value>, know
   rule(node, gradient, wanted).forEach((contribution, i) => {
     const input = node.inputs[i];
     if (!contribution || !input || !wanted[i]) return;
-    const sum = known.get(input);
-    known.set(input, sum ? add(sum, contribution) : contribution);
+    const contributions = known.get(input);
+    if (contributions) contributions.push(contribution);
+    else known.set(input, [contribution]);
   });
 }
