@@ -25,10 +25,15 @@ export function trimmed(tensor: Float64Array, density: number): Float64Array {
   });
 }
 
-/** Keeps each entry with probability `density` and divides it by `density`: the expectation stays. `choice` is a mask or draws one. */
-export function dropped(tensor: Float64Array, density: number, choice: Uint8Array | Random): Float64Array {
+/** Keeps each entry with probability `density` and, to `rescale`, divides it by `density`: the expectation stays. `choice` is a mask
+ *  or draws one. */
+export function dropped(
+  tensor: Float64Array,
+  { density, rescale, choice }: { readonly density: number; readonly rescale: boolean; readonly choice: Uint8Array | Random },
+): Float64Array {
   const keep = choice instanceof Uint8Array ? (i: number) => choice[i] === 1 : () => density >= 1 || choice.next() < density;
-  return tensor.map((value, i) => (keep(i) ? value / density : 0));
+  const divisor = rescale ? density : 1;
+  return tensor.map((value, i) => (keep(i) ? value / divisor : 0));
 }
 
 /** TIES: per entry the sign of the sum (or of most signs; 0 counts as +), then the weighted sum of the entries with that sign

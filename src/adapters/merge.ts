@@ -22,13 +22,19 @@ import type { LoraAdapter, LoraWeights } from "./adapter.ts";
 import { addProduct, fromColumns, fromRows, productSvd, type Svd, truncatedSvd } from "./linalg.ts";
 import { dropped, electedMean, trimmed, weightedSum } from "./merge-rules.ts";
 
-type Rule = "linear" | "ties" | "dare_linear" | "dare_ties" | "magnitude_prune";
+const RULES = ["linear", "ties", "dare_linear", "dare_ties", "magnitude_prune"] as const;
+const SVD_METHODS = ["svd", "ties_svd", "dare_linear_svd", "dare_ties_svd", "magnitude_prune_svd"] as const;
+/** Every method by its name. */
+export const MERGE_METHODS = ["average", "cat", ...RULES, ...SVD_METHODS] as const;
+type Rule = (typeof RULES)[number];
 
 interface RuleOptions {
   /** Share of entries kept when trimming or dropping, in (0, 1]. */
   readonly density?: number;
   /** How ties elects a sign: by the sum of the entries, or by counting signs. */
   readonly majoritySign?: "total" | "frequency";
+  /** Whether DARE divides what it keeps by the density: true as in the paper and in newer PEFT (the default), false as in PEFT 0.12. */
+  readonly rescale?: boolean;
   /** Seed of DARE's choice. */
   readonly seed?: number;
   /** DARE's choice given from outside: 1 keeps the entry, one mask per adapter that has the module. */
@@ -39,7 +45,7 @@ export type MergeMethod =
   | { readonly kind: "average"; readonly rank?: number }
   | { readonly kind: "cat" }
   | ({ readonly kind: Rule } & RuleOptions)
-  | ({ readonly kind: "svd" | `${Exclude<Rule, "linear">}_svd`; readonly rank?: number } & RuleOptions);
+  | ({ readonly kind: (typeof SVD_METHODS)[number]; readonly rank?: number } & RuleOptions);
 
 /** One adapter's share in a module. */
 interface Share {
@@ -167,7 +173,7 @@ function ruleOf(kind: MergeMethod["kind"]): Rule {
   if (kind in rules) return rules[kind as keyof typeof rules];
   throw new OptionError({
     what: `merge: no method "${kind}".`,
-    fix: `Use average, cat, linear, ties, dare_linear, dare_ties, magnitude_prune, ${Object.keys(rules).join(", ")}.`,
+    fix: `Use ${MERGE_METHODS.join(", ")}.`,
   });
 }
 
@@ -180,10 +186,10 @@ function combined(
 ): Float64Array {
   if (options.kind === "linear") return weightedSum(tensors, weights);
   const density = checkedDensity(options);
-  const { majoritySign = "total" } = options;
+  const { majoritySign = "total", rescale = true } = options;
   const random = (z: number): Random => seededRandom(derivedSeed(options.seed ?? 0, place.module, place.factor, z));
   const masks = options.masks?.(place.module, place.factor);
-  const drop = () => tensors.map((tensor, z) => dropped(tensor, density, masks?.[z] ?? random(z)));
+  const drop = () => tensors.map((tensor, z) => dropped(tensor, { density, rescale, choice: masks?.[z] ?? random(z) }));
   const trim = () => tensors.map((tensor) => trimmed(tensor, density));
   switch (options.kind) {
     case "ties":

@@ -5,6 +5,7 @@ import type { Expert } from "../adapters/expert.ts";
 import { type MergeMethod, mergeAdapters } from "../adapters/merge.ts";
 import type { ModuleSizes } from "../adapters/modules.ts";
 import { PoolError } from "../base/errors.ts";
+import { withoutGeneralKnowledge } from "../routing/general-knowledge.ts";
 import { createRouter, isScoring, type RouterOptions } from "../routing/registry.ts";
 import type { Router } from "../routing/router.ts";
 import { loraOf } from "../routing/stack.ts";
@@ -20,9 +21,11 @@ type MergedOptions = Extract<RouterOptions, { readonly kind: "merged" }>;
 export async function poolOverlay(model: Model, experts: readonly Expert[], options: RouterOptions, where?: string): Promise<Overlay> {
   if (isScoring(options)) {
     const router = createRouter(options);
-    if (options.kind === "single") checkNamed(experts, options.expert, where);
-    else checkCandidates(experts, router, where);
-    return new RoutedPool(experts, model.modules, { router });
+    const general = "general" in options ? options.general : undefined;
+    const candidates = general ? withoutGeneralKnowledge(experts, general, where) : experts;
+    if (options.kind === "single") checkNamed(candidates, options.expert, where);
+    else checkCandidates(candidates, router, where);
+    return new RoutedPool(candidates, model.modules, { router });
   }
   if (options.kind === "merged") return mergedPool(experts, model.modules, options);
   const { embedder } = options;
@@ -39,16 +42,13 @@ export function mergedPool(experts: readonly Expert[], sizes: ModuleSizes, optio
   return singleAdapter(mergedExperts(experts, options), sizes);
 }
 
-function mergedExperts(experts: readonly Expert[], { method, density, seed }: MergedOptions): LoraAdapter {
+function mergedExperts(experts: readonly Expert[], { kind: _, method, rank, ...rule }: MergedOptions): LoraAdapter {
   if (experts.length === 0) throw new PoolError({ what: "The pool has no experts.", fix: "Add one: skein pool add POOL EXPERT." });
   const adapters = experts.map((expert): LoraAdapter => ({ kind: "lora", modules: loraOf(expert), warnings: [] }));
-  if (method === "average") return mergeAdapters(adapters, { kind: "average" });
-  const rule: MergeMethod = method === "cat" ? { kind: "cat" } : { kind: method, density, seed };
-  return mergeAdapters(
-    adapters,
-    rule,
-    experts.map(() => 1 / experts.length),
-  );
+  const merge: MergeMethod = { kind: method, ...rule, ...(rank !== undefined && { rank }) };
+  if (method === "average") return mergeAdapters(adapters, merge);
+  const weights = experts.map(() => 1 / experts.length);
+  return mergeAdapters(adapters, merge, weights);
 }
 
 /** An expert that the router can score at no module would sit in the pool and never be chosen. */

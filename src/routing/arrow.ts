@@ -3,7 +3,7 @@
  *      v_z = the unit vector that B_z A_z stretches most (its top right singular vector)
  *      s_z = |uᵀ v_z| / T  (/ sqrt(n))          u: the raw token at this module's input, n its width
  *
- *  Two sets of defaults are in use:
+ *  The authors' code has a simpler v_z too, the mean of A_z's rows ("mean"; "simple" there). Two sets of defaults are in use:
  *    arrow       the PHATGOOSE authors' (r-three/phatgoose, src/models/addons/moe.py:394-418): T = 10, / sqrt(n), top-2
  *    arrow-peft  PEFT's (huggingface/peft, tuners/lora/arrow.py): T = 1, no sqrt(n), top-3, and v_z by 15 power iterations
  *                from a random start, which need not have converged: v <- Aᵀ (Bᵀ B) (A v), normalised. */
@@ -12,47 +12,54 @@ import type { Expert } from "../adapters/expert.ts";
 import { topRightSingularVector } from "../adapters/linalg.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { abs } from "../graph/ops/elementwise.ts";
-import { matmul } from "../graph/ops/linalg.ts";
+import { products, type Scaling } from "./comparison.ts";
 import { type Router, remembered } from "./router.ts";
 import { loraOf } from "./stack.ts";
 import { torchNormal } from "./torch-normal.ts";
 
 type Tensor = HostTensor<"float32">;
 
-export interface ArrowOptions {
+export interface ArrowOptions extends Partial<Scaling> {
   readonly name?: string;
   readonly topK?: number;
-  readonly temperature?: number;
-  readonly scaleBySqrt?: boolean;
+  readonly renormalize?: boolean;
   /** How v_z is found; "power" as PEFT does, with the seed its rng_seed gives. */
-  readonly prototype?: { readonly kind: "exact" } | { readonly kind: "power"; readonly seed: number };
+  readonly prototype?: { readonly kind: "singular" | "mean" } | { readonly kind: "power"; readonly seed: number };
 }
 
 export function arrow({
   name = "arrow",
   topK = 2,
+  renormalize = true,
   temperature = 10,
   scaleBySqrt = true,
-  prototype = { kind: "exact" },
+  prototype = { kind: "singular" },
 }: ArrowOptions = {}): Router {
   return {
     name,
-    key: `arrow T=${temperature} sqrt=${scaleBySqrt}`,
+    key: `arrow T=${temperature} sqrt=${scaleBySqrt} ${renormalize}`,
     topK,
     mixes: "outputs",
+    renormalize,
     remedy: "Use LoRA experts.",
     prototype: remembered((expert: Expert, module: string) => {
       const lora = loraOf(expert).get(module);
       if (!lora) return undefined;
+      if (prototype.kind === "mean") return meanRow(lora.a);
       if (prototype.kind === "power") return powerIteration(lora.a, lora.b, torchNormal(lora.a.shape[1]!, prototype.seed));
       return float32([1, lora.a.shape[1]!], Float32Array.from(topRightSingularVector(lora.a, lora.b)));
     }),
-    scores: (x, prototypes) => {
-      const width = x.shape.at(-1) as number;
-      const alpha = 1 / temperature / (scaleBySqrt ? Math.sqrt(width) : 1);
-      return abs(matmul(x, prototypes, { transB: true, alpha }));
-    },
+    scores: (x, prototypes) => abs(products(x, prototypes, { temperature, scaleBySqrt })),
   };
+}
+
+/** The mean of A's rows: [1, in]. a: [rank, in] */
+function meanRow({ shape: [rank = 0, width = 0], data }: Tensor): Tensor {
+  const mean = (column: number) => Array.from({ length: rank }, (_, row) => data[row * width + column]! / rank);
+  return float32(
+    [1, width],
+    Float32Array.from({ length: width }, (_, i) => mean(i).reduce((sum, value) => sum + value, 0)),
+  );
 }
 
 const ITERATIONS = 15; // PEFT's

@@ -11,22 +11,12 @@ import { add, div, mul, toFloat } from "../graph/ops/elementwise.ts";
 import { unsqueeze } from "../graph/ops/movement.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
 import type { Float, Int } from "../graph/value.ts";
-import { standardized, standardizedScores } from "./phatgoose.ts";
-import { type Router, remembered } from "./router.ts";
+import { comparing, type GateOptions } from "./phatgoose.ts";
+import type { Router } from "./router.ts";
 
-export function averageActivation({ topK = 2 }: { readonly topK?: number } = {}): Router {
-  return {
-    name: "average-activation",
-    key: "phatgoose", // the same graph, fed with other numbers
-    topK,
-    mixes: "outputs",
-    remedy: "Gather its activations with skein statistics.",
-    prototype: remembered((expert, module) => {
-      const average = expert.activations?.get(module);
-      return average && standardized(average);
-    }),
-    scores: standardizedScores,
-  };
+export function averageActivation(options: GateOptions = {}): Router {
+  const remedy = "Gather its activations with skein statistics.";
+  return comparing("average-activation", remedy, (expert, module) => expert.activations?.get(module), options);
 }
 
 // Beside the sum of a mask, as the authors have it.

@@ -16,7 +16,15 @@ function pool(text: string) {
   };
 }
 
-for (const name of ["phatgoose", "average-activation", "arrow", "arrow-peft", "spectr"]) routerContract({ name, overlay: pool(name) });
+const TEXTS = [
+  "phatgoose",
+  "phatgoose:normalize=unit,temperature=0.1",
+  "average-activation",
+  "arrow",
+  "arrow:prototype=mean",
+  "arrow-peft",
+];
+for (const name of [...TEXTS, "spectr", "spectr:scaleBySqrt=true"]) routerContract({ name, overlay: pool(name) });
 
 routerContract({
   name: "uniform",
@@ -41,6 +49,11 @@ routerContract({
   },
 });
 
+function mergedOptions() {
+  const options = parsedRouter("merged");
+  if (options.kind !== "merged") throw new Error("not merged");
+  return options;
+}
 const NO_ROUTES = "experts are merged beforehand, so nothing is routed";
 const merged: Partial<Record<Clause, string>> = {
   "weights sum to 1 and none is negative": NO_ROUTES,
@@ -51,7 +64,7 @@ const merged: Partial<Record<Clause, string>> = {
 };
 routerContract({
   name: "merged",
-  overlay: (experts) => mergedPool(experts, SIZES, { kind: "merged", method: "average", density: 1, seed: 0 }),
+  overlay: (experts) => mergedPool(experts, SIZES, mergedOptions()),
   exempt: merged,
 });
 

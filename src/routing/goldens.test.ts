@@ -58,9 +58,11 @@ test.each(ARROW_CASES)("Arrow routes a T5 as the authors' code: $scaleBySqrt, T 
 test("Arrow's prototypes are the authors' up to their sign", async () => {
   await using model = await loadModel(golden("t5/model"));
   const expected = await goldenTensors("arrow/prototypes_t5.safetensors");
-  const router = arrow();
+  const [router, mean] = [arrow(), arrow({ prototype: { kind: "mean" } })];
   for (const [i, expert] of (await t5Experts(model.modules)).entries()) {
     for (const module of expert.adapter.modules.keys()) {
+      const simple = expected.float(`simple.${module}._addons.router.expert_embeddings__${i}`);
+      expectClose(mean.prototype(expert, module)!, { ...simple, shape: [1, ...simple.shape] }, 1e-6);
       const { data: theirs } = expected.float(`top1_eigen_weighted_vector.${module}._addons.router.expert_embeddings__${i}`);
       const { data: ours } = router.prototype(expert, module)!;
       const sign = Math.sign(ours.reduce((sum, value, j) => sum + value * theirs[j]!, 0));
@@ -105,14 +107,29 @@ test.each([
 });
 
 test("the two Arrows have their own defaults", () => {
-  expect(parsedRouter("arrow")).toEqual({ kind: "arrow", topK: 2, temperature: 10, scaleBySqrt: true });
-  expect(parsedRouter("arrow-peft")).toEqual({ kind: "arrow-peft", topK: 3, temperature: 1, scaleBySqrt: false, seed: 42 });
-  expect(parsedRouter("arrow:temperature=1,scaleBySqrt=false", { topK: 5 })).toEqual({
+  expect(parsedRouter("arrow")).toEqual({
     kind: "arrow",
+    topK: 2,
+    renormalize: true,
+    temperature: 10,
+    scaleBySqrt: true,
+    prototype: "singular",
+  });
+  expect(parsedRouter("arrow-peft")).toEqual({
+    kind: "arrow-peft",
+    topK: 3,
+    renormalize: true,
+    temperature: 1,
+    scaleBySqrt: false,
+    seed: 42,
+  });
+  expect(parsedRouter("arrow:temperature=1,scaleBySqrt=false", { topK: 5 })).toMatchObject({
     topK: 5,
     temperature: 1,
     scaleBySqrt: false,
   });
+  expect(parsedRouter("arrow-peft:general=5+6")).toMatchObject({ general: ["5", "6"] });
+  expect(parsedRouter("single:expert=007")).toEqual({ kind: "single", expert: "007" });
   expect(() => parsedRouter("arrow:temprature=1")).toThrow(/temprature/);
 });
 
@@ -144,17 +161,22 @@ test("average activations equal the authors', and so does routing by them", asyn
     }
     experts.push({ ...expert, activations });
   }
-  model.overlay = new RoutedPool(experts, model.modules, { router: averageActivation() });
-  const { logits, routes } = await model.forward(
-    {
-      inputIds: expected.int("input_ids"),
-      attentionMask: expected.int("attention_mask"),
-      decoderInputIds: shiftedRight(expected.int("labels")),
-    },
-    { routes: true },
-  );
-  expectClose(logits, expected.float("original.logits"), 2e-4);
-  for (const [module, route] of routes!) expectRoute(route, expected.float(`original.rw.${module}`), 1e-4);
+  for (const [name, router] of [
+    ["original", averageActivation()],
+    ["cosine", averageActivation({ normalize: "unit", scaleBySqrt: false })],
+  ] as const) {
+    model.overlay = new RoutedPool(experts, model.modules, { router });
+    const { logits, routes } = await model.forward(
+      {
+        inputIds: expected.int("input_ids"),
+        attentionMask: expected.int("attention_mask"),
+        decoderInputIds: shiftedRight(expected.int("labels")),
+      },
+      { routes: true },
+    );
+    expectClose(logits, expected.float(`${name}.logits`), 2e-4);
+    for (const [module, route] of routes!) expectRoute(route, expected.float(`${name}.rw.${module}`), 1e-4);
+  }
 });
 
 test("over all targets, a decoder module's mean is that of every position", async () => {

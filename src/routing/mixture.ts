@@ -9,12 +9,12 @@
  *  out, so where all are barred the module is the base's. */
 
 import type { Graph } from "../graph/graph.ts";
-import { add } from "../graph/ops/elementwise.ts";
+import { add, mul, sub } from "../graph/ops/elementwise.ts";
 import { expand, unsqueeze } from "../graph/ops/movement.ts";
 import { type Float, flattened } from "../graph/value.ts";
 import type { Linear } from "../models/linear.ts";
 import { type ModuleShape, reversed } from "./mixing.ts";
-import { chosen, type Route, type Router } from "./router.ts";
+import { chosen, type Route, type Router, shareOfBest } from "./router.ts";
 import { mixingOf, stackNames } from "./stack.ts";
 
 /** The feed of what rows add to the scores, when they do: [batch, experts] of 0, or BARRED for experts a row may not use. */
@@ -42,9 +42,13 @@ export function routed(graph: Graph, inner: Linear, { router, topK, modules, row
     );
     const narrow = biasedScores(x, module, shape, router, rowBias);
     const each = () => expand(narrow, x.shape[0]!, x.shape[1]!, "experts");
-    onRoute?.(module, chosen(reversed(each()), topK));
+    const { renormalize = true } = router;
+    onRoute?.(module, chosen(reversed(each()), topK, { renormalize }));
+    const factor = (name: string) => factors.get(name)!;
     const scores = router.mixes === "outputs" ? each() : narrow;
-    return mixingOf(shape.kind).project({ x, base, scores, topK, mixes: router.mixes, shape, factor: (name) => factors.get(name)! });
+    const mixed = mixingOf(shape.kind).project({ x, base, scores, topK, mixes: router.mixes, shape, factor });
+    if (renormalize) return mixed;
+    return add(base(x), mul(shareOfBest(each(), topK), sub(mixed, base(x))));
   };
 }
 

@@ -14,7 +14,7 @@ import { Session } from "../runtime/session.ts";
 import { row, shiftedRight, t5Experts, transposed } from "./experts.test-helper.ts";
 import { routed } from "./mixture.ts";
 import { phatgoose } from "./phatgoose.ts";
-import type { Route } from "./router.ts";
+import type { Route, Router } from "./router.ts";
 import { ExpertStack, stackShapes } from "./stack.ts";
 
 type Float = HostTensor<"float32">;
@@ -46,14 +46,13 @@ interface Layer {
 }
 
 /** One routed projection with the golden layer's experts, k of them a token. */
-async function layer(k: number): Promise<Layer> {
+async function layer(k: number, router: Router = phatgoose()): Promise<Layer> {
   const file = await goldenTensors("phatgoose_layer/layer.safetensors");
   const experts = Array.from({ length: 7 }, (_, i): Expert => {
     const lora = { rank: 4, scaling: 1 / 4, a: transposed(row(file.float("layer1"), i)), b: transposed(row(file.float("layer2"), i)) };
     const gates = new Map([["m", row(file.float("gates"), i)]]);
     return { name: `e${i}`, adapter: { kind: "lora", modules: new Map([["m", lora]]), warnings: [] }, gates, warnings: [] };
   });
-  const router = phatgoose();
   const shapes = stackShapes(experts, new Map([["m", { in: 32, out: 48 }]]), router);
   const graph = new Graph("layer");
   const onRoute = (_: string, route: Route) => {
@@ -75,6 +74,28 @@ test.each([1, 2, 3, 7])("the authors' layer with top-%i", async (k) => {
   // The authors add 1e-6 to the sum of the weights.
   expectClose(weights, file.float(`top${k}.topk_weights`), 2e-5);
   expectClose(delta, file.float(`top${k}.delta`), 1e-5);
+});
+
+test.each([
+  ["top2_nonorm", phatgoose({ renormalize: false })],
+  ["top2_noscale", phatgoose({ scaleBySqrt: false })],
+] as const)("the authors' layer, %s", async (name, router) => {
+  const file = await goldenTensors("phatgoose_layer/layer.safetensors");
+  const { delta, experts, weights } = await layer(2, router);
+  expect([...experts.data]).toEqual([...file.int(`${name}.topk_indices`).data]);
+  expectClose(weights, file.float(`${name}.topk_weights`), 2e-5);
+  expectClose(delta, file.float(`${name}.delta`), 1e-5);
+});
+
+test.each([
+  ["dot", phatgoose({ normalize: "none", renormalize: false, topK: 7 })],
+  ["cosine", phatgoose({ normalize: "unit", renormalize: false, topK: 7 })],
+] as const)("the authors' other comparisons: %s", async (name, router) => {
+  const expected = (await goldenTensors("phatgoose_layer/layer.safetensors")).float(`router_${name}.routing_weights`);
+  const { experts, weights } = await layer(7, router);
+  weights.data.forEach((weight, at) => {
+    expect(weight).toBeCloseTo(expected.data[Math.floor(at / 7) * 7 + Number(experts.data[at])]!, 5);
+  });
 });
 
 test.each([4, 5, 6])("top-%i of the authors' weights over all experts, renormalised", async (k) => {

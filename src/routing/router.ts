@@ -9,8 +9,8 @@
 
 import type { Expert } from "../adapters/expert.ts";
 import type { HostTensor } from "../base/tensor.ts";
-import { less, max, where } from "../graph/ops/elementwise.ts";
-import { softmax, topK } from "../graph/ops/reduce.ts";
+import { less, max, mul, where } from "../graph/ops/elementwise.ts";
+import { reduceSum, softmax, topK } from "../graph/ops/reduce.ts";
 import type { Float, Int } from "../graph/value.ts";
 
 /** The score of an expert that is no candidate. Where all are barred, no expert has a weight and the module is the base's. */
@@ -31,6 +31,9 @@ export interface Router {
   readonly topK: number;
   /** Whether the weights mix the experts' outputs, sum_j w_j B_j A_j x, or their parameters, (sum_j w_j B_j)(sum_j w_j A_j) x. */
   readonly mixes: "outputs" | "parameters";
+  /** Whether the weights of a token's experts are made to sum to 1 (default), or stay their shares of the softmax over all experts:
+   *  the update is then that much smaller. Only outputs can be mixed so. */
+  readonly renormalize?: boolean;
   /** What to do about an expert that has nothing to be scored by: a sentence. */
   readonly remedy: string;
   /** What of an expert the router scores by at `module`: [rows, in]; rows that other experts have more of are filled with 0.
@@ -44,9 +47,15 @@ export interface Router {
 const LEAST = -1e30;
 
 /** The k best experts of each token. scores: [batch, sequence, experts]. Ties go to the lower index. */
-export function chosen(scores: Float, k: number): Route {
+export function chosen(scores: Float, k: number, { renormalize = true } = {}): Route {
   const { values, indices } = topK(scores, k);
-  return { experts: indices, weights: candidateWeights(values) };
+  const weights = candidateWeights(values);
+  return { experts: indices, weights: renormalize ? weights : mul(weights, shareOfBest(scores, k)) };
+}
+
+/** What the k best experts have of the softmax over all. scores: [batch, sequence, experts] -> [batch, sequence, 1] */
+export function shareOfBest(scores: Float, k: number): Float {
+  return reduceSum(topK(softmax(max(scores, LEAST)), k).values);
 }
 
 /** The softmax of scores over the last axis; all 0 where every expert is barred. */

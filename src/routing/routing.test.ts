@@ -12,8 +12,9 @@ import { openRows, plain, RoutedPool, singleAdapter } from "../inference/overlay
 import { Session } from "../runtime/session.ts";
 import { arrow } from "./arrow.ts";
 import { uniform } from "./baselines.ts";
+import { normalized } from "./comparison.ts";
 import { t5Experts } from "./experts.test-helper.ts";
-import { phatgoose, standardized } from "./phatgoose.ts";
+import { phatgoose } from "./phatgoose.ts";
 import { createRouter, isScoring, parsedRouter } from "./registry.ts";
 import { BARRED, type Router } from "./router.ts";
 import { smear } from "./smear.ts";
@@ -70,7 +71,11 @@ test("a score is sqrt(n) times Pearson's correlation, and an untrained gate scor
   const [n, tokens] = [64, 5];
   const x = normal(1, tokens, n);
   const gates = [normal(2, n), float32([n]), normal(3, n)];
-  const scores = await scoresOf(phatgoose(), x, gates.map(standardized));
+  const scores = await scoresOf(
+    phatgoose(),
+    x,
+    gates.map((gate) => normalized(gate, "layer")),
+  );
   for (let token = 0; token < tokens; token++) {
     const u = x.data.subarray(token * n, (token + 1) * n);
     expect(scores[token]![1]).toBe(0);
@@ -81,11 +86,12 @@ test("a score is sqrt(n) times Pearson's correlation, and an untrained gate scor
 test("a gate that hardly moved scores less, by the epsilon inside the layer norm", async () => {
   const gate = normal(4, 2048);
   const [strong, weak] = [0.05, 0.0015].map((scale) =>
-    standardized(
+    normalized(
       float32(
         [2048],
         gate.data.map((value) => value * scale),
       ),
+      "layer",
     ),
   );
   const [[first = 0, second = 0] = []] = await scoresOf(phatgoose(), normal(5, 1, 2048), [strong!, weak!]);

@@ -9,18 +9,19 @@
  *  batch: padding takes part, and in a decoder so do later tokens. While text is generated each step is a sequence of its own. */
 
 import { reduceMean } from "../graph/ops/reduce.ts";
-import { GATES, phatgoose, standardizedScores } from "./phatgoose.ts";
+import { type Comparison, comparedScores, comparisonKey } from "./comparison.ts";
+import { GATES, phatgoose } from "./phatgoose.ts";
 import type { Router } from "./router.ts";
 
-export function smear(): Router {
-  const { prototype } = phatgoose();
+export function smear({ temperature = 1, scaleBySqrt = true, normalize = "layer" }: Partial<Comparison> = {}): Router {
+  const comparison = { temperature, scaleBySqrt, normalize };
   return {
     name: "smear",
-    key: "smear",
+    key: `smear ${comparisonKey(comparison)}`,
     topK: Number.POSITIVE_INFINITY,
     mixes: "parameters",
     remedy: GATES,
-    prototype,
-    scores: (x, prototypes) => standardizedScores(reduceMean(x, { axes: [1] }), prototypes),
+    prototype: phatgoose(comparison).prototype,
+    scores: (x, prototypes) => comparedScores(reduceMean(x, { axes: [1] }), prototypes, comparison),
   };
 }

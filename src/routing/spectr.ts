@@ -2,6 +2,7 @@
  *
  *      scaling B_z A_z = U S Vᵀ          (singular value decomposition)
  *      s_z = || S Vᵀ u || = || scaling B_z A_z u ||         how much the expert would change this token u
+ *  and, as options that are off, s_z / T / sqrt(n).
  *
  *  Arrow keeps only the first singular vector; with rank 1 the two agree up to the singular value. */
 
@@ -12,15 +13,22 @@ import { sqrt, square } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { reshape } from "../graph/ops/movement.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
+import { type Scaling, scaled } from "./comparison.ts";
 import { type Router, remembered } from "./router.ts";
 import { loraOf } from "./stack.ts";
 
-export function spectr({ topK = 2 }: { readonly topK?: number } = {}): Router {
+export interface SpectrOptions extends Partial<Scaling> {
+  readonly topK?: number;
+  readonly renormalize?: boolean;
+}
+
+export function spectr({ topK = 2, renormalize = true, temperature = 1, scaleBySqrt = false }: SpectrOptions = {}): Router {
   return {
     name: "spectr",
-    key: "spectr",
+    key: `spectr T=${temperature} sqrt=${scaleBySqrt} ${renormalize}`,
     topK,
     mixes: "outputs",
+    renormalize,
     remedy: "Use LoRA experts.",
     prototype: remembered((expert: Expert, module: string) => {
       const lora = loraOf(expert).get(module);
@@ -34,7 +42,8 @@ export function spectr({ topK = 2 }: { readonly topK?: number } = {}): Router {
     scores: (x, prototypes, rows) => {
       const products = matmul(x, prototypes, { transB: true });
       const each = reshape(products, x.shape[0]!, x.shape[1]!, "experts", rows);
-      return sqrt(reduceSum(square(each), { keep: false }));
+      const lengths = sqrt(reduceSum(square(each), { keep: false }));
+      return scaled(lengths, { temperature, scaleBySqrt }, x.shape.at(-1) as number);
     },
   };
 }

@@ -1,6 +1,6 @@
 /** @file `skein merge`: several adapters made into one. */
 
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { LoraAdapter } from "../../adapters/adapter.ts";
 import type { MergeMethod } from "../../adapters/merge.ts";
 import type { ModuleSizes } from "../../adapters/modules.ts";
@@ -14,6 +14,8 @@ interface Flags extends CommonFlags {
   readonly weights?: readonly number[];
   readonly rank?: number;
   readonly density?: number;
+  readonly majoritySign?: "total" | "frequency";
+  readonly rescale: boolean;
   readonly seed?: number;
 }
 
@@ -32,12 +34,14 @@ export function addMerge(program: Command, io: Io): void {
     .option("--weights <numbers>", "one weight per adapter, comma-separated (default: 1 each; average takes none)", numbers)
     .option("--rank <r>", "rank to cut the result to (average and the svd methods)", wholeNumber(1))
     .option("--density <share>", "share of entries kept, 0 to 1 (ties, dare and magnitude_prune)", number)
+    .addOption(new Option("--majority-sign <how>", "ties: signs by the sum, or by counting").choices(["total", "frequency"]))
+    .option("--no-rescale", "dare: keep entries as they are, as PEFT 0.12 does, instead of dividing them by the density")
     .option("--seed <n>", "seed of dare's choice", wholeNumber(0))
     .action(async (folders: readonly string[], flags: Flags) => {
       const { mergeAdapters } = await import("../../adapters/merge.ts");
       const { saveAdapter } = await import("../../adapters/peft-save.ts");
       const { loadModel } = await import("../../inference/model.ts");
-      const { base, out, method: kind, weights, rank, density, seed } = flags;
+      const { base, out, method: kind, weights, rank, density, majoritySign, rescale, seed } = flags;
       const { fingerprint } = await import("../../checkpoint/fingerprint.ts");
       const { checkpoint, modules } = await loadModel(base);
       const print = await fingerprint(checkpoint);
@@ -48,7 +52,7 @@ export function addMerge(program: Command, io: Io): void {
         flags,
         adapters.flatMap(({ warnings }, i) => warnings.map((warning) => `${folders[i]}: ${warning}`)),
       );
-      const merged = mergeAdapters(adapters, { kind, ...defined({ rank, density, seed }) }, weights);
+      const merged = mergeAdapters(adapters, { kind, rescale, ...defined({ rank, density, majoritySign, seed }) }, weights);
       await saveAdapter(out, merged, { baseName: base, baseFingerprint: print });
       const size = merged.modules.size;
       show(io, flags, { out, adapters: folders, modules: size }, `Merged ${folders.length} adapters over ${size} modules into ${out}.`);

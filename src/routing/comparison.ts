@@ -1,0 +1,86 @@
+/** @file How a vector v of an expert is compared with a token u, and what scores are scaled by: the options that routers share.
+ *
+ *      s = norm(v)ᵀ norm(u) / T (/ sqrt(n))           n: the module's input width
+ *
+ *      norm(u) = (u - mean u) / sqrt(var u + 1e-5)    "layer": layer norm without affine part
+ *                u / (||u|| + 1e-6)                   "unit": s is the cosine
+ *                u                                    "none"
+ *
+ *  The epsilons are the PHATGOOSE authors' (r-three/phatgoose, src/models/addons/moe.py:396-422). */
+
+import { float32, type HostTensor } from "../base/tensor.ts";
+import { add, div, mul, sqrt, square } from "../graph/ops/elementwise.ts";
+import { matmul } from "../graph/ops/linalg.ts";
+import { reduceSum, standardize } from "../graph/ops/reduce.ts";
+import type { Float } from "../graph/value.ts";
+
+export const NORMALIZATIONS = ["layer", "unit", "none"] as const;
+export type Normalization = (typeof NORMALIZATIONS)[number];
+
+export interface Scaling {
+  /** What scores are divided by. */
+  readonly temperature: number;
+  /** Whether they are divided by the square root of the module's input width too. */
+  readonly scaleBySqrt: boolean;
+}
+export interface Comparison extends Scaling {
+  readonly normalize: Normalization;
+}
+
+// Inside the square root, as in the authors' layer norm. It shrinks the scores of gates that hardly moved.
+const EPSILON = 1e-5;
+// Beside the norm.
+const UNIT_EPSILON = 1e-6;
+
+/** What a score is multiplied by at a module of input width `width`. */
+export function scaleOf({ temperature, scaleBySqrt }: Scaling, width: number): number {
+  return 1 / temperature / (scaleBySqrt ? Math.sqrt(width) : 1);
+}
+
+/** A comparison in words, for the keys of graphs. */
+export function comparisonKey({ temperature, scaleBySqrt, normalize }: Comparison): string {
+  return `${normalize} T=${temperature} sqrt=${scaleBySqrt}`;
+}
+
+/** The scores of tokens against prototypes that are normalised already.
+ *  x: [batch, sequence, in], prototypes: [experts, in] -> [batch, sequence, experts] */
+export function comparedScores(x: Float, prototypes: Float, { normalize, ...scaling }: Comparison): Float {
+  if (normalize !== "layer") return products(normalize === "unit" ? unit(x) : x, prototypes, scaling);
+  // The factor rides on the layer norm's scale: products without a factor are the engine's fastest at one row.
+  return matmul(standardize(x, EPSILON, scaleOf(scaling, x.shape.at(-1) as number)), prototypes, { transB: true });
+}
+
+/** v_zᵀ u, scaled. x: [batch, sequence, in], prototypes: [experts, in] -> [batch, sequence, experts] */
+export function products(x: Float, prototypes: Float, scaling: Scaling): Float {
+  return matmul(x, prototypes, { transB: true, alpha: scaleOf(scaling, x.shape.at(-1) as number) });
+}
+
+/** u / (||u|| + 1e-6) over the last axis. */
+function unit(x: Float): Float {
+  return div(x, add(sqrt(reduceSum(square(x))), UNIT_EPSILON));
+}
+
+/** An expert's vector, normalised once, on the host: [in] -> [1, in]. */
+export function normalized({ data }: HostTensor<"float32">, how: Normalization): HostTensor<"float32"> {
+  const n = data.length;
+  if (how === "none") return float32([1, n], data);
+  if (how === "unit") {
+    const norm = Math.sqrt(data.reduce((sum, v) => sum + v * v, 0)) + UNIT_EPSILON;
+    return float32(
+      [1, n],
+      data.map((v) => v / norm),
+    );
+  }
+  const mean = data.reduce((sum, v) => sum + v, 0) / n;
+  const variance = data.reduce((sum, v) => sum + (v - mean) ** 2, 0) / n;
+  return float32(
+    [1, n],
+    data.map((v) => (v - mean) / Math.sqrt(variance + EPSILON)),
+  );
+}
+
+/** `scores` scaled, for routers that find them otherwise than by a product. */
+export function scaled(scores: Float, scaling: Scaling, width: number): Float {
+  const scale = scaleOf(scaling, width);
+  return scale === 1 ? scores : mul(scores, scale);
+}
