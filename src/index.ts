@@ -27,10 +27,13 @@ export { type CompletionEvent, generate, type TokenEvent } from "./generation/ge
 export type { GenerationOptions } from "./generation/options.ts";
 export { gatherStatistics, type Statistics, type StatisticsJob } from "./generation/statistics.ts";
 export type { Batch } from "./inference/batch.ts";
+export { baseEmbedder, type Embedder, textEmbedder } from "./inference/embedder.ts";
 export type { ForwardResult, HostRoute, Model } from "./inference/model.ts";
 export type { OpenOptions } from "./inference/open.ts";
 export { type Overlay, openRows, plain, RoutedPool, type RowBias, singleAdapter } from "./inference/overlay.ts";
-export { poolOverlay } from "./inference/pool-overlay.ts";
+export { type PoolOverlayOptions, poolOverlay } from "./inference/pool-overlay.ts";
+export { retrievalRows } from "./inference/retrieval.ts";
+export { namedExperts, rowsOf } from "./inference/row-choices.ts";
 export { type LoadedModel, type LoadOptions, loadModel, route } from "./library/loaded-model.ts";
 export { parsedRouter, type RouterOptions, routerNamed } from "./routing/registry.ts";
 export type { Route, Router } from "./routing/router.ts";

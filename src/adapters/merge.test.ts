@@ -74,6 +74,18 @@ describe("merges agree with PEFT", () => {
     }
   });
 
+  // Every entry that PEFT 0.12 keeps is smaller by the density, so A and B of its DARE are too (checked against 0.12's own).
+  test.each(["dare_linear", "dare_ties"] as const)("%s without rescaling is PEFT 0.12's", (kind) => {
+    const name = `${kind}_rescaled`;
+    const merged = mergeAdapters(experts(), { kind, density: 0.6, rescale: false, masks: (m, f) => masks(name)(m, f) }, WEIGHTS);
+    for (const module of MODULES) {
+      const [ours, theirs] = [merged.modules.get(module)!, goldenLora(name, module)];
+      const smaller = (values: Float32Array) => values.map((value) => 0.6 * value);
+      expect(difference(ours.a.data, smaller(theirs.a.data))).toBeLessThan(1e-6);
+      expect(difference(ours.b.data, smaller(theirs.b.data))).toBeLessThan(1e-6);
+    }
+  });
+
   const byProduct: [string, MergeMethod][] = [
     ["svd", { kind: "svd" }],
     ["svd_rank12_exact", { kind: "svd", rank: 12 }],

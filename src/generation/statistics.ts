@@ -3,12 +3,12 @@
  *  Average Activation counts, in a decoder,
  *    all         every target position (the default)
  *    last        the last target position
- *    generated   the last position of what the expert itself answers, greedily: what the authors' code comes to */
+ *    generated   the last position of what the expert itself answers, greedily: what the authors' code comes to
+ *  A decoder-only model reads prompt and answer as one sequence: all counts the prompt's tokens too. */
 
 import type { Adapter } from "../adapters/adapter.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { type ExampleEmbeddings, saveActivations, saveEmbeddings } from "../adapters/side-files.ts";
-import { OptionError } from "../base/errors.ts";
 import type { TrainingExample } from "../data/training-data.ts";
 import { baseEmbedder, textEmbedder } from "../inference/embedder.ts";
 import type { Model } from "../inference/model.ts";
@@ -18,6 +18,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import { averageActivations, MOST_EXAMPLES } from "../training/activations.ts";
 import type { Encoded } from "../training/batches.ts";
 import { encodeExamples } from "../training/examples.ts";
+import { IGNORED } from "../training/loss.ts";
 import { generateBatch } from "./generate.ts";
 
 export const POSITIONS = ["all", "last", "generated"] as const;
@@ -60,22 +61,24 @@ export async function gatherStatistics(job: StatisticsJob): Promise<Statistics> 
 
 /** The examples with the expert's own greedy answers in place of their targets. */
 async function answered({ model, maxNewTokens = 128 }: StatisticsJob, adapter: Adapter, examples: readonly Encoded[]): Promise<Encoded[]> {
-  if (model.architecture.kind !== "encoder-decoder") {
-    throw new OptionError({
-      what: "Positions of a generated answer are told apart in encoder-decoder models only.",
-      where: "positions",
-      fix: "Use all or last.",
-    });
-  }
+  const isSequence = model.architecture.kind === "decoder-only";
   const before = model.overlay;
   model.overlay = singleAdapter(adapter, model.modules);
   try {
-    const prompts = examples.map(({ inputs }) => inputs);
+    const prompts = examples.map((example) => (isSequence ? promptOf(example) : example.inputs));
     const answers = await generateBatch(model, prompts, { maxNewTokens, temperature: 0 });
-    return answers.map(({ choices }, i) => ({ inputs: prompts[i]!, labels: choices.map(({ id }) => id) }));
+    return answers.map(({ choices }, i) => {
+      const [prompt, labels] = [prompts[i]!, choices.map(({ id }) => id)];
+      return { inputs: isSequence ? [...prompt, ...labels.slice(0, -1)] : prompt, labels };
+    });
   } finally {
     model.overlay = before;
   }
+}
+
+/** What a decoder-only model reads before the first token it learns. */
+function promptOf({ inputs, labels }: Encoded): readonly number[] {
+  return inputs.slice(0, labels.findIndex((label) => label !== IGNORED) + 1);
 }
 
 async function embedded({ model, tokenizer, embedder }: StatisticsJob, texts: readonly string[]): Promise<ExampleEmbeddings> {

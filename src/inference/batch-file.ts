@@ -1,12 +1,15 @@
 /** @file A batch and its results as safetensors files, so that any other implementation can be compared number by number.
  *
  *      in   input_ids, attention_mask?, decoder_input_ids?    int64 [batch, sequence]
+ *           routing_bias?                                     float32 [batch, experts]: 0, or -Infinity for experts a row may not use
  *      out  logits                                            float32 [batch, sequence or targets, vocabulary]
  *           routes.<module>.experts, routes.<module>.weights  int64 and float32 [batch, sequence, k] */
 
+import { float32Of } from "../adapters/files.ts";
 import { DataError, ShapeError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { openSafetensors, readTensor, type SafetensorsFile, writeSafetensors } from "../checkpoint/safetensors.ts";
+import { ROW_BIAS } from "../routing/mixture.ts";
 import { type Batch, checkBatch } from "./batch.ts";
 import type { ForwardResult } from "./model.ts";
 
@@ -29,14 +32,25 @@ export async function readBatch(path: string): Promise<ReadBatch> {
       fix: "Store the token ids as input_ids, int64 [batch, sequence].",
     });
   }
-  const batch = { inputIds, ...(attentionMask && { attentionMask }), ...(decoderInputIds && { decoderInputIds }) };
+  const routingBias = await readBias(file);
+  const batch = {
+    inputIds,
+    ...(attentionMask && { attentionMask }),
+    ...(decoderInputIds && { decoderInputIds }),
+    ...(routingBias && { routingBias }),
+  };
   try {
     checkBatch(batch);
   } catch (error) {
     if (!(error instanceof ShapeError)) throw error;
     throw new DataError({ what: error.what, where: path, fix: error.fix, cause: error });
   }
-  return { batch, ignored: [...file.tensors.keys()].filter((name) => !NAMES.includes(name)) };
+  return { batch, ignored: [...file.tensors.keys()].filter((name) => name !== ROW_BIAS && !NAMES.includes(name)) };
+}
+
+async function readBias(file: SafetensorsFile): Promise<HostTensor<"float32"> | undefined> {
+  const info = file.tensors.get(ROW_BIAS);
+  return info && float32Of(ROW_BIAS, await readTensor(info), file.path);
 }
 
 async function readIds(file: SafetensorsFile, name: string): Promise<HostTensor<"int64"> | undefined> {

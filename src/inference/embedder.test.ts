@@ -1,5 +1,7 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { expect, test } from "vitest";
+import { respelled } from "../../tests/checkpoints.ts";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { Graph } from "../graph/graph.ts";
@@ -52,6 +54,22 @@ test("token ids equal BertTokenizer's, with and without lower-casing", async () 
     expect(lower.encode(text), text).toEqual(ids.lower.ids);
     expect(cased.encode(text), text).toEqual(ids.cased.ids);
   }
+});
+
+test("an encoder with a tokenizer.json and no vocab.txt, its tensors under bert., embeds as well", async () => {
+  await respelled(golden("bert_embedder/model"), { tensor: (name) => `bert.${name}` }, async (folder) => {
+    const vocabulary = await readFile(golden("bert_embedder/model/vocab.txt"), "utf8");
+    await writeFile(join(folder, "tokenizer.json"), JSON.stringify(bertTokenizerJson(vocabulary)));
+    const tokenizer = await loadTokenizer(folder);
+    for (const { text, lower } of texts) expect(tokenizer.encode(text), text).toEqual(lower.ids);
+    await using model = await loadModel(golden("t5/model"));
+    const [ours, theirs] = [
+      await textEmbedder(folder, model, tokenizer),
+      await textEmbedder(golden("bert_embedder/model"), model, tokenizer),
+    ];
+    const prompts = promptsOf(["red and green", "blue"], tokenizer);
+    expectClose(await ours.embed(prompts), await theirs.embed(prompts), 1e-7);
+  });
 });
 
 test("texts that come as another model's tokens are embedded as transformers embeds the texts", async () => {

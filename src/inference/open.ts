@@ -14,7 +14,7 @@ import { type MoaOptions, MoaOverlay } from "./moa-overlay.ts";
 import { needMoaPool } from "./moa-pool.ts";
 import { loadModel, type Model } from "./model.ts";
 import { singleAdapter } from "./overlay.ts";
-import { poolOverlay } from "./pool-overlay.ts";
+import { type PoolOverlayOptions, poolOverlay } from "./pool-overlay.ts";
 
 export interface OpenOptions {
   /** A folder, or a Hugging Face id. */
@@ -30,6 +30,8 @@ export interface OpenOptions {
   readonly decide?: DecisionRule | undefined;
   /** Router moa: the domain of every text, where it is known. */
   readonly domain?: string | undefined;
+  /** What the rows of a batch choose for themselves (PoolOverlayOptions). */
+  readonly rows?: PoolOverlayOptions["rows"];
 }
 export interface Opened {
   readonly model: Model;
@@ -46,21 +48,25 @@ export async function openModel({ base, ...options }: OpenOptions, session: Sess
 /** Puts an adapter or a routed pool on the model, and tells what a person should know about it. */
 export async function weaveIn(model: Model, options: Omit<OpenOptions, "base">): Promise<readonly string[]> {
   checkOptions(options);
-  const { adapter, pool, router, topK, decide, domain } = options;
+  const { adapter, pool, router, topK, decide, domain, rows } = options;
   if (adapter !== undefined) return wearAdapter(model, adapter);
   if (pool === undefined) return [];
   const name = router ?? ((await hasMoa(pool)) ? MOA : "phatgoose");
+  if (name === MOA && rows) throw new OptionError({ what: "Router moa chooses a domain for each row itself.", fix: "Use another router." });
   if (name === MOA) return wearMoa(model, pool, { rule: decide, domain });
   if (decide !== undefined || domain !== undefined) throw onlyMoa(name);
-  return wearPool(model, pool, parsedRouter(name, { topK }));
+  return wearPool(model, pool, parsedRouter(name, { topK }), rows);
 }
 
-function checkOptions({ adapter, pool, router, topK }: Omit<OpenOptions, "base">): void {
+function checkOptions({ adapter, pool, router, topK, rows }: Omit<OpenOptions, "base">): void {
   if (adapter !== undefined && pool !== undefined) {
     throw new OptionError({
       what: "Both an adapter and a pool are given.",
       fix: "Give --adapter or --pool, or add the adapter to the pool.",
     });
+  }
+  if (pool === undefined && rows) {
+    throw new OptionError({ what: "Rows can choose experts of a pool alone.", fix: "Give --pool DIR too." });
   }
   if (pool === undefined && (router !== undefined || topK !== undefined)) {
     throw new OptionError({
@@ -84,9 +90,14 @@ export async function openExperts(model: Model, directory: string): Promise<Expe
   return pool.loadAll();
 }
 
-async function wearPool(model: Model, directory: string, options: RouterOptions): Promise<readonly string[]> {
+async function wearPool(
+  model: Model,
+  directory: string,
+  options: RouterOptions,
+  rows: PoolOverlayOptions["rows"],
+): Promise<readonly string[]> {
   const experts = await openExperts(model, directory);
-  model.overlay = await poolOverlay(model, experts, options, directory);
+  model.overlay = await poolOverlay(model, experts, options, { where: directory, rows });
   const topK = "topK" in options ? (options.topK ?? 0) : 0;
   const few = topK > experts.length ? [`The pool has ${experts.length} experts, so top-k is ${experts.length}, not ${topK}.`] : [];
   return [...few, ...experts.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`))];

@@ -4,7 +4,7 @@ import type { LoraAdapter } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { type MergeMethod, mergeAdapters } from "../adapters/merge.ts";
 import type { ModuleSizes } from "../adapters/modules.ts";
-import { PoolError } from "../base/errors.ts";
+import { OptionError, PoolError } from "../base/errors.ts";
 import { withoutGeneralKnowledge } from "../routing/general-knowledge.ts";
 import { createRouter, isScoring, type RouterOptions } from "../routing/registry.ts";
 import type { Router } from "../routing/router.ts";
@@ -12,28 +12,44 @@ import { loraOf } from "../routing/stack.ts";
 import { loadTokenizer } from "../text/tokenizer.ts";
 import { baseEmbedder, textEmbedder } from "./embedder.ts";
 import type { Model } from "./model.ts";
-import { type Overlay, RoutedPool, singleAdapter } from "./overlay.ts";
+import { type Overlay, openRows, RoutedPool, type RowBias, singleAdapter } from "./overlay.ts";
 import { retrievalPool } from "./retrieval.ts";
 
 type MergedOptions = Extract<RouterOptions, { readonly kind: "merged" }>;
 
+export interface PoolOverlayOptions {
+  /** The pool's folder, for messages. */
+  readonly where?: string;
+  /** What rows choose for themselves, made of what they do otherwise: use any expert, or the one that retrieval finds. */
+  readonly rows?: ((own: RowBias) => RowBias) | undefined;
+}
+
 /** The overlay of `experts` under a method. An expert that the method could never choose is an error that names it, and `where`. */
-export async function poolOverlay(model: Model, experts: readonly Expert[], options: RouterOptions, where?: string): Promise<Overlay> {
+export async function poolOverlay(
+  model: Model,
+  experts: readonly Expert[],
+  options: RouterOptions,
+  { where, rows }: PoolOverlayOptions = {},
+): Promise<Overlay> {
   if (isScoring(options)) {
     const router = createRouter(options);
     const general = "general" in options ? options.general : undefined;
     const candidates = general ? withoutGeneralKnowledge(experts, general, where) : experts;
     if (options.kind === "single") checkNamed(candidates, options.expert, where);
     else checkCandidates(candidates, router, where);
-    return new RoutedPool(candidates, model.modules, { router });
+    return new RoutedPool(candidates, model.modules, { router, ...(rows && { rows: rows(openRows) }) });
   }
-  if (options.kind === "merged") return mergedPool(experts, model.modules, options);
+  if (options.kind === "merged") {
+    if (rows) throw new OptionError({ what: "Merged experts are one adapter: no row can choose among them.", fix: "Use another router." });
+    return mergedPool(experts, model.modules, options);
+  }
   const { embedder } = options;
   const tokenizer = () => loadTokenizer(model.checkpoint.directory);
   return retrievalPool(
     model.modules,
     experts,
     embedder === undefined ? baseEmbedder(model) : await textEmbedder(embedder, model, await tokenizer()),
+    rows,
   );
 }
 

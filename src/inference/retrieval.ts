@@ -9,7 +9,7 @@ import { uniform } from "../routing/baselines.ts";
 import { bestIndex, librariesOf, MOST_EXAMPLES, oneExpertBias, similarities } from "../routing/retrieval.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type Embedder, promptsOf } from "./embedder.ts";
-import { RoutedPool } from "./overlay.ts";
+import { RoutedPool, type RowBias } from "./overlay.ts";
 
 const BATCH = 32;
 
@@ -31,14 +31,21 @@ export async function embeddedExamples(inputs: readonly string[], embedder: Embe
   return { embedder: embedder.name, vectors };
 }
 
-/** A pool where each row is served by the one expert whose examples its prompt is nearest to. */
-export function retrievalPool(sizes: ModuleSizes, experts: readonly Expert[], embedder: Embedder): RoutedPool {
+/** Each row is served by the one expert whose examples its prompt is nearest to. */
+export function retrievalRows(embedder: Embedder): RowBias {
+  return async (prompts, experts) => {
+    const scores = similarities(await embedder.embed(prompts), librariesOf(experts, embedder.name));
+    return oneExpertBias(scores.map(bestIndex), experts.length);
+  };
+}
+
+/** A pool whose rows choose so, or as `rows` makes of it. */
+export function retrievalPool(
+  sizes: ModuleSizes,
+  experts: readonly Expert[],
+  embedder: Embedder,
+  rows: (own: RowBias) => RowBias = (own) => own,
+): RoutedPool {
   librariesOf(experts, embedder.name); // tells at once what is missing
-  return new RoutedPool(experts, sizes, {
-    router: uniform({ topK: 1 }),
-    rows: async (prompts, members) => {
-      const scores = similarities(await embedder.embed(prompts), librariesOf(members, embedder.name));
-      return oneExpertBias(scores.map(bestIndex), members.length);
-    },
-  });
+  return new RoutedPool(experts, sizes, { router: uniform({ topK: 1 }), rows: rows(retrievalRows(embedder)) });
 }

@@ -9,13 +9,16 @@ import { flattened } from "../graph/value.ts";
 import type { Batch } from "../inference/batch.ts";
 import { loadModel, type Model } from "../inference/model.ts";
 import { openRows, plain, RoutedPool, singleAdapter } from "../inference/overlay.ts";
+import { poolOverlay } from "../inference/pool-overlay.ts";
+import { retrievalRows } from "../inference/retrieval.ts";
+import { namedExperts, rowsOf } from "../inference/row-choices.ts";
 import { Session } from "../runtime/session.ts";
 import { arrow } from "./arrow.ts";
 import { uniform } from "./baselines.ts";
 import { normalized } from "./comparison.ts";
 import { t5Experts } from "./experts.test-helper.ts";
 import { phatgoose } from "./phatgoose.ts";
-import { createRouter, isScoring, parsedRouter } from "./registry.ts";
+import { createRouter, isScoring, parsedRouter, routerNamed } from "./registry.ts";
 import { BARRED, type Router } from "./router.ts";
 import { smear } from "./smear.ts";
 import { spectr } from "./spectr.ts";
@@ -178,6 +181,44 @@ test("rows of one batch use different methods: an expert of their own, or PHATGO
   await expect(model.forward({ ...batch, routingBias: bias })).rejects.toThrow(/no row of this overlay chooses/);
 });
 
+test("rows of one batch mix a text's retrieval, named experts and the router", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const experts = (await t5Experts(model.modules)).slice(0, 4);
+  const batch = await t5Batch();
+  // Retrieval finds expert 3 for every text: its example points to where every text does.
+  const toy = { name: "toy", embed: async () => float32([4, 2], [1, 0, 1, 0, 1, 0, 1, 0]) };
+  const known = experts.map((expert, z) => ({
+    ...expert,
+    embeddings: { embedder: "toy", vectors: float32([1, 2], z === 3 ? [1, 0] : [0, 1]) },
+  }));
+  const rows = rowsOf([retrievalRows(toy), openRows, namedExperts(["e1"]), namedExperts(["e0", "e2"])]);
+  model.overlay = new RoutedPool(known, model.modules, { router: phatgoose(), rows });
+  const { logits: mixed, routes } = await model.forward(batch, { routes: true });
+  const singly = async (overlay: Model["overlay"]) => {
+    model.overlay = overlay;
+    return logits(model, batch);
+  };
+  const pair = [known[0]!, known[2]!];
+  const expected = [
+    await singly(singleAdapter(known[3]!.adapter, model.modules)),
+    await singly(new RoutedPool(known, model.modules, { router: phatgoose() })),
+    await singly(singleAdapter(known[1]!.adapter, model.modules)),
+    await singly(new RoutedPool(pair, model.modules, { router: phatgoose() })),
+  ];
+  const size = mixed.data.length / 4;
+  const rowOf = ({ data }: HostTensor<"float32">, row: number) => float32([size], data.slice(row * size, (row + 1) * size));
+  expected.forEach((result, row) => {
+    expectClose(rowOf(mixed, row), rowOf(result, row), 5e-5);
+  });
+  const { experts: chosen } = routes!.get("decoder.block.0.layer.0.SelfAttention.q")!;
+  const perRow = chosen.data.length / 4;
+  expect(chosen.data[0]).toBe(3n);
+  expect(new Set(chosen.data.slice(3 * perRow))).toEqual(new Set([0n, 2n]));
+  await expect(namedExperts(["e9"])({ inputIds: batch.inputIds, attentionMask: batch.attentionMask! }, known)).rejects.toThrow(
+    /no expert "e9"/,
+  );
+});
+
 test("an expert joins an open pool without a new session", async () => {
   await using model = await loadModel(golden("t5/model"));
   const experts = await t5Experts(model.modules);
@@ -230,6 +271,21 @@ test("a pool of two kinds is refused by name", async () => {
   expect(() => new RoutedPool([lora!, other], model.modules, { router: uniform() })).toThrow(
     /"e0" is of kind lora, expert "scaler" of kind ia3/,
   );
+});
+
+test("general experts are known by name, leave some to choose, and share a rank with them", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const experts = (await t5Experts(model.modules)).slice(0, 3);
+  const open = (general: string, pool: readonly Expert[] = experts) =>
+    poolOverlay(model, pool, parsedRouter(`arrow-peft:general=${general}`));
+  expect((await open("e1")).experts).toEqual(["e0", "e2"]);
+  await expect(open("e1+law")).rejects.toThrow(/no general expert "law"/);
+  await expect(open("e0+e1+e2")).rejects.toThrow(/Every expert of the pool is a general one/);
+  const [module, lora] = [...loraOf(experts[2]!)][0]!;
+  const narrow = { ...lora, rank: 1, a: float32([1, lora.a.shape[1]!]), b: float32([lora.b.shape[0]!, 1]) };
+  const odd: Expert = { ...experts[2]!, name: "odd", adapter: { kind: "lora", modules: new Map([[module, narrow]]), warnings: [] } };
+  await expect(open("e0", [experts[0]!, odd])).rejects.toThrow(/"odd" has rank 1, a general expert rank 4/);
+  expect(() => routerNamed("arrow-peft:general=e1")).toThrow(/General experts change the others/);
 });
 
 test("options that a router does not have are refused by name", () => {

@@ -16,7 +16,10 @@ export function addForward(program: Command, io: Io): void {
     example: "skein forward --base models/t5 --pool my-pool --router phatgoose --inputs in.safetensors --out out.safetensors --routes",
   });
   withModelFlags(command)
-    .requiredOption("--inputs <file>", "safetensors with input_ids, attention_mask, decoder_input_ids: int64 [batch, sequence]")
+    .requiredOption(
+      "--inputs <file>",
+      "safetensors with input_ids, attention_mask, decoder_input_ids: int64 [batch, sequence]; routing_bias: float32 [batch, experts]",
+    )
     .requiredOption("--out <file>", "where to write logits: float32 [batch, sequence, vocabulary]")
     .option("--routes", "also write routes.<module>.experts and routes.<module>.weights")
     .action(async (flags: Flags) => {
@@ -24,7 +27,7 @@ export function addForward(program: Command, io: Io): void {
       const { readBatch, writeForward } = await import("../../inference/batch-file.ts");
       const { batch, ignored } = await readBatch(flags.inputs);
       if (ignored.length > 0) warn(io, flags, [`not used, tensors of ${flags.inputs}: ${ignored.join(", ")}`]);
-      const { model, warnings } = await openModel(flags);
+      const { model, warnings } = await openModel({ ...flags, ...(batch.routingBias && { rows: (own) => own }) });
       await using _ = model;
       warn(io, flags, warnings);
       const result = await model.forward(batch, { routes: flags.routes === true });

@@ -4,8 +4,9 @@ import type { Command } from "commander";
 import type { CompletionEvent } from "../../generation/generate.ts";
 import type { Choice } from "../../generation/sampler.ts";
 import type { Model } from "../../inference/model.ts";
+import type { RowBias } from "../../inference/overlay.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
-import { type ModelFlags, number, subcommand, wholeNumber, withModelFlags } from "../command.ts";
+import { list, type ModelFlags, number, subcommand, wholeNumber, withModelFlags } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, warn } from "../io.ts";
 
@@ -25,6 +26,7 @@ interface Flags extends CommonFlags, ModelFlags, SamplingFlags {
   readonly n?: number;
   readonly logprobs?: number;
   readonly routes?: boolean;
+  readonly experts?: readonly string[];
 }
 
 export function withSamplingFlags(command: Command): Command {
@@ -57,15 +59,30 @@ export function addGenerate(program: Command, io: Io): void {
     .option("--n <count>", "completions of each prompt", wholeNumber(1))
     .option("--logprobs <alternatives>", "with --json: each token's log-probability and those of so many alternatives", wholeNumber(0))
     .option("--routes", "with --json: which experts served each token")
+    .option("--experts <choices>", 'for each prompt the experts it may use, as in "law,law+code,*": one, two, all', list)
     .action(async (prompts: readonly string[], flags: Flags) => {
       const { openModel } = await import("../../inference/open.ts");
       const { loadTokenizer } = await import("../../text/tokenizer.ts");
-      const { model, warnings } = await openModel(flags);
+      const { model, warnings } = await openModel({
+        ...flags,
+        ...(flags.experts && { rows: await choosing(flags.experts, prompts.length) }),
+      });
       await using _ = model;
       warn(io, flags, warnings);
       const tokenizer = await loadTokenizer(model.checkpoint.directory);
       await interruptible(io, (signal) => print(io, flags, model, tokenizer, prompts, signal));
     });
+}
+
+/** Rows that choose as the flag says: for each prompt names joined by +, or * for what the router does. */
+async function choosing(choices: readonly string[], prompts: number): Promise<(own: RowBias) => RowBias> {
+  const { namedExperts, rowsOf } = await import("../../inference/row-choices.ts");
+  const { OptionError } = await import("../../base/errors.ts");
+  if (choices.length !== prompts) {
+    const what = `${choices.length} choices of experts for ${prompts} prompts.`;
+    throw new OptionError({ what, where: "--experts", fix: "Give one for each prompt, separated by commas; * lets a prompt use all." });
+  }
+  return (own) => rowsOf(choices.map((choice) => (choice === "*" ? own : namedExperts(choice.split("+")))));
 }
 
 async function print(
