@@ -8,20 +8,17 @@
  *                   tokens end (decoder-only), or each on its own; no end of sequence */
 
 import type { Architecture } from "../models/architecture.ts";
+import { promptIds } from "../text/prompt-ids.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { stripRight } from "./metrics/python-text.ts";
 
 /** The token ids of an input, cut to `maxTokens`. */
 export function encodeContext(tokenizer: Tokenizer, { kind }: Pick<Architecture, "kind">, input: string, maxTokens?: number): number[] {
-  const { eosId, bosId } = tokenizer;
-  const ids = tokenizer.encode(input);
-  if (kind === "encoder-decoder") {
-    if (maxTokens === undefined || ids.length <= maxTokens) return ids;
-    return eosId === undefined ? ids.slice(0, maxTokens) : [...ids.slice(0, maxTokens - 1), eosId];
-  }
-  const open = eosId !== undefined && ids.length > 0 && ids.at(-1) === eosId ? ids.slice(0, -1) : ids;
-  const kept = maxTokens === undefined ? open : open.slice(-maxTokens);
-  const start = bosId ?? eosId;
-  return kept.length === 0 && start !== undefined ? [start] : kept;
+  const { eosId } = tokenizer;
+  const ids = promptIds(tokenizer, kind, input);
+  if (maxTokens === undefined || ids.length <= maxTokens) return ids;
+  if (kind === "decoder-only") return ids.slice(-maxTokens);
+  return eosId === undefined ? ids.slice(0, maxTokens) : [...ids.slice(0, maxTokens - 1), eosId];
 }
 
 /** The token ids of an answer on its own, end of sequence included. */
@@ -36,7 +33,7 @@ export function encodePair(
   { kind }: Pick<Architecture, "kind">,
   { context, continuation }: { readonly context: string; readonly continuation: string },
 ): { context: number[]; continuation: number[] } {
-  const trimmed = context.trimEnd();
+  const trimmed = stripRight(context);
   const rest = context.slice(trimmed.length) + continuation;
   if (kind === "encoder-decoder") {
     return { context: tokenizer.encode(trimmed), continuation: tokenizer.encode(rest, { addSpecialTokens: false }) };

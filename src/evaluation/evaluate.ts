@@ -9,6 +9,7 @@ import { fingerprint } from "../checkpoint/fingerprint.ts";
 import type { Model } from "../inference/model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { derivedResults } from "./derived.ts";
+import { longestSequence } from "./length.ts";
 import { expertRow, type Method, type MethodKind, type MethodRun, methodName, methodRuns, NEEDS_EXPERTS } from "./methods.ts";
 import { mean } from "./metrics/bootstrap.ts";
 import { readCached, writeCached } from "./result-cache.ts";
@@ -39,7 +40,7 @@ export interface EvaluationJob {
   readonly methods: readonly Method[];
   /** Rows side by side. Default 32. */
   readonly batchSize?: number;
-  /** Longest sequence in tokens, for models without a limit of their own. */
+  /** Longest sequence in tokens. Default: the model's own, `longestSequence`. */
   readonly maxLength?: number;
   /** Folder in which results are kept and looked for. */
   readonly cache?: string;
@@ -123,7 +124,7 @@ async function runAll(job: EvaluationJob, runs: readonly MethodRun[], base: stri
     try {
       for (const task of tasks) {
         const { shots: _, ...asked } = task;
-        const key = { base, method: identity, task: perTask ? task : asked, options: { batchSize, maxLength } };
+        const key = { base, method: identity, task: perTask ? task : asked, maxLength: maxLength ?? longestSequence(model) };
         const label = `${name}.${task.name}`;
         const report = (done: number) =>
           onProgress?.({ method: name, task: task.name, done, examples: task.examples.length, finished, total });

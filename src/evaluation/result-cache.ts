@@ -1,7 +1,7 @@
 /** @file Results of methods on tasks, kept in a folder, so that an evaluation goes on where it was stopped.
  *
- *  A file's name holds a hash of everything the result depends on: base, method, task, options. What changes is computed
- *  anew, what stays is read back. */
+ *  A file's name holds a hash of everything the result depends on: base, method, task, longest sequence. What changes is
+ *  computed anew, what stays is read back. The size of batches is no part of it: it changes no result. */
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,13 +10,14 @@ import { contentHash } from "./methods.ts";
 import type { TaskResult } from "./run-task.ts";
 import type { Task } from "./tasks/task.ts";
 
-const VERSION = 1; // raised when the same inputs come to give other results
+const VERSION = 2; // raised when the same inputs come to give other results
 
 export interface CacheKey {
   readonly base: string;
   readonly method: string;
   readonly task: Task;
-  readonly options: Readonly<Record<string, unknown>>;
+  /** Longest sequence in tokens. */
+  readonly maxLength: number | undefined;
 }
 
 function pathOf(folder: string, { task, ...rest }: CacheKey, label: string): string {

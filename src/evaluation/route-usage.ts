@@ -9,6 +9,8 @@ import { padded } from "../base/tensor.ts";
 import type { HostRoute, Model } from "../inference/model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { encodeAnswer, encodeContext } from "./encode.ts";
+import { longestSequence } from "./length.ts";
+import { lastOf } from "./score-tokens.ts";
 import type { Task } from "./tasks/task.ts";
 import { outputModules } from "./trace.ts";
 
@@ -60,10 +62,12 @@ interface Encoded {
   readonly output: readonly number[];
 }
 
-function encode({ architecture }: Model, tokenizer: Tokenizer, task: Task, { input, target }: Task["examples"][number]): Encoded {
+function encode(model: Model, tokenizer: Tokenizer, task: Task, { input, target }: Task["examples"][number]): Encoded {
+  const { architecture } = model;
   const context = encodeContext(tokenizer, architecture, input, task.maxInputTokens);
   const answer = encodeAnswer(tokenizer, task.targetDelimiter + target);
-  if (architecture.kind === "decoder-only") return { input: [...context, ...answer.slice(0, -1)], output: [] };
+  if (architecture.kind === "decoder-only")
+    return { input: lastOf([...context, ...answer.slice(0, -1)], longestSequence(model)), output: [] };
   return { input: context, output: [architecture.decoderStartId, ...answer.slice(0, -1)] };
 }
 

@@ -9,6 +9,7 @@ import { type HostTensor, int64, padded } from "../base/tensor.ts";
 import type { Model } from "../inference/model.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Feeds } from "../runtime/session.ts";
+import { longestSequence } from "./length.ts";
 import { buildScoring } from "./scoring-graph.ts";
 
 export interface Likelihood {
@@ -26,7 +27,7 @@ export interface TokenRequest {
 export interface ScorerOptions {
   /** Rows scored side by side. Default 32. */
   readonly batchSize?: number;
-  /** Longest sequence the model is given; a longer context loses its beginning. Default: the model's own limit. */
+  /** Longest sequence the model is given; a longer context loses its beginning. Default: `longestSequence` of the model. */
   readonly maxLength?: number;
   readonly signal?: AbortSignal;
   /** Called after each batch with the number of requests done. */
@@ -35,11 +36,11 @@ export interface ScorerOptions {
 
 /** Log-likelihood of every continuation of every request, in token ids. */
 export async function scoreTokens(model: Model, requests: readonly TokenRequest[], options: ScorerOptions = {}): Promise<Likelihood[][]> {
-  const { batchSize = 32, signal, onProgress } = options;
+  const { batchSize = 32, maxLength = longestSequence(model), signal, onProgress } = options;
   const { architecture, overlay } = model;
   // Rows that choose experts for themselves, or depend on all of their tokens, share nothing.
   const isAlone = overlay.rowFeeds !== undefined || overlay.readsWholeRows;
-  const split = (request: TokenRequest, i: number) => jobsOf(request, i, architecture, { ...options, most: isAlone ? 1 : batchSize });
+  const split = (request: TokenRequest, i: number) => jobsOf(request, i, architecture, { maxLength, most: isAlone ? 1 : batchSize });
   const jobs = requests.flatMap(split);
   jobs.sort((a, b) => sizeOf(b) - sizeOf(a) || widthOf(b) - widthOf(a) || a.request - b.request);
   const results: Likelihood[][] = requests.map(() => []);
@@ -89,7 +90,7 @@ function jobsOf(
   { context, continuations }: TokenRequest,
   request: number,
   architecture: Architecture,
-  { most, maxLength }: ScorerOptions & { most: number },
+  { most, maxLength }: { readonly most: number; readonly maxLength: number | undefined },
 ): Job[] {
   for (const labels of continuations) if (labels.length === 0) throw emptyContinuation();
   if (architecture.kind === "encoder-decoder") {
@@ -100,12 +101,11 @@ function jobsOf(
     }));
     return pieces(rows, most).map((part) => ({ request, context: lastOf(context, maxLength), rows: part }));
   }
-  const limit = maxLength ?? architecture.maxPositions;
   const byCut = new Map<number, Row[]>();
   continuations.forEach((labels, continuation) => {
     const whole = [...context, ...labels];
     if (context.length === 0) throw emptyContext();
-    const cut = limit === undefined ? 0 : Math.max(0, whole.length - limit - 1);
+    const cut = maxLength === undefined ? 0 : Math.max(0, whole.length - maxLength - 1);
     // Continuations of another length cut the context elsewhere, and share nothing then.
     byCut.set(cut, [...(byCut.get(cut) ?? []), { ids: whole.slice(cut, -1), labels, continuation }]);
   });
@@ -116,7 +116,8 @@ function jobsOf(
   });
 }
 
-const lastOf = (ids: readonly number[], length: number | undefined) => (length === undefined ? ids : ids.slice(-length));
+/** The last `length` ids; all of them where there is no limit. */
+export const lastOf = (ids: readonly number[], length: number | undefined) => (length === undefined ? ids : ids.slice(-length));
 
 function pieces<T>(items: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));

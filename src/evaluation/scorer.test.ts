@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { byteTokenizer } from "../../tests/byte-tokenizer.ts";
 import { golden } from "../../tests/golden.ts";
 import { loadModel, type Model } from "../inference/model.ts";
 import { type Likelihood, scoreTokens, type TokenRequest } from "./score-tokens.ts";
-import { rollingWindows } from "./scorer.ts";
+import { generateUntil, loglikelihood, rollingLoglikelihood, rollingWindows } from "./scorer.ts";
 
 // Made by the models of transformers and the window functions of lm-evaluation-harness; see tests/golden/lm_eval/README.md.
 interface GoldenChoice {
@@ -21,6 +22,7 @@ interface Golden {
     windows: readonly { context: number[]; predict: number[]; loglikelihood: number }[];
   }[];
 }
+const tokenizer = byteTokenizer(160);
 const expected: Golden = JSON.parse(readFileSync(golden("lm_eval/lm_eval.json"), "utf8"));
 
 const requestOf = ({ context, choices }: Golden["examples"][number]): TokenRequest => ({
@@ -84,4 +86,33 @@ test.each(["llama", "t5"])("%s: batch size and order do not change a likelihood"
 test("an empty continuation is refused", async () => {
   await using model = await loadModel(golden("t5/model"));
   await expect(scoreTokens(model, [{ context: [3, 1], continuations: [[]] }])).rejects.toMatchObject({ name: "ShapeError" });
+});
+
+// gpt2 has a table of 128 positions; llama's configuration names 256.
+test.each([
+  ["gpt2", 128],
+  ["llama", 256],
+])("%s: what is longer than the model's %i positions loses its beginning", async (name, length) => {
+  await using model = await loadModel(golden(`${name}/model`));
+  const text = "the quick brown fox ".repeat(20);
+  const options = { until: [], maxTokens: 20 };
+  const [long, end] = [text, text.slice(-(length - 20))].map((input) => ({ input }));
+  const [whole, cut] = await generateUntil(model, tokenizer, [long!, end!], options);
+  expect(whole).toBe(cut);
+  const [pair] = await loglikelihood(model, tokenizer, [{ context: text, continuation: "jumps" }]);
+  const [near] = await loglikelihood(model, tokenizer, [{ context: text.slice(-(length - 4)), continuation: "jumps" }]);
+  expect(Math.abs(pair!.sum - near!.sum)).toBeLessThan(TOLERANCE);
+  const [document] = await rollingLoglikelihood(model, tokenizer, [text]);
+  const [windowed] = await rollingLoglikelihood(model, tokenizer, [text], { maxLength: length });
+  expect(document).toEqual(windowed);
+  expect(document!.tokens).toBe(400);
+});
+
+test("with an encoder nothing is cut unless somebody says where", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const [start, end] = ["z".repeat(700), "the end"];
+  const asked = (input: string, maxLength?: number) =>
+    generateUntil(model, tokenizer, [{ input }], { until: [], maxTokens: 6, ...(maxLength && { maxLength }) });
+  expect(await asked(start + end)).not.toEqual(await asked(end));
+  expect(await asked(start + end, 8)).toEqual(await asked(end));
 });

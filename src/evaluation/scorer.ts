@@ -9,7 +9,8 @@ import { type GeneratedTokens, generateBatch } from "../generation/generate.ts";
 import type { Model } from "../inference/model.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { encodeContext, encodePair } from "./encode.ts";
-import { emptyContext, type Likelihood, type ScorerOptions, scoreTokens } from "./score-tokens.ts";
+import { longestPrompt, longestSequence } from "./length.ts";
+import { emptyContext, type Likelihood, lastOf, type ScorerOptions, scoreTokens } from "./score-tokens.ts";
 
 export interface TextPair {
   readonly context: string;
@@ -72,9 +73,7 @@ export async function rollingLoglikelihood(
   documents: readonly string[],
   options: ScorerOptions & { contextLength?: number } = {},
 ): Promise<Likelihood[]> {
-  const { architecture } = model;
-  const own = architecture.kind === "decoder-only" ? architecture.maxPositions : undefined;
-  const maxLength = options.maxLength ?? own ?? 2048; // the harness's default where the model names none
+  const maxLength = options.maxLength ?? longestSequence(model) ?? 2048; // the harness's default where the model names none
   const prefix = tokenizer.bosId ?? tokenizer.eosId;
   if (prefix === undefined) throw emptyContext();
   const cut = { prefix, maxLength, ...(options.contextLength ? { contextLength: options.contextLength } : {}) };
@@ -101,16 +100,19 @@ export interface GenerateRequest {
   readonly maxTokens: number;
 }
 
-/** Greedy completions, cut before the first stop string. All requests of a call share one `maxTokens`. */
+/** Greedy completions, cut before the first stop string. All requests of a call share one `maxTokens`. A prompt that leaves
+ *  no room for them loses its beginning. */
 export async function generateUntil(
   model: Model,
   tokenizer: Tokenizer,
   requests: readonly { readonly input: string }[],
   { until, maxTokens, maxInputTokens, ...options }: Omit<GenerateRequest, "input"> & ScorerOptions & { maxInputTokens?: number },
 ): Promise<string[]> {
-  const prompts = requests.map(({ input }) => encodeContext(tokenizer, model.architecture, input, maxInputTokens));
+  const { batchSize, maxLength, signal, onProgress } = options;
+  const longest = longestPrompt(model, maxTokens, maxLength);
+  const encode = (input: string) => encodeContext(tokenizer, model.architecture, input, maxInputTokens);
+  const prompts = requests.map(({ input }) => lastOf(encode(input), longest));
   const decode = (ids: readonly number[]) => tokenizer.decode(ids, { skipSpecialTokens: true });
-  const { batchSize, signal, onProgress } = options;
   const settings = {
     temperature: 0,
     repetitionPenalty: 1,

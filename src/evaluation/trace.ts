@@ -9,6 +9,7 @@ import type { Model } from "../inference/model.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { logitsOf } from "../models/logits.ts";
 import { inputWeights } from "../models/weights.ts";
+import { promptIds } from "../text/prompt-ids.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
 /** One module's route of every token: [token][k], best first. */
@@ -42,7 +43,7 @@ export async function trace(model: Model, tokenizer: Tokenizer, prompt: string, 
     else done = event;
   }
   invariant(done?.routes, "generation with routes gives routes");
-  const input = tokenizer.encode(prompt);
+  const input = promptIds(tokenizer, model.architecture.kind, prompt);
   const parts = partsOf(model.architecture, done.routes, input, chosen);
   const text = (ids: readonly number[]) => ids.map((id) => tokenizer.tokenText(id));
   return { prompt, completion: done.text, experts, parts: parts.map(({ ids, ...part }) => ({ ...part, tokens: text(ids) })) };

@@ -4,6 +4,7 @@
 
 import { DataError } from "../base/errors.ts";
 import type { Model } from "../inference/model.ts";
+import { promptIds } from "../text/prompt-ids.ts";
 import { type TextStream, textStream } from "../text/stream.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { Decoder } from "./decoder.ts";
@@ -69,10 +70,11 @@ export async function* generate(
   { signal, decoder, ...options }: GenerationOptions & GenerateControl = {},
 ): AsyncGenerator<TokenEvent | CompletionEvent> {
   const settings = generationSettings(options, model.checkpoint, tokenizer);
-  const prompts = promptsOf(prompt).map((text) => (typeof text === "string" ? tokenizer.encode(text) : text));
+  const { kind } = model.architecture;
+  const prompts = promptsOf(prompt).map((text) => (typeof text === "string" ? promptIds(tokenizer, kind, text) : text));
   const sequences = sequencesFor(model, prompts, settings);
   // A decoder-only model goes on from the prompt's text; behind an encoder a new text begins.
-  const before = (prompt: number) => (model.architecture.kind === "decoder-only" ? prompts[prompt]!.slice(-CONTEXT) : []);
+  const before = (prompt: number) => (kind === "decoder-only" ? prompts[prompt]!.slice(-CONTEXT) : []);
   const texts = sequences.map(
     (sequence) => new CompletionText(textStream(tokenizer, { after: before(sequence.prompt) }), stopWatch(settings.stop)),
   );

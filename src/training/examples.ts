@@ -5,6 +5,7 @@ import { DataError } from "../base/errors.ts";
 import type { TrainingExample } from "../data/training-data.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { assistantSpans } from "../text/chat.ts";
+import { withoutEnd } from "../text/prompt-ids.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Encoded } from "./batches.ts";
 import { IGNORED } from "./loss.ts";
@@ -94,9 +95,6 @@ function sequenceOf(example: TrainingExample, tokenizer: Tokenizer): { ids: numb
 
 function withEnd(ids: number[], { eosId }: Tokenizer): number[] {
   return eosId === undefined || ids.at(-1) === eosId ? ids : [...ids, eosId];
-}
-function withoutEnd(ids: number[], { eosId }: Tokenizer): number[] {
-  return eosId !== undefined && ids.at(-1) === eosId ? ids.slice(0, -1) : ids;
 }
 
 // Rows that still take examples; older ones are as good as full.

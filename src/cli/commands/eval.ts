@@ -43,7 +43,11 @@ export function addEval(program: Command, io: Io): void {
   });
   withMethodFlags(withTaskFlags(command.requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")))
     .option("--batch-size <n>", "rows side by side (default: 32)", wholeNumber(1))
-    .option("--max-length <n>", "longest sequence in tokens, for models without a limit of their own", wholeNumber(1))
+    .option(
+      "--max-length <n>",
+      "longest sequence in tokens; longer inputs lose their beginning (default: what the model was made for, none for T5)",
+      wholeNumber(1),
+    )
     .option("--cache <dir>", "keep results here, so that an evaluation that was stopped goes on (default: with --out, its folder cache)")
     .option("--out <dir>", "also write results.json, results.md, and lm-evaluation-harness's results and samples of each method")
     .option("--report <file>", "also write a page: tables, expert use by task and layer, entropy, agreement with the oracle, sweeps")
