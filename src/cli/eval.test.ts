@@ -8,6 +8,7 @@ import { golden, goldenTensors } from "../../tests/golden.ts";
 import { writeWordTokenizer } from "../../tests/word-tokenizer.ts";
 import { saveGates } from "../adapters/expert.ts";
 import { float32 } from "../base/tensor.ts";
+import type { RouteUsage } from "../evaluation/route-usage.ts";
 import { skein } from "./captured-io.test-helper.ts";
 
 const WORDS = ["red", "green", "blue", "one", "two", "three", "Answer:"];
@@ -84,7 +85,9 @@ test("routers, lorahub and sweeps are compared on one set of examples, and the p
   for (const part of [
     "Every task",
     "Which experts serve which tasks",
-    "Router: phatgoose",
+    "Which experts serve which tasks: phatgoose",
+    "Which experts serve which tasks: arrow",
+    "By task and layer",
     "entropy",
     "on oracle",
     "Experts per token",
@@ -93,9 +96,21 @@ test("routers, lorahub and sweeps are compared on one set of examples, and the p
     expect(page).toContain(part);
   }
   expect(await readdir(at("out"))).toEqual(
-    expect.arrayContaining(["cache", "results.json", "results.md", "sweeps.json", "phatgoose", "lorahub"]),
+    expect.arrayContaining(["cache", "results.json", "results.md", "sweeps.json", "usage.json", "phatgoose", "lorahub"]),
   );
+  const usage: RouteUsage[] = JSON.parse(await readFile(at("out/usage.json"), "utf8"));
+  expect(usage.map(({ router }) => router)).toEqual(["phatgoose", "arrow:temperature=1,scaleBySqrt=false"]);
+  const steps = stepsOf(err, "sweep of pools");
+  expect(steps.at(-1)).toEqual([24, 24]); // 3 sizes, 4 methods, 2 tasks
+  expect(steps).toEqual([...steps].sort(([a = 0], [b = 0]) => a - b));
 }, 120_000);
+
+/** [step, steps] of each progress line under `label`. */
+function stepsOf(err: string, label: string): number[][] {
+  const lines = err.split("\n").filter((line) => line.startsWith('{"progress"'));
+  const states = lines.map((line): { progress: string; step: number; steps: number } => JSON.parse(line));
+  return states.filter(({ progress }) => progress === label).map(({ step, steps }) => [step, steps]);
+}
 
 test("without --methods the routers stand beside what the single experts give, and everything is read back from the cache", async () => {
   const command = ["eval", at("write.jsonl"), ...model(), "--routers", "spectr", "--limit", "3", "--out", at("again"), "--json"];

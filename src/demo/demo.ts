@@ -43,7 +43,7 @@ export interface DemoResult {
   readonly evaluation: Evaluation;
   /** Who served which token of one compound input and its answer. */
   readonly trace: Trace;
-  readonly usage: RouteUsage;
+  readonly usage: readonly RouteUsage[];
   /** Learning curves of experts, gates and the multitask LoRA. */
   readonly curves: readonly Chart[];
   readonly seconds: { readonly training: number; readonly evaluation: number };
@@ -129,7 +129,7 @@ async function looksInside(model: Model, tokenizer: Tokenizer, experts: readonly
   const [example] = examples(compound, "test", 1, seed);
   model.overlay = new RoutedPool(experts, model.modules, { router: phatgoose() });
   const traced = await trace(model, tokenizer, example!.input, { maxNewTokens: 16 });
-  const usage = await routeUsage(model, tokenizer, tasks);
+  const usage = [{ router: "phatgoose", ...(await routeUsage(model, tokenizer, tasks)) }];
   model.overlay = plain;
   return { trace: traced, usage };
 }

@@ -20,6 +20,8 @@ export interface GridLine {
   readonly name: string;
   /** The group it belongs to, or a remark. */
   readonly note?: string;
+  /** What its numbers are. */
+  readonly detail?: string;
   readonly cells: readonly Cell[];
 }
 export interface Grid {
@@ -64,7 +66,8 @@ export function tasksGrid({ methods, tasks }: Evaluation): Grid {
       columns,
       results[0]!.lowerIsBetter,
     );
-    return { name, ...(group !== undefined && { note: group }), cells };
+    const detail = `${Object.keys(results[0]!.metrics).join(", ")}, ${results[0]!.score.n} examples`;
+    return { name, ...(group !== undefined && { note: group }), detail, cells };
   });
   return { corner: "task", columns: columns.map(({ name }) => name), lines };
 }
@@ -83,6 +86,13 @@ export function expertsGrid({ methods, tasks }: Evaluation): Grid | undefined {
   });
   const lines = rows.map(({ name }, i) => ({ name: name.replace(/^expert /, ""), cells: columns.map((column) => column[i]!) }));
   return { corner: "expert", columns: tasks.map(({ name }) => name), lines };
+}
+
+/** Which tasks have no part in means, as a sentence to go behind others; empty where all have. */
+export function leftOutText({ methods, tasks }: Evaluation): string {
+  const left = tasks.filter(({ name }) => methods[0]?.tasks[name]?.lowerIsBetter);
+  if (left.length === 0 || left.length === tasks.length) return "";
+  return ` Means leave out what is no share: ${left.map(({ name }) => name).join(", ")}.`;
 }
 
 function named(method: MethodResult): Omit<GridLine, "cells"> {

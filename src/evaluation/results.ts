@@ -3,6 +3,7 @@
  *    results.json                             methods, tasks, metrics with standard errors, means
  *    results.md                               the tables
  *    sweeps.json                              charts of what was swept, where something was
+ *    usage.json                               each router's use of the experts, by task and module, where a report shows it
  *    <method>/results_<date>.json             as lm-evaluation-harness writes them, for tools that read those
  *    <method>/samples_<task>_<date>.jsonl     likewise: every example with what the method made of it
  *
@@ -13,17 +14,23 @@ import { join } from "node:path";
 import { writeFileAtomically } from "../checkpoint/atomic.ts";
 import type { Evaluation, EvaluationTask, MethodResult } from "./evaluate.ts";
 import type { Chart } from "./report/curves.ts";
+import type { RouteUsage } from "./route-usage.ts";
 import type { Outcome } from "./run-task.ts";
 import { markdownTables } from "./tables.ts";
 import type { Example } from "./tasks/task.ts";
 
 /** Writes all files below `folder`; the paths come back. */
-export async function saveResults(folder: string, evaluation: Evaluation, sweeps: readonly Chart[] = []): Promise<string[]> {
+export async function saveResults(
+  folder: string,
+  evaluation: Evaluation,
+  { sweeps = [], usage = [] }: { readonly sweeps?: readonly Chart[]; readonly usage?: readonly RouteUsage[] } = {},
+): Promise<string[]> {
   const stamp = evaluation.date.replaceAll(":", "-");
   const files = new Map<string, string>([
     ["results.json", json(resultsJson(evaluation))],
     ["results.md", markdownTables(evaluation)],
     ...(sweeps.length > 0 ? [["sweeps.json", json(sweeps)] as const] : []),
+    ...(usage.length > 0 ? [["usage.json", json(usage)] as const] : []),
   ]);
   for (const method of evaluation.methods) {
     const own = method.name.replace(/[^\w.=-]+/g, "_");

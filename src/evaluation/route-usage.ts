@@ -24,6 +24,8 @@ export interface TaskUse {
   readonly modules: readonly ModuleUse[];
 }
 export interface RouteUsage {
+  /** The router whose use it is. */
+  readonly router?: string;
   readonly experts: readonly string[];
   readonly tasks: readonly TaskUse[];
 }

@@ -4,7 +4,7 @@
 
 import { OptionError } from "../base/errors.ts";
 import { parsedRouter } from "../routing/registry.ts";
-import { type Evaluation, type EvaluationJob, evaluate } from "./evaluate.ts";
+import { type Evaluation, type EvaluationJob, evaluate, groupsOf } from "./evaluate.ts";
 import { type Method, methodName } from "./methods.ts";
 import type { Chart, Point } from "./report/curves.ts";
 
@@ -15,12 +15,12 @@ export type SweepJob = EvaluationJob;
 export async function sweepK(job: SweepJob, ks: readonly number[]): Promise<Chart | undefined> {
   const routers = job.methods.filter((method) => method.kind === "router").filter(takesK);
   if (routers.length === 0) return undefined;
-  const points = new Map<string, Point[]>(routers.map((method) => [methodName(method), []]));
-  for (const k of ks) {
+  const sweep = sweepOf(job, routers);
+  for (const [i, k] of ks.entries()) {
     const methods = routers.map((method): Method => ({ ...method, name: methodName(method), topK: k }));
-    add(points, k, await evaluate({ ...job, methods }));
+    add(sweep, k, await evaluate({ ...job, methods, ...stepOf(job, i, ks.length, `k ${k}`) }));
   }
-  return chart("Experts per token", "k", points);
+  return chart("Experts per token", "k", sweep);
 }
 
 /** Each method on pools of each size, the whole pool last. */
@@ -29,11 +29,22 @@ export async function sweepPool(job: SweepJob, sizes: readonly number[]): Promis
   const methods = job.methods.filter(({ kind }) => kind === "router" || kind === "merged" || kind === "lorahub");
   if (methods.length === 0) return undefined;
   checkPoolSizes(sizes, experts.length);
-  const points = new Map<string, Point[]>(methods.map((method) => [methodName(method), []]));
-  for (const size of [...new Set([...sizes, experts.length])].sort((a, b) => a - b)) {
-    add(points, size, await evaluate({ ...job, methods, experts: experts.slice(0, size) }));
+  const sweep = sweepOf(job, methods);
+  const all = [...new Set([...sizes, experts.length])].sort((a, b) => a - b);
+  for (const [i, size] of all.entries()) {
+    const step = stepOf(job, i, all.length, `${size} experts`);
+    add(sweep, size, await evaluate({ ...job, methods, experts: experts.slice(0, size), ...step }));
   }
-  return chart("Size of the pool", "experts", points);
+  return chart("Size of the pool", "experts", sweep);
+}
+
+/** Progress of one of a sweep's evaluations, as a part of the whole sweep. */
+function stepOf({ onProgress }: SweepJob, index: number, steps: number, setting: string): Pick<EvaluationJob, "onProgress"> {
+  if (!onProgress) return {};
+  return {
+    onProgress: ({ method, finished, total, ...rest }) =>
+      onProgress({ ...rest, method: `${method}, ${setting}`, finished: index * total + finished, total: steps * total }),
+  };
 }
 
 /** Refuses pools that would be larger than the pool is. */
@@ -55,13 +66,28 @@ function takesK(method: Extract<Method, { kind: "router" }>): boolean {
   }
 }
 
-function add(points: ReadonlyMap<string, Point[]>, x: number, { methods }: Evaluation): void {
-  for (const { name, means } of methods) {
+interface Sweep {
+  readonly points: ReadonlyMap<string, Point[]>;
+  readonly tasks: SweepJob["tasks"];
+  /** Shares in 0..1, not perplexities. */
+  isShare: boolean;
+}
+
+function sweepOf({ tasks }: SweepJob, methods: readonly Method[]): Sweep {
+  return { points: new Map(methods.map((method) => [methodName(method), []])), tasks, isShare: true };
+}
+
+function add(sweep: Sweep, x: number, { methods, tasks }: Evaluation): void {
+  for (const { name, means, tasks: results } of methods) {
     const { value, stderr } = means.find(({ group }) => group === undefined)!;
-    points.get(name)?.push({ x, y: value, ...(Number.isFinite(stderr) && { error: stderr }) });
+    sweep.points.get(name)?.push({ x, y: value, ...(Number.isFinite(stderr) && { error: stderr }) });
+    sweep.isShare = tasks.some((task) => !results[task.name]!.lowerIsBetter);
   }
 }
 
-function chart(title: string, x: string, points: ReadonlyMap<string, readonly Point[]>): Chart {
-  return { title, x, y: "mean score over tasks", series: [...points].map(([name, own]) => ({ name, points: own })) };
+function chart(title: string, x: string, { points, tasks, isShare }: Sweep): Chart {
+  const groups = groupsOf(tasks);
+  const of = `${tasks.length} ${groups.length === 1 ? `${groups[0]} ` : ""}${tasks.length === 1 ? "task" : "tasks"}`;
+  const series = [...points].map(([name, own]) => ({ name, points: own }));
+  return { title, x, y: `mean score over ${of}`, percent: isShare, series };
 }

@@ -1,7 +1,7 @@
 /** @file An evaluation's tables as Markdown and for a terminal. Shares are in per cent, with their standard errors. */
 
 import type { Evaluation } from "./evaluate.ts";
-import { type Cell, errorText, expertsGrid, type Grid, meansGrid, tasksGrid, valueText } from "./grids.ts";
+import { type Cell, errorText, expertsGrid, type Grid, leftOutText, meansGrid, tasksGrid, valueText } from "./grids.ts";
 
 /** All tables as Markdown: means, tasks, single experts. */
 export function markdownTables(evaluation: Evaluation): string {
@@ -11,7 +11,7 @@ export function markdownTables(evaluation: Evaluation): string {
     `## Tasks\n\n${markdownGrid(tasksGrid(evaluation))}`,
     ...(experts ? [`## Single experts\n\n${markdownGrid(experts)}`] : []),
   ];
-  return `${parts.join("\n\n")}\n\nPer cent, ± one standard error; perplexities as they are. Bold: the best of those that were not told the answers.\n`;
+  return `${parts.join("\n\n")}\n\nPer cent, ± one standard error; perplexities as they are. Bold: the best of those that were not told the answers.${leftOutText(evaluation)}\n`;
 }
 
 /** One table as Markdown, the best in bold. */
@@ -21,8 +21,13 @@ export function markdownGrid({ corner, columns, lines }: Grid): string {
   return [
     row([corner, ...columns]),
     row(["---", ...columns.map(() => "---:")]),
-    ...lines.map(({ name, note, cells }) => row([note ? `${name} (${note})` : name, ...cells.map(cell)])),
+    ...lines.map(({ name, note, detail, cells }) => row([`${name}${remark(note, detail)}`, ...cells.map(cell)])),
   ].join("\n");
+}
+
+function remark(...parts: readonly (string | undefined)[]): string {
+  const known = parts.filter((part) => part !== undefined);
+  return known.length > 0 ? ` (${known.join("; ")})` : "";
 }
 
 export interface TerminalOptions {
@@ -57,5 +62,7 @@ export function terminalGrid({ corner, columns, lines }: Grid, { colours }: Term
 
 /** The means for a terminal. */
 export function terminalTable(evaluation: Evaluation, options: TerminalOptions): string {
-  return terminalGrid(meansGrid(evaluation), options);
+  const table = terminalGrid(meansGrid(evaluation), options);
+  const left = leftOutText(evaluation).trim();
+  return left === "" ? table : `${table}\n${left}`;
 }

@@ -114,19 +114,14 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
   const cache = flags.cache ?? (out === undefined ? undefined : join(out, "cache"));
   const options = { ...(batchSize && { batchSize }), ...(maxLength && { maxLength }), ...(cache && { cache }) };
   const { evaluation, sweeps } = await interruptible(io, async (signal) => {
-    const job: EvaluationJob = { model, tokenizer, tasks, experts, methods, ...options, signal, onProgress: reporter(io, flags) };
-    return { evaluation: await evaluate(job), sweeps: await sweepsOf(job, flags) };
+    const job: EvaluationJob = { model, tokenizer, tasks, experts, methods, ...options, signal, onProgress: reporter(io, flags, "eval") };
+    return { evaluation: await evaluate(job), sweeps: await sweepsOf(io, job, flags) };
   });
-  const usage = report === undefined ? undefined : await usageOf(model, tokenizer, evaluation, experts, flags);
-  if (out !== undefined) await saveResults(out, evaluation, sweeps);
+  const usage = report === undefined ? [] : await usageOf(model, tokenizer, evaluation, experts, flags);
+  if (out !== undefined) await saveResults(out, evaluation, { sweeps, usage });
   if (report !== undefined) {
     const { writeReport } = await import("../../evaluation/report/report.ts");
-    await writeReport(report, {
-      title: "Skein: evaluation",
-      evaluation,
-      sweeps,
-      ...(usage && { usage: usage.usage, usageOf: usage.name }),
-    });
+    await writeReport(report, { title: "Skein: evaluation", evaluation, sweeps, usage });
   }
   const json = { ...resultsJson(evaluation), ...(sweeps.length > 0 && { sweeps }) };
   show(io, flags, json, terminalTable(evaluation, { colours: io.colours }));
@@ -172,36 +167,41 @@ async function expertsOf(io: Io, flags: Flags, model: Model) {
 }
 
 /** The sweeps asked for, on the held-out tasks where some are. */
-async function sweepsOf(job: EvaluationJob, { sweepK: ks, sweepPool: sizes }: Flags): Promise<Chart[]> {
+async function sweepsOf(io: Io, job: EvaluationJob, flags: Flags): Promise<Chart[]> {
+  const { sweepK: ks, sweepPool: sizes } = flags;
   const { sweepK, sweepPool } = await import("../../evaluation/sweeps.ts");
   const heldOut = job.tasks.filter(({ group }) => group === "held out");
   const own = { ...job, tasks: heldOut.length > 0 ? heldOut : job.tasks };
-  const charts = [ks && (await sweepK(own, ks)), sizes && (await sweepPool(own, sizes))];
+  const shown = (label: string) => ({ ...own, onProgress: reporter(io, flags, label) });
+  const charts = [ks && (await sweepK(shown("sweep of k"), ks)), sizes && (await sweepPool(shown("sweep of pools"), sizes))];
   return charts.filter((chart) => chart !== undefined);
 }
 
-/** Expert use under the first router that chooses token by token. */
+/** Expert use under each router that chooses token by token. */
 async function usageOf(
   model: Model,
   tokenizer: Tokenizer,
   { tasks }: Evaluation,
   experts: readonly Expert[],
   flags: Flags,
-): Promise<{ name: string; usage: RouteUsage } | undefined> {
+): Promise<RouteUsage[]> {
   const { isScoring, parsedRouter, ROUTER_NAMES } = await import("../../routing/registry.ts");
   const { poolOverlay } = await import("../../inference/pool-overlay.ts");
   const { routeUsage } = await import("../../evaluation/route-usage.ts");
   const routers = (await namesOf(flags)).filter((name) => name !== "merged" && ROUTER_NAMES.includes(name.split(":")[0]!));
-  const name = routers.find((router) => isScoring(parsedRouter(router)));
   const isText = tasks.every(({ kind }) => kind === "loglikelihood_rolling");
-  if (name === undefined || experts.length === 0 || isText) return undefined;
+  if (experts.length === 0 || isText) return [];
   const before = model.overlay;
+  const used: RouteUsage[] = [];
   try {
-    model.overlay = await poolOverlay(model, experts, parsedRouter(name, { topK: flags.topK }));
-    return { name, usage: await routeUsage(model, tokenizer, tasks) };
+    for (const router of routers.filter((name) => isScoring(parsedRouter(name)))) {
+      model.overlay = await poolOverlay(model, experts, parsedRouter(router, { topK: flags.topK }));
+      used.push({ router, ...(await routeUsage(model, tokenizer, tasks)) });
+    }
   } finally {
     model.overlay = before;
   }
+  return used;
 }
 
 /** "arrow:temperature=1,scaleBySqrt=false,spectr": what holds an = belongs to the router before it. */
@@ -219,8 +219,8 @@ function wholeNumbers(text: string): number[] {
 }
 
 /** A bar over all pairs of method and task. */
-function reporter(io: Io, flags: CommonFlags) {
-  const bar = progress(io, flags, { label: "eval" });
+function reporter(io: Io, flags: CommonFlags, label: string) {
+  const bar = progress(io, flags, { label });
   const start = performance.now();
   return ({ method, task, finished, total, done, examples }: EvaluationProgress) => {
     const share = finished + (finished < total ? done / Math.max(1, examples) : 0);

@@ -25,12 +25,16 @@ export interface Chart {
   readonly y: string;
   /** Logarithmic in y; values of 0 or less are left out. */
   readonly logarithmic?: boolean;
+  /** Shares in 0..1, shown in per cent. */
+  readonly percent?: boolean;
   readonly series: readonly Series[];
 }
 
 const [WIDTH, HEIGHT] = [640, 260];
 const FRAME = { left: 46, right: 12, top: 20, bottom: 34 };
 const MOST_POINTS = 60; // more is noise at this size
+const MOST_OWN_TICKS = 12;
+const TICK_WIDTH = 24; // pixels that a number needs
 
 /** A chart's drawing, and the hue of each series. */
 export interface Drawing {
@@ -57,12 +61,12 @@ ${drawing.body}
 }
 
 /** Axes and lines; undefined where there are no points. */
-export function chartDrawing({ x, y, logarithmic = false, series: given }: Chart): Drawing | undefined {
+export function chartDrawing({ x, y, logarithmic = false, percent = false, series: given }: Chart): Drawing | undefined {
   const isShown = (point: Point) => Number.isFinite(point.x) && Number.isFinite(point.y) && (!logarithmic || point.y > 0);
   const series = given.map((one) => ({ ...one, points: one.points.filter(isShown) }));
   const points = series.flatMap((one) => one.points);
   if (points.length === 0) return undefined;
-  const xs = scale(
+  const xs = withTicksAt(
     points.map((point) => point.x),
     [FRAME.left, WIDTH - FRAME.right],
   );
@@ -75,9 +79,10 @@ export function chartDrawing({ x, y, logarithmic = false, series: given }: Chart
       )
     : scale(ends, range);
   const colours = coloursOf(series);
-  const lines = series.map((one, i) => lineHtml(one, colours[i]!, xs.at, ys.at));
+  const textOf = percent ? (value: number) => `${tickText(100 * value)} %` : tickText;
+  const lines = series.map((one, i) => lineHtml(one, colours[i]!, { x: xs.at, y: ys.at, textOf }));
   const names = series.flatMap(({ name, dashed }, i) => (dashed ? [] : [{ name, hue: colours[i]! }]));
-  const body = `${axes(xs, ys, x, y)}\n${lines.join("\n")}`;
+  const body = `${axes(xs, ys, { x, y, textOf })}\n${lines.join("\n")}`;
   return { width: WIDTH, height: HEIGHT, body, names, hasDashed: series.some(({ dashed }) => dashed) };
 }
 
@@ -97,6 +102,18 @@ function scale(values: readonly number[], [from, to]: readonly [number, number])
   return { at: (value) => from + ((value - start) / (end - start)) * (to - from), ticks };
 }
 
+/** Likewise, with a tick at each value where they are few, as the settings of a sweep are. */
+function withTicksAt(values: readonly number[], range: readonly [number, number]): Scale {
+  const even = scale(values, range);
+  const own = [...new Set(values)].sort((a, b) => a - b);
+  if (own.length > MOST_OWN_TICKS) return even;
+  const ticks: number[] = [];
+  for (const value of own) {
+    if (ticks.length === 0 || even.at(value) - even.at(ticks.at(-1)!) >= TICK_WIDTH) ticks.push(value);
+  }
+  return { ...even, ticks };
+}
+
 /** Likewise by the logarithm, with ticks at powers of ten and, where those are few, at 2 and 5 times them. */
 function logScale(values: readonly number[], [from, to]: readonly [number, number]): Scale {
   const [low, high] = [Math.log10(Math.min(...values)), Math.log10(Math.max(...values))];
@@ -108,10 +125,10 @@ function logScale(values: readonly number[], [from, to]: readonly [number, numbe
   return { at: (value) => from + ((Math.log10(value) - start) / (end - start)) * (to - from), ticks };
 }
 
-function axes(xs: Scale, ys: Scale, x: string, y: string): string {
+function axes(xs: Scale, ys: Scale, { x, y, textOf }: { x: string; y: string; textOf: (value: number) => string }): string {
   const rows = ys.ticks.map((tick) => {
     const at = ys.at(tick).toFixed(1);
-    return `<line class="axis" x1="${FRAME.left}" x2="${WIDTH - FRAME.right}" y1="${at}" y2="${at}"/><text x="${FRAME.left - 5}" y="${at}" dy=".35em" text-anchor="end">${tickText(tick)}</text>`;
+    return `<line class="axis" x1="${FRAME.left}" x2="${WIDTH - FRAME.right}" y1="${at}" y2="${at}"/><text x="${FRAME.left - 5}" y="${at}" dy=".35em" text-anchor="end">${textOf(tick)}</text>`;
   });
   const columns = xs.ticks.map(
     (tick) => `<text x="${xs.at(tick).toFixed(1)}" y="${HEIGHT - FRAME.bottom + 15}" text-anchor="middle">${tickText(tick)}</text>`,
@@ -131,7 +148,14 @@ function coloursOf(series: readonly Series[]): number[] {
   });
 }
 
-function lineHtml({ name, points, dashed }: Series, hue: number, x: Scale["at"], y: Scale["at"]): string {
+interface Pen {
+  readonly x: Scale["at"];
+  readonly y: Scale["at"];
+  /** A value in y as text. */
+  readonly textOf: (value: number) => string;
+}
+
+function lineHtml({ name, points, dashed }: Series, hue: number, { x, y, textOf }: Pen): string {
   const kept = thinned(points);
   const at = kept.map((point) => `${x(point.x).toFixed(1)},${y(point.y).toFixed(1)}`);
   const few = points.length <= 12;
@@ -140,7 +164,7 @@ function lineHtml({ name, points, dashed }: Series, hue: number, x: Scale["at"],
         const [cx, cy] = [x(point.x).toFixed(1), y(point.y).toFixed(1)];
         const { error = 0 } = point;
         const whisker = `<line class="whisker" x1="${cx}" x2="${cx}" y1="${y(point.y - error).toFixed(1)}" y2="${y(point.y + error).toFixed(1)}"/>`;
-        return `${error > 0 ? whisker : ""}<circle cx="${cx}" cy="${cy}" r="3" data-tip="${escaped(`${name}: ${point.y.toPrecision(4)} at ${point.x}`)}"/>`;
+        return `${error > 0 ? whisker : ""}<circle cx="${cx}" cy="${cy}" r="3" data-tip="${escaped(`${name}: ${textOf(Number(point.y.toPrecision(4)))} at ${point.x}`)}"/>`;
       })
     : [];
   return `<g style="--h:${hue}"><polyline class="series${dashed ? " dashed" : ""}" points="${at.join(" ")}"/>${marks.join("")}</g>`;

@@ -52,7 +52,7 @@ const STYLE = `
 body{margin:0 auto;max-width:66rem;padding:1rem 1rem 3.5rem;background:var(--ground);color:var(--ink)}
 h1{font-size:1.5rem;line-height:1.2;margin:.5rem 0}h2{font-size:1.15rem;margin:0 0 .25rem}h3{font-size:.95rem;margin:1.25rem 0 .25rem}
 section,details{margin:1.25rem 0;padding:1rem;background:var(--panel);border:1px solid var(--line);border-radius:10px}
-summary{font-weight:600;font-size:1.15rem;cursor:pointer}
+summary{font-weight:600;font-size:1.15rem;cursor:pointer}section details,details details{padding:0;border:0}section summary,details details summary{font-size:.95rem}
 .about,.facts,footer,figcaption,.note{color:var(--soft);font-size:.875rem;margin:.1rem 0 .7rem}.facts code{overflow-wrap:anywhere}
 .lead{padding-left:1.2rem;margin:.6rem 0}
 .scroll{overflow-x:auto;max-width:100%;-webkit-overflow-scrolling:touch}
@@ -64,7 +64,7 @@ table.grid{width:100%}
 .grid .group th{color:var(--soft);font-weight:600;font-size:.8rem;padding-top:.9rem;text-transform:uppercase;letter-spacing:.04em}
 .grid td.best b{color:var(--best)}.grid td b{font-weight:500}.grid td.best b{font-weight:750}
 .grid small{color:var(--soft);display:inline-block;min-width:2.6rem;text-align:left;font-size:.75rem}
-.grid td.share{background:linear-gradient(90deg,var(--bar) var(--v),transparent 0) no-repeat 0 90%/100% 3px}
+.grid th small{display:block;font-weight:400}.grid td.share{background:linear-gradient(90deg,var(--bar) var(--v),transparent 0) no-repeat 0 90%/100% 3px}
 .told th{font-style:italic}
 .expert{background:hsl(var(--h) 75% 50%/.25);border-bottom:2px solid hsl(var(--h) 75% var(--mark));border-radius:3px;padding:0 .2em;white-space:pre-wrap}
 .legend{font-size:.8rem;line-height:1.9;margin:.4rem 0}.legend .expert{margin-right:.2em}

@@ -36,6 +36,7 @@ const trace: Trace = {
 };
 const evaluation = { ...madeUpEvaluation(), experts: [EVIL, "sort", "capitals"] };
 const usage: RouteUsage = {
+  router: EVIL,
   experts: evaluation.experts,
   tasks: evaluation.tasks.map(({ name }) => ({ task: name, modules: modules.map((module) => ({ module, use: [0.5, 0.25, 0.25] })) })),
 };
@@ -53,7 +54,14 @@ const chart = {
     },
   ],
 };
-const page = reportPage({ title: EVIL, evaluation, trace, usage, curves: [chart], sweeps: [chart] });
+const page = reportPage({
+  title: EVIL,
+  evaluation,
+  trace,
+  usage: [usage, { ...usage, router: "arrow" }],
+  curves: [chart],
+  sweeps: [chart],
+});
 
 /** Tags opened and closed in order; fails on what does not match. */
 function expectBalanced(html: string) {
@@ -82,10 +90,53 @@ test("nothing is fetched from elsewhere", () => {
 });
 
 test("every task, method and expert has its place", () => {
-  for (const { name } of evaluation.tasks) expect(page).toContain(`<th scope="row">${name}</th>`);
+  for (const { name } of evaluation.tasks) expect(page).toContain(`<th scope="row">${name}</th>`); // expert use
+  expect(page).toContain('<th scope="row">choose<small>accuracy, 20 examples</small></th>');
   for (const name of ["base", "merged", "multitask", "phatgoose"]) expect(page).toContain(`<th scope="row">${name}</th>`);
   expect(page).toContain('<th scope="rowgroup" colspan="6">held out</th>');
   expect(page).toContain('oracle <sup data-tip="oracle: chosen by its results">†</sup>');
+});
+
+test("every router has its section, the first one open, with every task's layers", () => {
+  expect(page.match(/<h2>Which experts serve which tasks: /g)).toHaveLength(1);
+  expect(page).toContain("<summary>Which experts serve which tasks: arrow</summary>");
+  expect(page.match(/<summary>By task and layer<\/summary>/g)).toHaveLength(2);
+  const both = page.split("<summary>By task and layer</summary>")[1]!.split("</details>")[0]!;
+  for (const { name } of evaluation.tasks) expect(both).toContain(`colspan="5">${name}</th>`);
+  expect(both.match(/<th scope="row">(?:encoder 0|encoder 1)<\/th>/g)).toHaveLength(2 * evaluation.tasks.length);
+});
+
+test("a method keeps its colour from one sweep to the next, and settings and per cents are what the axes name", () => {
+  const points = [
+    { x: 1, y: 0.25, error: 0.01 },
+    { x: 8, y: 0.5 },
+  ];
+  const sweep = (...names: string[]) => ({
+    title: "t",
+    x: "experts",
+    y: "score",
+    percent: true,
+    series: names.map((name) => ({ name, points })),
+  });
+  const both = reportPage({ evaluation, sweeps: [sweep("spectr", "arrow"), sweep("merged", "arrow", "spectr")] });
+  const huesOf = (name: string) => [...both.matchAll(new RegExp(`--h:(\\d+)">${name}</span>`, "g"))].map(([, hue]) => hue);
+  expect(huesOf("arrow")).toHaveLength(2);
+  for (const name of ["arrow", "spectr"]) expect(new Set(huesOf(name)).size).toBe(1);
+  expect(new Set(["arrow", "spectr", "merged"].map((name) => huesOf(name)[0])).size).toBe(3);
+  const svg = chartFigure(sweep("arrow"));
+  expect([...svg.matchAll(/text-anchor="middle">([^<]*)</g)].map(([, text]) => text)).toEqual(["1", "8"]);
+  expect(svg).toContain(">50 %</text>");
+  expect(svg).toContain("arrow: 25 % at 1");
+});
+
+test("means say what they leave out", () => {
+  const task = evaluation.tasks[0]!.name;
+  const methods = evaluation.methods.map((method) => ({
+    ...method,
+    tasks: { ...method.tasks, [task]: { ...method.tasks[task]!, lowerIsBetter: true } },
+  }));
+  expect(page).not.toContain("Means leave out");
+  expect(reportPage({ evaluation: { ...evaluation, methods } })).toContain(`Means leave out what is no share: ${task}.`);
 });
 
 test("modules stand in their layers", () => {

@@ -1,8 +1,9 @@
 /** @file The report of an evaluation: tables, a traced answer, expert use and learning curves in one HTML file. */
 
+import { basename } from "node:path";
 import { writeFileAtomically } from "../../checkpoint/atomic.ts";
 import { type Evaluation, groupsOf } from "../evaluate.ts";
-import { expertsGrid, isTold, meansGrid, tasksGrid } from "../grids.ts";
+import { expertsGrid, isTold, leftOutText, meansGrid, tasksGrid } from "../grids.ts";
 import type { RouteUsage } from "../route-usage.ts";
 import type { Trace } from "../trace.ts";
 import { type Chart, chartFigure } from "./curves.ts";
@@ -16,9 +17,8 @@ export interface ReportParts {
   readonly title?: string;
   readonly evaluation: Evaluation;
   readonly trace?: Trace;
-  readonly usage?: RouteUsage;
-  /** The router whose use it is. */
-  readonly usageOf?: string;
+  /** Expert use under one router or several. */
+  readonly usage?: readonly RouteUsage[];
   /** Learning curves. */
   readonly curves?: readonly Chart[];
   /** Sweeps over k, the size of the pool, and the like. */
@@ -35,8 +35,7 @@ export function reportPage({
   title = "Experts, woven together",
   evaluation,
   trace,
-  usage,
-  usageOf,
+  usage = [],
   curves = [],
   sweeps = [],
 }: ReportParts): string {
@@ -50,21 +49,35 @@ export function reportPage({
       body: `<p><b>Prompt</b> ${escaped(trace.prompt)}<br><b>Answer</b> ${escaped(trace.completion)}</p>\n${traceFigure(trace)}`,
     });
   }
-  if (usage) {
-    const oracle = evaluation.methods.find(({ kind }) => kind === "oracle")?.chosen;
-    sections.push({
-      title: "Which experts serve which tasks",
-      about: `${usageOf ? `Router: ${usageOf}. ` : ""}Mean routing weight in per cent, over tokens and modules. Entropy: 0 when one expert serves everything, 1 when all serve alike.`,
-      body: usageFigure(usage, oracle),
-    });
+  sections.push(...usageSections(usage, evaluation));
+  if (sweeps.length > 0) {
+    const about = "Mean scores ± one standard error. Smaller pools are the first experts of the pool, in its own order.";
+    sections.push({ title: "Sweeps", about, body: inMethodColours(sweeps).map(chartFigure).join("\n") });
   }
-  if (sweeps.length > 0) sections.push({ title: "Sweeps", body: sweeps.map(chartFigure).join("\n") });
   if (curves.length > 0) sections.push({ title: "Learning curves", body: inExpertColours(curves, experts).map(chartFigure).join("\n") });
   const counts = `${evaluation.methods.length} methods, ${evaluation.tasks.length} tasks, ${experts.length} experts`;
-  const facts = `<p class="facts">${escaped(counts)} · ${escaped(date.slice(0, 16).replace("T", " "))} UTC · base <code>${escaped(base.fingerprint.slice(0, 12))}</code></p>`;
+  const facts = `<p class="facts">${escaped(counts)} · ${escaped(date.slice(0, 16).replace("T", " "))} UTC · base ${escaped(basename(base.path))} <code>${escaped(base.fingerprint.slice(0, 12))}</code></p>`;
   const footer =
     "± is one standard error over examples. † chosen by its results on these very tasks: what the experts allow at best, not a rival.";
   return page({ title, lead: takeaway(evaluation) + facts, sections, footer });
+}
+
+/** A section for each router: the first open, the others closed. */
+function usageSections(usage: readonly RouteUsage[], { methods }: Evaluation): Section[] {
+  const oracle = methods.find(({ kind }) => kind === "oracle")?.chosen;
+  return usage.map((one, i) => ({
+    title: `Which experts serve which tasks${one.router ? `: ${one.router}` : ""}`,
+    about:
+      "Mean routing weight in per cent, over tokens and modules. Entropy: 0 when one expert serves everything, 1 when all serve alike.",
+    body: usageFigure(one, oracle),
+    folded: i > 0,
+  }));
+}
+
+/** Each method in one colour, whatever chart it stands in. */
+function inMethodColours(charts: readonly Chart[]): Chart[] {
+  const names = [...new Set(charts.flatMap(({ series }) => series.map(({ name }) => name)))];
+  return charts.map((chart) => ({ ...chart, series: chart.series.map((series) => ({ ...series, expert: names.indexOf(series.name) })) }));
 }
 
 /** A run named after an expert, or "<expert>-gates", in that expert's colour; others in colours of their own. */
@@ -83,7 +96,7 @@ function resultSections(evaluation: Evaluation): Section[] {
   return [
     {
       title: "Results",
-      about: "Mean score over tasks, in per cent. Bold: the best of those that were not told the answers.",
+      about: `Mean score over tasks, in per cent. Bold: the best of those that were not told the answers.${leftOutText(evaluation)}`,
       body: gridTable(meansGrid(evaluation)),
     },
     { title: "Every task", body: gridTable(tasksGrid(evaluation), { grouped: true }) },

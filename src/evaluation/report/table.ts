@@ -16,9 +16,9 @@ export function gridTable({ corner, columns, lines }: Grid, { grouped = false }:
   return `<div class="scroll"><table class="grid"><thead><tr>${head}</tr></thead><tbody>\n${rows.join("\n")}\n</tbody></table></div>`;
 }
 
-function rowHtml({ name, note, cells }: GridLine, grouped: boolean): string {
+function rowHtml({ name, note, detail, cells }: GridLine, grouped: boolean): string {
   const remark = note && !grouped ? ` <sup data-tip="${escaped(`${name}: ${note}`)}">†</sup>` : "";
-  return `<tr${remark ? ' class="told"' : ""}><th scope="row">${escaped(name)}${remark}</th>${cells.map(cellHtml).join("")}</tr>`;
+  return `<tr${remark ? ' class="told"' : ""}><th scope="row">${escaped(name)}${remark}${detail ? `<small>${escaped(detail)}</small>` : ""}</th>${cells.map(cellHtml).join("")}</tr>`;
 }
 
 function cellHtml(cell: Cell): string {

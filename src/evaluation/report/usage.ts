@@ -17,12 +17,17 @@ export function usageFigure({ experts, tasks }: RouteUsage, oracle: Readonly<Rec
     );
   });
   const extra = ["entropy", ...(hasOracle ? ["on oracle"] : [])];
-  const layers = layersOf(tasks).map(({ layer, modules }) => lineHtml(layer, meanUse(modules), experts, [entropyText(meanUse(modules))]));
   const chance = experts.length > 0 ? (100 / experts.length).toFixed(0) : "0";
   const note = hasOracle
     ? `<p class="note">On oracle: the share of weight given to the expert that does best on the task alone; ${chance} % by chance.</p>`
     : "";
-  return `<h3>By task</h3>\n${useTable("task", experts, extra, rows)}\n${note}\n<h3>By layer</h3>\n${useTable("layer", experts, ["entropy"], layers)}`;
+  const both = tasks.flatMap((task) => {
+    const heading = `<tr class="group"><th scope="rowgroup" colspan="${experts.length + 2}">${escaped(task.task)}</th></tr>`;
+    return [heading, ...layerLines([task], experts)];
+  });
+  return `<h3>By task</h3>\n${useTable("task", experts, extra, rows)}\n${note}
+<h3>By layer</h3>\n${useTable("layer", experts, ["entropy"], layerLines(tasks, experts))}
+<details><summary>By task and layer</summary>${useTable("layer", experts, ["entropy"], both)}</details>`;
 }
 
 function useTable(corner: string, experts: readonly string[], extra: readonly string[], rows: readonly string[]): string {
@@ -47,6 +52,10 @@ const entropyText = (use: readonly number[]) => entropyOf(use).toFixed(2);
 function agreementText(use: readonly number[], experts: readonly string[], oracle: string | undefined): string {
   const index = oracle === undefined ? -1 : experts.indexOf(oracle);
   return index < 0 ? "" : `${(100 * use[index]!).toFixed(0)} %`;
+}
+
+function layerLines(tasks: readonly TaskUse[], experts: readonly string[]): string[] {
+  return layersOf(tasks).map(({ layer, modules }) => lineHtml(layer, meanUse(modules), experts, [entropyText(meanUse(modules))]));
 }
 
 /** All tasks' modules, gathered by layer in order of appearance. */
