@@ -17,5 +17,9 @@ test("the expert with the most weight over all modules is the token's", () => {
 
 test("a token's colour ends with it", () => {
   expect(coloured("goose", 0)).toBe("\x1b[38;5;33mgoose\x1b[0m");
-  expect(coloured("goose", 10)).toBe(coloured("goose", 0));
+});
+
+test("thirty experts look different", () => {
+  expect(new Set(Array.from({ length: 30 }, (_, expert) => coloured("goose", expert))).size).toBe(30);
+  expect(coloured("goose", 10)).toBe("\x1b[4;38;5;33mgoose\x1b[0m");
 });

@@ -4,6 +4,7 @@ import type { Routes } from "../generation/routes.ts";
 
 // Of the 256 terminal colours, these can be told apart on a dark and on a light ground.
 const COLOURS = [33, 208, 35, 170, 178, 44, 203, 99, 107, 141];
+const STYLES = ["", "4;", "7;"]; // more experts than colours: underlined, then inverse
 
 /** The index of the expert with the most weight over all modules, for a route of one token. */
 export function expertOf(route: Routes): number {
@@ -16,7 +17,8 @@ export function expertOf(route: Routes): number {
 
 /** `text` in the colour of an expert. */
 export function coloured(text: string, expert: number): string {
-  return `\x1b[38;5;${COLOURS[expert % COLOURS.length]}m${text}\x1b[0m`;
+  const style = STYLES[Math.floor(expert / COLOURS.length) % STYLES.length];
+  return `\x1b[${style}38;5;${COLOURS[expert % COLOURS.length]}m${text}\x1b[0m`;
 }
 
 /** The experts' names, each in its colour. */

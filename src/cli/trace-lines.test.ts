@@ -40,12 +40,22 @@ const trace = {
 };
 
 test("each token stands with the expert that serves it most and its mean weight", () => {
-  expect(traceLines(trace, { colours: false })).toBe("text\na    red 0.63\n⏎bc  blue 0.75");
+  expect(traceLines(trace, { colours: false, columns: 80 })).toBe("text\na    red 0.63\n⏎bc  blue 0.75");
 });
 
 test("in colours each module is a block in its first expert's colour, a gap between layers", () => {
-  const [, heading, first, second] = traceLines(trace, { colours: true }).split("\n");
+  const [, heading, first, second] = traceLines(trace, { colours: true, columns: 80 }).split("\n");
   expect(heading).toBe("text");
   expect(first).toBe(`${coloured("a  ", 0)}  red 0.63   ${coloured("▮", 0)} ${coloured("▮", 0)}`);
   expect(second).toBe(`${coloured("⏎bc", 1)}  blue 0.75  ${coloured("▮", 2)} ${coloured("▮", 1)}`);
+});
+
+test("in a narrow terminal a block is a layer, in the colour of the expert with the most weight there", () => {
+  const [part] = trace.parts;
+  const modules = [...part!.modules, module("model.layers.1.k", [[1], [2]], [[1], [1]])];
+  const own = { ...trace, parts: [{ ...part!, modules }] };
+  const [, , wide] = traceLines(own, { colours: true, columns: 21 }).split("\n");
+  expect(wide).toContain(`  ${coloured("▮", 0)} ${coloured("▮", 0)}${coloured("▮", 1)}`);
+  const [, , narrow] = traceLines(own, { colours: true, columns: 20 }).split("\n");
+  expect(narrow).toContain(`  ${coloured("▮", 0)}${coloured("▮", 1)}`);
 });

@@ -3,20 +3,22 @@
  *      input
  *      goose   young 0.61   ▮▮▮▮▮▮▮ ▮▮▮▮▮▮▮      blocks in groups, a layer each
  *
- *  Without colours the blocks are left out; the name and weight, its mean over the modules, stay. */
+ *  Where the modules do not fit beside the token, a block is a layer. Without colours the blocks are left out; the name and
+ *  weight, its mean over the modules, stay. */
 
 import { byLayer } from "../evaluation/report/modules.ts";
 import { expertsOfTokens, type Trace, type TracedTokens } from "../evaluation/trace.ts";
 import { coloured, legend } from "./expert-colours.ts";
 
 /** The lines of all parts of a trace. */
-export function traceLines(trace: Trace, { colours }: { readonly colours: boolean }): string {
+export function traceLines(trace: Trace, { colours, columns }: { readonly colours: boolean; readonly columns: number }): string {
   const { experts, parts } = trace;
-  const lines = parts.flatMap((part) => [part.name, ...partLines(part, experts, colours)]);
+  const lines = parts.flatMap((part) => [part.name, ...partLines(part, experts, colours ? columns : undefined)]);
   return [...(colours ? [legend(experts)] : []), ...lines].join("\n");
 }
 
-function partLines(part: TracedTokens, names: readonly string[], colours: boolean): string[] {
+/** `columns`: how wide a line may be; undefined without colours. */
+function partLines(part: TracedTokens, names: readonly string[], columns: number | undefined): string[] {
   const tokens = part.tokens.map((token) => token.replaceAll("\n", "⏎"));
   const owners = expertsOfTokens(part);
   const facts = owners.map((owner, token) => `${names[owner] ?? owner} ${weightOf(part, token, owner).toFixed(2)}`);
@@ -24,16 +26,20 @@ function partLines(part: TracedTokens, names: readonly string[], colours: boolea
   const [tokenWidth, factWidth] = [width(tokens), width(facts)];
   return tokens.map((token, i) => {
     const [name, fact] = [token.padEnd(tokenWidth), facts[i]!];
-    if (!colours) return `${name}  ${fact}`;
-    return `${coloured(name, owners[i]!)}  ${fact.padEnd(factWidth)}  ${blocks(part, i)}`;
+    if (columns === undefined) return `${name}  ${fact}`;
+    return `${coloured(name, owners[i]!)}  ${fact.padEnd(factWidth)}  ${blocks(part, i, columns - tokenWidth - factWidth - 4)}`;
   });
 }
 
-/** A block for each module, by layer. */
-function blocks({ modules }: TracedTokens, token: number): string {
-  const best = new Map(modules.map(({ module, experts }) => [module, experts[token]?.[0] ?? 0]));
-  const groups = byLayer([...best.keys()]).map(({ modules: own }) => own.map((module) => coloured("▮", best.get(module)!)).join(""));
-  return groups.join(" ");
+/** A block for each module, by layer; for each layer, where modules would be wider than `room`. */
+function blocks({ modules, ...part }: TracedTokens, token: number, room: number): string {
+  const layers = byLayer(modules.map(({ module }) => module)).map(({ modules: own }) =>
+    modules.filter(({ module }) => own.includes(module)),
+  );
+  if (modules.length + layers.length - 1 <= room) {
+    return layers.map((own) => own.map(({ experts }) => coloured("▮", experts[token]?.[0] ?? 0)).join("")).join(" ");
+  }
+  return layers.map((own) => coloured("▮", expertsOfTokens({ ...part, modules: own })[token]!)).join("");
 }
 
 /** The expert's mean weight on a token, over the modules. */

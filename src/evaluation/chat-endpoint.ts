@@ -3,6 +3,7 @@
  *  Too many requests (429), a failing server (5xx) and a broken connection are tried again after 1, 2, 4, ... seconds, or after
  *  what the server's Retry-After says. */
 
+import { setTimeout } from "node:timers/promises";
 import { z } from "zod";
 import { messageOf, OptionError, type UserError } from "../base/errors.ts";
 
@@ -27,12 +28,13 @@ const replySchema = z.object({ choices: z.array(z.object({ message: z.object({ c
 
 /** A function that asks the model one message, greedily. */
 export function chatAsk(server: ChatEndpoint): (message: string) => Promise<string> {
-  const { retries = 6, sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms)) } = server;
+  const { retries = 6, signal } = server;
+  const sleep = server.sleep ?? ((ms) => setTimeout(ms, undefined, { ...(signal && { signal }) }));
   return async (message) => {
     for (let attempt = 0; ; attempt++) {
       const { text, problem, wait } = await tryOnce(server, message);
       if (text !== undefined) return text;
-      if (attempt >= retries || server.signal?.aborted) throw problem;
+      if (attempt >= retries || signal?.aborted) throw problem;
       await sleep(Math.min(LONGEST_WAIT, wait ?? 1000 * 2 ** attempt));
     }
   };
@@ -60,13 +62,19 @@ async function tryOnce(server: ChatEndpoint, message: string): Promise<Attempt> 
     body = await response.text();
   } catch (cause) {
     const fix = "Check --endpoint and the network; what is done is kept, so run the same command again.";
-    return { problem: new OptionError({ what: `The endpoint cannot be reached: ${messageOf(cause)}.`, where, fix, cause }) };
+    return { problem: new OptionError({ what: `The endpoint cannot be reached: ${reasonOf(cause)}.`, where, fix, cause }) };
   }
   if (response.ok) return { text: textOf(body, where) };
   const problem = refused(response.status, body, where);
   if (response.status !== 429 && response.status < 500) throw problem;
   const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
   return { problem, ...(Number.isFinite(seconds) && seconds >= 0 && { wait: 1000 * seconds }) };
+}
+
+/** fetch says only that it failed; why is in what caused it. */
+function reasonOf(error: unknown): string {
+  const inner = error instanceof Error && error.cause instanceof Error && error.cause.message !== "" ? ` (${error.cause.message})` : "";
+  return `${messageOf(error)}${inner}`;
 }
 
 function textOf(body: string, where: string): string {

@@ -111,7 +111,7 @@ function marked(
     value,
     stderr,
     isShare: !lowerIsBetter,
-    best: rivals.length > 1 && value === best && !isTold(methods[i]!),
+    best: rivals.some((rival) => rival !== best) && value === best && !isTold(methods[i]!),
   }));
 }
 

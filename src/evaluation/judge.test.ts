@@ -138,8 +138,26 @@ describe("judging by a model", () => {
     expect(await rejection(chatAsk({ endpoint: odd.endpoint, model: "m", sleep })("?"))).toMatchObject({
       what: expect.stringContaining("<html>"),
     });
-    const nobody = chatAsk({ endpoint: "http://127.0.0.1:9/v1", model: "m", retries: 0 });
-    expect(await rejection(nobody("?"))).toMatchObject({ name: "OptionError", what: expect.stringContaining("cannot be reached") });
+    const { endpoint } = await judgeServer(() => ({}));
+    await new Promise((resolve) => servers.pop()!.close(resolve));
+    const nobody = chatAsk({ endpoint, model: "m", retries: 0 });
+    expect(await rejection(nobody("?"))).toMatchObject({
+      name: "OptionError",
+      what: expect.stringMatching(/cannot be reached.*ECONNREFUSED/),
+    });
+  });
+
+  test("an interrupt does not wait for a server that asked for patience", async () => {
+    const server = await judgeServer(() => ({ status: 429, headers: { "retry-after": "600" } }));
+    const pairs = ["1", "2", "3"].map((id) => pair(id, "good", "bad"));
+    const control = new AbortController();
+    const { signal } = control;
+    const judging = rejection(
+      judgePairs({ pairs, ask: chatAsk({ endpoint: server.endpoint, model: "m", signal }), judge: "m", out: file("slow.jsonl"), signal }),
+    );
+    while (server.asked.length < pairs.length) await new Promise((resolve) => setTimeout(resolve, 5));
+    control.abort();
+    expect(await judging).toMatchObject({ name: "StoppedError", what: "Stopped after 0 of 3 pairs." });
   });
 });
 

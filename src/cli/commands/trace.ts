@@ -28,7 +28,7 @@ export function addTrace(program: Command, io: Io): void {
       warn(io, flags, warnings);
       const traced = await trace(model, await loadTokenizer(model.checkpoint.directory), prompt, samplingOptions(flags));
       await writeFileAtomically(flags.out, tracePage(traced));
-      const text = [traced.completion.trim(), traceLines(traced, { colours: io.colours }), `Wrote ${flags.out}.`].join("\n\n");
+      const text = [traced.completion.trim(), traceLines(traced, io), `Wrote ${flags.out}.`].join("\n\n");
       show(io, flags, { out: flags.out, ...traced }, text);
     });
 }

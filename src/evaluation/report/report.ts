@@ -64,12 +64,15 @@ export function reportPage({
 
 /** A section for each router: the first open, the others closed. */
 function usageSections(usage: readonly RouteUsage[], { methods }: Evaluation): Section[] {
-  const oracle = methods.find(({ kind }) => kind === "oracle")?.chosen;
+  const oracle = methods.find(({ kind }) => kind === "oracle");
+  // Where no expert gets anything right, none of them is the best.
+  const isTelling = (task: string) => oracle?.tasks[task] && (oracle.tasks[task].lowerIsBetter || oracle.tasks[task].score.value > 0);
+  const best = Object.fromEntries(Object.entries(oracle?.chosen ?? {}).filter(([task]) => isTelling(task)));
   return usage.map((one, i) => ({
     title: `Which experts serve which tasks${one.router ? `: ${one.router}` : ""}`,
     about:
       "Mean routing weight in per cent, over tokens and modules. Entropy: 0 when one expert serves everything, 1 when all serve alike.",
-    body: usageFigure(one, oracle),
+    body: usageFigure(one, best),
     folded: i > 0,
   }));
 }
