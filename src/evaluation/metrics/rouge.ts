@@ -85,14 +85,19 @@ function subsequenceLength(left: readonly string[], right: readonly string[]): n
   return row[right.length]!;
 }
 
-/** Marks in `found` the positions of `reference` on one longest common subsequence with `candidate`. */
+/** Marks in `found` the positions of `reference` on one longest common subsequence with `candidate`. Of the table of lengths
+ *  only one row is kept, and of each cell whether its left neighbour is longer than the one above: a bit. */
 function markSubsequence(reference: readonly string[], candidate: readonly string[], found: Uint8Array): void {
   const width = candidate.length + 1;
-  const table = new Uint32Array((reference.length + 1) * width);
+  const row = new Uint32Array(width);
+  const isLeftLonger = new Uint8Array(Math.ceil(((reference.length + 1) * width) / 8));
   for (let i = 1; i <= reference.length; i++) {
+    let diagonal = 0;
     for (let j = 1; j < width; j++) {
-      const at = i * width + j;
-      table[at] = reference[i - 1] === candidate[j - 1] ? table[at - width - 1]! + 1 : Math.max(table[at - width]!, table[at - 1]!);
+      const [above, left, at] = [row[j]!, row[j - 1]!, i * width + j];
+      if (left > above) isLeftLonger[Math.floor(at / 8)]! |= 1 << (at % 8);
+      row[j] = reference[i - 1] === candidate[j - 1] ? diagonal + 1 : Math.max(above, left);
+      diagonal = above;
     }
   }
   let i = reference.length;
@@ -102,7 +107,7 @@ function markSubsequence(reference: readonly string[], candidate: readonly strin
       found[i - 1] = 1;
       i--;
       j--;
-    } else if (table[i * width + j - 1]! > table[(i - 1) * width + j]!) j--;
+    } else if (isLeftLonger[Math.floor((i * width + j) / 8)]! & (1 << ((i * width + j) % 8))) j--;
     else i--; // which of several subsequences is taken matters to the union, so ties go as in rouge_score
   }
 }
