@@ -1,7 +1,7 @@
 /** @file Answers to be judged, from two files that answer the same requests.
  *
  *  A line is `{ input | prompt, prediction | output, id? }`, or a line of lm-evaluation-harness's samples (what `skein eval --out`
- *  writes). Lines are matched by id where both files have ids, else by their order; their requests must be the same text. */
+ *  writes; of several filters' lines the first filter's). Lines are matched by id where both files have ids, else by their order; their requests must be the same text. */
 
 import { z } from "zod";
 import { DataError } from "../base/errors.ts";
@@ -36,7 +36,7 @@ const sample = z.object({
 
 /** The pairs that two files of answers make. */
 export async function readJudgePairs(fileA: string, fileB: string): Promise<JudgePair[]> {
-  const [a, b] = [(await readRows(fileA)).map(lineOf), (await readRows(fileB)).map(lineOf)];
+  const [a, b] = [ofFirstFilter(await readRows(fileA)).map(lineOf), ofFirstFilter(await readRows(fileB)).map(lineOf)];
   const byId = [...a, ...b].every(({ id }) => id !== undefined);
   if (!byId && a.length !== b.length) {
     const what = `The files hold ${a.length} and ${b.length} answers, and not all have an id to match them by.`;
@@ -48,6 +48,10 @@ export async function readJudgePairs(fileA: string, fileB: string): Promise<Judg
     throw new DataError({ what: "An id occurs twice in a file, or in one file alone.", where: `${fileA}, ${fileB}`, fix });
   }
   return a.map((line, i) => paired(line, byId ? others.get(line.id) : b[i], i));
+}
+
+function ofFirstFilter(rows: readonly Row[]): Row[] {
+  return rows.filter(({ value }) => value.filter === rows[0]?.value.filter);
 }
 
 function paired(a: Line, b: Line | undefined, index: number): JudgePair {

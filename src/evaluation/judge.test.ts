@@ -188,6 +188,8 @@ describe("files of answers", () => {
     const c = await write("c.jsonl", lines(sample("c")));
     const d = await write("d.jsonl", lines(sample("d")));
     expect(await readJudgePairs(c, d)).toEqual([{ id: "0", prompt: "q", a: "c", b: "d" }]);
+    const two = ["strict", "loose"].map((filter) => ({ ...sample(filter)[0], filter }));
+    expect(await readJudgePairs(await write("two.jsonl", lines(two)), d)).toEqual([{ id: "0", prompt: "q", a: "strict", b: "d" }]);
   });
 
   test("that answer different requests are refused by file and line", async () => {

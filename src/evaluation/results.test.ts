@@ -74,6 +74,50 @@ test("results and samples have the harness's keys", () => {
   expect(text!.resps).toEqual([[method.tasks.reverse!.outcomes[0]!.text]]);
 });
 
+test("filtered text has a line for each filter, with that filter's answer and values", () => {
+  const task = {
+    ...evaluation.tasks[0]!,
+    filters: [
+      { name: "last", apply: (text: string) => text.split(" ").at(-1)! },
+      { name: "loud", apply: (text: string) => text.toUpperCase() },
+    ],
+  };
+  const outcomes = task.examples.map(() => ({
+    text: "word 0",
+    values: { "exact_match,last": 0, "exact_match,loud": 1, bits_per_byte: 3 },
+  }));
+  const [last, loud, next] = harnessSamples(task, outcomes);
+  expect(last).toMatchObject({ doc_id: 0, filter: "last", filtered_resps: ["0"], resps: [["word 0"]], exact_match: 0, bits_per_byte: 3 });
+  expect(loud).toMatchObject({
+    doc_id: 0,
+    filter: "loud",
+    filtered_resps: ["WORD 0"],
+    metrics: ["exact_match", "bits_per_byte"],
+    exact_match: 1,
+  });
+  expect(next).toMatchObject({ doc_id: 1, filter: "last" });
+});
+
+test("two tasks never share a file", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "skein-results-"));
+  const [first, second] = evaluation.tasks;
+  const tasks = [
+    { ...first!, name: "a+b" },
+    { ...second!, name: "a b" },
+  ];
+  const methods = evaluation.methods.map((method) => ({
+    ...method,
+    tasks: { "a+b": method.tasks[first!.name]!, "a b": method.tasks[second!.name]! },
+  }));
+  const files = await saveResults(folder, { ...evaluation, tasks, methods });
+  expect(new Set(files).size).toBe(files.length);
+  const samples = files.filter((file) => file.endsWith(".jsonl"));
+  expect(samples).toHaveLength(2 * methods.length);
+  const docs = await Promise.all(samples.slice(0, 2).map(async (file) => JSON.parse((await readFile(file, "utf8")).split("\n")[0]!).doc));
+  expect(docs).toEqual([first!.examples[0], second!.examples[0]]);
+  await rm(folder, { recursive: true });
+});
+
 test("everything is written below one folder", async () => {
   const folder = await mkdtemp(join(tmpdir(), "skein-results-"));
   const files = await saveResults(folder, evaluation);

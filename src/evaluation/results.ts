@@ -17,6 +17,7 @@ import type { Chart } from "./report/curves.ts";
 import type { RouteUsage } from "./route-usage.ts";
 import type { Outcome } from "./run-task.ts";
 import { markdownTables } from "./tables.ts";
+import type { FilterPipeline } from "./tasks/filters.ts";
 import type { Example } from "./tasks/task.ts";
 
 /** Writes all files below `folder`; the paths come back. */
@@ -32,16 +33,29 @@ export async function saveResults(
     ...(sweeps.length > 0 ? [["sweeps.json", json(sweeps)] as const] : []),
     ...(usage.length > 0 ? [["usage.json", json(usage)] as const] : []),
   ]);
-  for (const method of evaluation.methods) {
-    const own = method.name.replace(/[^\w.=-]+/g, "_");
-    files.set(`${own}/results_${stamp}.json`, json(harnessResults(evaluation, method)));
-    for (const task of evaluation.tasks) {
+  const folders = fileNames(evaluation.methods);
+  const stems = fileNames(evaluation.tasks);
+  evaluation.methods.forEach((method, m) => {
+    files.set(`${folders[m]}/results_${stamp}.json`, json(harnessResults(evaluation, method)));
+    evaluation.tasks.forEach((task, t) => {
       const lines = harnessSamples(task, method.tasks[task.name]!.outcomes).map((line) => JSON.stringify(line));
-      files.set(`${own}/samples_${task.name.replace(/[^\w.-]+/g, "_")}_${stamp}.jsonl`, `${lines.join("\n")}\n`);
-    }
-  }
+      files.set(`${folders[m]}/samples_${stems[t]}_${stamp}.jsonl`, `${lines.join("\n")}\n`);
+    });
+  });
   for (const [name, text] of files) await writeFileAtomically(join(folder, name), text);
   return [...files.keys()].map((name) => join(folder, name));
+}
+
+/** Names that any file system takes; where two come out alike, the later one gets a number. */
+function fileNames(items: readonly { readonly name: string }[]): string[] {
+  const taken = new Set<string>();
+  return items.map(({ name }) => {
+    const plain = name.replace(/[^\w.=-]+/g, "_");
+    let own = plain;
+    for (let n = 2; taken.has(own); n++) own = `${plain}_${n}`;
+    taken.add(own);
+    return own;
+  });
 }
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
@@ -92,7 +106,7 @@ export function harnessResults({ date, base, tasks }: Evaluation, method: Method
     versions: perTask(() => 0),
     "n-shot": perTask(() => 0),
     higher_is_better: perTask(({ name }) =>
-      Object.fromEntries(Object.keys(method.tasks[name]!.metrics).map((metric) => [metric, !/perplexity|bits_per_byte/.test(metric)])),
+      Object.fromEntries(Object.keys(method.tasks[name]!.metrics).map((metric) => [metric.split(",")[0], !/perplexity|bits_per_byte/.test(metric)])),
     ),
     "n-samples": perTask(({ examples }) => ({ original: examples.length, effective: examples.length })),
     config: { model: "skein", model_args: `base=${base.path},method=${method.name}`, base_fingerprint: base.fingerprint },
@@ -101,27 +115,45 @@ export function harnessResults({ date, base, tasks }: Evaluation, method: Method
   };
 }
 
-/** A task's examples in the harness's samples form. */
+/** A task's examples in the harness's samples form; generated text that is filtered has a line for each pipeline of filters. */
 export function harnessSamples(task: EvaluationTask, outcomes: readonly Outcome[]) {
-  return task.examples.map((example, i) => {
+  return task.examples.flatMap((example, i) => {
     const { values, ...answer } = outcomes[i]!;
     const target = String(task.kind === "multiple_choice" ? (answer.label ?? example.target) : example.target);
     const { arguments: asked, resps } = exchange(task, example, answer);
-    return {
-      doc_id: i,
-      doc: example,
-      target,
-      arguments: asked,
-      resps: resps.map((response) => [response]),
-      filtered_resps: resps,
-      filter: "none",
-      metrics: Object.keys(values),
-      doc_hash: sha256(JSON.stringify(example, null, 2)),
-      prompt_hash: sha256(example.input),
-      target_hash: sha256(target),
-      ...values,
-    };
+    const { text } = answer;
+    const pipelines = text === undefined || !task.filters?.length ? [{ name: "none", answers: resps }] : filteredBy(task.filters, text);
+    return pipelines.map(({ name, answers }) => {
+      const own = valuesOf(values, name);
+      return {
+        doc_id: i,
+        doc: example,
+        target,
+        arguments: asked,
+        resps: resps.map((response) => [response]),
+        filtered_resps: answers,
+        filter: name,
+        metrics: Object.keys(own),
+        doc_hash: sha256(JSON.stringify(example, null, 2)),
+        prompt_hash: sha256(example.input),
+        target_hash: sha256(target),
+        ...own,
+      };
+    });
   });
+}
+
+function filteredBy(filters: readonly FilterPipeline[], text: string) {
+  return filters.map(({ name, apply }) => ({ name, answers: [apply(text)] }));
+}
+
+/** The values of one pipeline, without its name: those of "exact_match,strict" and of what no filter touches. */
+function valuesOf(values: Outcome["values"], pipeline: string): Record<string, number> {
+  const parts = Object.entries(values).flatMap(([key, value]) => {
+    const [name = key, own = pipeline] = key.split(",");
+    return own === pipeline ? [[name, value] as const] : [];
+  });
+  return Object.fromEntries(parts);
 }
 
 /** What the model was asked, and what it answered. */
