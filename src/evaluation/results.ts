@@ -106,7 +106,9 @@ export function harnessResults({ date, base, tasks }: Evaluation, method: Method
     versions: perTask(() => 0),
     "n-shot": perTask(() => 0),
     higher_is_better: perTask(({ name }) =>
-      Object.fromEntries(Object.keys(method.tasks[name]!.metrics).map((metric) => [metric.split(",")[0], !/perplexity|bits_per_byte/.test(metric)])),
+      Object.fromEntries(
+        Object.keys(method.tasks[name]!.metrics).map((metric) => [metric.split(",")[0], !/perplexity|bits_per_byte/.test(metric)]),
+      ),
     ),
     "n-samples": perTask(({ examples }) => ({ original: examples.length, effective: examples.length })),
     config: { model: "skein", model_args: `base=${base.path},method=${method.name}`, base_fingerprint: base.fingerprint },
