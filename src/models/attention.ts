@@ -34,6 +34,9 @@ export interface AttentionSpec {
   readonly window?: number;
   /** softcap tanh(scores / softcap), Gemma 2's. */
   readonly softcap?: number;
+  /** The scores of later keys are overwritten before the mask of padding is added, as in GPT-2's code. Real tokens see the
+   *  same; padding looks at everything but the padding behind it. */
+  readonly overwritesLater?: boolean;
   /** Keys and values come from the encoder. */
   readonly cross?: boolean;
   /** Added to the scores: [batch or 1, heads, queries, keys]. */
@@ -62,13 +65,18 @@ export function joinHeads(x: Float): Float {
   return reshape(transpose(x, [0, 2, 1, 3]), batch, sequence, heads * size);
 }
 
+/** Whether a key stands no later than a query: [batch or 1, 1, queries, keys] */
+function isCausal(queries: Places, keys: Places): Bool {
+  return lessOrEqual(unsqueeze(keys.positions, 1, 2), unsqueeze(queries.positions, 1, 3));
+}
+
 /** 0 where a query may see a key, MASKED elsewhere: [batch or 1, 1, queries, keys]; undefined when nothing is masked. */
 export function maskBias(queries: Places, keys: Places, { causal, window }: Pick<AttentionSpec, "causal" | "window">): Float | undefined {
   const q = unsqueeze(queries.positions, 1, 3);
   const k = unsqueeze(keys.positions, 1, 2);
   const conditions: Bool[] = [];
   if (keys.valid) conditions.push(cast(unsqueeze(keys.valid, 1, 2), "bool"));
-  if (causal) conditions.push(lessOrEqual(k, q));
+  if (causal) conditions.push(isCausal(queries, keys));
   if (window !== undefined) conditions.push(less(subInt(q, k), window));
   if (queries.documents && keys.documents) conditions.push(equal(unsqueeze(queries.documents, 1, 3), unsqueeze(keys.documents, 1, 2)));
   if (conditions.length === 0) return undefined;
@@ -76,9 +84,10 @@ export function maskBias(queries: Places, keys: Places, { causal, window }: Pick
 }
 
 /** What becomes of scale q kᵀ [batch, heads, queries, keys] before the softmax: softcap, bias and mask. */
-function adjusted(scores: Float, { softcap, bias, ...mask }: AttentionSpec, queries: Places, keys: Places): Float {
-  const capped = softcap === undefined ? scores : mul(tanh(div(scores, softcap)), softcap);
-  const hidden = maskBias(queries, keys, mask);
+function adjusted(scores: Float, { softcap, bias, overwritesLater, ...mask }: AttentionSpec, queries: Places, keys: Places): Float {
+  const softened = softcap === undefined ? scores : mul(tanh(div(scores, softcap)), softcap);
+  const capped = overwritesLater ? where(isCausal(queries, keys), softened, MASKED) : softened;
+  const hidden = maskBias(queries, keys, overwritesLater ? { ...mask, causal: false } : mask);
   const biased = bias?.(queries.positions, keys.positions);
   const added = biased && hidden ? add(biased, hidden) : (biased ?? hidden);
   return added ? add(capped, added) : capped;

@@ -65,7 +65,8 @@ function attention(x: Float, path: string, i: number, config: Gpt2Config, { line
   const fused = linear(x, `${path}.c_attn`, conv1d(width, 3 * width));
   const [q, k, v] = split(fused, -1, [width, width, width]).map((part) => splitHeads(part, heads, size)) as [Float, Float, Float];
   const scale = (config.scale_attn_weights ? size ** -0.5 : 1) / (config.scale_attn_by_inverse_layer_idx ? i + 1 : 1);
-  return dropout(linear(attention(q, k, v, { path, scale, causal: true }), `${path}.c_proj`, conv1d(width, width)));
+  const mixed = attention(q, k, v, { path, scale, causal: true, overwritesLater: true });
+  return dropout(linear(mixed, `${path}.c_proj`, conv1d(width, width)));
 }
 
 function mlp(x: Float, path: string, config: Gpt2Config, { linear, dropout }: Parts): Float {

@@ -1,7 +1,7 @@
 /** @file The whole forward computation of any architecture, from token ids to logits, and what can be learned by tracing it. */
 
 import { Graph } from "../graph/graph.ts";
-import { addInt, mulInt } from "../graph/ops/elementwise.ts";
+import { addInt, cast, whereInt } from "../graph/ops/elementwise.ts";
 import { range, unsqueeze } from "../graph/ops/movement.ts";
 import { cumulativeSum } from "../graph/ops/reduce.ts";
 import type { Float, Int } from "../graph/value.ts";
@@ -63,10 +63,10 @@ export function slots(graph: Graph, size: string, valid?: Int): Places {
   return { positions: unsqueeze(range(graph, size), 0), ...(valid ? { valid } : {}) };
 }
 
-/** Positions count the real tokens, so padding on the left changes nothing; padding is at 1, as in transformers' generate(), which
- *  shows where padding is read (SMEAR). mask, result: int64 [batch, sequence] */
+/** Positions count the real tokens, so padding on the left changes nothing; padding itself stands at 1, as in transformers'
+ *  `generate`, which shows where padding is read (SMEAR). mask, result: int64 [batch, sequence] */
 export function positionsOf(mask: Int): Int {
-  return addInt(mulInt(mask, addInt(cumulativeSum(mask, 1), -2)), 1);
+  return whereInt(cast(mask, "bool"), addInt(cumulativeSum(mask, 1), -1), 1);
 }
 
 /** Every projection of the model, found by building it once: module path -> sizes. */

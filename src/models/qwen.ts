@@ -6,14 +6,13 @@
  *      base' = base alpha^(size / (size - 2)),  alpha = max(2^ceil(log2(L / n) + 1) - 1, 1)     (dynamic NTK)
  *      q' = q max(log_n(slot + 1), 1)                                                            (log-n attention)
  *
- *  The log-n factor counts array slots, padding included. So do the reference's rotary positions; ours count real tokens,
- *  which is the same, as only distances matter. */
+ *  The log-n factor and the rotary positions count array slots, padding included. */
 
 import * as z from "zod";
 import { float32 } from "../base/tensor.ts";
 import { add, addInt, log, max, mul, silu, toFloat } from "../graph/ops/elementwise.ts";
-import { split, unsqueeze } from "../graph/ops/movement.ts";
-import type { Float, Int } from "../graph/value.ts";
+import { expand, split, unsqueeze } from "../graph/ops/movement.ts";
+import type { Float, Int, Size } from "../graph/value.ts";
 import type { ArchitectureFactory, Parts } from "./architecture.ts";
 import { splitHeads } from "./attention.ts";
 import { parseConfig } from "./config.ts";
@@ -35,7 +34,6 @@ const fields = z.object({
   rotary_emb_base: z.number().default(10000),
   rotary_pct: z.number().default(1),
   attn_dropout_prob: z.number().default(0),
-  scale_attn_weights: z.boolean().default(true),
   use_dynamic_ntk: z.boolean().default(true),
   use_logn_attn: z.boolean().default(true),
   no_bias: z.boolean().default(true),
@@ -92,7 +90,7 @@ function ropeOf(config: QwenConfig): Rope {
   };
 }
 
-/** log_n(slot + 1), at least 1: [batch or 1, 1, sequence, 1] */
+/** log_n(slot + 1), at least 1: [batch, 1, sequence, 1] */
 function lognFactor(slots: Int, trained: number): Float {
   return max(mul(log(toFloat(addInt(unsqueeze(slots, 1, 3), 1))), 1 / Math.log(trained)), 1);
 }
@@ -102,10 +100,10 @@ function attention(x: Float, path: string, positions: Int, rope: Rope, config: Q
   const size = width / heads;
   const fused = parts.linear(x, `${path}.c_attn`, { in: width, out: 3 * width, bias: true });
   const [q, k, v] = split(fused, -1, [width, width, width]).map((part) => splitHeads(part, heads, size)) as [Float, Float, Float];
-  const turned = rotated(q, positions, rope);
-  const query = config.use_logn_attn ? mul(turned, lognFactor(parts.slots?.() ?? positions, config.seq_length)) : turned;
-  const scale = config.scale_attn_weights ? size ** -0.5 : 1;
-  const mixed = parts.attention(query, rotated(k, positions, rope), v, { path, scale, causal: true });
+  const slots = parts.slots ? expand(parts.slots(), ...(positions.shape as [Size, Size])) : positions;
+  const turned = (x: Float) => rotated(x, slots, { ...rope, frequencies: () => rope.frequencies(positions) });
+  const query = config.use_logn_attn ? mul(turned(q), lognFactor(slots, config.seq_length)) : turned(q);
+  const mixed = parts.attention(query, turned(k), v, { path, scale: size ** -0.5, causal: true, overwritesLater: true });
   return parts.linear(mixed, `${path}.c_proj`, { in: width, out: width, bias: !no_bias });
 }
 
