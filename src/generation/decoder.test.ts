@@ -30,7 +30,7 @@ function rowOf({ shape, data }: HostTensor<"float32">, row: number): HostTensor<
   const width = shape.at(-1)!;
   return float32([width], data.subarray(row * width, (row + 1) * width));
 }
-const sentence = (random: Random, length: number): number[] => Array.from({ length }, () => 3 + random.integer(150));
+const sentence = (random: Random, length: number): number[] => Array.from({ length }, () => 3 + random.integer(61));
 const ids = (row: readonly number[]) => int64([1, row.length], row);
 
 /** A full forward over each row alone, whose last positions the decoder has to reproduce. */
@@ -61,7 +61,11 @@ async function expectSameAsForward(model: Model, { chunk = 256, steps = 70 } = {
   if (steps === 70) expect(decoder.capacity).toBe(128);
 }
 
-const MODELS = ["t5", "llama", "qwen2", "gpt2", "phi3", "qwen"];
+const WINDOWED = ["mistral_window", "gemma2", "gemma3_text"];
+const MODELS = [
+  ...["t5", "llama", "qwen2", "gpt2", "phi3", "qwen"].map((name) => `${name}/model`),
+  ...WINDOWED.map((name) => `decoders/${name}`),
+];
 
 /** A LoRA on every projection, strong enough to matter. */
 function randomAdapter(model: Model, random: Random): LoraAdapter {
@@ -103,13 +107,13 @@ const OVERLAYS: Readonly<Record<string, (model: Model) => Overlay>> = {
 
 describe.each(MODELS)("%s", (name) => {
   test.each(Object.keys(OVERLAYS))("%s: every step's logits are the full forward's", async (overlay) => {
-    await using model = await loadModel(golden(`${name}/model`));
+    await using model = await loadModel(golden(name));
     model.overlay = OVERLAYS[overlay]!(model);
-    await expectSameAsForward(model, { steps: name === "qwen" ? 30 : 70 });
+    await expectSameAsForward(model, { steps: name === "qwen/model" ? 30 : 70 });
   });
 
   test("routes are the full forward's", async () => {
-    await using model = await loadModel(golden(`${name}/model`));
+    await using model = await loadModel(golden(name));
     model.overlay = randomPool(model);
     const random = seededRandom(5);
     const prompts = [sentence(random, 9), sentence(random, 4)];
@@ -140,6 +144,25 @@ async function expectRoutes(model: Model, actual: Routes, prompt: readonly numbe
     expectClose(actual.get(module)!.weights, route.weights, TOLERANCE);
   }
 }
+
+test.each(["mistral_window", "llama_dynamic", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3_window", "phi3_longrope"])(
+  "%s: greedy tokens of two prompts side by side are transformers', read whole and in chunks",
+  async (name) => {
+    const { int } = await goldenTensors(`decoders/${name}/lora.safetensors`);
+    await using model = await loadModel(golden(`decoders/${name}`));
+    const [prompts, expected] = [rowsOf(int("gen_input_ids"), int("gen_attention_mask")), int("gen_new_tokens")];
+    const count = expected.shape[1]!;
+    for (const chunk of [256, 4]) {
+      const decoder = new Decoder(model, { chunk });
+      let step: Step = await decoder.start(prompts);
+      for (let t = 0; t < count; t++) {
+        const likeliest = prompts.map((_, row) => rowOf(step.logits, row).data).map((logits) => logits.indexOf(Math.max(...logits)));
+        expect(likeliest).toEqual(prompts.map((_, row) => Number(expected.data[row * count + t])));
+        if (t + 1 < count) step = await decoder.append(likeliest.map((token) => [token]));
+      }
+    }
+  },
+);
 
 test("t5: prompts of the golden batch, whatever side was padded, give transformers' logits at every step", async () => {
   const expected = await goldenTensors("t5/golden.safetensors");

@@ -13,11 +13,40 @@ import { Trainer } from "./trainer.ts";
 
 const LR = 5e-3;
 
-/** The goldens' batch: a row without padding, padded on the right, on the left, and on both sides. In the last row the
- *  reference also learns to predict the first real token, from the padding before it: what padding sees counts too. */
-async function goldenBatch(name: string): Promise<TrainingBatch> {
-  const { int } = await goldenTensors(`${name}/golden.safetensors`);
-  const feeds = { input_ids: int("input_ids"), attention_mask: int("attention_mask"), labels: shiftedLabels(int("labels")) };
+/** Where one base's golden files lie: those of PEFT itself, and those of scripts/reference/lora.py. */
+interface Files {
+  readonly model: string;
+  readonly golden: string;
+  readonly lora: string;
+  readonly adapter: string;
+  /** The adapter's tensors after five steps, and what stands before their names there. */
+  readonly after: readonly [file: string, prefix: string];
+}
+const byPeft = (name: string): Files => ({
+  model: `${name}/model`,
+  golden: `${name}/golden.safetensors`,
+  lora: `${name}/lora.safetensors`,
+  adapter: `${name}/adapter_init`,
+  after: [`${name}/adapter_step5/adapter_model.safetensors`, ""],
+});
+const byScript = (name: string): Files => ({
+  model: `decoders/${name}`,
+  golden: `decoders/${name}/golden.safetensors`,
+  lora: `decoders/${name}/lora.safetensors`,
+  adapter: `decoders/${name}/adapter`,
+  after: [`decoders/${name}/lora.safetensors`, "after."],
+});
+const FILES: readonly Files[] = [
+  ...["llama", "llama_bias", "qwen2", "phi3", "gpt2", "qwen"].map(byPeft),
+  ...["mistral_window", "llama_dynamic", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3_window", "phi3_longrope"].map(byScript),
+];
+
+/** A row without padding, padded on the right, on the left, and on both sides. In the last row the reference also learns
+ *  to predict the first real token, from the padding before it: what padding sees counts too. */
+async function goldenBatch(files: Files): Promise<TrainingBatch> {
+  const [{ int }, lora] = [await goldenTensors(files.golden), await goldenTensors(files.lora)];
+  const labels = (lora.has("labels") ? lora : { int }).int("labels");
+  const feeds = { input_ids: int("input_ids"), attention_mask: int("attention_mask"), labels: shiftedLabels(labels) };
   return { feeds, sizes: { batch: 4, sequence: 24 } };
 }
 
@@ -27,13 +56,19 @@ async function lora(model: Model, folder: string): Promise<LoraAdapter> {
   return adapter;
 }
 
-describe.each(["llama", "llama_bias", "qwen2", "phi3", "gpt2", "qwen"])("%s", (name) => {
+/** PEFT's names of a module's A and B. */
+const peftNames = (module: string) => ({
+  a: `base_model.model.${module}.lora_A.weight`,
+  b: `base_model.model.${module}.lora_B.weight`,
+});
+
+describe.each(FILES)("$model", (files) => {
   test("with a LoRA, logits and all its gradients equal PEFT's", async () => {
-    await using model = await loadModel(golden(`${name}/model`));
-    const expected = await goldenTensors(`${name}/lora.safetensors`);
-    const batch = await goldenBatch(name);
+    await using model = await loadModel(golden(files.model));
+    const expected = await goldenTensors(files.lora);
+    const batch = await goldenBatch(files);
     const { input_ids: inputIds, attention_mask: attentionMask } = batch.feeds as Record<string, HostTensor<"int64">>;
-    const adapter = await lora(model, `${name}/adapter_init`);
+    const adapter = await lora(model, files.adapter);
     model.overlay = singleAdapter(adapter, model.modules);
     const { logits } = await model.forward({ inputIds: inputIds!, attentionMask: attentionMask! });
     expectClose(logits, expected.float("logits"), 1e-4, attentionMask!);
@@ -41,17 +76,18 @@ describe.each(["llama", "llama_bias", "qwen2", "phi3", "gpt2", "qwen"])("%s", (n
     expect(found.loss).toBeCloseTo(expected.float("losses").data[0]!, 5);
     expect(found.gradients.size).toBe(expected.names.filter((tensor) => tensor.startsWith("grad.")).length);
     for (const module of adapter.modules.keys()) {
-      const names = loraNames(module);
-      expectClose(found.gradients.get(names.a)!, expected.get(`grad.base_model.model.${module}.lora_A.weight`), 1e-4);
-      expectClose(found.gradients.get(names.b)!, expected.get(`grad.base_model.model.${module}.lora_B.weight`), 1e-4);
+      const [ours, theirs] = [loraNames(module), peftNames(module)];
+      expectClose(found.gradients.get(ours.a)!, expected.get(`grad.${theirs.a}`), 1e-4);
+      expectClose(found.gradients.get(ours.b)!, expected.get(`grad.${theirs.b}`), 1e-4);
     }
   });
 
   test("five AdamW steps end where PEFT's do", async () => {
-    await using model = await loadModel(golden(`${name}/model`));
-    const expected = await goldenTensors(`${name}/lora.safetensors`);
-    const learner = adapterLearner(model.checkpoint, model.modules, await lora(model, `${name}/adapter_init`));
-    const batch = await goldenBatch(name);
+    await using model = await loadModel(golden(files.model));
+    const expected = await goldenTensors(files.lora);
+    const adapter = await lora(model, files.adapter);
+    const learner = adapterLearner(model.checkpoint, model.modules, adapter);
+    const batch = await goldenBatch(files);
     await using trainer = await Trainer.create(model.architecture, learner, { dropout: 0, clip: Number.POSITIVE_INFINITY, seed: 1 });
     const losses: number[] = [];
     for (let step = 0; step < 5; step++) losses.push((await trainer.step(step, LR, [batch])).loss);
@@ -59,11 +95,13 @@ describe.each(["llama", "llama_bias", "qwen2", "phi3", "gpt2", "qwen"])("%s", (n
     expected.float("losses").data.forEach((loss, i) => {
       expect(losses[i]).toBeCloseTo(loss, 4);
     });
-    for (const [module, { a, b }] of (await lora(model, `${name}/adapter_step5`)).modules) {
+    const [file, prefix] = files.after;
+    const after = await goldenTensors(file);
+    for (const module of adapter.modules.keys()) {
       // AdamW divides by sqrt(v): tiny gradients amplify rounding. 1e-4 is three times what float32 and float64 differ by.
-      const names = loraNames(module);
-      expectClose(trainer.parameters.get(names.a)!, a, 1e-4);
-      expectClose(trainer.parameters.get(names.b)!, b, 1e-4);
+      const [ours, theirs] = [loraNames(module), peftNames(module)];
+      expectClose(trainer.parameters.get(ours.a)!, after.get(prefix + theirs.a), 1e-4);
+      expectClose(trainer.parameters.get(ours.b)!, after.get(prefix + theirs.b), 1e-4);
     }
   });
 });
