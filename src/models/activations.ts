@@ -19,8 +19,7 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
 
 /** The activation called `name`; an unknown one is an error that lists the known ones. */
 export function activationOf(name: string): Activation {
-  const activation = ACTIVATIONS[name];
-  if (activation) return activation;
+  if (Object.hasOwn(ACTIVATIONS, name)) return ACTIVATIONS[name]!;
   throw new CheckpointError({
     what: `The activation function "${name}" is not supported.`,
     where: "config.json",

@@ -5,6 +5,7 @@
  *  An architecture that differs in a part writes that part itself. */
 
 import * as z from "zod";
+import { CheckpointError } from "../base/errors.ts";
 import { add, mul } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { gather } from "../graph/ops/movement.ts";
@@ -30,6 +31,8 @@ export const decoderFields = {
   attention_dropout: z.number().default(0),
   tie_word_embeddings: z.boolean().default(false),
 };
+/** Which layers slide a window, in files of transformers since 4.53. */
+export const layerTypes = z.array(z.enum(["full_attention", "sliding_attention"])).nullish();
 export type DecoderConfig = z.infer<z.ZodObject<typeof decoderFields>>;
 
 export interface Stack
@@ -89,11 +92,19 @@ export interface Heads {
 }
 export function headsOf(config: DecoderConfig): Heads {
   const numHeads = config.num_attention_heads;
+  const numKvHeads = config.num_key_value_heads ?? numHeads;
+  if (numHeads % numKvHeads !== 0) {
+    throw new CheckpointError({
+      what: `${numHeads} attention heads cannot share ${numKvHeads} heads of keys and values evenly.`,
+      where: "config.json: num_key_value_heads",
+      fix: "Compare the file with the published checkpoint's; one that leaves the field out means what transformers' default is.",
+    });
+  }
   return {
     hiddenSize: config.hidden_size,
     numHeads,
-    numKvHeads: config.num_key_value_heads ?? numHeads,
-    headSize: config.head_dim ?? config.hidden_size / numHeads,
+    numKvHeads,
+    headSize: config.head_dim ?? Math.trunc(config.hidden_size / numHeads),
   };
 }
 

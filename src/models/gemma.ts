@@ -13,6 +13,7 @@ import { ropeOf } from "./rope.ts";
 /** The fields all Gemmas share. `hidden_act` is ignored: the first files say "gelu" and mean its tanh form. */
 export const gemmaFields = {
   ...decoderFields,
+  num_key_value_heads: z.int().nullish().default(16),
   head_dim: z.int().default(256),
   hidden_activation: z.string().nullish(),
   attention_bias: z.boolean().default(false),
@@ -29,6 +30,7 @@ export const gemma: ArchitectureFactory = (raw) => {
   const rope = ropeOf(config, attention.headSize);
   return decoderOnly({
     ...stack,
+    steadyUntil: rope.steadyUntil,
     block: (x, path, _, positions, parts) =>
       preNormBlock(x, path, (y, name) => norm(y, name, parts), {
         attention: (y) => selfAttention(y, `${path}.self_attn`, positions, { ...attention, rope }, parts),

@@ -7,15 +7,16 @@ import { add, div, mul, tanh } from "../graph/ops/elementwise.ts";
 import type { Float } from "../graph/value.ts";
 import type { ArchitectureFactory, Parts } from "./architecture.ts";
 import { parseConfig } from "./config.ts";
-import { decoderOnly, gatedMlp, type Norm, selfAttention } from "./decoder.ts";
+import { decoderOnly, gatedMlp, layerTypes, type Norm, selfAttention } from "./decoder.ts";
 import { gemmaFields, gemmaParts } from "./gemma.ts";
 import { ropeOf } from "./rope.ts";
 
 const schema = z.object({
   ...gemmaFields,
+  num_key_value_heads: z.int().nullish().default(4),
   query_pre_attn_scalar: z.number().default(256),
   sliding_window: z.int().nullish().default(4096),
-  layer_types: z.array(z.string()).nullish(),
+  layer_types: layerTypes,
   attn_logit_softcapping: z.number().nullish().default(50),
   final_logit_softcapping: z.number().nullish().default(30),
 });
@@ -33,6 +34,7 @@ export const gemma2: ArchitectureFactory = (raw) => {
   const window = (i: number) => (slides(i) ? (config.sliding_window ?? undefined) : undefined);
   return decoderOnly({
     ...stack,
+    steadyUntil: spec.rope.steadyUntil,
     block: (x, path, i, positions, parts) =>
       sandwichBlock(x, path, norm, parts, {
         attention: (y) => selfAttention(y, `${path}.self_attn`, positions, { ...spec, window: window(i) }, parts),

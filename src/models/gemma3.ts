@@ -6,7 +6,7 @@
 import * as z from "zod";
 import type { ArchitectureFactory } from "./architecture.ts";
 import { parseConfig } from "./config.ts";
-import { decoderOnly, gatedMlp, selfAttention } from "./decoder.ts";
+import { decoderOnly, gatedMlp, layerTypes, selfAttention } from "./decoder.ts";
 import { gemmaFields, gemmaParts } from "./gemma.ts";
 import { sandwichBlock, softcapped } from "./gemma2.ts";
 import { type Rope, ropeOf } from "./rope.ts";
@@ -23,10 +23,11 @@ const schema = z.object({
   sliding_window: z.int().nullish().default(4096),
   sliding_window_pattern: z.int().nullish(),
   _sliding_window_pattern: z.int().nullish(),
-  layer_types: z.array(z.string()).nullish(),
+  layer_types: layerTypes,
   rope_theta: z.number().default(1_000_000),
   rope_local_base_freq: z.number().default(10000),
   final_logit_softcapping: z.number().nullish(),
+  use_bidirectional_attention: z.literal(false, "only false is supported: with true the model embeds texts").nullish(),
 });
 type Gemma3Config = z.infer<typeof schema>;
 
@@ -40,6 +41,7 @@ export const gemma3: ArchitectureFactory = (raw, tensorNames) => {
   const spec = { ...attention, scale: config.query_pre_attn_scalar ** -0.5, headNorm: norm };
   return decoderOnly({
     ...stack,
+    steadyUntil: (length) => Math.min(...[ropes.local, ropes.global].map((rope) => rope.steadyUntil?.(length) ?? Number.POSITIVE_INFINITY)),
     block: (x, path, i, positions, parts) =>
       sandwichBlock(x, path, norm, parts, {
         attention: (y) => selfAttention(y, `${path}.self_attn`, positions, { ...spec, ...ofLayer(i) }, parts),

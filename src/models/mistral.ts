@@ -10,6 +10,7 @@ import { llamaLike } from "./llama.ts";
 const schema = z.object({
   ...decoderFields,
   num_key_value_heads: z.int().nullish().default(8),
+  max_position_embeddings: z.int().default(131072),
   // Files of the first release leave the field out; null means no window.
   sliding_window: z.int().nullish().default(4096),
 });

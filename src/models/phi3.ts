@@ -17,7 +17,6 @@ const schema = z.object({
   ...decoderFields,
   rms_norm_eps: z.number().default(1e-5),
   max_position_embeddings: z.int().default(4096),
-  original_max_position_embeddings: z.int().nullish().default(4096),
   sliding_window: z.int().nullish(),
   resid_pdrop: z.number().default(0),
 });
@@ -27,7 +26,7 @@ export const phi3: ArchitectureFactory = (raw) => {
   const heads = headsOf(config);
   const { hiddenSize } = heads;
   const norm = rmsNormOf(config.rms_norm_eps);
-  const spec = { ...heads, rope: ropeOf(config, heads.headSize), window: config.sliding_window ?? undefined };
+  const spec = { ...heads, rope: ropeOf(config, heads.headSize, 4096), window: config.sliding_window ?? undefined };
   const mlpSpec = { hiddenSize, innerSize: config.intermediate_size, activation: activationOf(config.hidden_act) };
   return decoderOnly({
     vocabularySize: config.vocab_size,

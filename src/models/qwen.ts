@@ -51,9 +51,13 @@ const OLD_SPELLINGS = {
   attn_pdrop: "attn_dropout_prob",
 } as const;
 
+/** What fields mean that those files leave out. */
+const OLD_DEFAULTS = { layer_norm_epsilon: 1e-5, use_dynamic_ntk: false, use_logn_attn: false };
+
 export const qwen: ArchitectureFactory = (raw) => {
   const renamed = Object.entries(OLD_SPELLINGS).flatMap(([old, now]) => (raw[old] == null ? [] : [[now, raw[old]]]));
-  const config = parseConfig(fields, { ...raw, ...Object.fromEntries(renamed) });
+  const defaults = raw.n_embd == null ? {} : OLD_DEFAULTS;
+  const config = parseConfig(fields, { ...defaults, ...raw, ...Object.fromEntries(renamed) });
   const rms = rmsNormOf(config.layer_norm_epsilon);
   const rope = ropeOf(config);
   return decoderOnly({

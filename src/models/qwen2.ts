@@ -4,18 +4,21 @@
 import * as z from "zod";
 import type { ArchitectureFactory } from "./architecture.ts";
 import { parseConfig } from "./config.ts";
-import { decoderFields } from "./decoder.ts";
+import { decoderFields, layerTypes } from "./decoder.ts";
 import { llamaLike } from "./llama.ts";
 
-/** The fields that choose the layers with a sliding window. */
-export const windowFields = {
+/** The fields of Qwen 2 and 3, those that choose the layers with a sliding window among them. */
+export const qwenFields = {
+  ...decoderFields,
+  num_key_value_heads: z.int().nullish().default(32),
+  max_position_embeddings: z.int().default(32768),
   use_sliding_window: z.boolean().default(false),
-  sliding_window: z.int().nullish(),
+  sliding_window: z.int().nullish().default(4096),
   max_window_layers: z.int().default(28),
-  layer_types: z.array(z.string()).nullish(),
+  layer_types: layerTypes,
 };
 
-const schema = z.object({ ...decoderFields, ...windowFields });
+const schema = z.object(qwenFields);
 
 export const qwen2: ArchitectureFactory = (raw) => {
   const config = parseConfig(schema, raw);
@@ -23,7 +26,7 @@ export const qwen2: ArchitectureFactory = (raw) => {
 };
 
 /** The window of layer i: from layer `max_window_layers` on, or where `layer_types` says so. */
-export function windowOf(config: z.infer<z.ZodObject<typeof windowFields>>): (i: number) => number | undefined {
+export function windowOf(config: z.infer<typeof schema>): (i: number) => number | undefined {
   const { use_sliding_window: used, sliding_window: window, max_window_layers: first, layer_types: types } = config;
   if (!used || window == null) return () => undefined;
   return (i) => ((types ? types[i] === "sliding_attention" : i >= first) ? window : undefined);

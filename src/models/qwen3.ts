@@ -4,13 +4,11 @@
 import * as z from "zod";
 import type { ArchitectureFactory } from "./architecture.ts";
 import { parseConfig } from "./config.ts";
-import { decoderFields } from "./decoder.ts";
 import { llamaLike } from "./llama.ts";
-import { windowFields, windowOf } from "./qwen2.ts";
+import { qwenFields, windowOf } from "./qwen2.ts";
 
 const schema = z.object({
-  ...decoderFields,
-  ...windowFields,
+  ...qwenFields,
   head_dim: z.int().default(128),
   attention_bias: z.boolean().default(false),
 });

@@ -107,9 +107,10 @@ export function yarnMagnitude({ factor, attention_factor, mscale, mscale_all_dim
   return mscale && mscale_all_dim ? magnitude(mscale) / magnitude(mscale_all_dim) : magnitude(1);
 }
 
-/** Magnitude of cosines and sines: sqrt(1 + ln(factor) / ln(original)), factor = maximum / original. */
-export function longropeMagnitude(maximum: number, original: number, { factor, attention_factor }: Of<"longrope">): number {
+/** Magnitude of cosines and sines: sqrt(1 + ln(factor) / ln(original)), factor = maximum / original. The file's own factor
+ *  counts only where no original length is known. */
+export function longropeMagnitude(maximum: number, original: number | undefined, { factor, attention_factor }: Of<"longrope">): number {
   if (attention_factor != null) return attention_factor;
-  const stretch = original === maximum ? (factor ?? 1) : maximum / original;
-  return stretch <= 1 ? 1 : Math.sqrt(1 + Math.log(stretch) / Math.log(original));
+  const stretch = original === undefined ? (factor ?? 1) : maximum / original;
+  return stretch <= 1 ? 1 : Math.sqrt(1 + Math.log(stretch) / Math.log(original ?? maximum));
 }

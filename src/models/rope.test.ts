@@ -36,7 +36,8 @@ test("yarn: the factor in the file counts, also where the lengths do not agree w
 test("longrope: cosines and sines grow with the stretch, unless the file gives their factor", () => {
   const lists = { short_factor: [1], long_factor: [2] };
   expect(longropeMagnitude(131072, 4096, scalingOf("longrope", lists))).toBeCloseTo(Math.sqrt(1 + Math.log(32) / Math.log(4096)), 12);
-  expect(longropeMagnitude(4096, 4096, scalingOf("longrope", lists))).toBe(1);
+  expect(longropeMagnitude(4096, 4096, scalingOf("longrope", { ...lists, factor: 4 }))).toBe(1);
+  expect(longropeMagnitude(4096, undefined, scalingOf("longrope", { ...lists, factor: 4 }))).toBeCloseTo(Math.sqrt(1 + 2 / 12), 12);
   expect(longropeMagnitude(131072, 4096, scalingOf("longrope", { ...lists, attention_factor: 1.19 }))).toBe(1.19);
 });
 

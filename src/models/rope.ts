@@ -6,6 +6,7 @@
  *  Equal values are one node of the graph, so all layers share the cosines and sines. */
 
 import * as z from "zod";
+import { CheckpointError } from "../base/errors.ts";
 import { float32, int64 } from "../base/tensor.ts";
 import { addInt, cast, cos, exp, less, log, max, mul, sin, sub, toFloat } from "../graph/ops/elementwise.ts";
 import { rotaryEmbedding } from "../graph/ops/linalg.ts";
@@ -46,15 +47,16 @@ export const ropeFields = {
 };
 export type RopeConfig = z.infer<z.ZodObject<typeof ropeFields>>;
 
-/** The rotary positions a configuration describes, for heads of `headSize` numbers. */
-export function ropeOf(config: RopeConfig, headSize: number): Rope {
+/** The rotary positions a configuration describes, for heads of `headSize` numbers. `trained` is the length longrope was
+ *  trained with, where the file does not say. */
+export function ropeOf(config: RopeConfig, headSize: number, trained?: number): Rope {
   const settings = config.rope_parameters ?? config.rope_scaling;
   const base = z.number().parse(settings?.rope_theta ?? config.rope_theta);
   const part = z.number().parse(settings?.partial_rotary_factor ?? config.partial_rotary_factor ?? 1);
-  return scaledRope(parseScaling(settings), base, Math.trunc(headSize * part), config);
+  return scaledRope(parseScaling(settings), base, Math.trunc(headSize * part), config, trained);
 }
 
-function scaledRope(scaling: Scaling, base: number, size: number, config: RopeConfig): Rope {
+function scaledRope(scaling: Scaling, base: number, size: number, config: RopeConfig, trained?: number): Rope {
   const plain = inverseFrequencies(base, size);
   const maximum = config.max_position_embeddings;
   const fixed = (frequencies: readonly number[], magnitude = 1): Rope => ({
@@ -79,17 +81,27 @@ function scaledRope(scaling: Scaling, base: number, size: number, config: RopeCo
         steadyUntil: (length) => Math.max(length, maximum),
       };
     case "longrope": {
-      const original = config.original_max_position_embeddings ?? scaling.original_max_position_embeddings ?? maximum;
-      const divided = (factors: readonly number[]) => plain.map((w, i) => w / factors[i]!);
-      const table = [divided(scaling.short_factor), divided(scaling.long_factor)];
+      const original = config.original_max_position_embeddings ?? scaling.original_max_position_embeddings ?? trained;
+      const bound = original ?? maximum;
+      const table = [divided(plain, scaling.short_factor), divided(plain, scaling.long_factor)];
       return {
         size,
         magnitude: longropeMagnitude(maximum, original, scaling),
-        frequencies: (positions) => frequenciesByLength(table, [original], lengthOf(positions, "batch")),
-        steadyUntil: steadyBetween([original]),
+        frequencies: (positions) => frequenciesByLength(table, [bound], lengthOf(positions, "batch")),
+        steadyUntil: steadyBetween([bound]),
       };
     }
   }
+}
+
+/** One factor for each frequency; another number of them is an error. */
+function divided(frequencies: readonly number[], factors: readonly number[]): number[] {
+  if (factors.length === frequencies.length) return frequencies.map((w, i) => w / factors[i]!);
+  throw new CheckpointError({
+    what: `The scaling "longrope" has ${factors.length} factors; a head of this model turns with ${frequencies.length} frequencies.`,
+    where: "config.json: rope_scaling",
+    fix: "Compare the file with the published checkpoint's.",
+  });
 }
 
 /** Largest position plus one, of each row [batch, 1] or of the whole batch [1, 1]. */

@@ -74,7 +74,11 @@ test.each([
   [{ rope_scaling: { rope_type: "mrope" } }, /scaling "mrope"/, /linear, dynamic, llama3, yarn, longrope/],
   [{ rope_scaling: { type: "llama3", factor: 8 } }, /low_freq_factor/, /published/],
   [{ hidden_act: "mish" }, /activation function "mish"/, /silu/],
+  [{ num_key_value_heads: 3 }, /4 attention heads cannot share 3/, /published/],
   [{ hidden_size: "wide" }, /hidden_size/, /published/],
+  [{ rope_scaling: { type: "longrope", short_factor: [1], long_factor: [1] } }, /1 factors.* 4 frequencies/, /published/],
+  [{ model_type: "gemma3", use_bidirectional_attention: true }, /use_bidirectional_attention: only false/, /published/],
+  [{ model_type: "gemma2", layer_types: ["chunked_attention"] }, /layer_types.0: .*"sliding_attention"/, /published/],
 ])("%j is refused by name", async (change, what, fix) => {
   await respelled(golden("decoders/llama_llama3"), { config: (config) => ({ ...config, ...change }) }, async (copy) => {
     await expect(loadModel(copy)).rejects.toMatchObject({ what: expect.stringMatching(what), fix: expect.stringMatching(fix) });
