@@ -75,10 +75,26 @@ export function batchFeeds(batch: Batch, architecture: Architecture): BatchFeeds
       fix: "Use the tokenizer that belongs to this model.",
     });
   }
-  if (architecture.kind !== "encoder-decoder") return { input_ids: inputIds, attention_mask: mask };
+  if (architecture.kind === "decoder-only") {
+    checkLengths(mask, architecture.maxPositions);
+    return { input_ids: inputIds, attention_mask: mask };
+  }
   if (decoderInputIds) return { input_ids: inputIds, attention_mask: mask, decoder_input_ids: decoderInputIds };
   throw new ShapeError({
     what: "An encoder-decoder model needs decoder_input_ids.",
     fix: "Start them with the model's decoder_start_token_id.",
   });
+}
+
+/** Where positions are learned, no row may hold more real tokens than there are positions. */
+function checkLengths({ shape, data }: HostTensor<"int64">, limit = Number.POSITIVE_INFINITY): void {
+  const [rows = 0, width = 0] = shape;
+  for (let row = 0; width > limit && row < rows; row++) {
+    const length = data.subarray(row * width, (row + 1) * width).filter(Boolean).length;
+    if (length <= limit) continue;
+    throw new ShapeError({
+      what: `Row ${row} has ${length} tokens; the model knows ${limit} positions.`,
+      fix: "Shorten the text, or use a model trained on longer ones.",
+    });
+  }
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { byteTokenizer } from "../../tests/byte-tokenizer.ts";
 import { golden, maxDifference } from "../../tests/golden.ts";
 import { differentiated, packedForward } from "../../tests/gradients.ts";
 import { seededRandom } from "../base/random.ts";
@@ -11,6 +12,8 @@ import { collate, type Encoded, type TrainingBatch } from "./batches.ts";
 import { encodeExamples, packed } from "./examples.ts";
 import { adapterLearner, freshLora } from "./learner.ts";
 import { IGNORED } from "./loss.ts";
+import { expertRecipe, parseRecipe } from "./recipe.ts";
+import { encoded } from "./train.ts";
 
 const LIMITS = { maxInput: 64, maxTarget: 64 };
 const CHATML = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}";
@@ -168,3 +171,12 @@ function leftPadded({ feeds, sizes }: TrainingBatch): TrainingBatch {
   };
   return { feeds: Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, turned(tensor)])), sizes };
 }
+
+test("a text longer than the model's learned positions is cut to them, with a warning", async () => {
+  await using model = await loadModel(golden("gpt2/model"));
+  const warnings: string[] = [];
+  const job = { model, tokenizer: byteTokenizer(160), onWarning: (warning: string) => warnings.push(warning) };
+  const [example] = encoded(job, [{ kind: "text", text: "a".repeat(300) }], parseRecipe(expertRecipe, { maxLength: 200 }));
+  expect(example!.inputs).toHaveLength(128);
+  expect(warnings).toEqual(["1 of 1 examples were longer than 128 tokens and were cut."]);
+});

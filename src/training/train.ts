@@ -135,9 +135,10 @@ export function encoded(job: TrainingSetting, examples: readonly TrainingExample
   const { architecture } = job.model;
   if (recipe.packing && architecture.kind !== "decoder-only")
     throw new OptionError({ what: "Packing is for decoder-only models.", fix: "Leave --packing out." });
-  const set = encodeExamples(examples, job.tokenizer, architecture, { maxInput: recipe.maxLength, maxTarget: recipe.maxLength });
-  if (set.truncated > 0)
-    job.onWarning?.(`${set.truncated} of ${examples.length} examples were longer than ${recipe.maxLength} tokens and were cut.`);
+  const own = architecture.kind === "decoder-only" ? architecture.maxPositions : undefined;
+  const limit = Math.min(recipe.maxLength, own ?? Number.POSITIVE_INFINITY);
+  const set = encodeExamples(examples, job.tokenizer, architecture, { maxInput: limit, maxTarget: limit });
+  if (set.truncated > 0) job.onWarning?.(`${set.truncated} of ${examples.length} examples were longer than ${limit} tokens and were cut.`);
   if (set.emptied > 0) job.onWarning?.(`${set.emptied} of them had nothing left to learn from after the cut and were left out.`);
   return recipe.packing ? packed(set.examples, recipe.maxLength) : set.examples;
 }
