@@ -36,7 +36,7 @@ console.log(`Laid out:
 Next:
   1. Write what differs from Llama into src/models/${file}.ts.
   2. python3 scripts/reference/decoders.py SITE_PACKAGES tests/golden/decoders ${type}
-  3. npx vitest run src/models/transformers.test.ts src/models/gradients.test.ts
+  3. npx vitest run src/models src/training/decoder-only.test.ts src/generation/decoder.test.ts
 The whole recipe: docs/guide/adding-an-architecture.md`);
 
 function architecture() {

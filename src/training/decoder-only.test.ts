@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
 import { differentiated, shiftedLabels } from "../../tests/gradients.ts";
@@ -38,7 +39,9 @@ const byScript = (name: string): Files => ({
 });
 const FILES: readonly Files[] = [
   ...["llama", "llama_bias", "qwen2", "phi3", "gpt2", "qwen"].map(byPeft),
-  ...["mistral_window", "llama_dynamic", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3_window", "phi3_longrope"].map(byScript),
+  ...readdirSync(golden("decoders"))
+    .filter((name) => existsSync(golden(`decoders/${name}/lora.safetensors`)))
+    .map(byScript),
 ];
 
 /** A row without padding, padded on the right, on the left, and on both sides. In the last row the reference also learns
