@@ -11,19 +11,23 @@ type Config = Readonly<Record<string, unknown>>;
 interface Respelling {
   readonly config?: (config: Config) => Config;
   readonly tensor?: (name: string) => string;
+  /** Another tensor in its place, under the copy's name. */
+  readonly values?: (name: string, tensor: HostTensor) => HostTensor;
 }
 
 /** Calls `use` with a copy of the checkpoint in `folder` whose configuration and tensors are written differently. */
 export async function respelled(
   folder: string,
-  { config = (c) => c, tensor = (n) => n }: Respelling,
+  { config = (c) => c, tensor = (n) => n, values = (_, t) => t }: Respelling,
   use: (copy: string) => Promise<void>,
 ) {
   const copy = mkdtempSync(join(tmpdir(), "skein-respelled-"));
   try {
     const { config: original } = await openCheckpoint(folder);
     const tensors = new Map<string, HostTensor>();
-    for (const [name, values] of await readSafetensors(join(folder, "model.safetensors"))) tensors.set(tensor(name), values);
+    for (const [name, original] of await readSafetensors(join(folder, "model.safetensors"))) {
+      tensors.set(tensor(name), values(tensor(name), original));
+    }
     await saveCheckpoint(copy, { config: config(original), tensors });
     await use(copy);
   } finally {

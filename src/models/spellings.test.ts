@@ -3,6 +3,7 @@
 import { expect, test } from "vitest";
 import { respelled } from "../../tests/checkpoints.ts";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
+import { float32, type HostTensor } from "../base/tensor.ts";
 import { loadModel } from "../inference/model.ts";
 
 const TOLERANCE = 1e-4; // as in decoder-only.test.ts
@@ -22,6 +23,23 @@ test("GPT-2 as published, without the prefix `transformer.`: its modules are the
     await using model = await loadModel(copy);
     expect(model.modules.get("h.0.attn.c_attn")).toMatchObject({ in: 64, out: 192 });
   });
+});
+
+test.each<[Config, (layer: number) => number]>([
+  [{ scale_attn_by_inverse_layer_idx: true, reorder_and_upcast_attn: true }, (layer) => layer + 1],
+  [{ scale_attn_weights: false }, () => 1 / Math.sqrt(16)],
+])("GPT-2 with %j: queries that make up for it give the golden logits", async (change, factor) => {
+  // c_attn is [in, q k v]; its columns 0..63, as those of its bias, make the queries.
+  const values = (name: string, tensor: HostTensor): HostTensor => {
+    const layer = /h\.(\d+)\.attn\.c_attn/.exec(name)?.[1];
+    if (layer === undefined) return tensor;
+    return float32(
+      tensor.shape,
+      (tensor.data as Float32Array).map((x, i) => (i % 192 < 64 ? x * factor(Number(layer)) : x)),
+    );
+  };
+  const config = (original: Config) => ({ ...original, ...change });
+  await respelled(golden("gpt2/model"), { config, values }, (copy) => expectGolden(copy, "gpt2/golden.safetensors"));
 });
 
 test("Qwen with the field names of August 2023", async () => {
