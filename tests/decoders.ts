@@ -4,7 +4,7 @@ import { type HostTensor, int64 } from "../src/base/tensor.ts";
 import { Graph } from "../src/graph/graph.ts";
 import { type Batch, batchFeeds } from "../src/inference/batch.ts";
 import type { Model } from "../src/inference/model.ts";
-import { baseLinear } from "../src/models/linear.ts";
+import { baseSeams } from "../src/models/embedding.ts";
 import { logitsOf } from "../src/models/logits.ts";
 import { fileWeights } from "../src/models/weights.ts";
 import { type Fetches, Session } from "../src/runtime/session.ts";
@@ -13,7 +13,7 @@ import { type Fetches, Session } from "../src/runtime/session.ts";
 export async function hiddenStates(model: Model, batch: Batch): Promise<Fetches> {
   const graph = new Graph("states");
   const weights = fileWeights(graph, model.checkpoint);
-  logitsOf(graph, model.architecture, { weights, linear: baseLinear(weights), observe: (name, state) => graph.output(name, state) });
+  logitsOf(graph, model.architecture, { weights, ...baseSeams(weights), observe: (name, state) => graph.output(name, state) });
   await using session = await Session.load(graph);
   return await session.run(batchFeeds(batch, model.architecture));
 }

@@ -18,6 +18,8 @@ export interface LoraWeights {
   readonly b: HostTensor<"float32">;
   /** [out], added to B A x before the scaling (PEFT's lora_bias). */
   readonly bias?: HostTensor<"float32">;
+  /** It adapts a table of embeddings: x is a one-hot vector [in] for a token id. */
+  readonly embedding?: true;
 }
 
 export interface Ia3Weights {

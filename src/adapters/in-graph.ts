@@ -2,13 +2,14 @@
  *  learn while the graph stays. While PHATGOOSE trains a gate (Muqeeth et al. 2024, arXiv:2402.05859), g = sigmoid(vᵀ x) with
  *  x the module's own input:
  *
- *    LoRA        y = W x + scaling B A (g x)
+ *    LoRA        y = W x + scaling B A (g x); on a table of embeddings E[id] + scaling B A[:, id], without a gate
  *    (IA)3       y = (1 + g (scale - 1)) * (W x), likewise on the input of feed-forward modules: g scales what the adapter changes
  *    bottleneck  y = W x + up(activation(down(g x))), or h + up(activation(down(g h))): g scales the input, as the authors' code does */
 
+import { invariant } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
-import type { Float } from "../graph/value.ts";
-import type { Linear } from "../models/linear.ts";
+import type { Float, Int } from "../graph/value.ts";
+import type { Seams } from "../models/embedding.ts";
 import type { Adapter } from "./adapter.ts";
 import { bottleneckInGraph } from "./bottleneck.ts";
 import { ia3InGraph } from "./ia3.ts";
@@ -29,6 +30,13 @@ export interface ProjectOptions<Weights> {
   readonly gate?: Float | undefined;
 }
 
+export interface LookUpOptions<Weights> extends Pick<ProjectOptions<Weights>, "module" | "weights" | "size"> {
+  /** int64 [batch, sequence] */
+  readonly ids: Int;
+  /** The embeddings without the adapter: [batch, sequence, out]. */
+  readonly base: Float;
+}
+
 /** What each kind of adapter must answer. `Weights` are those of one module. */
 export interface KindInGraph<Weights> {
   /** The module's tensors under the names of the graph inputs they feed. */
@@ -39,6 +47,8 @@ export interface KindInGraph<Weights> {
   graphKey(weights: Weights): string;
   /** The projection with the adapter on it: [batch, sequence, out]. */
   project(options: ProjectOptions<Weights>): Float;
+  /** The embeddings with the adapter on their table: [batch, sequence, out]. Absent for kinds that adapt projections alone. */
+  lookUp?(options: LookUpOptions<Weights>): Float;
 }
 
 type Kinds = { readonly [A in Adapter as A["kind"]]: KindInGraph<A["modules"] extends ReadonlyMap<string, infer W> ? W : never> };
@@ -71,14 +81,23 @@ export function adapterGraphKey(adapter: Adapter): string {
   return `${adapter.kind} ${[...modules].map(([module, weights]) => `${module}:${kind.graphKey(weights)}`).join()}`;
 }
 
-/** `inner` with `adapter` on every module it covers; with `gated`, through its training gate, fed as `gateName(module)`. */
-export function adapted(inner: Linear, adapter: Adapter, sizes: ModuleSizes, { gated = false } = {}): Linear {
+/** `inner` with `adapter` on every module it covers; with `gated`, which embeddings do not allow, through its training gate, fed as `gateName(module)`. */
+export function adapted(inner: Seams, adapter: Adapter, sizes: ModuleSizes, { gated = false } = {}): Seams {
   const { kind, modules } = kindOf(adapter);
-  return (x, module, projection) => {
-    const base = (input: Float) => inner(input, module, projection);
-    const [weights, size] = [modules.get(module), sizes.get(module)];
-    if (weights === undefined || !size) return base(x);
-    const gate = gated ? trainingGate(x, x.graph.float(gateName(module), size.in)) : undefined;
-    return kind.project({ x, base, module, weights, size, gate });
+  return {
+    linear: (x, module, projection) => {
+      const base = (input: Float) => inner.linear(input, module, projection);
+      const [weights, size] = [modules.get(module), sizes.get(module)];
+      if (weights === undefined || !size) return base(x);
+      const gate = gated ? trainingGate(x, x.graph.float(gateName(module), size.in)) : undefined;
+      return kind.project({ x, base, module, weights, size, gate });
+    },
+    embedding: (ids, module, table) => {
+      const base = inner.embedding(ids, module, table);
+      const [weights, size] = [modules.get(module), sizes.get(module)];
+      if (weights === undefined || !size) return base;
+      invariant(kind.lookUp && !gated, `a gate, or an adapter of kind ${adapter.kind}, on the embedding ${module}`);
+      return kind.lookUp({ ids, base, module, weights, size });
+    },
   };
 }

@@ -2,14 +2,17 @@
  *
  *      delta(x) = scaling B A x,   A: [rank, in], B: [out, rank]
  *
+ *  On a table of embeddings x is a one-hot vector, so a token reads one column of A: delta(id) = scaling B A[:, id].
+ *
  *  PHATGOOSE's gate (Muqeeth et al. 2024, arXiv:2402.05859) while it trains multiplies the LoRA's input, as the authors' code
  *  does:  delta(sigmoid(vᵀ x) x),   v: [in]. For LoRA that equals scaling its output. */
 
+import { float32, type HostTensor } from "../base/tensor.ts";
 import type { Graph } from "../graph/graph.ts";
 import { add, mul, sigmoid } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import { reshape } from "../graph/ops/movement.ts";
-import type { Float } from "../graph/value.ts";
+import { gather, reshape } from "../graph/ops/movement.ts";
+import type { Float, Int } from "../graph/value.ts";
 import type { LoraWeights } from "./adapter.ts";
 import type { KindInGraph } from "./in-graph.ts";
 
@@ -32,8 +35,15 @@ export function trainingGate(x: Float, gate: Float): Float {
   return sigmoid(matmul(x, reshape(gate, gate.shape[0]!, 1)));
 }
 
+/** ids: int64 [batch, sequence], aT: [in, rank], the transpose of A -> scaling B A[:, id]: [batch, sequence, out] */
+export function embeddingDelta(ids: Int, { aT, b, scaling }: { aT: Float; b: Float; scaling: number }): Float {
+  return matmul(gather(aT, ids), b, { transB: true, alpha: scaling });
+}
+
 /** The names under which a module's LoRA enters a graph. */
 export const loraNames = (module: string) => ({ a: `${module}.lora_A`, b: `${module}.lora_B`, bias: `${module}.lora_bias` });
+/** The same for a table of embeddings, whose A enters as its transpose. */
+export const embeddingLoraNames = (module: string) => ({ aT: `${module}.lora_embedding_A.T`, b: `${module}.lora_embedding_B` });
 /** The name under which a module's gate enters a graph. */
 export const gateName = (module: string) => `${module}.gate`;
 
@@ -49,11 +59,19 @@ export function loraInputs(
 
 /** LoRA as one of the kinds of adapter. */
 export const loraInGraph: KindInGraph<LoraWeights> = {
-  tensors: (module, { a, b, bias }) => {
+  tensors: (module, { a, b, bias, embedding }) => {
+    if (embedding) {
+      const { aT, b: bName } = embeddingLoraNames(module);
+      return { [aT]: transposed(a), [bName]: b };
+    }
     const names = loraNames(module);
     return { [names.a]: a, [names.b]: b, ...(bias && { [names.bias]: bias }) };
   },
   withTensors: (module, lora, read) => {
+    if (lora.embedding) {
+      const { aT, b } = embeddingLoraNames(module);
+      return { ...lora, a: transposed(read(aT)), b: read(b) };
+    }
     const names = loraNames(module);
     return { ...lora, a: read(names.a), b: read(names.b), ...(lora.bias && { bias: read(names.bias) }) };
   },
@@ -64,4 +82,17 @@ export const loraInGraph: KindInGraph<LoraWeights> = {
     const delta = loraDelta(gate ? mul(x, gate) : x, bias ? { ...values, bias: graph.float(loraNames(module).bias, size.out) } : values);
     return add(base(x), delta);
   },
+  lookUp: ({ ids, base, module, weights: { rank, scaling }, size }) => {
+    const { graph } = ids;
+    const names = embeddingLoraNames(module);
+    return add(base, embeddingDelta(ids, { aT: graph.float(names.aT, size.in, rank), b: graph.float(names.b, size.out, rank), scaling }));
+  },
 };
+
+/** [rows, columns] -> [columns, rows] */
+function transposed({ shape, data }: HostTensor<"float32">): HostTensor<"float32"> {
+  const [rows = 0, columns = 0] = shape;
+  const result = float32([columns, rows]);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) result.data[j * rows + i] = data[i * columns + j]!;
+  return result;
+}

@@ -5,9 +5,34 @@
  *  the same for every module, is followed; anything else is an error that lists close names. */
 
 import { AdapterError } from "../base/errors.ts";
+import type { Adapter } from "./adapter.ts";
 
-/** The projections of a base model: module path -> sizes, y [out] = W x [in]. */
-export type ModuleSizes = ReadonlyMap<string, { readonly in: number; readonly out: number }>;
+export interface ModuleSize {
+  readonly in: number;
+  readonly out: number;
+  /** A table of embeddings [in, out]: its input is a token id, so there is no vector to gate, to score or to scale. */
+  readonly embedding?: true;
+  /** The model holds its weights and never calls it, so an adapter on it changes nothing. */
+  readonly idle?: true;
+}
+/** What of a base model can be adapted: module path -> sizes, y [out] = W x [in]. */
+export type ModuleSizes = ReadonlyMap<string, ModuleSize>;
+
+/** The tables of embeddings that an adapter covers. */
+export function embeddingsOf(adapter: Adapter): string[] {
+  return adapter.kind === "lora" ? [...adapter.modules].flatMap(([module, { embedding }]) => (embedding ? [module] : [])) : [];
+}
+
+/** Refuses an adapter on embeddings where something must read each module's input. `name`: whose it is, for the error. */
+export function needInputs(adapter: Adapter, name: string): void {
+  const [embedding] = embeddingsOf(adapter);
+  if (embedding === undefined) return;
+  throw new AdapterError({
+    what: `${name} adapts the embeddings ${embedding}, where a token id comes in and no vector that a gate or router could read.`,
+    where: embedding,
+    fix: "Use it on every token (--adapter), merge it (skein merge, or router merged), or train it again without embeddings.",
+  });
+}
 
 /** How an adapter's names become the base's: `strip` is taken off the front, then `add` is put there. */
 export interface PrefixChange {

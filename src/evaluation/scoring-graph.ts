@@ -18,12 +18,12 @@ import { logSoftmax, topK } from "../graph/ops/reduce.ts";
 import type { Float, Int } from "../graph/value.ts";
 import type { Architecture, DecoderOnly, EncoderDecoder, KeysAndValues, Parts } from "../models/architecture.ts";
 import { type Attention, fullAttention, noDropout, type Places } from "../models/attention.ts";
-import type { Linear, Weights } from "../models/linear.ts";
+import type { Seams } from "../models/embedding.ts";
+import type { Weights } from "../models/linear.ts";
 import { slots } from "../models/logits.ts";
 
-interface Base {
+interface Base extends Seams {
   readonly weights: Weights;
-  readonly linear: Linear;
 }
 
 export interface ScoringForm {

@@ -7,8 +7,7 @@ import type { Routes } from "../generation/routes.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Model } from "../inference/model.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { logitsOf } from "../models/logits.ts";
-import { inputWeights } from "../models/weights.ts";
+import { logitsOf, outline } from "../models/logits.ts";
 import { promptIds } from "../text/prompt-ids.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
@@ -67,11 +66,12 @@ function partsOf(architecture: Architecture, routes: Routes, input: readonly num
 export function outputModules(architecture: Architecture): ReadonlySet<string> {
   const modules = new Set<string>();
   const graph = new Graph("trace");
+  const parts = outline(graph);
   logitsOf(graph, architecture, {
-    weights: inputWeights(graph, () => {}),
-    linear: (x, module, { out }) => {
+    ...parts,
+    linear: (x, module, projection) => {
       if (x.shape[1] === "targets") modules.add(module);
-      return graph.float(`y.${module}`, ...x.shape.slice(0, -1), out);
+      return parts.linear(x, module, projection);
     },
   });
   return modules;

@@ -12,16 +12,15 @@ import { gather, integers, range, unsqueeze } from "../graph/ops/movement.ts";
 import type { Float, Shape } from "../graph/value.ts";
 import type { Architecture, EncoderDecoder, KeysAndValues, Parts } from "../models/architecture.ts";
 import { type Cache, cachedAttention, fullAttention, noDropout, type Places } from "../models/attention.ts";
-import type { Linear, Weights } from "../models/linear.ts";
-import { slots } from "../models/logits.ts";
-import { inputWeights } from "../models/weights.ts";
+import type { Seams } from "../models/embedding.ts";
+import type { Weights } from "../models/linear.ts";
+import { outline, slots } from "../models/logits.ts";
 import type { Route } from "../routing/router.ts";
 import { type CacheShape, cacheNames } from "./kv-cache.ts";
 
-/** What a model gives to the graphs: its weights, and its projections with whatever is woven in. */
-export interface Base {
+/** What a model gives to the graphs: its weights, and its projections and embeddings with whatever is woven in. */
+export interface Base extends Seams {
   readonly weights: Weights;
-  readonly linear: Linear;
 }
 
 export const crossNames = (layer: number) => ({ keys: `cross.${layer}.keys`, values: `cross.${layer}.values` });
@@ -103,10 +102,7 @@ export interface DecodePlan {
 /** Found by building the graph once without weights. */
 export function planOf(architecture: Architecture): DecodePlan {
   const graph = new Graph("plan");
-  const base: Base = {
-    weights: inputWeights(graph, () => {}),
-    linear: (x, module, { out }) => graph.float(`y.${module}`, ...x.shape.slice(0, -1), out),
-  };
+  const base = outline(graph);
   const cross = architecture.kind === "encoder-decoder" ? crossShapes(graph, architecture, base) : [];
   buildDecode(graph, architecture, base, { caches: [], cross });
   const caches = [...graph.inputs.values()].flatMap(({ name, shape }) => {

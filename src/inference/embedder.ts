@@ -15,7 +15,7 @@ import { resolveModel } from "../checkpoint/hub.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Float } from "../graph/value.ts";
 import { bert, pooledUnit, textInputs } from "../models/bert.ts";
-import { baseLinear } from "../models/linear.ts";
+import { baseSeams } from "../models/embedding.ts";
 import { logitsOf } from "../models/logits.ts";
 import { fileWeights } from "../models/weights.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
@@ -50,7 +50,7 @@ function buildBaseEmbedding(graph: Graph, { checkpoint, architecture }: Model): 
   const observe = (name: string, state: Float) => {
     if (name === wanted) graph.output("embedding", pooledUnit(state, graph.int("attention_mask", "batch", "sequence")));
   };
-  logitsOf(graph, architecture, { weights, linear: baseLinear(weights), observe });
+  logitsOf(graph, architecture, { weights, ...baseSeams(weights), observe });
 }
 
 /** The encoder checkpoint `name`: a folder, or a Hugging Face id. Prompts are texts of `tokenizer`, that of `model`, which keeps

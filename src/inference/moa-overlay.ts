@@ -16,7 +16,8 @@ import { toFloat } from "../graph/ops/elementwise.ts";
 import { concat, expand, gather, integers, reshape, unsqueeze } from "../graph/ops/movement.ts";
 import { reduceSum, topK } from "../graph/ops/reduce.ts";
 import type { Float, Int } from "../graph/value.ts";
-import { baseLinear, type Linear, weave } from "../models/linear.ts";
+import { baseSeams, type Seams } from "../models/embedding.ts";
+import { type Linear, weave } from "../models/linear.ts";
 import { fileWeights } from "../models/weights.ts";
 import {
   domainDelta,
@@ -75,8 +76,8 @@ export class MoaOverlay implements Overlay {
     this.key = `moa ${moa.pooling} ${moa.states} ${moa.domains.length} ${shapes.join()}`;
   }
 
-  weave(_: Graph, inner: Linear, onRoute?: (module: string, route: Route) => void): Linear {
-    return weave(inner, (x, module) => {
+  weave(_: Graph, inner: Seams, onRoute?: (module: string, route: Route) => void): Seams {
+    const linear = weave(inner.linear, (x, module) => {
       const shape = this.#stack.shapes.get(module);
       if (!shape) return undefined;
       const { graph } = x;
@@ -87,6 +88,7 @@ export class MoaOverlay implements Overlay {
       onRoute?.(module, routeOf(own, choice, x));
       return domainDelta(x, choice, stackInputs(graph, module, shape), shape);
     });
+    return { ...inner, linear };
   }
 
   /** The rows' domains, int64 [batch, layers]. */
@@ -121,9 +123,9 @@ export class MoaOverlay implements Overlay {
       const [weight, bias] = [graph.float(names.weight, ...router.weight.shape), graph.float(names.bias, ...router.bias.shape)];
       scores.push(routerScores(pooled(x, prompt, this.#moa.pooling), weight, bias));
     };
-    const base = baseLinear(weights);
-    const linear = this.#moa.states === "base" ? base : this.#wearing(base, () => scores.at(-1)!);
-    readPrompt(graph, this.#model.architecture, { weights, linear, enterLayer });
+    const base = baseSeams(weights);
+    const linear = this.#moa.states === "base" ? base.linear : this.#wearing(base.linear, () => scores.at(-1)!);
+    readPrompt(graph, this.#model.architecture, { weights, ...base, linear, enterLayer });
     graph.output(
       "scores",
       concat(

@@ -7,7 +7,7 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { resolveModel } from "../checkpoint/hub.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { baseLinear } from "../models/linear.ts";
+import { baseSeams } from "../models/embedding.ts";
 import { logitsOf, tracedModules } from "../models/logits.ts";
 import { architectureOf } from "../models/registry.ts";
 import { fileWeights } from "../models/weights.ts";
@@ -32,7 +32,7 @@ export interface ForwardResult {
 export class Model {
   readonly checkpoint: Checkpoint;
   readonly architecture: Architecture;
-  /** Every projection: module path -> sizes. */
+  /** Every projection and every table of embeddings: module path -> sizes. */
   readonly modules: ModuleSizes;
   /** What is woven in; change it at any time. */
   overlay: Overlay = plain;
@@ -59,10 +59,10 @@ export class Model {
     return session;
   }
 
-  /** The base's weights and its projections with the overlay woven in, for the graphs built here. */
+  /** The base's weights, and its projections and embeddings with the overlay woven in, for the graphs built here. */
   parts(graph: Graph, onRoute?: (module: string, route: Route) => void) {
     const weights = fileWeights(graph, this.checkpoint);
-    return { weights, linear: this.overlay.weave(graph, baseLinear(weights), onRoute) };
+    return { weights, ...this.overlay.weave(graph, baseSeams(weights), onRoute) };
   }
 
   /** Logits of every position and, when asked for, each module's route. */

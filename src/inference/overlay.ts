@@ -7,7 +7,7 @@ import type { ModuleSizes } from "../adapters/modules.ts";
 import { PoolError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import type { Graph } from "../graph/graph.ts";
-import type { Linear } from "../models/linear.ts";
+import type { Seams } from "../models/embedding.ts";
 import { ROW_BIAS, routed } from "../routing/mixture.ts";
 import type { Route, Router } from "../routing/router.ts";
 import { ExpertStack, stackShapes } from "../routing/stack.ts";
@@ -33,7 +33,7 @@ export interface Overlay {
   readonly rowFeeds?: ((prompts: Prompts) => Promise<Feeds>) | undefined;
   /** Whether a token's computation depends on its whole row, padding and later tokens among it. */
   readonly readsWholeRows?: boolean;
-  weave(graph: Graph, inner: Linear, onRoute?: (module: string, route: Route) => void): Linear;
+  weave(graph: Graph, inner: Seams, onRoute?: (module: string, route: Route) => void): Seams;
 }
 
 /** The base model alone. */
@@ -111,8 +111,8 @@ export class RoutedPool implements Overlay {
     this.#members.push(expert);
   }
 
-  weave(graph: Graph, inner: Linear, onRoute?: (module: string, route: Route) => void): Linear {
+  weave(graph: Graph, inner: Seams, onRoute?: (module: string, route: Route) => void): Seams {
     const options = { router: this.#router, topK: this.#k, modules: this.#stack.modules, rowBias: this.#rows !== undefined };
-    return routed(graph, inner, { ...options, ...(onRoute ? { onRoute } : {}) });
+    return { ...inner, linear: routed(graph, inner.linear, { ...options, ...(onRoute ? { onRoute } : {}) }) };
   }
 }

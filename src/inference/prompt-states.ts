@@ -2,7 +2,7 @@
 
 import type { HostTensor } from "../base/tensor.ts";
 import { toFloat } from "../graph/ops/elementwise.ts";
-import { baseLinear } from "../models/linear.ts";
+import { baseSeams } from "../models/embedding.ts";
 import { fileWeights } from "../models/weights.ts";
 import { pooled, readPrompt } from "../routing/moa.ts";
 import type { Model } from "./model.ts";
@@ -12,7 +12,7 @@ import type { Prompts } from "./overlay.ts";
 export async function promptStates(model: Model, { inputIds, attentionMask }: Prompts): Promise<HostTensor<"float32">> {
   const session = await model.session("prompt states", (graph) => {
     const weights = fileWeights(graph, model.checkpoint);
-    const states = readPrompt(graph, model.architecture, { weights, linear: baseLinear(weights) });
+    const states = readPrompt(graph, model.architecture, { weights, ...baseSeams(weights) });
     graph.output("states", pooled(states, toFloat(graph.int("attention_mask", "batch", "sequence")), "mean"));
   });
   const { states } = await session.run({ input_ids: inputIds, attention_mask: attentionMask });

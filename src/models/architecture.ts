@@ -1,16 +1,16 @@
-/** @file What an architecture is: a parsed configuration and functions that build its parts from the two seams.
+/** @file What an architecture is: a parsed configuration and functions that build its parts from the three seams.
  *
  *  An architecture file holds no knowledge of experts, training, caching or the engine. It is written against `Parts`
  *  and registered by one line in registry.ts. */
 
 import type { Float, Int } from "../graph/value.ts";
 import type { Attention, Dropout } from "./attention.ts";
-import type { Linear, Weights } from "./linear.ts";
+import type { Seams } from "./embedding.ts";
+import type { Weights } from "./linear.ts";
 
 /** What an architecture builds from. */
-export interface Parts {
+export interface Parts extends Seams {
   readonly weights: Weights;
-  readonly linear: Linear;
   readonly attention: Attention;
   /** The model's own dropout; the identity outside training. */
   readonly dropout: Dropout;

@@ -7,8 +7,6 @@
 import * as z from "zod";
 import { CheckpointError } from "../base/errors.ts";
 import { add, mul } from "../graph/ops/elementwise.ts";
-import { matmul } from "../graph/ops/linalg.ts";
-import { gather } from "../graph/ops/movement.ts";
 import { rmsNorm } from "../graph/ops/reduce.ts";
 import type { Float, Int } from "../graph/value.ts";
 import type { Activation } from "./activations.ts";
@@ -47,21 +45,33 @@ export interface Stack
   readonly block: (x: Float, path: string, i: number, positions: Int, parts: Parts) => Float;
   /** The norm after the last block. */
   readonly norm: (x: Float, parts: Parts) => Float;
-  /** The head's module; the embeddings' own tensor when absent (tied). */
+  /** The head's module; "lm_head" when absent. */
   readonly head?: string;
+  /** The head reads the embeddings' tensor and has none of its own. */
+  readonly tied: boolean;
   /** What is done to the logits. */
   readonly leave?: (logits: Float) => Float;
 }
 
 /** The architecture of a stack of blocks. */
-export function decoderOnly({ embedding, enter, layer, block, norm, head, leave = (logits) => logits, ...sizes }: Stack): DecoderOnly {
+export function decoderOnly({
+  embedding,
+  enter,
+  layer,
+  block,
+  norm,
+  head = "lm_head",
+  tied,
+  leave = (logits) => logits,
+  ...sizes
+}: Stack): DecoderOnly {
   const { vocabularySize, hiddenSize, numLayers } = sizes;
-  const table = ({ weights }: Parts) => weights(`${embedding}.weight`, vocabularySize, hiddenSize);
+  const projection = { in: hiddenSize, out: vocabularySize, ...(tied && { tensor: `${embedding}.weight` }) };
   return {
     kind: "decoder-only",
     ...sizes,
     decode: (ids, positions, parts) => {
-      let x = gather(table(parts), ids);
+      let x = parts.embedding(ids, embedding, { rows: vocabularySize, width: hiddenSize });
       if (enter) x = enter(x, positions, parts);
       parts.observe?.("embeddings", x);
       for (let i = 0; i < numLayers; i++) {
@@ -72,8 +82,7 @@ export function decoderOnly({ embedding, enter, layer, block, norm, head, leave 
       }
       return norm(x, parts);
     },
-    head: (hidden, parts) =>
-      leave(head ? parts.linear(hidden, head, { in: hiddenSize, out: vocabularySize }) : matmul(hidden, table(parts), { transB: true })),
+    head: (hidden, parts) => leave(parts.linear(hidden, head, projection)),
   };
 }
 

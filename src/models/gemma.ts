@@ -64,7 +64,8 @@ export function gemmaParts(config: GemmaConfig, { prefix = "model.", head = "lm_
       enter: ((x) => mul(x, Math.sqrt(hiddenSize))) satisfies Parameters<typeof decoderOnly>[0]["enter"],
       layer: (i: number) => `${prefix}layers.${i}`,
       norm: ((x, parts) => norm(x, `${prefix}norm`, parts)) satisfies Parameters<typeof decoderOnly>[0]["norm"],
-      head: config.tie_word_embeddings ? undefined : head,
+      head,
+      tied: config.tie_word_embeddings,
     },
   };
 }

@@ -48,7 +48,7 @@ export const gpt2: ArchitectureFactory = (raw, tensorNames) => {
       return add(h, mlp(norm(h, `${path}.ln_2`, config, parts), `${path}.mlp`, config, parts));
     },
     norm: (x, parts) => norm(x, `${prefix}ln_f`, config, parts),
-    head: config.tie_word_embeddings ? undefined : "lm_head",
+    tied: config.tie_word_embeddings,
   });
 };
 

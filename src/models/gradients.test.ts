@@ -1,9 +1,10 @@
-/** @file LoRA can learn in every architecture: the gradient of all its modules at once against central differences. */
+/** @file LoRA can learn in every architecture: the gradient of all its modules at once, embeddings and head among them, against central differences. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { golden } from "../../tests/golden.ts";
-import { loraDelta, loraInputs, loraNames } from "../adapters/lora.ts";
+import { adapted, adapterTensors } from "../adapters/in-graph.ts";
+import { embeddingLoraNames } from "../adapters/lora.ts";
 import { gradients } from "../autodiff/gradient.ts";
 import { seededRandom } from "../base/random.ts";
 import { elements, float32, type HostTensor, int64 } from "../base/tensor.ts";
@@ -14,7 +15,8 @@ import { reduceMean } from "../graph/ops/reduce.ts";
 import type { Float } from "../graph/value.ts";
 import { loadModel } from "../inference/model.ts";
 import { Session } from "../runtime/session.ts";
-import { baseLinear, weave } from "./linear.ts";
+import { freshLora } from "../training/learner.ts";
+import { baseSeams } from "./embedding.ts";
 import { logitsOf } from "./logits.ts";
 import { fileWeights } from "./weights.ts";
 
@@ -28,18 +30,14 @@ test.each(FOLDERS)("%s", async (folder) => {
   await using model = await loadModel(golden(folder));
   const graph = new Graph("gradients");
   const weights = fileWeights(graph, model.checkpoint);
-  const parameters: Float[] = [];
-  const linear = weave(baseLinear(weights), (x, module, size) => {
-    const { a, b } = loraInputs(graph, module, { rank: 2, in: size.in, out: size.out });
-    parameters.push(a, b);
-    return loraDelta(x, { a, b, scaling: 0.5 });
-  });
+  const adapter = freshLora(model.modules, { targets: [...model.modules.keys()], rank: 2, scaling: 0.5, seed: 7 });
   // Bounded, and with another slope for each logit. Real tokens only: a padding slot may see nothing at all, and the scores of such a
   // row drown in the number that bars them, so that there the loss does not rise as the gradient says. No training loss counts them.
-  const logits = tanh(logitsOf(graph, model.architecture, { weights, linear }));
+  const logits = tanh(logitsOf(graph, model.architecture, { weights, ...adapted(baseSeams(weights), adapter, model.modules) }));
   const real = unsqueeze(toFloat(graph.int("attention_mask", "batch", "sequence")), -1);
   const loss = reduceMean(mul(logits, real), { axes: [0, 1, 2], keep: false });
   graph.output("loss", loss);
+  const parameters = [...adapterTensors(adapter).keys()].map((name) => graph.inputs.get(name) as Float);
   gradients(loss, parameters).forEach((gradient, i) => {
     graph.output(`grad.${parameters[i]!.name}`, gradient);
   });
@@ -69,5 +67,6 @@ test.each(FOLDERS)("%s", async (folder) => {
   const measured = ((await lossAt(STEP)) - (await lossAt(-STEP))) / (2 * STEP);
   expect(Math.abs(measured / length - 1)).toBeLessThan(0.02);
   expect(parameters.length).toBe(2 * model.modules.size);
-  expect(parameters[0]!.name).toBe(loraNames([...model.modules.keys()][0]!).a);
+  expect(parameters[0]!.name).toBe(embeddingLoraNames([...model.modules.keys()][0]!).aT);
+  expect(gradient.every((part) => part.some((value) => value !== 0))).toBe(true);
 });

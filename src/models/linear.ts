@@ -18,9 +18,11 @@ export interface Projection {
   readonly bias?: boolean;
   /** The checkpoint stores the weight [in, out], as GPT-2's Conv1D does, instead of Hugging Face's usual [out, in]. */
   readonly inByOut?: boolean;
+  /** The checkpoint's tensor, where it is not `<module>.weight`: a tied head's, which is the embeddings'. */
+  readonly tensor?: string;
 }
 
-/** y = W x (+ b) for the projection `module`, the tensor path without `.weight`. x: [batch, sequence, in] -> [batch, sequence, out] */
+/** y = W x (+ b) for the projection `module`, the module's path in the model. x: [batch, sequence, in] -> [batch, sequence, out] */
 export type Linear = (x: Float, module: string, projection: Projection) => Float;
 
 /** A tensor of the checkpoint by its name, in float32. */
@@ -28,10 +30,8 @@ export type Weights = (tensor: string, ...shape: readonly number[]) => Float;
 
 /** The frozen (or, in full fine-tuning, learning) projection of the base model. Quantised bases enter here. */
 export function baseLinear(weights: Weights): Linear {
-  return (x, module, { in: inputs, out, bias, inByOut }) => {
-    const y = inByOut
-      ? matmul(x, weights(`${module}.weight`, inputs, out))
-      : matmul(x, weights(`${module}.weight`, out, inputs), { transB: true });
+  return (x, module, { in: inputs, out, bias, inByOut, tensor = `${module}.weight` }) => {
+    const y = inByOut ? matmul(x, weights(tensor, inputs, out)) : matmul(x, weights(tensor, out, inputs), { transB: true });
     return bias ? add(y, weights(`${module}.bias`, out)) : y;
   };
 }

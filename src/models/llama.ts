@@ -52,6 +52,6 @@ export function llamaLike(config: DecoderConfig, { biases, mlpBias, window, head
         mlp: (y) => gatedMlp(y, `${path}.mlp`, mlp, parts),
       }),
     norm: (x, parts) => norm(x, "model.norm", parts),
-    head: config.tie_word_embeddings ? undefined : "lm_head",
+    tied: config.tie_word_embeddings,
   });
 }

@@ -7,12 +7,12 @@ import { cumulativeSum } from "../graph/ops/reduce.ts";
 import type { Float, Int } from "../graph/value.ts";
 import type { Architecture, DecoderOnly, EncoderDecoder, Parts } from "./architecture.ts";
 import { type Dropout, fullAttention, noDropout, type Places } from "./attention.ts";
-import { baseLinear, type Linear, type Projection, type Weights } from "./linear.ts";
+import { baseSeams, type Seams } from "./embedding.ts";
+import type { Projection, Weights } from "./linear.ts";
 import { inputWeights } from "./weights.ts";
 
-export interface LogitsOptions {
+export interface LogitsOptions extends Seams {
   readonly weights: Weights;
-  readonly linear: Linear;
   readonly dropout?: Dropout;
   readonly enterLayer?: Parts["enterLayer"];
   readonly observe?: (name: string, state: Float) => void;
@@ -69,17 +69,44 @@ export function positionsOf(mask: Int): Int {
   return whereInt(cast(mask, "bool"), addInt(cumulativeSum(mask, 1), -1), 1);
 }
 
-/** Every projection of the model, found by building it once: module path -> sizes. */
-export function tracedModules(architecture: Architecture): Map<string, Projection> {
-  const modules = new Map<string, Projection>();
+/** A projection or a table of embeddings, as an adapter sees it: y [out] = W x [in]. */
+export interface TracedModule extends Projection {
+  /** The input is a token id, which stands for a one-hot vector [in]. */
+  readonly embedding?: true;
+  /** The model holds its weights and never calls it. */
+  readonly idle?: true;
+}
+
+/** Every module of the model that an adapter can name, found by building it once: module path -> sizes. */
+export function tracedModules(architecture: Architecture): Map<string, TracedModule> {
+  const modules = new Map<string, TracedModule>();
   const graph = new Graph("trace");
-  const weights = inputWeights(graph, () => {});
-  const linear: Linear = (x, module, projection) => {
-    modules.set(module, projection);
-    return graph.float(`y.${module}`, ...x.shape.slice(0, -1), projection.out);
-  };
-  logitsOf(graph, architecture, { weights, linear });
+  const { weights, linear, embedding } = outline(graph);
+  logitsOf(graph, architecture, {
+    weights,
+    linear: (x, module, projection) => {
+      modules.set(module, projection);
+      return linear(x, module, projection);
+    },
+    embedding: (ids, module, { rows, width, tensor }) => {
+      modules.set(module, { in: rows, out: width, embedding: true, ...(tensor && { tensor }) });
+      return embedding(ids, module, { rows, width });
+    },
+  });
+  for (const [, { tensor, ...table }] of [...modules]) {
+    const owner = tensor?.replace(/\.weight$/, "");
+    if (owner && table.embedding && !modules.has(owner)) modules.set(owner, { ...table, idle: true });
+  }
   return modules;
+}
+
+/** Parts that compute nothing: whatever is called gives a new input of the right shape. For graphs that are only looked at. */
+export function outline(graph: Graph): Seams & { readonly weights: Weights } {
+  return {
+    weights: inputWeights(graph, () => {}),
+    linear: (x, module, { out }) => graph.float(`y.${module}`, ...x.shape.slice(0, -1), out),
+    embedding: (ids, module, { width }) => graph.float(`y.${module}.${ids.shape.join()}`, ...ids.shape, width),
+  };
 }
 
 /** Every tensor the model reads, found the same way: name -> shape. */
@@ -87,6 +114,6 @@ export function tracedTensors(architecture: Architecture): Map<string, readonly 
   const tensors = new Map<string, readonly number[]>();
   const graph = new Graph("trace");
   const weights = inputWeights(graph, (tensor, value) => tensors.set(tensor, value.shape as readonly number[]));
-  logitsOf(graph, architecture, { weights, linear: baseLinear(weights) });
+  logitsOf(graph, architecture, { weights, ...baseSeams(weights) });
   return tensors;
 }

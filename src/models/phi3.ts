@@ -42,7 +42,7 @@ export const phi3: ArchitectureFactory = (raw) => {
         mlp: (y) => parts.dropout(mlp(y, `${path}.mlp`, mlpSpec, parts)),
       }),
     norm: (x, parts) => norm(x, "model.norm", parts),
-    head: config.tie_word_embeddings ? undefined : "lm_head",
+    tied: config.tie_word_embeddings,
   });
 };
 

@@ -73,7 +73,7 @@ export const qwen: ArchitectureFactory = (raw) => {
       return add(h, mlp(rms(h, `${path}.ln_2`, parts), `${path}.mlp`, config, parts));
     },
     norm: (x, parts) => rms(x, "transformer.ln_f", parts),
-    head: config.tie_word_embeddings ? undefined : "lm_head",
+    tied: config.tie_word_embeddings,
   });
 };
 

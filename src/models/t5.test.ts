@@ -3,7 +3,7 @@ import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
 import { Graph } from "../graph/graph.ts";
 import { loadModel } from "../inference/model.ts";
 import { Session } from "../runtime/session.ts";
-import { baseLinear } from "./linear.ts";
+import { baseSeams } from "./embedding.ts";
 import { logitsOf } from "./logits.ts";
 import { bucketOf } from "./t5.ts";
 import { fileWeights } from "./weights.ts";
@@ -29,7 +29,7 @@ test("hidden states equal transformers' layer by layer", async () => {
   const graph = new Graph("states");
   const weights = fileWeights(graph, model.checkpoint);
   const observe = (name: string, state: Parameters<Graph["output"]>[1]) => graph.output(name, state);
-  graph.output("logits", logitsOf(graph, model.architecture, { weights, linear: baseLinear(weights), observe }));
+  graph.output("logits", logitsOf(graph, model.architecture, { weights, ...baseSeams(weights), observe }));
   const session = await Session.load(graph);
   const feeds = Object.fromEntries(["input_ids", "attention_mask", "decoder_input_ids"].map((name) => [name, expected.int(name)]));
   const states = await session.run(feeds);

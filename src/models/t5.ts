@@ -6,7 +6,6 @@ import * as z from "zod";
 import { CheckpointError } from "../base/errors.ts";
 import { int64 } from "../base/tensor.ts";
 import { add, addInt, gelu, geluTanh, maxInt, minInt, mul, relu, silu, subInt } from "../graph/ops/elementwise.ts";
-import { matmul } from "../graph/ops/linalg.ts";
 import { gather, transpose, unsqueeze } from "../graph/ops/movement.ts";
 import { rmsNorm } from "../graph/ops/reduce.ts";
 import type { Float, Int } from "../graph/value.ts";
@@ -45,10 +44,12 @@ export const t5: ArchitectureFactory = (raw, tensorNames) => {
   const config = withActivation(parseConfig(schema, raw));
   const numDecoderLayers = config.num_decoder_layers ?? config.num_layers;
   // Files of old exports name the shared embedding only under one of its users.
-  const embedding =
+  const tensor =
     ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"].find((name) => tensorNames.has(name)) ??
     "shared.weight";
-  const embed = (ids: Int, { weights, dropout }: Parts) => dropout(gather(weights(embedding, config.vocab_size, config.d_model), ids));
+  const table = { rows: config.vocab_size, width: config.d_model, tensor };
+  const embed = (ids: Int, stack: Stack, { embedding, dropout }: Parts) => dropout(embedding(ids, `${stack}.embed_tokens`, table));
+  const head = { in: config.d_model, out: config.vocab_size, ...(config.tie_word_embeddings && { tensor }) };
   return {
     kind: "encoder-decoder",
     vocabularySize: config.vocab_size,
@@ -58,7 +59,7 @@ export const t5: ArchitectureFactory = (raw, tensorNames) => {
     dropoutRate: config.dropout_rate,
     decoderStartId: config.decoder_start_token_id ?? config.pad_token_id ?? 0,
     encode: (ids, parts) => {
-      let x = embed(ids, parts);
+      let x = embed(ids, "encoder", parts);
       parts.observe?.("encoder.embeddings", x);
       for (let i = 0; i < config.num_layers; i++) x = encoderBlock(x, i, config, parts);
       return parts.dropout(norm(x, "encoder.final_layer_norm", config, parts));
@@ -66,17 +67,14 @@ export const t5: ArchitectureFactory = (raw, tensorNames) => {
     crossKeysAndValues: (encoded, parts) =>
       Array.from({ length: numDecoderLayers }, (_, i) => crossKeysAndValues(encoded, i, config, parts)),
     decode: (ids, cross, parts) => {
-      let x = embed(ids, parts);
+      let x = embed(ids, "decoder", parts);
       parts.observe?.("decoder.embeddings", x);
       cross.forEach((keysAndValues, i) => {
         x = decoderBlock(x, i, keysAndValues, config, parts);
       });
       return parts.dropout(norm(x, "decoder.final_layer_norm", config, parts));
     },
-    head: (hidden, { weights, linear }) =>
-      config.tie_word_embeddings
-        ? matmul(hidden, weights(embedding, config.vocab_size, config.d_model), { transB: true, alpha: config.d_model ** -0.5 })
-        : linear(hidden, "lm_head", { in: config.d_model, out: config.vocab_size }),
+    head: (hidden, { linear }) => linear(config.tie_word_embeddings ? mul(hidden, config.d_model ** -0.5) : hidden, "lm_head", head),
   };
 };
 

@@ -6,6 +6,7 @@ import { float32, type HostTensor } from "../base/tensor.ts";
 import { Graph } from "../graph/graph.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { RoutedPool } from "../inference/overlay.ts";
+import { outline } from "../models/logits.ts";
 import { Session } from "../runtime/session.ts";
 import { phatgoose } from "./phatgoose.ts";
 import type { Router } from "./router.ts";
@@ -34,9 +35,9 @@ const list = ({ data }: HostTensor<"float32">): number[] => [...data];
 async function run(experts: readonly Expert[], router: Router): Promise<{ y: Row[]; weights: Row[] }> {
   const pool = new RoutedPool(experts, SIZES, { router });
   const graph = new Graph("kinds");
-  const linear = pool.weave(
+  const { linear } = pool.weave(
     graph,
-    (x) => matmul(x, graph.float("W", OUT, IN), { transB: true }),
+    { ...outline(graph), linear: (x) => matmul(x, graph.float("W", OUT, IN), { transB: true }) },
     (_, route) => {
       graph.output("experts", route.experts);
       graph.output("weights", route.weights);

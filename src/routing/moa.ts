@@ -18,7 +18,7 @@
  *  Without labels (the paper's ablation) a layer mixes all LoRAs' outputs by softmax(z_l), and learns from the text alone. */
 
 import type { LoraAdapter, LoraWeights } from "../adapters/adapter.ts";
-import type { ModuleSizes } from "../adapters/modules.ts";
+import { type ModuleSizes, needInputs } from "../adapters/modules.ts";
 import { AdapterError } from "../base/errors.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { Graph } from "../graph/graph.ts";
@@ -29,8 +29,7 @@ import { cumulativeSum, logSoftmax, reduceMean, reduceSum } from "../graph/ops/r
 import type { Float, Int } from "../graph/value.ts";
 import type { Architecture, Parts } from "../models/architecture.ts";
 import { fullAttention, noDropout, type Places } from "../models/attention.ts";
-import { positionsOf, slots } from "../models/logits.ts";
-import { inputWeights } from "../models/weights.ts";
+import { outline, positionsOf, slots } from "../models/logits.ts";
 
 export type Pooling = "mean" | "last";
 
@@ -47,7 +46,11 @@ export const routerNames = (layer: string) => ({ weight: `${layer}.router.weight
 
 /** Builds what reads the prompt, so that `enterLayer` is told the layers' inputs. Feeds `input_ids`, `attention_mask`.
  *  -> the states after the last layer, [batch, sequence, hidden] */
-export function readPrompt(graph: Graph, architecture: Architecture, parts: Pick<Parts, "weights" | "linear" | "enterLayer">): Float {
+export function readPrompt(
+  graph: Graph,
+  architecture: Architecture,
+  parts: Pick<Parts, "weights" | "linear" | "embedding" | "enterLayer">,
+): Float {
   const ids = graph.int("input_ids", "batch", "sequence");
   const mask = graph.int("attention_mask", "batch", "sequence");
   const positions = architecture.kind === "encoder-decoder" ? slots(graph, "sequence").positions : positionsOf(mask);
@@ -60,11 +63,7 @@ export function readPrompt(graph: Graph, architecture: Architecture, parts: Pick
 export function routerLayers(architecture: Architecture): string[] {
   const graph = new Graph("layers");
   const layers: string[] = [];
-  readPrompt(graph, architecture, {
-    weights: inputWeights(graph, () => {}),
-    linear: (x, module, { out }) => graph.float(`y.${module}`, ...x.shape.slice(0, -1), out),
-    enterLayer: (layer) => layers.push(layer),
-  });
+  readPrompt(graph, architecture, { ...outline(graph), enterLayer: (layer) => layers.push(layer) });
   return layers;
 }
 
@@ -160,6 +159,9 @@ export interface LoraStack {
 
 /** Stacks the LoRAs of every module that any domain adapts. */
 export function stackedLoras(adapters: readonly LoraAdapter[], sizes: ModuleSizes): LoraStack {
+  adapters.forEach((adapter, d) => {
+    needInputs(adapter, `The LoRA of domain ${d + 1}`);
+  });
   const shapes = new Map<string, StackShape>();
   const tensors = new Map<string, HostTensor<"float32">>();
   for (const [module, { in: inputs, out }] of sizes) {

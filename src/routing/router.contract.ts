@@ -14,6 +14,7 @@ import { matmul } from "../graph/ops/linalg.ts";
 import type { HostRoute } from "../inference/model.ts";
 import { type Overlay, RoutedPool, singleAdapter } from "../inference/overlay.ts";
 import type { Linear } from "../models/linear.ts";
+import { outline } from "../models/logits.ts";
 import { Session } from "../runtime/session.ts";
 
 export const CLAUSES = [
@@ -127,7 +128,7 @@ async function computed(overlay: Overlay, { x, mask }: Rows): Promise<Result> {
   const graph = new Graph("contract");
   const inner: Linear = (value, module, { in: inputs, out }) => matmul(value, graph.float(`W.${module}`, out, inputs), { transB: true });
   const modules: string[] = [];
-  const linear = overlay.weave(graph, inner, (module, { experts, weights }) => {
+  const { linear } = overlay.weave(graph, { ...outline(graph), linear: inner }, (module, { experts, weights }) => {
     modules.push(module);
     graph.output(`${module}.experts`, experts);
     graph.output(`${module}.weights`, weights);

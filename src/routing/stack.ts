@@ -9,6 +9,7 @@
 
 import type { Adapter, LoraWeights } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
+import { needInputs } from "../adapters/modules.ts";
 import { PoolError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import type { Feeds } from "../runtime/session.ts";
@@ -139,8 +140,9 @@ export class ExpertStack {
   }
 }
 
-/** The shape each module's stack needs for these experts. Experts of different kinds are refused by name. */
+/** The shape each module's stack needs for these experts. Experts of different kinds, or on embeddings, are refused by name. */
 export function stackShapes(experts: readonly Expert[], sizes: Sizes, router: Router): Map<string, ModuleShape> {
+  for (const { name, adapter } of experts) needInputs(adapter, `Expert "${name}"`);
   const [first, ...others] = experts;
   const other = others.find(({ adapter }) => adapter.kind !== first?.adapter.kind);
   if (first && other) {

@@ -3,13 +3,15 @@
 
 import type { Adapter } from "../adapters/adapter.ts";
 import { adapted, adapterTensors } from "../adapters/in-graph.ts";
+import { needInputs } from "../adapters/modules.ts";
 import { DataError } from "../base/errors.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Float } from "../graph/value.ts";
 import type { Model } from "../inference/model.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { baseLinear, type Linear } from "../models/linear.ts";
+import { baseSeams } from "../models/embedding.ts";
+import type { Linear } from "../models/linear.ts";
 import { logitsOf } from "../models/logits.ts";
 import { fileWeights } from "../models/weights.ts";
 import { meanOfTokens } from "../routing/average-activation.ts";
@@ -32,6 +34,7 @@ export async function averageActivations(
   examples: readonly Encoded[],
   { positions = "all", batchSize = 16 }: ActivationOptions = {},
 ): Promise<Map<string, HostTensor<"float32">>> {
+  needInputs(adapter, "The adapter");
   const used = examples.slice(0, MOST_EXAMPLES);
   if (used.length === 0) throw new DataError({ what: "There are no examples to gather activations from.", fix: "Give at least one." });
   await using session = await Session.load(activationGraph(model, adapter), { prepack: false });
@@ -53,12 +56,12 @@ export async function averageActivations(
 function activationGraph(model: Model, adapter: Adapter): Graph {
   const graph = new Graph("activations");
   const weights = fileWeights(graph, model.checkpoint);
-  const worn = adapted(baseLinear(weights), adapter, model.modules);
+  const worn = adapted(baseSeams(weights), adapter, model.modules);
   const linear: Linear = (x, module, projection) => {
     if (adapter.modules.has(module)) graph.output(module, meanOfTokens(x, countedTokens(x)));
-    return worn(x, module, projection);
+    return worn.linear(x, module, projection);
   };
-  logitsOf(graph, model.architecture, { weights, linear });
+  logitsOf(graph, model.architecture, { weights, ...worn, linear });
   return graph;
 }
 

@@ -4,21 +4,21 @@
 import type { Adapter, LoraAdapter, LoraWeights } from "../adapters/adapter.ts";
 import { adapted, adapterTensors } from "../adapters/in-graph.ts";
 import { gateName } from "../adapters/lora.ts";
-import type { ModuleSizes } from "../adapters/modules.ts";
+import { type ModuleSizes, needInputs } from "../adapters/modules.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Float } from "../graph/value.ts";
 import type { Parts } from "../models/architecture.ts";
-import { baseLinear } from "../models/linear.ts";
+import { baseSeams } from "../models/embedding.ts";
 import { fileWeights, inputWeights } from "../models/weights.ts";
 import type { Feeds } from "../runtime/session.ts";
 
 export type Parameters = ReadonlyMap<string, HostTensor<"float32">>;
 
 /** What a learner puts into a graph. */
-export interface Built extends Pick<Parts, "weights" | "linear" | "enterLayer"> {
+export interface Built extends Pick<Parts, "weights" | "linear" | "embedding" | "enterLayer"> {
   /** A scalar added to the language-model loss, asked for when the logits are built. */
   readonly extraLoss?: () => Float;
   /** False where no parameter depends on the logits, so that they need not be computed. */
@@ -47,17 +47,24 @@ export interface LoraOptions {
 // The authors' initialisation of A (src/models/custom_modules/lora/lora_linear.py:16-21); B starts at 0.
 const INITIAL_A = 0.01;
 
-/** A fresh LoRA on every target: A ~ 0.01 N(0, 1), B = 0. */
+/** A fresh LoRA on every target: A ~ 0.01 N(0, 1), B = 0. On embeddings A = 0 and B ~ N(0, 1), as PEFT has it: a token reads one
+ *  column of A alone, and would wait long for a small one to grow. */
 export function freshLora(sizes: ModuleSizes, { targets, rank, scaling, seed }: LoraOptions): LoraAdapter {
   const modules = new Map<string, LoraWeights>();
   for (const module of targets) {
-    const { in: inputs, out } = sizes.get(module)!;
+    const { in: inputs, out, embedding } = sizes.get(module)!;
     const random = seededRandom(derivedSeed(seed, module));
-    const a = float32(
-      [rank, inputs],
-      new Float32Array(rank * inputs).map(() => INITIAL_A * random.normal()),
+    const normal = (factor: number, ...shape: readonly [number, number]) =>
+      float32(
+        shape,
+        new Float32Array(shape[0] * shape[1]).map(() => factor * random.normal()),
+      );
+    modules.set(
+      module,
+      embedding
+        ? { rank, scaling, a: float32([rank, inputs]), b: normal(1, out, rank), embedding }
+        : { rank, scaling, a: normal(INITIAL_A, rank, inputs), b: float32([out, rank]) },
     );
-    modules.set(module, { rank, scaling, a, b: float32([out, rank]) });
   }
   return { kind: "lora", modules, warnings: [] };
 }
@@ -70,13 +77,14 @@ export function adapterLearner(checkpoint: Checkpoint, sizes: ModuleSizes, adapt
     frozen: {},
     build: (graph) => {
       const weights = fileWeights(graph, checkpoint);
-      return { weights, linear: adapted(baseLinear(weights), adapter, sizes) };
+      return { weights, ...adapted(baseSeams(weights), adapter, sizes) };
     },
   };
 }
 
 /** Trains one gate per module of `adapter`, from 0 (so that the adapter first counts half); base and adapter are frozen. */
 export function gateLearner(checkpoint: Checkpoint, sizes: ModuleSizes, adapter: Adapter): Learner {
+  needInputs(adapter, "The adapter");
   const gates = [...adapter.modules.keys()].map((module): [string, HostTensor<"float32">] => [
     gateName(module),
     float32([sizes.get(module)!.in]),
@@ -87,7 +95,7 @@ export function gateLearner(checkpoint: Checkpoint, sizes: ModuleSizes, adapter:
     frozen: Object.fromEntries(adapterTensors(adapter)),
     build: (graph) => {
       const weights = fileWeights(graph, checkpoint);
-      return { weights, linear: adapted(baseLinear(weights), adapter, sizes, { gated: true }) };
+      return { weights, ...adapted(baseSeams(weights), adapter, sizes, { gated: true }) };
     },
   };
 }
@@ -100,7 +108,7 @@ export function fullLearner(initial: Parameters): Learner {
     frozen: {},
     build: (graph) => {
       const weights = inputWeights(graph, () => {});
-      return { weights, linear: baseLinear(weights) };
+      return { weights, ...baseSeams(weights) };
     },
   };
 }

@@ -7,7 +7,7 @@ import { PoolError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { Graph } from "../graph/graph.ts";
 import type { Model } from "../inference/model.ts";
-import { baseLinear } from "../models/linear.ts";
+import { baseSeams } from "../models/embedding.ts";
 import { logitsOf } from "../models/logits.ts";
 import { fileWeights } from "../models/weights.ts";
 import { combinedLora, type Found, type SearchOptions, searchWeights } from "../routing/lorahub.ts";
@@ -57,7 +57,7 @@ export async function lorahub(
 function lossGraph({ architecture, checkpoint, modules }: Model, adapter: LoraAdapter): Graph {
   const graph = new Graph("lorahub");
   const weights = fileWeights(graph, checkpoint);
-  const logits = logitsOf(graph, architecture, { weights, linear: adapted(baseLinear(weights), adapter, modules) });
+  const logits = logitsOf(graph, architecture, { weights, ...adapted(baseSeams(weights), adapter, modules) });
   const labels = graph.int("labels", "batch", architecture.kind === "encoder-decoder" ? "targets" : "sequence");
   const { mean, count } = crossEntropy(logits, labels);
   graph.output("loss", mean);

@@ -21,7 +21,8 @@ import { concat, unsqueeze } from "../graph/ops/movement.ts";
 import { softmax } from "../graph/ops/reduce.ts";
 import type { Float } from "../graph/value.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { baseLinear, weave } from "../models/linear.ts";
+import { baseSeams } from "../models/embedding.ts";
+import { weave } from "../models/linear.ts";
 import { fileWeights } from "../models/weights.ts";
 import {
   domainDelta,
@@ -110,29 +111,31 @@ function labelled(
 ): Built {
   const weights = fileWeights(graph, checkpoint);
   const domains = graph.int("domains", "batch");
-  const linear = weave(baseLinear(weights), (x, module) => {
+  const base = baseSeams(weights);
+  const linear = weave(base.linear, (x, module) => {
     const shape = stack.shapes.get(module);
     return shape && domainDelta(x, oneHot(domains, shape.scalings.length), stackInputs(graph, module, shape), shape);
   });
-  if (states === "base") readPrompt(graph, architecture, { weights, linear: baseLinear(weights), enterLayer: reader.enterLayer });
+  if (states === "base") readPrompt(graph, architecture, { weights, ...base, enterLayer: reader.enterLayer });
   const extraLoss = () => {
     const losses = reader.scores.map((scores) => domainLoss(scores, domains));
     return mul(losses.reduce(add), lambda / losses.length);
   };
   const observing = states === "adapted" ? { enterLayer: reader.enterLayer } : {};
-  return { weights, linear, ...observing, extraLoss, ...(freezeLoras && { textTeaches: false }) };
+  return { weights, ...base, linear, ...observing, extraLoss, ...(freezeLoras && { textTeaches: false }) };
 }
 
 /** Every layer mixes all LoRAs by its router's softmax over its own running state. */
 function unlabelled(graph: Graph, checkpoint: Checkpoint, stack: LoraStack, reader: RouterReader): Built {
   const weights = fileWeights(graph, checkpoint);
-  const linear = weave(baseLinear(weights), (x, module) => {
+  const base = baseSeams(weights);
+  const linear = weave(base.linear, (x, module) => {
     const shape = stack.shapes.get(module);
     if (!shape) return undefined;
     const mixing = unsqueeze(softmax(reader.scoresFor(module)), 1);
     return mixtureDelta(x, mixing, stackInputs(graph, module, shape), shape);
   });
-  return { weights, linear, enterLayer: reader.enterLayer };
+  return { weights, ...base, linear, enterLayer: reader.enterLayer };
 }
 
 /** Scores of the routers, as the layers' inputs come by. */

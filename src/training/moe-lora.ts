@@ -5,7 +5,7 @@ import { derivedSeed, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import type { Model } from "../inference/model.ts";
 import type { Overlay } from "../inference/overlay.ts";
-import { baseLinear } from "../models/linear.ts";
+import { baseSeams } from "../models/embedding.ts";
 import { fileWeights } from "../models/weights.ts";
 import { type LoraStack, stackedLoras } from "../routing/moa.ts";
 import { tokenMixture, tokenRouterName } from "../routing/moa-token-router.ts";
@@ -29,7 +29,8 @@ export function moeLoraLearner(
     frozen: {},
     build: (graph) => {
       const weights = fileWeights(graph, checkpoint);
-      return { weights, linear: tokenMixture(baseLinear(weights), stack) };
+      const base = baseSeams(weights);
+      return { weights, ...base, linear: tokenMixture(base.linear, stack) };
     },
   };
 }
@@ -42,6 +43,6 @@ export function moeLoraOverlay({ modules }: Pick<Model, "modules">, adapters: re
     key: `moe-lora ${shapes.join()}`,
     feeds: Object.fromEntries(parameters),
     experts: [],
-    weave: (_, inner) => tokenMixture(inner, stack),
+    weave: (_, inner) => ({ ...inner, linear: tokenMixture(inner.linear, stack) }),
   };
 }

@@ -12,7 +12,7 @@ import { toFloat } from "../graph/ops/elementwise.ts";
 import type { Float } from "../graph/value.ts";
 import type { Model } from "../inference/model.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { baseLinear } from "../models/linear.ts";
+import { baseSeams } from "../models/embedding.ts";
 import { fileWeights } from "../models/weights.ts";
 import { type MoaRouter, type Pooling, pooled, promptOf, readPrompt } from "../routing/moa.ts";
 import { Session } from "../runtime/session.ts";
@@ -51,7 +51,7 @@ export async function routerStandards(
     layers.push(layer);
     graph.output(layer, pooled(x, prompt, pooling));
   };
-  readPrompt(graph, architecture, { weights, linear: baseLinear(weights), enterLayer });
+  readPrompt(graph, architecture, { weights, ...baseSeams(weights), enterLayer });
   await using session = await Session.load(graph);
   const rows = new Map(layers.map((layer): [string, Float32Array[]] => [layer, []]));
   const sample = shuffled(examples, seededRandom(derivedSeed("router standards"))).slice(0, SAMPLE);

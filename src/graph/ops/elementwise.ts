@@ -73,6 +73,7 @@ function integerBinary(op: "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min"): (a: I
 }
 export const addInt = integerBinary("Add");
 export const subInt = integerBinary("Sub");
+export const mulInt = integerBinary("Mul");
 /** Integer division, rounding towards zero. */
 export const divInt = integerBinary("Div");
 export const maxInt = integerBinary("Max");
