@@ -8,6 +8,7 @@ import { loadModel } from "../dist/inference/model.js";
 import { RoutedPool } from "../dist/inference/overlay.js";
 import { routerNamed } from "../dist/routing/registry.js";
 import { adapterLearner, freshLora } from "../dist/training/learner.js";
+import { targetModules } from "../dist/training/train.js";
 import { Trainer } from "../dist/training/trainer.js";
 
 export const RANK = 16;
@@ -24,7 +25,7 @@ export function randomIds(rows, width, vocabulary, seed = 1) {
 
 /** Every projection but the head. */
 export function targetsOf(model) {
-  return [...model.modules.keys()].filter((module) => module !== "lm_head");
+  return targetModules(model, undefined);
 }
 
 function batchOf(model, rows, width) {

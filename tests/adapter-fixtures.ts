@@ -3,13 +3,15 @@
 import { existsSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ModuleSizes } from "../src/adapters/modules.ts";
+import type { ModuleSize, ModuleSizes } from "../src/adapters/modules.ts";
 
-type Sized = [module: string, size: { in: number; out: number }];
+type Sized = [module: string, size: ModuleSize];
 
 /** The Llama of tests/golden/lora_variants and merges. */
-export const TINY_LLAMA: ModuleSizes = new Map(
-  [0, 1].flatMap((layer): Sized[] => {
+export const TINY_LLAMA: ModuleSizes = new Map([
+  ["model.embed_tokens", { in: 160, out: 64, embedding: true }],
+  ["lm_head", { in: 64, out: 160 }],
+  ...[0, 1].flatMap((layer): Sized[] => {
     const [attention, mlp] = [`model.layers.${layer}.self_attn`, `model.layers.${layer}.mlp`];
     return [
       [`${attention}.q_proj`, { in: 64, out: 64 }],
@@ -21,7 +23,7 @@ export const TINY_LLAMA: ModuleSizes = new Map(
       [`${mlp}.down_proj`, { in: 96, out: 64 }],
     ];
   }),
-);
+] satisfies Sized[]);
 
 /** The T5 v1.1 of tests/golden/ia3_t5: hidden 64, heads 48 wide, feed-forward 96. */
 export const TINY_T5: ModuleSizes = new Map(

@@ -23,6 +23,8 @@ export interface AdapterReport {
   readonly against: "base" | "itself";
   /** Module paths covered, in the base's names. */
   readonly modules: readonly string[];
+  /** Those of them that are tables of embeddings. */
+  readonly embeddings: readonly string[];
   /** Each rank in use, rising. */
   readonly ranks: readonly number[];
   /** Each scaling in use, rising. */
@@ -49,6 +51,7 @@ export async function checkAdapter(
   const against = modules ? "base" : "itself";
   const nothing = {
     modules: [],
+    embeddings: [],
     ranks: [],
     scalings: [],
     dtypes: [],
@@ -66,7 +69,7 @@ export async function checkAdapter(
     const opened = await openAdapter(directory);
     report = { ...report, ...(await described(opened)) };
     checkFingerprint("The adapter was", opened.directory, opened.baseFingerprint, fingerprint);
-    const { fitted, warnings } = fittedModules(opened, modules ?? ownSizes(opened));
+    const { fitted, warnings } = await fittedModules(opened, modules ?? ownSizes(opened));
     report = { ...report, ...fits(fitted), warnings };
     const gates = await readGates(opened.directory, new Set(report.modules), modules ?? ownSizes(opened));
     checkFingerprint("The gates were", opened.directory, gates?.baseFingerprint, fingerprint);
@@ -115,11 +118,12 @@ async function described(opened: OpenedAdapter): Promise<Partial<AdapterReport>>
   };
 }
 
-function fits(fitted: readonly Fitted[]): Pick<AdapterReport, "modules" | "ranks" | "scalings"> {
+function fits(fitted: readonly Fitted[]): Pick<AdapterReport, "modules" | "embeddings" | "ranks" | "scalings"> {
   const lora = fitted.filter((fit) => fit.kind === "lora");
   const rising = (values: readonly number[]) => [...new Set(values)].sort((p, q) => p - q);
   return {
     modules: fitted.map(({ module }) => module),
+    embeddings: lora.flatMap(({ module, embedding }) => (embedding ? [module] : [])),
     ranks: rising(lora.map(({ rank }) => rank)),
     scalings: rising(lora.map(({ scaling }) => scaling)),
   };

@@ -18,7 +18,7 @@ import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts"
 import type { Adapter } from "./adapter.ts";
 import { isBottleneckFolder } from "./bottleneck-file.ts";
 import { checkFingerprint, exists, float32Of } from "./files.ts";
-import { type ModuleSizes, prefixChange, renamed } from "./modules.ts";
+import { baseName, type ModuleSizes, prefixChange } from "./modules.ts";
 import { loadAdapter, openAdapter } from "./peft.ts";
 import { type ExampleEmbeddings, readSideFiles } from "./side-files.ts";
 
@@ -137,7 +137,7 @@ async function namedGates(file: string, modules: ModuleSizes): Promise<Gates> {
     named.set(name.slice(0, -".gate".length), float32Of(name, tensor, file));
   }
   const change = prefixChange(named.keys(), modules, file);
-  return new Map([...named].map(([name, gate]) => [renamed(name, change) ?? name, gate]));
+  return new Map([...named].map(([name, gate]) => [baseName(name, change, modules), gate]));
 }
 
 /** Every module of the adapter has its gate, no other has one, and each is as long as its module's input. */

@@ -70,7 +70,8 @@ export function mergeAdapters(
       const lora = adapter.modules.get(module);
       return lora ? [{ lora, weight: shares[z]! }] : [];
     });
-    merged.set(module, mergedModule(module, present, method));
+    const { embedding } = present[0]!.lora;
+    merged.set(module, { ...mergedModule(module, present, method), ...(embedding && { embedding }) });
   }
   const config = sharedConfig(adapters);
   return { kind: "lora", modules: merged, warnings: [], ...(config && { config }) };

@@ -2,9 +2,10 @@
  *
  *  A module is named by the checkpoint's tensor path without `.weight`. An adapter saved from a wrapped or headless model
  *  spells the same modules with a prefix more or less ("transformer.h.0..." for "h.0..."): one such change of prefix,
- *  the same for every module, is followed; anything else is an error that lists close names. */
+ *  the same for every module but those that stand outside the prefix, is followed; anything else is an error that lists close names. */
 
 import { AdapterError } from "../base/errors.ts";
+import type { TensorInfo } from "../checkpoint/safetensors.ts";
 import type { Adapter } from "./adapter.ts";
 
 export interface ModuleSize {
@@ -14,6 +15,8 @@ export interface ModuleSize {
   readonly embedding?: true;
   /** The model holds its weights and never calls it, so an adapter on it changes nothing. */
   readonly idle?: true;
+  /** The base's weight on disk; modules with tied weights have the same one. */
+  readonly weight?: TensorInfo;
 }
 /** What of a base model can be adapted: module path -> sizes, y [out] = W x [in]. */
 export type ModuleSizes = ReadonlyMap<string, ModuleSize>;
@@ -47,6 +50,12 @@ export function renamed(name: string, change: PrefixChange): string | undefined 
   return name.startsWith(change.strip) ? change.add + name.slice(change.strip.length) : undefined;
 }
 
+/** The base's name for a module of the adapter; its own where only that is one: "lm_head" has no prefix to change. */
+export function baseName(name: string, change: PrefixChange, modules: ModuleSizes): string {
+  const changed = renamed(name, change);
+  return changed !== undefined && modules.has(changed) ? changed : name;
+}
+
 /** The adapter's name for a module of the base: `renamed` backwards. */
 export function renamedBack(module: string, change: PrefixChange): string | undefined {
   return renamed(module, { strip: change.add, add: change.strip });
@@ -61,7 +70,7 @@ export function prefixChange(names: Iterable<string>, modules: ModuleSizes, wher
   const bySuffix = suffixIndex(modules);
   for (const strip of strippable(first)) {
     const changes = candidateChanges(strip, first.slice(strip.length), modules, bySuffix);
-    const fitting = changes.filter((change) => all.every((name) => modules.has(renamed(name, change) ?? "")));
+    const fitting = changes.filter((change) => all.every((name) => modules.has(baseName(name, change, modules))));
     const [only] = fitting;
     if (only && fitting.length === 1) return only;
     if (fitting.length > 1) throw ambiguous(first, fitting, where);

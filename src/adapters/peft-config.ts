@@ -28,6 +28,8 @@ export interface LoraConfig extends CommonConfig {
   readonly layersToTransform: readonly number[] | undefined;
   readonly layersPattern: readonly string[];
   readonly loraBias: boolean;
+  /** Adapters on modules that share a weight are one adapter (ensure_weight_tying). */
+  readonly tiesAdapters: boolean;
 }
 
 export interface Ia3Config extends CommonConfig {
@@ -63,6 +65,7 @@ const loraFields = {
   layers_to_transform: z.union([z.int(), z.array(z.int())]).nullish(),
   layers_pattern: names,
   lora_bias: flag,
+  ensure_weight_tying: flag,
 };
 const loraSchema = z.object({ ...commonFields, ...loraFields });
 const ia3Schema = z.object({ ...commonFields, feedforward_modules: names });
@@ -70,7 +73,7 @@ const ia3Schema = z.object({ ...commonFields, feedforward_modules: names });
 /** Keys that change nothing in what a finished adapter computes. */
 const WITHOUT_EFFECT = new Set([
   ..."auto_mapping inference_mode revision peft_version megatron_config megatron_core loftq_config corda_config eva_config".split(" "),
-  ..."lora_ga_config runtime_config qalora_group_size ensure_weight_tying init_ia3_weights".split(" "),
+  ..."lora_ga_config runtime_config qalora_group_size init_ia3_weights".split(" "),
 ]);
 
 /** Keys that must be off, and what to do when they are not. */
@@ -104,7 +107,16 @@ export function parsePeftConfig(text: string, where: string): ReadConfig {
   }
   const { problems, warnings } = judgedKeys(raw, kind === "LORA" ? loraSchema : ia3Schema, where);
   if (problems.length > 0) throw new AdapterError(joined(problems, where));
-  return { config: kind === "LORA" ? loraConfig(raw, where) : ia3Config(raw, where), warnings };
+  const config = kind === "LORA" ? loraConfig(raw, where) : ia3Config(raw, where);
+  return { config, warnings: [...warnings, ...taskNotes(config)] };
+}
+
+/** Tasks whose models end in another head than a language model's. */
+const OTHER_TASKS = new Set(["SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"]);
+
+function taskNotes({ taskType }: PeftConfig): string[] {
+  if (!taskType || !OTHER_TASKS.has(taskType)) return [];
+  return [`task_type is ${taskType}: it was trained under another head than the language model's, which is used here.`];
 }
 
 function parseObject(text: string, where: string): Record<string, unknown> {
@@ -200,6 +212,7 @@ function loraConfig(value: unknown, where: string): LoraConfig {
     layersToTransform: layersToTransform.length > 0 ? layersToTransform : undefined,
     layersPattern: typeof pattern === "string" ? [pattern] : pattern,
     loraBias: raw.lora_bias ?? false,
+    tiesAdapters: raw.ensure_weight_tying ?? false,
   };
 }
 

@@ -50,9 +50,10 @@ export async function saveAdapter(directory: string, adapter: Adapter, options: 
 function savedTensors(adapter: LoraAdapter | Ia3Adapter): Map<string, HostTensor> {
   const tensors = new Map<string, HostTensor>();
   if (adapter.kind === "lora") {
-    for (const [module, { a, b, bias }] of adapter.modules) {
-      tensors.set(`base_model.model.${module}.lora_A.weight`, a);
-      tensors.set(`base_model.model.${module}.lora_B.weight`, b);
+    for (const [module, { a, b, bias, embedding }] of adapter.modules) {
+      const name = (factor: "A" | "B") => (embedding ? `lora_embedding_${factor}` : `lora_${factor}.weight`);
+      tensors.set(`base_model.model.${module}.${name("A")}`, a);
+      tensors.set(`base_model.model.${module}.${name("B")}`, b);
       if (bias) tensors.set(`base_model.model.${module}.lora_B.bias`, bias);
     }
   } else {

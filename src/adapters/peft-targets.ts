@@ -1,7 +1,7 @@
 /** @file Which modules a PEFT configuration covers, and with what rank and scaling (reference: peft, tuners/tuners_utils.py,
  *  check_target_module_exists; utils/other.py, get_pattern_key).
  *
- *    target_modules  a string: re.fullmatch on the whole path; "all-linear": everything but the output head;
+ *    target_modules  a string: re.fullmatch on the whole path; "all-linear": every projection but the output head;
  *                    a list: the path itself, or its end after a dot
  *    rank, alpha     rank_pattern and alpha_pattern are looked up separately; the first key with
  *                    re.match("(.*\.)?(key)$", path) wins
@@ -13,6 +13,11 @@ import { pythonFullmatch, pythonSource, pythonSuffixMatch } from "./python-regex
 /** Output heads, which "all-linear" leaves out. */
 const OUTPUT_HEADS = new Set(["lm_head", "embed_out", "output_projection", "score", "classifier"]);
 
+/** Whether the configuration says "all-linear", which leaves out embeddings too. */
+export function isAllLinear({ targetModules }: PeftConfig): boolean {
+  return typeof targetModules === "string" && targetModules.toLowerCase() === "all-linear";
+}
+
 /** Which number in a path is the layer's: PEFT took the last ("encoder.block.3.layer.1." is 1) and later the first (3). */
 export type LayerRule = "first" | "last";
 
@@ -22,7 +27,7 @@ export function targetTest(config: PeftConfig, rule: LayerRule, where: string): 
   if (targetModules === undefined) return () => true;
   const excluded = excludeModules === undefined ? () => false : namesTest(excludeModules, where);
   if (typeof targetModules === "string") {
-    const found = targetModules.toLowerCase() === "all-linear" ? isNotHead : namesTest(targetModules, where);
+    const found = isAllLinear(config) ? isNotHead : namesTest(targetModules, where);
     return (module) => found(module) && !excluded(module);
   }
   const exact = new Set(targetModules);

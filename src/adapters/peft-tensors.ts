@@ -1,7 +1,11 @@
 /** @file The tensors of an adapter_model.safetensors, sorted by module and role (reference: peft, utils/save_and_load.py).
  *
  *    base_model.model.<module>.lora_A.weight [rank, in]   .lora_B.weight [out, rank]   .lora_B.bias [out]
+ *    base_model.model.<module>.lora_embedding_A [rank, vocabulary]   .lora_embedding_B [width, rank]
  *    base_model.model.<module>.ia3_l  [out, 1], or [1, in] on feed-forward modules
+ *
+ *  Beside adapters on embeddings or heads PEFT saves the base's own weights: `<module>.base_layer.weight` of an adapted module,
+ *  `<module>.weight` of any other (save_embedding_layers). The first are checked for their shape, the second must equal the base's.
  *
  *  Also read: the prefix repeated, `_orig_mod` of compiled models, and the adapter's name inside (`lora_A.default.weight`). */
 
@@ -16,13 +20,20 @@ export type ModuleTensors = Readonly<Partial<Record<Role, TensorInfo>>>;
 export interface SortedTensors {
   /** Keyed by the module path as the adapter spells it. */
   readonly modules: ReadonlyMap<string, ModuleTensors>;
-  /** Tensors that are part of the base model, saved beside the adapter. */
-  readonly ignored: readonly string[];
+  /** The base's weights under adapted modules, saved beside the adapter: the module's path -> its tensor. */
+  readonly frozen: ReadonlyMap<string, TensorInfo>;
+  /** Whole embeddings or heads, by their paths: of use only when they are the base's own. */
+  readonly whole: ReadonlyMap<string, TensorInfo>;
 }
+
+/** Whether the tensor is of the form that adapts embeddings. */
+export const isEmbeddingTensor = ({ name }: TensorInfo): boolean => name.includes(".lora_embedding_");
 
 const ROLES: readonly { readonly role: Role; readonly pattern: RegExp }[] = [
   { role: "a", pattern: /^(.+)\.lora_A(?:\.[^.]+)?\.weight$/ },
   { role: "b", pattern: /^(.+)\.lora_B(?:\.[^.]+)?\.weight$/ },
+  { role: "a", pattern: /^(.+)\.lora_embedding_A(?:\.[^.]+)?$/ },
+  { role: "b", pattern: /^(.+)\.lora_embedding_B(?:\.[^.]+)?$/ },
   { role: "bias", pattern: /^(.+)\.lora_B(?:\.[^.]+)?\.bias$/ },
   { role: "scale", pattern: /^(.+)\.ia3_l(?:\.[^.]+)?$/ },
 ];
@@ -34,16 +45,11 @@ const REFUSALS: readonly { readonly pattern: RegExp; readonly is: string; readon
     fix: "Merge the adapter into its base with PEFT, or train plain LoRA.",
   },
   {
-    pattern: /\.lora_embedding_[AB]/,
-    is: "adapts an embedding, which is not supported",
-    fix: "Train again without embeddings in target_modules.",
+    pattern: /(?:^|\.)(?:score|classifier|classification_head|qa_outputs)\./,
+    is: "is the head of a classifier, for which a language model has no place",
+    fix: "Use an adapter trained for a language model (task_type CAUSAL_LM or SEQ_2_SEQ_LM).",
   },
   { pattern: /trainable_tokens/, is: "trains single tokens, which is not supported", fix: "Train again without trainable_token_indices." },
-  {
-    pattern: /(?:^|\.)(?:lm_head|embed_tokens|wte|shared|embeddings?)\.(?:weight|bias)$/,
-    is: "is a whole tensor of the base model (modules_to_save, or a resized vocabulary)",
-    fix: "Merge the adapter into its base with PEFT, or train again without it.",
-  },
   {
     pattern: /./,
     is: "is no part of a LoRA or (IA)3 adapter, so it would be left unused",
@@ -51,14 +57,21 @@ const REFUSALS: readonly { readonly pattern: RegExp; readonly is: string; readon
   },
 ];
 
+const BASE_LAYER = /(?:\.base_layer)+\.(?:weight|bias)$/;
+const WHOLE = /(?:^|\.)(?:lm_head|embed_tokens|wte|shared|embeddings?)\.weight$/;
+
 /** Sorts every tensor of the file, or throws an AdapterError that names the first one that has no place. */
 export function sortedTensors(tensors: ReadonlyMap<string, TensorInfo>, where: string): SortedTensors {
   const modules = new Map<string, Partial<Record<Role, TensorInfo>>>();
-  const ignored: string[] = [];
+  const [frozen, whole] = [new Map<string, TensorInfo>(), new Map<string, TensorInfo>()];
   for (const [name, info] of tensors) {
     const path = plainName(name);
-    if (path.includes(".base_layer.")) {
-      ignored.push(name);
+    if (BASE_LAYER.test(path)) {
+      frozen.set(path.replace(BASE_LAYER, ""), info);
+      continue;
+    }
+    if (WHOLE.test(path)) {
+      whole.set(path.replace(/\.weight$/, ""), info);
       continue;
     }
     const { module, role } = placed(path, name, where);
@@ -70,7 +83,7 @@ export function sortedTensors(tensors: ReadonlyMap<string, TensorInfo>, where: s
     modules.set(module, Object.assign(entry, { [role]: info }));
   }
   if (modules.size === 0) throw new AdapterError({ what: "The file holds no adapter tensors.", where, fix: "Save the adapter again." });
-  return { modules, ignored };
+  return { modules, frozen, whole };
 }
 
 /** The name without PEFT's and torch.compile's wrappers: "base_model.model._orig_mod.x" is "x". */

@@ -7,14 +7,15 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AdapterError, invariant } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
-import { openSafetensors, readSafetensors, type TensorInfo } from "../checkpoint/safetensors.ts";
+import { openSafetensors, readTensor, type TensorInfo } from "../checkpoint/safetensors.ts";
 import type { Adapter, Ia3Adapter, Ia3Weights, LoraAdapter, LoraWeights } from "./adapter.ts";
 import { isBottleneckFolder, loadBottleneck } from "./bottleneck-file.ts";
 import { BASE_FINGERPRINT, checkFingerprint, exists, float32Of } from "./files.ts";
-import { type ModuleSizes, NO_CHANGE, prefixChange, renamed, renamedBack } from "./modules.ts";
+import { baseName, type ModuleSize, type ModuleSizes, NO_CHANGE, type PrefixChange, prefixChange, renamedBack } from "./modules.ts";
+import { checkFrozen, checkWhole } from "./peft-base-weights.ts";
 import { type Ia3Config, type LoraConfig, type PeftConfig, parsePeftConfig } from "./peft-config.ts";
-import { idleTargets, loraScales, namesTest, targetTest } from "./peft-targets.ts";
-import { type ModuleTensors, type SortedTensors, sortedTensors } from "./peft-tensors.ts";
+import { idleTargets, isAllLinear, loraScales, namesTest, targetTest } from "./peft-targets.ts";
+import { isEmbeddingTensor, type ModuleTensors, type SortedTensors, sortedTensors } from "./peft-tensors.ts";
 
 export const CONFIG_FILE = "adapter_config.json";
 export const TENSOR_FILE = "adapter_model.safetensors";
@@ -38,6 +39,7 @@ export type Fitted = { readonly module: string; readonly path: string } & (
       readonly a: TensorInfo;
       readonly b: TensorInfo;
       readonly bias?: TensorInfo;
+      readonly embedding?: true;
     }
   | { readonly kind: "ia3"; readonly scale: TensorInfo; readonly feedforward: boolean }
 );
@@ -66,7 +68,9 @@ export async function openAdapter(directory: string): Promise<OpenedAdapter> {
   const { tensors, metadata } = await openSafetensors(file);
   const sorted = sortedTensors(tensors, file);
   const recorded = metadata[BASE_FINGERPRINT];
-  const notes = sorted.ignored.map((name) => `"${name}" is a frozen tensor of the base model saved beside the adapter: ignored.`);
+  const notes = [...sorted.frozen.values()].map(
+    ({ name }) => `"${name}" is a frozen tensor of the base model saved beside the adapter: ignored.`,
+  );
   return { ...sorted, directory: found, config, ...(recorded && { baseFingerprint: recorded }), warnings: [...warnings, ...notes] };
 }
 
@@ -109,9 +113,9 @@ async function refusePickle(directory: string, file: string): Promise<void> {
 
 /** The sizes an adapter's own tensors speak of, keyed by its own module names: what it can be checked against without a base. */
 export function ownSizes({ modules, directory }: OpenedAdapter): ModuleSizes {
-  const sizes = new Map<string, { in: number; out: number }>();
+  const sizes = new Map<string, ModuleSize>();
   for (const [path, { a, b, scale }] of modules) {
-    if (a && b) sizes.set(path, { in: a.shape[1] ?? 0, out: b.shape[0] ?? 0 });
+    if (a && b) sizes.set(path, { in: a.shape[1] ?? 0, out: b.shape[0] ?? 0, ...(isEmbeddingTensor(a) && { embedding: true }) });
     else if (scale) sizes.set(path, { in: scale.shape[1] ?? 0, out: scale.shape[0] ?? 0 });
     else throw halfPair(path, directory);
   }
@@ -121,14 +125,16 @@ export function ownSizes({ modules, directory }: OpenedAdapter): ModuleSizes {
 /** Fits an opened adapter to a base and reads its numbers. */
 export async function readAdapter(opened: OpenedAdapter, modules: ModuleSizes): Promise<LoraAdapter | Ia3Adapter> {
   const { config, directory } = opened;
-  const { fitted, warnings, renamedAny } = fittedModules(opened, modules);
+  const { fitted, warnings, change } = await fittedModules(opened, modules);
   const file = join(directory, TENSOR_FILE);
-  const numbers = await readSafetensors(file);
-  const read = ({ name }: TensorInfo) => float32Of(name, numbers.get(name)!, file); // the same file's header gave the name
+  const numbers = new Map<string, HostTensor>();
+  for (const info of [...opened.modules.values()].flatMap((tensors) => Object.values(tensors)))
+    numbers.set(info.name, await readTensor(info));
+  const read = ({ name }: TensorInfo) => float32Of(name, numbers.get(name)!, file);
   if (config.kind === "ia3") {
     return { kind: "ia3", modules: new Map(fitted.map((fit) => [fit.module, ia3Weights(fit, read)])), config, warnings };
   }
-  const kept: LoraConfig = renamedAny ? { ...config, ...pathTargets(fitted.map(({ module }) => module)) } : config;
+  const kept: LoraConfig = change !== NO_CHANGE ? { ...config, ...pathTargets(fitted.map(({ module }) => module)) } : config;
   return { kind: "lora", modules: new Map(fitted.map((fit) => [fit.module, loraWeights(fit, read)])), config: kept, warnings };
 }
 
@@ -145,18 +151,29 @@ function pathTargets(modules: readonly string[]): Partial<LoraConfig> {
 }
 
 /** Gives every tensor its module of the base and checks that the configuration covers exactly these. */
-export function fittedModules(opened: OpenedAdapter, modules: ModuleSizes): { fitted: Fitted[]; warnings: string[]; renamedAny: boolean } {
+export async function fittedModules(
+  opened: OpenedAdapter,
+  modules: ModuleSizes,
+): Promise<{ fitted: Fitted[]; warnings: string[]; change: PrefixChange }> {
   const { config, directory } = opened;
   const change = prefixChange(opened.modules.keys(), modules, directory);
   const fitOne = fitting(config, modules, directory);
-  const fitted = [...opened.modules].map(([path, tensors]) => fitOne(renamed(path, change) ?? path, path, tensors));
-  const basePaths = [...modules.keys()].map((module) => renamedBack(module, change)).filter((path) => path !== undefined);
+  const fitted = [...opened.modules].map(([path, tensors]) => fitOne(baseName(path, change, modules), path, tensors));
+  const own = new Map(fitted.map(({ module, path }) => [module, path]));
+  const coverable = [...modules].flatMap(([module, { embedding }]) => (embedding && isAllLinear(config) ? [] : [module]));
+  const basePaths = coverable.map((module) => own.get(module) ?? renamedBack(module, change)).filter((path) => path !== undefined);
   checkCoverage(config, new Set(opened.modules.keys()), basePaths, directory);
-  const warnings = [...opened.warnings];
+  checkFrozen(opened, modules, change);
+  await checkWhole(opened, modules, change);
+  refuseTied(config, fitted, modules, directory);
+  const warnings = [...opened.warnings, ...wholeNotes(opened)];
+  const idleModules = fitted.flatMap(({ module }) => (modules.get(module)?.idle ? [module] : []));
+  if (idleModules.length > 0)
+    warnings.push(`The model never calls ${idleModules.join(", ")}, whose weights other modules read: the adapter on it has no effect.`);
   if (change !== NO_CHANGE) warnings.push(`Module names: "${change.strip}" in the adapter is "${change.add}" in the base model.`);
   const idle = idleTargets(config, basePaths);
-  if (idle.length > 0) warnings.push(`target_modules names nothing in this base model: ${idle.join(", ")}.`);
-  return { fitted, warnings, renamedAny: change !== NO_CHANGE };
+  if (idle.length > 0) warnings.push(`target_modules also names what is no module here: ${idle.join(", ")}.`);
+  return { fitted, warnings, change };
 }
 
 function checkCoverage(config: PeftConfig, held: ReadonlySet<string>, basePaths: readonly string[], where: string): void {
@@ -196,13 +213,14 @@ function fitting(
 interface Place {
   readonly module: string;
   readonly path: string;
-  readonly size: { readonly in: number; readonly out: number };
+  readonly size: ModuleSize;
   readonly where: string;
 }
 
 function fittedLora({ a, b, bias }: ModuleTensors, { rank, scaling }: { rank: number; scaling: number }, place: Place): Fitted {
   const { module, path, size, where } = place;
   if (!a || !b) throw halfPair(path, where);
+  for (const info of bias ? [a, b, bias] : [a, b]) checkForm(info, place);
   if (a.shape[0] !== rank) {
     const what = `${module}: the configuration says rank ${rank}, but lora_A is [${a.shape.join(", ")}].`;
     throw new AdapterError({ what, where, fix: "Set r or rank_pattern in adapter_config.json to what the adapter was trained with." });
@@ -210,11 +228,12 @@ function fittedLora({ a, b, bias }: ModuleTensors, { rank, scaling }: { rank: nu
   checkShape(a, [rank, size.in], place);
   checkShape(b, [size.out, rank], place);
   if (bias) checkShape(bias, [size.out], place);
-  return { kind: "lora", module, path, rank, scaling, a, b, ...(bias && { bias }) };
+  return { kind: "lora", module, path, rank, scaling, a, b, ...(bias && { bias }), ...(size.embedding && { embedding: true }) };
 }
 
 function fittedIa3({ scale }: ModuleTensors, config: Ia3Config, place: Place): Fitted {
   const { module, path, size, where } = place;
+  if (size.embedding) throw new AdapterError({ what: `${path}: (IA)3 on embeddings is not supported.`, where, fix: "Train a LoRA there." });
   if (!scale) throw new AdapterError({ what: `${path} has LoRA tensors in an (IA)3 adapter.`, where, fix: "Save the adapter again." });
   const feedforward = isFeedforward(config, path, where);
   checkShape(scale, feedforward ? [1, size.in] : [size.out, 1], place);
@@ -223,7 +242,8 @@ function fittedIa3({ scale }: ModuleTensors, config: Ia3Config, place: Place): F
 
 function loraWeights(fit: Fitted, read: Read): LoraWeights {
   invariant(fit.kind === "lora", "a LoRA configuration fits LoRA tensors");
-  const weights = { rank: fit.rank, scaling: fit.scaling, a: read(fit.a), b: read(fit.b) };
+  const { rank, scaling, embedding } = fit;
+  const weights = { rank, scaling, a: read(fit.a), b: read(fit.b), ...(embedding && { embedding }) };
   return fit.bias ? { ...weights, bias: read(fit.bias) } : weights;
 }
 
@@ -240,8 +260,34 @@ function isFeedforward(config: Ia3Config, path: string, where: string): boolean 
   return feedforwardModules.some((ending) => path.endsWith(ending));
 }
 
-function sizeOf(module: string, modules: ModuleSizes): { in: number; out: number } {
+function sizeOf(module: string, modules: ModuleSizes): ModuleSize {
   return modules.get(module) ?? { in: 0, out: 0 };
+}
+
+/** PEFT names an adapter's tensors by what it adapts: a table of embeddings or a projection. */
+function checkForm(info: TensorInfo, { module, size, where }: Place): void {
+  if (isEmbeddingTensor(info) === (size.embedding ?? false)) return;
+  const kinds = ["a projection", "a table of embeddings"];
+  const [is, adapts] = size.embedding ? [kinds[1], kinds[0]] : kinds;
+  const what = `${module} is ${is} in this base model, but "${info.name}" adapts ${adapts}.`;
+  throw new AdapterError({ what, where, fix: "Use the base model this adapter was trained on." });
+}
+
+/** PEFT's ensure_weight_tying makes one adapter of those on embeddings and head, which it does not do else. */
+function refuseTied(config: PeftConfig, fitted: readonly Fitted[], modules: ModuleSizes, where: string): void {
+  if (config.kind !== "lora" || !config.tiesAdapters) return;
+  const users = (weight: TensorInfo | undefined) => [...modules.values()].filter((size) => size.weight?.name === weight?.name);
+  const tied = fitted.find(({ module }) => modules.get(module)?.weight && users(modules.get(module)?.weight).length > 1);
+  if (!tied) return;
+  throw new AdapterError({
+    what: `ensure_weight_tying is true and the adapter covers ${tied.module}, whose weight other modules share: tied adapters are not supported.`,
+    where,
+    fix: "Train again without ensure_weight_tying, or merge the adapter with PEFT and use the result as a base.",
+  });
+}
+
+function wholeNotes({ whole }: OpenedAdapter): string[] {
+  return [...whole.values()].map(({ name }) => `"${name}" equals the base model's own tensor: ignored.`);
 }
 
 function checkShape(info: TensorInfo, expected: readonly number[], { module, where }: Place): void {

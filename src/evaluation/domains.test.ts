@@ -9,6 +9,7 @@ import { singleAdapter } from "../inference/overlay.ts";
 import { routerLayers } from "../routing/moa.ts";
 import { freshLora } from "../training/learner.ts";
 import { freshRouters } from "../training/moa-learner.ts";
+import { targetModules } from "../training/train.ts";
 import { scoreTokens } from "./score-tokens.ts";
 
 const BASES = ["t5", "llama"];
@@ -23,7 +24,7 @@ const ANSWERS = [
 ];
 
 function randomLora(model: Model, seed: number): LoraAdapter {
-  const targets = [...model.modules.keys()].filter((module) => module !== "lm_head");
+  const targets = targetModules(model, undefined);
   const fresh = freshLora(model.modules, { targets, rank: 3, scaling: 1, seed });
   const modules = [...fresh.modules].map(([module, lora]) => {
     const random = seededRandom(derivedSeed(seed, module));

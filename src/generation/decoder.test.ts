@@ -68,26 +68,31 @@ const MODELS = [
   ...WINDOWED.map((name) => `decoders/${name}`),
 ];
 
-/** A LoRA on every projection, strong enough to matter. */
-function randomAdapter(model: Model, random: Random): LoraAdapter {
+/** A LoRA on every module that has an input vector, and on embeddings unless left out, strong enough to matter. */
+function randomAdapter(model: Model, random: Random, { embeddings = true } = {}): LoraAdapter {
   const tensor = (...shape: [number, number]) =>
     float32(
       shape,
       Float32Array.from({ length: shape[0] * shape[1] }, () => 0.1 * random.normal()),
     );
-  const modules = [...model.modules].map(([module, { in: inputs, out }]): [string, LoraWeights] => [
+  const adapted = [...model.modules].filter(([, { embedding }]) => embeddings || !embedding);
+  const modules = adapted.map(([module, { in: inputs, out, embedding }]): [string, LoraWeights] => [
     module,
-    { rank: 4, scaling: 1, a: tensor(4, inputs), b: tensor(out, 4) },
+    { rank: 4, scaling: 1, a: tensor(4, inputs), b: tensor(out, 4), ...(embedding && { embedding }) },
   ]);
   return { kind: "lora", modules: new Map(modules), warnings: [] };
 }
 function randomPool(model: Model, rows?: RowBias): Overlay {
   const random = seededRandom(2);
   const experts = Array.from({ length: 5 }, (_, i): Expert => {
+    const adapter = randomAdapter(model, random, { embeddings: false });
     const gates = new Map(
-      [...model.modules].map(([module, size]) => [module, float32([size.in], Float32Array.from({ length: size.in }, random.normal))]),
+      [...adapter.modules].map(([module, { a }]) => {
+        const width = a.shape[1]!;
+        return [module, float32([width], Float32Array.from({ length: width }, random.normal))];
+      }),
     );
-    return { name: `expert ${i}`, adapter: randomAdapter(model, random), gates, warnings: [] };
+    return { name: `expert ${i}`, adapter, gates, warnings: [] };
   });
   return new RoutedPool(experts, model.modules, { router: phatgoose(), ...(rows && { rows }) });
 }

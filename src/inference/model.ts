@@ -42,7 +42,7 @@ export class Model {
   constructor(checkpoint: Checkpoint, options: SessionOptions = {}) {
     this.checkpoint = checkpoint;
     this.architecture = architectureOf(checkpoint);
-    this.modules = tracedModules(this.architecture);
+    this.modules = modulesOf(checkpoint, this.architecture);
     this.#options = options;
   }
 
@@ -95,6 +95,17 @@ export class Model {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
   }
+}
+
+/** The modules of the architecture, with the weights that the checkpoint has for them. */
+function modulesOf({ tensors }: Checkpoint, architecture: Architecture): ModuleSizes {
+  const traced = [...tracedModules(architecture)];
+  return new Map(
+    traced.map(([module, { tensor = `${module}.weight`, ...size }]) => {
+      const weight = tensors.get(tensor);
+      return [module, { ...size, ...(weight && { weight }) }];
+    }),
+  );
 }
 
 /** Opens the base model in a folder, in the Hugging Face cache, or on the Hub. */

@@ -83,5 +83,6 @@ function combined(shares: readonly { readonly own: LoraWeights; readonly weight:
       for (let r = 0; r < own.rank; r++) b.data[o * rank + r]! += weight * own.scaling * own.b.data[o * own.rank + r]!;
     }
   }
-  return { rank, scaling: 1, a, b };
+  const embedding = shares[0]?.own.embedding;
+  return { rank, scaling: 1, a, b, ...(embedding && { embedding }) };
 }

@@ -13,7 +13,7 @@ import { encodeExamples, packed } from "./examples.ts";
 import { adapterLearner, freshLora } from "./learner.ts";
 import { IGNORED } from "./loss.ts";
 import { expertRecipe, parseRecipe } from "./recipe.ts";
-import { encoded } from "./train.ts";
+import { encoded, targetModules } from "./train.ts";
 
 const LIMITS = { maxInput: 64, maxTarget: 64 };
 const CHATML = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}";
@@ -94,7 +94,7 @@ function sequences(lengths: readonly number[]): Encoded[] {
 }
 
 function learnerOf(model: Model) {
-  const targets = [...model.modules.keys()].filter((module) => module !== "lm_head");
+  const targets = targetModules(model, undefined);
   const adapter = freshLora(model.modules, { targets, rank: 4, scaling: 2, seed: 5 });
   const random = seededRandom(9);
   // B starts at 0, which would hide every gradient of A.

@@ -16,6 +16,7 @@ import { loadModel, type Model } from "../inference/model.ts";
 import { singleAdapter } from "../inference/overlay.ts";
 import type { TrainingBatch } from "./batches.ts";
 import { adapterLearner, gateLearner } from "./learner.ts";
+import { targetModules } from "./train.ts";
 import { Trainer } from "./trainer.ts";
 
 const NAMES = ["input_ids", "attention_mask", "decoder_input_ids", "labels"] as const;
@@ -77,7 +78,7 @@ test("five AdamW steps of (IA)3 end where PEFT's do", async () => {
 /** A bottleneck whose up-projection is not 0, so that it does something. */
 function bottleneck(model: Model, placement: "parallel" | "output"): Adapter {
   const fresh = freshBottleneck(model.modules, {
-    targets: [...model.modules.keys()].slice(0, 6),
+    targets: targetModules(model, undefined).slice(0, 6),
     size: 4,
     activation: "silu",
     placement,

@@ -19,6 +19,7 @@ import { Session } from "../runtime/session.ts";
 import { freshLora } from "./learner.ts";
 import { crossEntropy, labelsOf } from "./loss.ts";
 import { freshRouters, type MoaLearning, type MoaParts, moaLearner, trainedParts } from "./moa-learner.ts";
+import { targetModules } from "./train.ts";
 import { Trainer } from "./trainer.ts";
 
 const DOMAINS = ["finance", "medicine", "code"];
@@ -28,7 +29,7 @@ type Batch = Record<string, Ints>;
 
 /** A LoRA that does something: A and B are random. Ranks differ between domains. */
 function randomLora(model: Model, domain: string, rank: number): LoraAdapter {
-  const targets = [...model.modules.keys()].filter((module) => module !== "lm_head");
+  const targets = targetModules(model, undefined);
   const fresh = freshLora(model.modules, { targets, rank, scaling: 2 / rank, seed: derivedSeed(domain) });
   const modules = [...fresh.modules].map(([module, lora]) => {
     const random = seededRandom(derivedSeed(domain, module, "b"));

@@ -79,7 +79,7 @@ function freshAdapter(model: Model, recipe: ExpertRecipe): Adapter {
     const targets = targetModules(model, recipe.targets ?? ia3Targets(model));
     return freshIa3(sizes, targets, new Set(targets.filter((module) => FEEDFORWARD_OUTPUT.test(module))));
   }
-  const targets = targetModules(model, recipe.targets);
+  const targets = targetModules(model, recipe.targets, { embeddings: kind === "lora" });
   if (kind === "bottleneck") return freshBottleneck(sizes, { targets, size: rank, activation, placement, seed });
   return freshLora(sizes, { targets, rank, scaling: alpha / rank, seed });
 }
@@ -170,14 +170,26 @@ export function hashOf(data: unknown): string {
   return createHash("sha256").update(JSON.stringify(data)).digest("hex").slice(0, 16);
 }
 
-/** The modules a recipe names; by default every projection but the head. */
-export function targetModules(model: Model, targets: string | readonly string[] | undefined): string[] {
-  const all = [...model.modules.keys()];
-  if (targets === undefined) return all.filter((module) => module !== "lm_head");
+/** The modules a recipe names, embeddings only where `embeddings` can be adapted; by default every projection but the head. */
+export function targetModules(
+  { modules }: Pick<Model, "modules">,
+  targets: string | readonly string[] | undefined,
+  { embeddings = false } = {},
+): string[] {
+  const all = [...modules.keys()].filter((module) => !modules.get(module)!.idle);
+  if (targets === undefined) return all.filter((module) => !modules.get(module)!.embedding && !HEAD.test(module));
   const chosen = all.filter(namesTest(targets, "targets"));
+  const table = chosen.find((module) => modules.get(module)!.embedding);
+  if (table !== undefined && !embeddings) {
+    throw new OptionError({
+      what: `targets name the embeddings ${table}, on which only a single LoRA can be trained.`,
+      fix: "Leave them out, or train with --kind lora (skein train).",
+    });
+  }
   if (chosen.length > 0) return chosen;
   throw new OptionError({
     what: `No module of the base is named by targets ${JSON.stringify(targets)}.`,
     fix: `Name some of: ${all.slice(0, 12).join(", ")}, ...`,
   });
 }
+const HEAD = /(?:^|\.)lm_head$/;

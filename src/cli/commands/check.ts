@@ -33,7 +33,7 @@ export function addCheck(program: Command, io: Io): void {
         ["parameters", `${report.parameters} in ${report.bytes} bytes`],
         ["gates", report.gates ? "yes" : "no"],
         ["modules", String(report.modules.length)],
-        ...report.modules.map((module) => ["", module]),
+        ...report.modules.map((module) => ["", report.embeddings.includes(module) ? `${module} (embeddings)` : module]),
         ["usable", report.usable ? "yes" : "no"],
       ];
       show(
