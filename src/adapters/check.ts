@@ -10,7 +10,8 @@ import { BOTTLENECK_FILE, isBottleneckFolder, loadBottleneck, ownBottleneckSizes
 import { GATE_CONFIG_FILE, GATE_FILE, readGates } from "./expert.ts";
 import { checkFingerprint, exists } from "./files.ts";
 import type { ModuleSizes } from "./modules.ts";
-import { type Fitted, fittedModules, type LoadAdapterOptions, type OpenedAdapter, openAdapter, ownSizes, TENSOR_FILE } from "./peft.ts";
+import { type LoadAdapterOptions, openAdapter, ownSizes, TENSOR_FILE } from "./peft.ts";
+import { type Fitted, fittedModules, type OpenedAdapter } from "./peft-fit.ts";
 
 export interface AdapterReport {
   /** True when nothing will be refused. */

@@ -45,7 +45,7 @@ export async function checkWhole({ whole, directory }: BaseWeights, modules: Mod
 }
 
 /** Largest relative error of rounding to a dtype. */
-const ROUNDING: Partial<Record<TensorInfo["dtype"], number>> = { BF16: 2 ** -9, F16: 2 ** -11 };
+const ROUNDING: Partial<Record<TensorInfo["dtype"], number>> = { BF16: 2 ** -8, F16: 2 ** -11 };
 const SMALLEST_F16 = 2 ** -25; // half the distance of its numbers next to 0
 
 /** How two tensors differ; undefined when they are the same up to the rounding of `saved`. */

@@ -93,6 +93,19 @@ test("the base alone, a LoRA and an (IA)3 adapter give transformers' and PEFT's 
   }
 });
 
+test("an adapter on embeddings and head gives PEFT's logits", async () => {
+  const expected = await goldenTensors("lora_variants/logits.safetensors");
+  await writeSafetensors(at("llama.safetensors"), {
+    input_ids: expected.get("input_ids"),
+    attention_mask: expected.get("attention_mask"),
+  });
+  const adapter = golden("lora_variants/embedding_and_head");
+  const files = ["--inputs", at("llama.safetensors"), "--out", at("llama-out.safetensors")];
+  expect(await skein("forward", "--base", golden("llama/model"), "--adapter", adapter, ...files)).toMatchObject({ code: 0 });
+  const { logits } = Object.fromEntries(await readSafetensors(at("llama-out.safetensors")));
+  expectClose(logits!, expected.float("embedding_and_head.logits"), TOLERANCE, expected.int("attention_mask"));
+});
+
 test.each<[string, Record<string, HostTensor>, string]>([
   ["no input_ids", { decoder_input_ids: int64([1, 1]) }, 'no tensor "input_ids"'],
   ["ids of another dtype", { input_ids: float32([1, 2]) }, "expected int64 (I64), got F32"],

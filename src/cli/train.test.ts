@@ -66,6 +66,42 @@ test("two experts are trained, gated, pooled and routed", async () => {
   ]);
 });
 
+test("embeddings and head learn with the rest; what needs an input vector refuses the expert by name", async () => {
+  const data = ["--base", at("base"), "--data", at("up.jsonl")];
+  const targets = "encoder.embed_tokens,decoder.embed_tokens,lm_head,q";
+  const trained = await skein("train", ...data, "--out", at("words"), "--steps", "30", "--targets", targets, ...SMALL, "--json");
+  const losses = trained.err
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line).loss as number)
+    .filter((loss) => loss !== undefined);
+  expect(losses.at(-1)).toBeLessThan(0.5 * losses[0]!);
+  const checked = JSON.parse((await skein("check", at("words"), "--base", at("base"), "--json")).out);
+  expect(checked).toMatchObject({ usable: true, embeddings: ["decoder.embed_tokens", "encoder.embed_tokens"], warnings: [] });
+  expect((await skein("check", at("words"))).out).toContain("encoder.embed_tokens (embeddings)");
+  const answer = await skein("generate", "red", "--base", at("base"), "--adapter", at("words"), "--max-new-tokens", "3");
+  expect(answer.out).toContain("one");
+
+  const gated = await skein("gate", at("words"), ...data, "--steps", "1");
+  expect(gated).toMatchObject({ code: 1, err: expect.stringContaining("adapts the embeddings decoder.embed_tokens") });
+  expect(await skein("pool", "create", at("words-pool"), "--base", at("base"), at("words"))).toMatchObject({ code: 0 });
+  const pool = ["generate", "red", "--base", at("base"), "--pool", at("words-pool"), "--max-new-tokens", "3"];
+  expect(await skein(...pool)).toMatchObject({ code: 1, err: expect.stringContaining('Expert "words" adapts the embeddings') });
+  expect((await skein(...pool, "--router", "merged")).out).toBe(answer.out);
+  const other = await skein(
+    "train",
+    ...data,
+    "--out",
+    at("bottleneck"),
+    "--kind",
+    "bottleneck",
+    "--targets",
+    "lm_head,decoder.embed_tokens",
+  );
+  expect(other).toMatchObject({ code: 1, err: expect.stringContaining("targets name the embeddings decoder.embed_tokens") });
+  expect(await skein("train", ...data, "--out", at("idle"), "--targets", "shared")).toMatchObject({ code: 1 });
+});
+
 test("a trace names the experts of every token, and its page is self-contained", async () => {
   const command = [
     "trace",

@@ -35,9 +35,10 @@ export async function poolOverlay(
     const router = createRouter(options);
     const general = "general" in options ? options.general : undefined;
     const candidates = general ? withoutGeneralKnowledge(experts, general, where) : experts;
+    const pool = new RoutedPool(candidates, model.modules, { router, ...(rows && { rows: rows(openRows) }) }); // refuses what no router could serve
     if (options.kind === "single") checkNamed(candidates, options.expert, where);
     else checkCandidates(candidates, router, where);
-    return new RoutedPool(candidates, model.modules, { router, ...(rows && { rows: rows(openRows) }) });
+    return pool;
   }
   if (options.kind === "merged") {
     if (rows) throw new OptionError({ what: "Merged experts are one adapter: no row can choose among them.", fix: "Use another router." });

@@ -34,7 +34,7 @@ export async function averageActivations(
   examples: readonly Encoded[],
   { positions = "all", batchSize = 16 }: ActivationOptions = {},
 ): Promise<Map<string, HostTensor<"float32">>> {
-  needInputs(adapter, "The adapter");
+  needInputs(adapter, "The expert");
   const used = examples.slice(0, MOST_EXAMPLES);
   if (used.length === 0) throw new DataError({ what: "There are no examples to gather activations from.", fix: "Give at least one." });
   await using session = await Session.load(activationGraph(model, adapter), { prepack: false });

@@ -84,7 +84,7 @@ export function adapterLearner(checkpoint: Checkpoint, sizes: ModuleSizes, adapt
 
 /** Trains one gate per module of `adapter`, from 0 (so that the adapter first counts half); base and adapter are frozen. */
 export function gateLearner(checkpoint: Checkpoint, sizes: ModuleSizes, adapter: Adapter): Learner {
-  needInputs(adapter, "The adapter");
+  needInputs(adapter, "The expert");
   const gates = [...adapter.modules.keys()].map((module): [string, HostTensor<"float32">] => [
     gateName(module),
     float32([sizes.get(module)!.in]),
