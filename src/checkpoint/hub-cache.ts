@@ -1,6 +1,6 @@
 /** @file The Hugging Face cache on disk, shared with Python (layout: huggingface.co/docs/hub/local-cache).
  *
- *    <cache>/models--org--name/refs/<revision>          the commit a branch or tag stood at
+ *    <cache>/models--org--name/refs/<revision>          the commit a branch or tag stood at      (datasets--org--name: a dataset)
  *                              snapshots/<commit>/...   the files, links to ../../blobs
  *                              blobs/<etag>             their content
  *    <cache> = $HF_HUB_CACHE, else $HF_HOME/hub, else $XDG_CACHE_HOME/huggingface/hub, else ~/.cache/huggingface/hub */
@@ -12,9 +12,10 @@ import { codeOf } from "./atomic.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A model on the hub at a branch, tag or commit. */
-export interface HubModel {
-  /** "org/name" */
+/** A model or dataset on the hub at a branch, tag or commit. */
+export interface HubRepository {
+  readonly type: "model" | "dataset";
+  /** "org/name"; some old datasets have no "org/" */
   readonly name: string;
   readonly revision: string;
 }
@@ -24,10 +25,15 @@ export function hubHome(env: Environment): string {
   return env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface");
 }
 
-/** The cache folder of one model. */
-export function modelCache({ name }: HubModel, env: Environment): string {
+/** The folder of one model or dataset in the cache. */
+export function repositoryCache({ type, name }: Pick<HubRepository, "type" | "name">, env: Environment): string {
   const cache = env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(hubHome(env), "hub");
-  return join(cache, `models--${name.replaceAll("/", "--")}`);
+  return join(cache, cacheName(type, name));
+}
+
+/** What that folder is called: datasets--org--name. */
+export function cacheName(type: HubRepository["type"], name: string): string {
+  return `${type}s--${name.replaceAll("/", "--")}`;
 }
 
 /** Whether the person forbids the network: HF_HUB_OFFLINE is 1, on, yes or true. */
@@ -45,10 +51,9 @@ export function isCommit(revision: string): boolean {
   return /^[0-9a-f]{40}$/.test(revision);
 }
 
-/** The cached snapshot's folder, complete or not; undefined when there is none. */
-export async function cachedSnapshot(model: HubModel, env: Environment): Promise<string | undefined> {
-  const cache = modelCache(model, env);
-  const commit = isCommit(model.revision) ? model.revision : (await readIfThere(join(cache, "refs", model.revision)))?.trim();
+/** The snapshot's folder in `cache` (a repository's folder), complete or not; undefined when there is none. */
+export async function cachedSnapshot(cache: string, revision: string): Promise<string | undefined> {
+  const commit = isCommit(revision) ? revision : (await readIfThere(join(cache, "refs", revision)))?.trim();
   if (commit === undefined || !isCommit(commit)) return undefined;
   const folder = join(cache, "snapshots", commit);
   return (await isFolder(folder)) ? folder : undefined;

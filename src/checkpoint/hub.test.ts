@@ -1,10 +1,8 @@
-import { createHash } from "node:crypto";
 import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { FakeHub } from "../../tests/fake-hub.ts";
 import { CheckpointError } from "../base/errors.ts";
 import { float32 } from "../base/tensor.ts";
 import { openCheckpoint } from "./checkpoint.ts";
@@ -14,73 +12,10 @@ import { writeSafetensors } from "./safetensors.ts";
 const COMMIT = "0123456789abcdef0123456789abcdef01234567";
 const ID = "flock/goose-1b";
 
-/** A hub on loopback with one model, speaking the four requests a download takes. */
-class FakeHub {
-  readonly requests: string[] = [];
-  readonly authorizations = new Set<string | undefined>();
-  files = new Map<string, Buffer>();
-  /** Sends only so many bytes of model.safetensors, once, and then drops the line. */
-  cutAfter: number | undefined;
-  status = 200;
-  corrupt = false;
-  #server: Server = createServer((request, response) => this.#answer(request, response));
-
-  async start(): Promise<string> {
-    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  stop(): void {
-    this.#server.closeAllConnections();
-    this.#server.close();
-  }
-
-  #answer(request: IncomingMessage, response: ServerResponse): void {
-    const url = new URL(request.url ?? "", "http://hub");
-    this.requests.push(`${request.method} ${url.pathname}`);
-    this.authorizations.add(request.headers.authorization);
-    const json = (status: number, body: unknown): void => {
-      response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
-    };
-    const body = this.files.get(url.pathname.replace(`/${ID}/resolve/${COMMIT}/`, ""));
-    if (this.status !== 200) json(this.status, { error: "refused" });
-    else if (url.pathname === `/api/models/${ID}/revision/main`) json(200, { _id: "1", id: ID, sha: COMMIT });
-    else if (url.pathname === `/api/models/${ID}/tree/${COMMIT}`)
-      json(
-        200,
-        Array.from(this.files, ([path, file]) => listing(path, file)),
-      );
-    else if (body) this.#send(request, response, this.corrupt ? Buffer.alloc(body.length) : body);
-    else json(404, { error: "Not found" });
-  }
-
-  #send(request: IncomingMessage, response: ServerResponse, body: Buffer): void {
-    const [, from, to] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? "") ?? [];
-    const part = from === undefined ? body : body.subarray(Number(from), Number(to) + 1);
-    const headers = {
-      etag: '"x"',
-      "content-length": part.length,
-      "content-range": `bytes ${from ?? 0}-${to ?? body.length - 1}/${body.length}`,
-    };
-    response.writeHead(from === undefined ? 200 : 206, headers);
-    if (this.cutAfter !== undefined && part.length > this.cutAfter) {
-      response.write(part.subarray(0, this.cutAfter), () => setTimeout(() => response.destroy(), 50));
-      this.cutAfter = undefined;
-    } else response.end(part);
-  }
-}
-
-function listing(path: string, body: Buffer): object {
-  const oid = createHash("sha1").update(`blob ${body.length}\0`).update(body).digest("hex");
-  const lfs = path.endsWith(".safetensors") && {
-    lfs: { oid: createHash("sha256").update(body).digest("hex"), size: body.length, pointerSize: 120 },
-  };
-  return { type: "file", path, size: body.length, oid, ...lfs };
-}
-
 let folder: string;
 let hub: FakeHub;
 let env: Record<string, string>;
+let files: Map<string, Buffer>;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "skein-hub-"));
   hub = new FakeHub();
@@ -90,13 +25,14 @@ beforeEach(async () => {
       Float32Array.from({ length: 5000 }, (_, i) => i),
     ),
   });
-  hub.files = new Map([
+  files = new Map([
     ["config.json", Buffer.from('{"model_type":"llama"}')],
     ["model.safetensors", await readFile(join(folder, "t"))],
     ["tokenizer.json", Buffer.from("{}")],
     ["pytorch_model.bin", Buffer.from("pickle")],
     ["README.md", Buffer.from("# Goose")],
   ]);
+  hub.add(ID, files, { commit: COMMIT });
   env = { HF_HOME: join(folder, "home"), HF_ENDPOINT: await hub.start() };
 });
 afterEach(async () => {
@@ -141,7 +77,7 @@ describe("downloading", () => {
       onProgress: ({ file, loadedBytes }) => void (file === "model.safetensors" && loaded.push(loadedBytes)),
     });
     expect(loaded[0]).toBeGreaterThan(8000);
-    expect(await readFile(join(snapshot, "model.safetensors"))).toEqual(hub.files.get("model.safetensors"));
+    expect(await readFile(join(snapshot, "model.safetensors"))).toEqual(files.get("model.safetensors"));
   });
 
   test("content that does not match its hash is not kept", async () => {
@@ -150,6 +86,23 @@ describe("downloading", () => {
     expect(await readdir(join(cache(), "blobs"))).toEqual([]);
     hub.corrupt = false;
     await expect(resolveModel(ID, { env })).resolves.toBeDefined();
+  });
+
+  test("whoever sends more than was announced is cut off", async () => {
+    hub.surplus = 50_000_000;
+    await expect(resolveModel(ID, { env })).rejects.toThrow(/other content than the hub announced/);
+    expect(await readdir(join(cache(), "blobs"))).toEqual([]);
+  });
+
+  test("a download that failed leaves nothing in the snapshot", async () => {
+    hub.cutAfter = 8000;
+    await expect(resolveModel(ID, { env })).rejects.toThrow(/ended after|terminated/);
+    expect(await readdir(cache())).toEqual(["blobs"]);
+  });
+
+  test("a path that leaves the repository's folder is refused", async () => {
+    hub.add(ID, new Map([...files, ["model/../../../stolen.safetensors", Buffer.from("x")]]), { commit: COMMIT });
+    await expect(resolveModel(ID, { env })).rejects.toThrow(/outside the repository's folder/);
   });
 
   test("the token of HF_TOKEN or the token file is sent", async () => {
@@ -198,7 +151,8 @@ describe("refused with what to do", () => {
     ["pickles only", /pickled \(pytorch_model.bin\)/, () => pickled()],
   ];
   const pickled = (): Promise<string> => {
-    hub.files.delete("model.safetensors");
+    files.delete("model.safetensors");
+    hub.add(ID, files, { commit: COMMIT });
     return resolveModel(ID, { env });
   };
   const answering = (status: number): Promise<string> => {

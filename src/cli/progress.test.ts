@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { duration, progress } from "./progress.ts";
+import { downloadProgress, duration, progress } from "./progress.ts";
 
 function watched({ terminal = false, json = false } = {}) {
   let [text, now] = ["", 0];
@@ -59,4 +59,18 @@ test("machines get every update", () => {
 
 test("durations read as a clock", () => {
   expect([7, 192, 3723].map(duration)).toEqual(["0:07", "3:12", "1:02:03"]);
+});
+
+test("a download is told in megabytes, a small file not at all in a log", () => {
+  const lines = (flags: { json?: boolean }, totalBytes: number) => {
+    const seen: string[] = [];
+    const io = { out: () => {}, err: (text: string) => void seen.push(text), terminal: false, columns: 100, colours: false };
+    const report = downloadProgress(io, flags);
+    for (const share of [0.1, 0.11, 0.6, 1])
+      report({ repository: "org/set", file: "a.parquet", loadedBytes: share * totalBytes, totalBytes });
+    return seen;
+  };
+  expect(lines({}, 5e6)).toEqual(["download  0/5  MB  org/set: a.parquet\n", "download  5/5  MB  org/set: a.parquet\n"]);
+  expect(lines({}, 5e5)).toEqual([]);
+  expect(lines({ json: true }, 5e6).map((text) => JSON.parse(text).step)).toEqual([0, 3, 5]);
 });

@@ -2,6 +2,7 @@
  *
  *      train  ████████████░░░░░░░░  612/1000  loss 0.8312  24.1k tokens/s  3:12 left */
 
+import type { DownloadProgress } from "../checkpoint/hub.ts";
 import type { CommonFlags, Io } from "./io.ts";
 
 export interface ProgressState {
@@ -49,6 +50,25 @@ export function progress(io: Io, flags: CommonFlags, { label, clock = () => perf
       if (open) io.err("\n");
       open = false;
     },
+  };
+}
+
+const MEGABYTE = 1e6;
+
+/** Reports the files of a download, one after another, in megabytes. */
+export function downloadProgress(io: Io, flags: CommonFlags): (state: DownloadProgress) => void {
+  const bar = progress(io, flags, { label: "download" });
+  let last = "";
+  return ({ repository, file, loadedBytes, totalBytes }) => {
+    if (totalBytes < MEGABYTE && !io.terminal && !flags.json) return; // a log is not filled with small files
+    const steps = Math.max(1, Math.round(totalBytes / MEGABYTE));
+    const isDone = loadedBytes >= totalBytes;
+    const step = isDone ? steps : Math.min(steps - 1, Math.floor(loadedBytes / MEGABYTE));
+    const note = `MB  ${repository}: ${file}`;
+    if (last === `${step} ${note}`) return; // the network's pieces are smaller than what is worth a line
+    last = `${step} ${note}`;
+    bar.update({ step, steps, note });
+    if (isDone) bar.done();
   };
 }
 

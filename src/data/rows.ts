@@ -19,27 +19,28 @@ export interface Row {
   readonly where: string;
 }
 
-const FORMATS = ["jsonl", "ndjson", "json", "csv", "tsv", "parquet"] as const;
-type Format = (typeof FORMATS)[number];
+export const DATA_FORMATS = ["jsonl", "ndjson", "json", "csv", "tsv", "parquet"] as const;
+type Format = (typeof DATA_FORMATS)[number];
 
 /** Whether `readRows` knows this kind of file. */
 export function isDataFile(path: string): boolean {
-  return formatOf(path) !== undefined;
+  return dataFormat(path) !== undefined;
 }
 
-function formatOf(path: string): Format | undefined {
+/** The format that a file's name tells, `.gz` aside. */
+export function dataFormat(path: string): Format | undefined {
   const name = path.replace(/\.gz$/, "");
-  return FORMATS.find((format) => name.endsWith(`.${format}`));
+  return DATA_FORMATS.find((format) => name.endsWith(`.${format}`));
 }
 
 /** All rows of a file; a file without rows is an error. */
 export async function readRows(path: string): Promise<Row[]> {
-  const format = formatOf(path);
+  const format = dataFormat(path);
   if (!format) {
     throw new DataError({
       what: "The kind of this data file is not known from its name.",
       where: path,
-      fix: `Use one of ${FORMATS.map((name) => `.${name}`).join(", ")}, optionally followed by .gz.`,
+      fix: `Use one of ${DATA_FORMATS.map((name) => `.${name}`).join(", ")}, optionally followed by .gz.`,
     });
   }
   const bytes = await readBytes(path);

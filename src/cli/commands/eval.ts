@@ -1,6 +1,5 @@
 /** @file `skein eval`: methods compared on tasks, in one table and one page. */
 
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { Expert } from "../../adapters/expert.ts";
@@ -13,7 +12,7 @@ import { list, numbers, subcommand, wholeNumber } from "../command.ts";
 import { adaptersOf, type MethodFlags, methodsOf, namesOf } from "../eval-methods.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
-import { progress } from "../progress.ts";
+import { downloadProgress, progress } from "../progress.ts";
 
 interface Flags extends MethodFlags {
   readonly base: string;
@@ -61,7 +60,7 @@ function withTaskFlags(command: Command): Command {
     .option("--benchmark <recipe>", "the tasks of a benchmark recipe")
     .option(
       "--data <dir>",
-      "where the datasets are that YAML files name: a folder or a Hugging Face cache (default: data, else that cache)",
+      "where the datasets are that YAML files name: a folder or a Hugging Face cache (default: data); others are fetched from the Hub",
     )
     .option("--data-folder <dir>", "the same as --data")
     .option("--limit <n>", "only the first examples of each task", wholeNumber(1))
@@ -105,7 +104,7 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
   const names = await namesOf(flags);
   await using model = await loadModel(flags.base);
   const tokenizer = await loadTokenizer(model.checkpoint.directory);
-  const tasks = withShots(await tasksOf(files, flags, tokenizer), flags.shots ?? (names.includes("lorahub") ? USUAL_SHOTS : 0));
+  const tasks = withShots(await tasksOf(io, files, flags, tokenizer), flags.shots ?? (names.includes("lorahub") ? USUAL_SHOTS : 0));
   const experts = await expertsOf(io, flags, model);
   const methods = [...(await methodsOf(flags, names, model, experts)), ...(await adaptersOf(io, flags, model))];
   const { checkPoolSizes } = await import("../../evaluation/sweeps.ts");
@@ -128,10 +127,12 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
 }
 
 /** Every task that the command names; without --held-out there are no groups. */
-async function tasksOf(files: readonly string[], flags: Flags, tokenizer: Tokenizer): Promise<EvaluationTask[]> {
+async function tasksOf(io: Io, files: readonly string[], flags: Flags, tokenizer: Tokenizer): Promise<EvaluationTask[]> {
   const { readTasks } = await import("../../evaluation/tasks/read-task.ts");
   const { heldOut = [], benchmark, limit } = flags;
-  const options = { tokenizer, dataFolder: flags.data ?? flags.dataFolder, usualFolder: await usualData() };
+  const { hubDatasets } = await import("../../evaluation/tasks/hub-data.ts");
+  const elsewhere = hubDatasets({ onProgress: downloadProgress(io, flags) });
+  const options = { tokenizer, dataFolder: flags.data ?? flags.dataFolder, elsewhere };
   const read = async (paths: readonly string[], group?: string) => {
     const all = await Promise.all(paths.map((path) => readTasks(path, options)));
     return all.flat().map((task) => ({ ...task, examples: task.examples.slice(0, limit), ...(group && { group }) }));
@@ -141,14 +142,6 @@ async function tasksOf(files: readonly string[], flags: Flags, tokenizer: Tokeni
     heldOut.length > 0 ? "held in" : undefined,
   );
   return [...own, ...(await read(heldOut, "held out"))];
-}
-
-/** Datasets in the folder data, else in Hugging Face's cache. */
-async function usualData(): Promise<string | undefined> {
-  if (existsSync("data")) return "data";
-  const { hubHome } = await import("../../checkpoint/hub-cache.ts");
-  const cache = process.env.HF_HUB_CACHE || hubHome(process.env);
-  return existsSync(cache) ? cache : undefined;
 }
 
 /** The first examples of each task set aside: no method is measured on them. */

@@ -37,7 +37,7 @@ describe("the authors' benchmarks", () => {
   });
 
   test("a missing dataset is an error that says where to put it", async () => {
-    expect(await rejection(loadBenchmark(recipe("bbl"), join(folder, "empty")))).toMatchObject({
+    expect(await rejection(loadBenchmark(recipe("bbl"), { folders: [join(folder, "empty")] }))).toMatchObject({
       name: "DataError",
       what: expect.stringContaining("tasksource/bigbench"),
       fix: expect.stringContaining(join(folder, "empty", "tasksource/bigbench", "bbq_lite_json")),
@@ -48,7 +48,7 @@ describe("the authors' benchmarks", () => {
     await write("d1/lukaemon/bbh/web_of_lies/test.jsonl", '{"input": "Lies?", "target": "No"}\n');
     const { tasks } = await readBenchmarkRecipe(recipe("bbh"));
     const task = tasks.find(({ name }) => name === "web_of_lies")!;
-    expect(await loadBenchmarkTask(task, join(folder, "d1"))).toMatchObject({
+    expect(await loadBenchmarkTask(task, { folders: [join(folder, "d1")] })).toMatchObject({
       kind: "multiple_choice",
       metrics: ["accuracy"],
       choiceScore: "token_mean",
@@ -87,16 +87,16 @@ describe("promptsource", () => {
 
 describe("finding data", () => {
   const find = (root: string, config?: string, splits = ["train"]) =>
-    findDataFiles({ folder: join(folder, root), dataset: "org/set", config, splits }).then((files) =>
+    findDataFiles({ dataset: "org/set", config, splits }, { folders: [join(folder, root)] }).then((files) =>
       files.map((file) => file.slice(join(folder, root).length + 1)),
     );
 
   test("in a Hugging Face cache, at the revision of main", async () => {
-    await write("hf/datasets--org--set/refs/main", "aaa");
-    await write("hf/datasets--org--set/snapshots/aaa/cfg/train-00000-of-00002.parquet", "");
-    await write("hf/datasets--org--set/snapshots/aaa/cfg/train-00001-of-00002.parquet", "");
+    await write("hf/datasets--org--set/refs/main", "a".repeat(40));
+    await write(`hf/datasets--org--set/snapshots/${"a".repeat(40)}/cfg/train-00000-of-00002.parquet`, "");
+    await write(`hf/datasets--org--set/snapshots/${"a".repeat(40)}/cfg/train-00001-of-00002.parquet`, "");
     await write("hf/datasets--org--set/snapshots/bbb/cfg/train.parquet", "");
-    const at = "datasets--org--set/snapshots/aaa/cfg/train-0000";
+    const at = `datasets--org--set/snapshots/${"a".repeat(40)}/cfg/train-0000`;
     expect(await find("hf", "cfg")).toEqual([`${at}0-of-00002.parquet`, `${at}1-of-00002.parquet`]);
   });
 
@@ -107,6 +107,22 @@ describe("finding data", () => {
     expect(await find("plain", "cfg", ["train", "validation"])).toEqual(["org/set/cfg/train.jsonl", "org/set/cfg/validation.jsonl"]);
     await expect(find("plain", "cfg", ["train", "test"])).rejects.toThrow(/was not found/);
     await expect(find("plain")).rejects.toThrow(/was not found/);
+  });
+
+  test("a file beside others is a dataset's only if it is called so", async () => {
+    await write("beside/other/test.jsonl", "");
+    await write("beside/test.jsonl", "");
+    await expect(find("beside", undefined, ["test"])).rejects.toThrow(/was not found/);
+    await write("beside/set_test.jsonl", "");
+    expect(await find("beside", undefined, ["test"])).toEqual(["set_test.jsonl"]);
+  });
+
+  test("in the Parquet copy of a cache", async () => {
+    await write("copy/datasets--org--set/refs/main", "a".repeat(40));
+    await write(`copy/datasets--org--set/snapshots/${"a".repeat(40)}/README.md`, "");
+    await write("copy/datasets--org--set/refs/refs/convert/parquet", "c".repeat(40));
+    await write(`copy/datasets--org--set/snapshots/${"c".repeat(40)}/cfg/train/0000.parquet`, "");
+    expect(await find("copy", "cfg")).toEqual([`datasets--org--set/snapshots/${"c".repeat(40)}/cfg/train/0000.parquet`]);
   });
 
   test("a file without split in its name is the whole dataset", async () => {

@@ -5,8 +5,9 @@
  *    defaults: { ... }               # any field of a task, for all tasks
  *    tasks:
  *      - name: navigate
- *        dataset: tasksource/bigbench    # Hub id; looked for in the data folder
+ *        dataset: tasksource/bigbench    # Hub id; looked for in the data folder, then on the Hub
  *        config: navigate                # configuration of the dataset, if it has several
+ *        revision: main                  # branch, tag or commit on the Hub
  *        splits: [train, validation]     # concatenated
  *        reader: { kind: bigbench }      # jsonl | bbh | bigbench | p3 | promptsource
  *        task: multiple_choice           # or generate_until
@@ -16,6 +17,7 @@
  *
  *  The benchmark's score is the plain mean over tasks of the mean of a task's metrics. */
 
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
@@ -23,7 +25,7 @@ import { DataError, messageOf } from "../../base/errors.ts";
 import { type Row, readRows, readUtf8 } from "../../data/rows.ts";
 import { bbhExamples, readBbhRows } from "./bbh.ts";
 import { bigBenchExamples } from "./bigbench.ts";
-import { findDataFiles } from "./find-data.ts";
+import { type DataSources, findDataFiles } from "./find-data.ts";
 import { jsonlExamples } from "./jsonl.ts";
 import { p3Examples } from "./p3.ts";
 import { promptExamples, readPromptTemplates, selectTemplates } from "./promptsource.ts";
@@ -49,6 +51,7 @@ const taskSchema = z.strictObject({
   name: z.string(),
   dataset: z.string(),
   config: z.string().optional(),
+  revision: z.string().optional(),
   splits: z.array(z.string()).min(1),
   reader: readerSchema,
   task: z.enum(["multiple_choice", "generate_until"]).default("multiple_choice"),
@@ -88,20 +91,20 @@ export async function readBenchmarkRecipe(path: string): Promise<BenchmarkRecipe
   }
 }
 
-/** All tasks of a benchmark, their data read from `dataFolder`. The first missing dataset stops with where to put it. */
-export async function loadBenchmark(path: string, dataFolder: string): Promise<Task[]> {
+/** All tasks of a benchmark, their data from `sources`. The first missing dataset stops with where to put it. */
+export async function loadBenchmark(path: string, sources: DataSources): Promise<Task[]> {
   const { tasks } = await readBenchmarkRecipe(path);
   const loaded: Task[] = [];
-  for (const task of tasks) loaded.push(await loadBenchmarkTask(task, dataFolder));
+  for (const task of tasks) loaded.push(await loadBenchmarkTask(task, sources));
   return loaded;
 }
 
-/** One task of a benchmark, its data read from `dataFolder`. */
-export async function loadBenchmarkTask(task: BenchmarkTask, dataFolder: string): Promise<Task> {
-  const { name, task: kind, metrics, maxTokens, maxInputTokens, reader } = task;
-  const files = await findDataFiles({ folder: dataFolder, ...task, config: task.config });
+/** One task of a benchmark, its data from `sources`. */
+export async function loadBenchmarkTask(task: BenchmarkTask, sources: DataSources): Promise<Task> {
+  const { name, dataset, config, revision, splits, task: kind, metrics, maxTokens, maxInputTokens, reader } = task;
+  const files = await findDataFiles({ dataset, config, revision, splits }, sources);
   const rows = (await Promise.all(files.map(reader.kind === "bbh" ? readBbhRows : readRows))).flat();
-  const examples = await readExamplesOf(reader, rows, dataFolder);
+  const examples = await readExamplesOf(reader, rows, sources);
   const bad = kind === "multiple_choice" ? examples.findIndex((example) => !example.choices) : -1;
   if (bad >= 0) {
     const fix = "Use the dataset that the recipe names, with its choices.";
@@ -119,7 +122,7 @@ export async function loadBenchmarkTask(task: BenchmarkTask, dataFolder: string)
   };
 }
 
-async function readExamplesOf(reader: Reader, rows: readonly Row[], dataFolder: string): Promise<Example[]> {
+async function readExamplesOf(reader: Reader, rows: readonly Row[], { folders }: DataSources): Promise<Example[]> {
   switch (reader.kind) {
     case "jsonl":
       return jsonlExamples(rows);
@@ -130,14 +133,15 @@ async function readExamplesOf(reader: Reader, rows: readonly Row[], dataFolder: 
     case "bbh":
       return bbhExamples(rows, { suffix: reader.suffix, ...(reader.choices && { choices: reader.choices }) });
     case "promptsource":
-      return promptExamples(rows, await templatesOf(reader, dataFolder));
+      return promptExamples(rows, await templatesOf(reader, folders));
   }
 }
 
-async function templatesOf({ templates, ignore, count }: Extract<Reader, { kind: "promptsource" }>, dataFolder: string) {
-  const path = join(dataFolder, "promptsource", templates, "templates.yaml");
+async function templatesOf({ templates, ignore, count }: Extract<Reader, { kind: "promptsource" }>, folders: readonly string[]) {
+  const paths = folders.map((folder) => join(folder, "promptsource", templates, "templates.yaml"));
+  const path = paths.find(existsSync) ?? paths[0] ?? templates;
   const all = await readPromptTemplates(path).catch((cause: unknown) => {
-    const fix = `Copy promptsource/templates from github.com/bigscience-workshop/promptsource to ${join(dataFolder, "promptsource")}.`;
+    const fix = `Copy promptsource/templates from github.com/bigscience-workshop/promptsource to ${join(folders[0] ?? "data", "promptsource")}.`;
     throw new DataError({ what: `The prompt templates cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
   });
   const chosen = selectTemplates(all, { ignore });

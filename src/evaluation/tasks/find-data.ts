@@ -1,88 +1,85 @@
-/** @file Finds the files of a dataset split below a folder: a copy of a Hub dataset, or a Hugging Face cache.
+/** @file Finds the files of a dataset split: in folders, then wherever else datasets come from (hub-data.ts).
  *
- *  Looked at in turn: <folder>/datasets--org--name/snapshots/<revision>, <folder>/hub/(the same), <folder>/org/name,
- *  <folder>/name, <folder>. In there a file belongs to a configuration if a folder on its path, or the beginning of
- *  its name, is the configuration; and to a split if its name holds it: rte/validation-00000-of-00001.parquet,
- *  data/train.jsonl, boolean_expressions.json (no split in the name: the whole dataset is one split). */
+ *  A folder is a copy of datasets, or a Hugging Face cache. Looked at in turn: <folder>/datasets--org--name/snapshots/<revision>,
+ *  <folder>/hub/(the same), <folder>/org/name, <folder>/name, and files in <folder> called after the configuration, else the dataset.
+ *  In there choose-data.ts decides; besides, a single file without a split in its name is the whole dataset: boolean_expressions.json. */
 
 import { readdir, readFile } from "node:fs/promises";
-import { basename, dirname, join, sep } from "node:path";
+import { basename, join } from "node:path";
 import { DataError } from "../../base/errors.ts";
-import { isDataFile } from "../../data/rows.ts";
+import { cachedSnapshot, cacheName } from "../../checkpoint/hub-cache.ts";
+import { folderListing } from "../../checkpoint/hub-listing.ts";
+import { chooseDataFiles, type DataRequest, describeRequest, wholeDataFile } from "./choose-data.ts";
+import { type CardConfig, cardConfigs } from "./dataset-card.ts";
+import { type DataSource, isHubId } from "./hub-data.ts";
+import { isFileFormat, namedFiles } from "./named-files.ts";
 
-const SPLITS = ["train", "training", "validation", "valid", "dev", "test"] as const;
-
-export interface DataRequest {
-  /** Where data lies. */
-  readonly folder: string;
-  /** Hub id of the dataset, such as `tasksource/bigbench`. */
-  readonly dataset: string;
-  readonly config?: string | undefined;
-  readonly splits: readonly string[];
+/** Where datasets come from. */
+export interface DataSources {
+  /** Looked in, in turn. */
+  readonly folders: readonly string[];
+  /** Asked for what no folder has; without it, that is an error. */
+  readonly elsewhere?: DataSource | undefined;
 }
 
 /** The files of the splits, in the order of `splits` and then by name. */
-export async function findDataFiles(request: DataRequest): Promise<string[]> {
-  const { folder, dataset, splits } = request;
-  const config = request.config === "default" ? undefined : request.config; // the Hub's name for having none
-  for (const root of await roots(folder, dataset)) {
-    const files = (await listDataFiles(root)).filter((file) => belongsTo(file, config));
-    const found = splits.map((split) => files.filter((file) => hasSplit(file, split, config)));
-    if (found.every((some) => some.length > 0)) return found.flat().map((file) => join(root, file));
-    const unsplit = files.filter((file) => isWithoutSplit(file, config));
-    if (unsplit.length === 1 && found.flat().length === 0) return unsplit.map((file) => join(root, file));
+export async function findDataFiles(request: DataRequest, { folders, elsewhere }: DataSources): Promise<string[]> {
+  const { dataset, config, splits, revision } = request;
+  if (isFileFormat(dataset)) return namedFiles(request, folders);
+  for (const folder of folders) {
+    for (const root of await roots(folder, request)) {
+      const found = await filesBelow(root, request);
+      if (found) return found;
+    }
+    const found = revision === undefined ? await filesIn(folder, request) : undefined;
+    if (found) return found;
   }
+  if (elsewhere && isHubId(dataset)) return elsewhere(request);
+  const [folder = "data"] = folders;
   const place = join(folder, dataset, config ?? "", `${splits[0] ?? "test"}.parquet`);
   throw new DataError({
-    what: `The dataset ${dataset}${config ? `, configuration ${config}` : ""}, split ${splits.join(" + ")}, was not found.`,
-    where: folder,
+    what: `The dataset ${describeRequest(request)}, was not found.`,
+    where: folders.join(", "),
     fix: `Download it (huggingface-cli download ${dataset} --repo-type dataset), or put a file at ${place} (.jsonl and .json work too).`,
   });
 }
 
-async function roots(folder: string, dataset: string): Promise<string[]> {
-  const cached = `datasets--${dataset.replaceAll("/", "--")}`;
-  const snapshots = [await snapshot(join(folder, cached)), await snapshot(join(folder, "hub", cached))];
-  return [...snapshots.filter((path) => path !== undefined), join(folder, dataset), join(folder, basename(dataset)), folder];
+/** In a folder of many things, only what is called after the configuration, or after the dataset and lies at the top. */
+async function filesIn(folder: string, request: DataRequest): Promise<string[] | undefined> {
+  const { config } = request;
+  if (config !== undefined && config !== "default") return choose(folder, (await folderListing(folder)).paths, [], request);
+  const top = await readdir(folder).catch(() => []); // no such folder: the next one is tried
+  return choose(folder, top, [], { ...request, config: basename(request.dataset) });
 }
 
-/** The snapshot that `main` points at, or the only one. */
-async function snapshot(repository: string): Promise<string | undefined> {
-  const revisions = await readdir(join(repository, "snapshots")).catch(() => []); // absent: not in this cache
-  const main = await readFile(join(repository, "refs", "main"), "utf8").catch(() => ""); // absent: pinned download
-  const revision = revisions.find((name) => name === main.trim()) ?? revisions.sort().at(-1);
-  return revision && join(repository, "snapshots", revision);
+/** In a folder of this dataset alone. */
+async function filesBelow(root: string, request: DataRequest): Promise<string[] | undefined> {
+  const { paths } = await folderListing(root);
+  const readme = paths.includes("README.md") ? await readFile(join(root, "README.md"), "utf8") : "";
+  return choose(root, paths, cardConfigs(readme, join(root, "README.md")), request);
 }
 
-async function listDataFiles(root: string): Promise<string[]> {
-  const names = await readdir(root, { recursive: true }).catch(() => []); // absent: the next root is tried
-  return names.filter(isDataFile).sort();
+function choose(root: string, paths: readonly string[], configs: readonly CardConfig[], request: DataRequest): string[] | undefined {
+  const chosen = chooseDataFiles(paths, configs, request);
+  if (chosen) return chosen.map((path) => join(root, path));
+  const isUnsplit = configs.length === 0 && request.splits.every((split) => !chooseDataFiles(paths, [], { ...request, splits: [split] }));
+  const whole = isUnsplit ? wholeDataFile(paths, request) : undefined;
+  return whole === undefined ? undefined : [join(root, whole)];
 }
 
-function belongsTo(file: string, config: string | undefined): boolean {
-  const folders = dirname(file).split(sep);
-  if (config === undefined) return folders.every((name) => [".", "data", "default", "plain_text"].includes(name));
-  return folders.includes(config) || startsWithWord(basename(file), config);
+async function roots(folder: string, { dataset, revision }: DataRequest): Promise<string[]> {
+  const cached = cacheName("dataset", dataset);
+  const snapshots = await Promise.all([folder, join(folder, "hub")].map((cache) => snapshotsOf(join(cache, cached), revision)));
+  if (revision !== undefined) return snapshots.flat(); // other folders do not say of which revision they are
+  return [...snapshots.flat(), join(folder, dataset), join(folder, basename(dataset))];
 }
 
-/** Whether the name of a file is `<config>_<split>...` or, in a folder of the configuration, holds the split. */
-function hasSplit(file: string, split: string, config: string | undefined): boolean {
-  const name = basename(file);
-  if (config !== undefined && startsWithWord(name, config)) return startsWithWord(name.slice(config.length + 1), split);
-  return [...name].some((_, at) => (at === 0 || isEdge(name[at - 1])) && startsWithWord(name.slice(at), split));
-}
-
-/** Whether a file is a whole dataset: <config>.json, or any name that is none of the usual splits. */
-function isWithoutSplit(file: string, config: string | undefined): boolean {
-  const [stem = ""] = basename(file).split(".");
-  if (config !== undefined && startsWithWord(stem, config)) return stem === config;
-  return !SPLITS.some((split) => hasSplit(file, split, undefined));
-}
-
-function startsWithWord(name: string, word: string): boolean {
-  return name.startsWith(word) && isEdge(name[word.length]);
-}
-
-function isEdge(character: string | undefined): boolean {
-  return character === undefined || "-_.".includes(character);
+/** The snapshot of `revision`; where none is asked for, those of main and of the Parquet copy, else the last one. */
+async function snapshotsOf(cache: string, revision: string | undefined): Promise<string[]> {
+  const asked = revision === undefined ? ["main", "refs/convert/parquet"] : [revision];
+  const found = await Promise.all(asked.map((name) => cachedSnapshot(cache, name)));
+  const known = found.filter((path) => path !== undefined);
+  if (known.length > 0 || revision !== undefined) return known;
+  const [last] = (await readdir(join(cache, "snapshots")).catch(() => [])).sort().slice(-1); // absent: not in this cache
+  return last === undefined ? [] : [join(cache, "snapshots", last)];
 }

@@ -5,6 +5,7 @@ import { isMap, isScalar, parseDocument, visit } from "yaml";
 import { z } from "zod";
 import { DataError } from "../../base/errors.ts";
 import { readUtf8 } from "../../data/rows.ts";
+import { dataFilesSchema } from "./dataset-card.ts";
 import { exactMatchSchema } from "./filters.ts";
 import { TASK_KINDS } from "./task.ts";
 
@@ -57,7 +58,15 @@ const schema = z.strictObject({
   tag: ignored,
   group: ignored,
   task_alias: ignored,
-  dataset_kwargs: ignored,
+  dataset_kwargs: z
+    .strictObject({
+      data_files: dataFilesSchema.optional(),
+      data_dir: z.string().optional(),
+      revision: z.string().optional(),
+      // No code of a dataset is run here, whoever trusts it.
+      trust_remote_code: ignored,
+    })
+    .nullish(),
   repeats: z.literal(1).optional(),
   should_decontaminate: ignored,
   doc_to_decontamination_query: ignored,

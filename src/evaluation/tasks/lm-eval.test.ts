@@ -10,7 +10,7 @@ await write("org/quiz/train.jsonl", '{"q": "0+1", "options": ["1", "0"], "gold":
 const base = "dataset_path: org/quiz\ntest_split: test\ntraining_split: train\n";
 await write("base.yaml", `${base}output_type: multiple_choice\ndoc_to_text: "Q: {{q}}\\nA:"\ndoc_to_target: gold\n`);
 const yaml = (name: string, text: string) => write(`${name}.yaml`, text);
-const read = async (name: string, text: string) => readLmEvalTask(await yaml(name, text), { dataFolder: folder });
+const read = async (name: string, text: string) => readLmEvalTask(await yaml(name, text), { sources: { folders: [folder] } });
 
 test("a multiple-choice task, its fields partly included, with choices from a column", async () => {
   const task = await read(
@@ -75,6 +75,30 @@ metric_list:
   const task = await read("gsm", text);
   expect(task.exactMatchFilter?.("First\nthen #### $1,234 EUR")).toBe("1234 eur");
   expect(await rejection(read("odd", text.replace("ignore_case", "ignore_colour")))).toMatchObject({ name: "DataError" });
+});
+
+describe("files that the task names itself", () => {
+  const head = "task: f\noutput_type: generate_until\ndoc_to_text: q\ndoc_to_target: gold\ntest_split: test\n";
+  const inputs = async (text: string) => (await read("files", head + text)).examples.map(({ input }) => input);
+
+  test("of the format that stands for a dataset", async () => {
+    const kwargs = (files: string) => `dataset_path: json\ndataset_kwargs: { data_files: { test: ${files} } }\n`;
+    expect(await inputs(kwargs("org/quiz/train.jsonl"))).toEqual(["0+1", "0+2"]);
+    expect(await inputs(kwargs(JSON.stringify(`${folder}/org/quiz/train.jsonl`)))).toEqual(["0+1", "0+2"]);
+    expect(await inputs(kwargs('["org/*/t[er]*.jsonl"]'))).toEqual(["2+2", "1+1", "0+1", "0+2"]);
+    expect(await inputs("dataset_path: json\ndataset_kwargs: { data_dir: org/quiz }\n")).toEqual(["2+2", "1+1"]);
+    await expect(inputs(kwargs("https://example.org/x.jsonl"))).rejects.toThrow(/address, which is not fetched/);
+    await expect(inputs(kwargs("none.jsonl"))).rejects.toThrow(/not there[\s\S]*none\.jsonl/);
+  });
+
+  test("of a dataset", async () => {
+    expect(await inputs("dataset_path: org/quiz\ndataset_kwargs: { data_files: { test: train.jsonl } }\n")).toEqual(["0+1", "0+2"]);
+    expect(await inputs("dataset_path: org\ndataset_kwargs: { data_dir: quiz }\n")).toEqual(["2+2", "1+1"]);
+  });
+
+  test("other arguments are refused by name", async () => {
+    await expect(inputs("dataset_path: org/quiz\ndataset_kwargs: { field: data }\n")).rejects.toThrow(/"field"/);
+  });
 });
 
 describe("refusals", () => {

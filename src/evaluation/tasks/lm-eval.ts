@@ -1,6 +1,6 @@
 /** @file Tasks written for lm-evaluation-harness: a YAML file with Jinja templates over the rows of a dataset.
  *
- *  Read: task, include, dataset_path, dataset_name, *_split, output_type, doc_to_text, doc_to_target, doc_to_choice,
+ *  Read: task, include, dataset_path, dataset_name, dataset_kwargs, *_split, output_type, doc_to_text, doc_to_target, doc_to_choice,
  *  description, target_delimiter, fewshot_delimiter, num_fewshot, metric_list, filter_list, generation_kwargs. A field that
  *  is code (`!function`) is refused by name, and so is a field that would change the task and is not known here.
  *
@@ -15,14 +15,14 @@ import { DataError } from "../../base/errors.ts";
 import { derivedSeed, seededRandom } from "../../base/random.ts";
 import { type Row, readRows } from "../../data/rows.ts";
 import { exactMatchFilter, parseFilterList } from "./filters.ts";
-import { findDataFiles } from "./find-data.ts";
+import { type DataSources, findDataFiles } from "./find-data.ts";
 import { type LmEvalConfig, readLmEvalConfig } from "./lm-eval-config.ts";
 import { type DocumentReader, documentReader } from "./lm-eval-document.ts";
 import { DEFAULT_GENERATION, type Example, type Generation, type Task } from "./task.ts";
 
 export interface LmEvalOptions {
-  /** Folder in which datasets are looked for (default: the YAML file's own). */
-  readonly dataFolder?: string;
+  /** Where its dataset comes from (default: the YAML file's own folder). */
+  readonly sources?: DataSources;
   /** Overrides the file's num_fewshot. */
   readonly numFewshot?: number;
   /** Draws few-shot examples (default 1234, the harness's own default). */
@@ -32,15 +32,15 @@ export interface LmEvalOptions {
 /** The task of one YAML file and its data. */
 export async function readLmEvalTask(path: string, options: LmEvalOptions = {}): Promise<Task> {
   const config = await readLmEvalConfig(path);
-  const folder = options.dataFolder ?? dirname(path);
+  const sources = options.sources ?? { folders: [dirname(path)] };
   const split = config.test_split ?? config.validation_split ?? config.training_split;
   if (!split) {
     const fix = "Add test_split or validation_split.";
     throw new DataError({ what: "The task names no split to evaluate on.", where: path, fix });
   }
-  const rows = await splitRows(config, folder, split);
+  const rows = await splitRows(config, sources, split);
   const reader = documentReader(config, path);
-  const shots = await fewshot(config, { folder, rows, split, count: options.numFewshot ?? config.num_fewshot });
+  const shots = await fewshot(config, { sources, rows, split, count: options.numFewshot ?? config.num_fewshot });
   const seed = options.seed ?? 1234;
   const examples = rows.map((row, i) => {
     const prefix = shotText(config, reader, drawn(shots, { config, row, seed: derivedSeed(seed, i) }));
@@ -72,9 +72,11 @@ function exactMatchOf({ metric_list }: LmEvalConfig, path: string): Pick<Task, "
   return options && "ignore_case" in options ? { exactMatchFilter: exactMatchFilter(options, path) } : {};
 }
 
-async function splitRows(config: LmEvalConfig, folder: string, split: string): Promise<Row[]> {
-  const request = { folder, dataset: config.dataset_path, config: config.dataset_name ?? undefined, splits: [split] };
-  return (await Promise.all((await findDataFiles(request)).map(readRows))).flat();
+async function splitRows(config: LmEvalConfig, sources: DataSources, split: string): Promise<Row[]> {
+  const { dataset_path: dataset, dataset_name: name, dataset_kwargs: given } = config;
+  const files = { files: given?.data_files, subfolder: given?.data_dir, revision: given?.revision };
+  const found = await findDataFiles({ dataset, config: name ?? undefined, splits: [split], ...files }, sources);
+  return (await Promise.all(found.map(readRows))).flat();
 }
 
 interface Shots {
@@ -85,16 +87,16 @@ interface Shots {
 }
 
 interface ShotRequest {
-  readonly folder: string;
+  readonly sources: DataSources;
   readonly rows: readonly Row[];
   readonly split: string;
   readonly count: number;
 }
 
-async function fewshot(config: LmEvalConfig, { folder, rows, split, count }: ShotRequest): Promise<Shots> {
+async function fewshot(config: LmEvalConfig, { sources, rows, split, count }: ShotRequest): Promise<Shots> {
   const source = config.fewshot_split ?? config.training_split ?? config.validation_split ?? split;
   if (count === 0) return { rows: [], count, isSameSplit: false };
-  return { rows: source === split ? rows : await splitRows(config, folder, source), count, isSameSplit: source === split };
+  return { rows: source === split ? rows : await splitRows(config, sources, source), count, isSameSplit: source === split };
 }
 
 function drawn(

@@ -91,7 +91,7 @@ describe("the tasks of a file are told by what is in it", () => {
     expect(read?.examples[0]).toMatchObject(example);
   });
 
-  test("a benchmark recipe, and a task of lm-evaluation-harness beside its data or in the usual folder", async () => {
+  test("a benchmark recipe, and a task of lm-evaluation-harness with its data in a folder or elsewhere", async () => {
     await write("data/mine/test.jsonl", lines({ input: "a", target: "b" }));
     const recipe = await write(
       "recipe.yaml",
@@ -101,7 +101,9 @@ describe("the tasks of a file are told by what is in it", () => {
     const yaml =
       'task: two\ndataset_path: mine\ntest_split: test\noutput_type: generate_until\ndoc_to_text: "{{input}}"\ndoc_to_target: "{{target}}"\n';
     const harness = await write("two.yaml", yaml);
-    expect(await readTasks(harness, { usualFolder: `${folder}/data` })).toMatchObject([{ name: "two", examples: [{ input: "a" }] }]);
+    const elsewhere = async () => [`${folder}/data/mine/test.jsonl`];
+    expect(await readTasks(harness, { dataFolder: `${folder}/data` })).toMatchObject([{ name: "two", examples: [{ input: "a" }] }]);
+    expect(await readTasks(harness, { elsewhere })).toMatchObject([{ name: "two", examples: [{ input: "a" }] }]);
     expect(await rejection(readTasks(await write("elsewhere/two.yaml", yaml)))).toMatchObject({ name: "DataError" });
   });
 

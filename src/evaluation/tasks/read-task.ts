@@ -16,7 +16,7 @@
  *  Rows are in .jsonl, .json, .csv, .tsv or .parquet, plain or gzipped. */
 
 import { readdir } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { parse } from "yaml";
 import { DataError } from "../../base/errors.ts";
 import { isFolder } from "../../checkpoint/hub-cache.ts";
@@ -27,6 +27,7 @@ import type { Tokenizer } from "../../text/tokenizer.ts";
 import { readBbhTask } from "./bbh.ts";
 import { loadBenchmark } from "./benchmark.ts";
 import { bigBenchExamples, readBigBenchTask } from "./bigbench.ts";
+import type { DataSource } from "./hub-data.ts";
 import { jsonlExamples, taskOf } from "./jsonl.ts";
 import { readLmEvalTask } from "./lm-eval.ts";
 import { readNaturalInstructionsTask } from "./natural-instructions.ts";
@@ -34,10 +35,11 @@ import { completionExamples, p3Examples } from "./p3.ts";
 import { DEFAULT_GENERATION, type Example, type Task } from "./task.ts";
 
 export interface TaskFileOptions {
-  /** Where the datasets are that a YAML file names: a folder or a Hugging Face cache. */
+  /** Where the datasets are that a YAML file names: a folder or a Hugging Face cache. Without it: in the folder data, and for a task
+   *  of lm-evaluation-harness beside itself first. */
   readonly dataFolder?: string | undefined;
-  /** Where they are looked for when no folder is given; a task of lm-evaluation-harness looks beside itself first. */
-  readonly usualFolder?: string | undefined;
+  /** Asked for the datasets that are not there. */
+  readonly elsewhere?: DataSource | undefined;
   /** Writes chats as its model reads them; without a template of its own the turns are joined by empty lines. */
   readonly tokenizer?: Pick<Tokenizer, "chatTemplates" | "specialTokens">;
 }
@@ -64,18 +66,12 @@ export async function readTasks(path: string, options: TaskFileOptions = {}): Pr
   return [rowsTask(nameOf(path), await readRows(path), options)];
 }
 
-async function yamlTasks(path: string, { dataFolder, usualFolder }: TaskFileOptions): Promise<Task[]> {
-  const text = await readUtf8(path);
-  const value = parsedYaml(text);
-  if (isMapping(value) && Array.isArray(value.tasks)) return loadBenchmark(path, dataFolder ?? usualFolder ?? "data");
-  if (dataFolder !== undefined || usualFolder === undefined)
-    return [await readLmEvalTask(path, dataFolder === undefined ? {} : { dataFolder })];
-  try {
-    return [await readLmEvalTask(path)];
-  } catch (error) {
-    if (error instanceof DataError) return [await readLmEvalTask(path, { dataFolder: usualFolder })];
-    throw error;
-  }
+async function yamlTasks(path: string, { dataFolder, elsewhere }: TaskFileOptions): Promise<Task[]> {
+  const value = parsedYaml(await readUtf8(path));
+  const usual = dataFolder ?? "data";
+  if (isMapping(value) && Array.isArray(value.tasks)) return loadBenchmark(path, { folders: [usual], elsewhere });
+  const folders = dataFolder === undefined ? [dirname(path), usual] : [usual];
+  return [await readLmEvalTask(path, { sources: { folders, elsewhere } })];
 }
 
 function parsedYaml(text: string): unknown {

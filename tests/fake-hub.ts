@@ -1,0 +1,139 @@
+/** @file For tests: a hub on loopback, speaking the four requests that a download takes. */
+
+import { createHash } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+type Files = Map<string, Buffer>;
+
+interface Served {
+  readonly key: string;
+  readonly commit: string;
+  readonly files: Files;
+  readonly path: string;
+  readonly url: URL;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+export class FakeHub {
+  /** Method and path of each request. */
+  readonly requests: string[] = [];
+  readonly authorizations = new Set<string | undefined>();
+  /** Sends only so many bytes of the next larger file, once, and then drops the line. */
+  cutAfter: number | undefined;
+  /** Another status than 200 for everything. */
+  status = 200;
+  /** Sends zeros. */
+  corrupt = false;
+  /** Sends so many bytes more than it lists. */
+  surplus = 0;
+  /** Bytes of content sent. */
+  sent = 0;
+  /** Repositories that moved: old name to new. */
+  readonly forwards = new Map<string, string>();
+  /** Entries of a listing are so many to a page. */
+  pageSize = 1000;
+  readonly #repositories = new Map<string, { commit: string; files: Files }>();
+  #server: Server = createServer((request, response) => this.#answer(request, response));
+
+  async start(): Promise<string> {
+    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
+    return this.url;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  stop(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+
+  /** Publishes files; the commit is told by their names and contents unless given. */
+  add(repository: string, files: Readonly<Record<string, string | Buffer>> | Files, { revision = "main", commit = "" } = {}): string {
+    const entries = files instanceof Map ? [...files] : Object.entries(files);
+    const map: Files = new Map(entries.map(([path, content]) => [path, Buffer.from(content)]));
+    const hash = createHash("sha1")
+      .update(JSON.stringify([repository, revision, ...map]))
+      .digest("hex");
+    this.#repositories.set(`${repository}@${revision}`, { commit: commit || hash, files: map });
+    return commit || hash;
+  }
+
+  /** The files asked for, README.md aside, without what came before them. */
+  get fetched(): string[] {
+    const paths = this.requests.flatMap((request) => /\/resolve\/[0-9a-f]{40}\/(.*)$/.exec(request)?.[1] ?? []);
+    return [...new Set(paths)].filter((path) => path !== "README.md");
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const url = new URL(request.url ?? "", "http://hub");
+    const path = decodeURIComponent(url.pathname);
+    this.requests.push(`${request.method} ${path}`);
+    this.authorizations.add(request.headers.authorization);
+    const moved = this.#forward(request.url ?? "");
+    if (this.status !== 200) json(response, { error: "refused" }, { status: this.status });
+    else if (moved !== undefined) response.writeHead(307, { location: moved }).end();
+    else if (![...this.#repositories].some(([key, { commit, files }]) => this.#serve({ key, commit, files, path, url, request, response })))
+      json(response, { error: "Not found" }, { status: 404 });
+  }
+
+  #forward(path: string): string | undefined {
+    const [from, to] = [...this.forwards].find(([name]) => path.startsWith(`/${name}/`) || path.startsWith(`/api/${name}/`)) ?? [];
+    return from === undefined ? undefined : path.replace(`/${from}/`, `/${to}/`);
+  }
+
+  /** Answers if the request is about this repository. */
+  #serve({ key, commit, files, path, url, request, response }: Served): boolean {
+    const [name = "", revision] = key.split("@");
+    const api = `/api/${name.startsWith("datasets/") ? name : `models/${name}`}`;
+    const body = files.get(path.replace(`/${name}/resolve/${commit}/`, ""));
+    if ([revision, commit].some((at) => path === `${api}/revision/${at}`)) json(response, { _id: "1", id: name, sha: commit });
+    else if (path === `${api}/tree/${commit}`) this.#list(url, files, response);
+    else if (body) this.#send(request, response, this.corrupt ? Buffer.alloc(body.length) : body);
+    else return false;
+    return true;
+  }
+
+  #list(url: URL, files: Files, response: ServerResponse): void {
+    const isRecursive = url.searchParams.get("recursive") === "true";
+    const start = Number(url.searchParams.get("cursor") ?? 0);
+    const isListed = (path: string) => isRecursive || !path.includes("/") || path.includes("..");
+    const entries = [...files].filter(([path]) => isListed(path)).map(([path, file]) => listing(path, file));
+    const next = new URL(url.pathname + url.search, this.url);
+    next.searchParams.set("cursor", String(start + this.pageSize));
+    const isLast = start + this.pageSize >= entries.length;
+    json(response, entries.slice(start, start + this.pageSize), isLast ? {} : { link: `<${next.href}>; rel="next"` });
+  }
+
+  #send(request: IncomingMessage, response: ServerResponse, body: Buffer): void {
+    const [, from, to] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? "") ?? [];
+    const whole = this.surplus === 0 ? body : Buffer.concat([body, Buffer.alloc(this.surplus)]);
+    const part = from === undefined ? whole : body.subarray(Number(from), Number(to) + 1);
+    const headers = {
+      etag: '"x"',
+      "content-length": part.length,
+      "content-range": `bytes ${from ?? 0}-${to ?? body.length - 1}/${body.length}`,
+    };
+    response.writeHead(from === undefined ? 200 : 206, headers);
+    this.sent += part.length;
+    if (this.cutAfter !== undefined && part.length > this.cutAfter) {
+      response.write(part.subarray(0, this.cutAfter), () => setTimeout(() => response.destroy(), 50));
+      this.cutAfter = undefined;
+    } else response.end(part);
+  }
+}
+
+function json(response: ServerResponse, body: unknown, { status = 200, ...headers }: { status?: number; link?: string } = {}): void {
+  response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
+}
+
+function listing(path: string, body: Buffer): object {
+  const oid = createHash("sha1").update(`blob ${body.length}\0`).update(body).digest("hex");
+  const lfs = /\.(safetensors|parquet)$/.test(path) && {
+    lfs: { oid: createHash("sha256").update(body).digest("hex"), size: body.length, pointerSize: 120 },
+  };
+  return { type: "file", path, size: body.length, oid, ...lfs };
+}
