@@ -10,7 +10,7 @@
 import { z } from "zod";
 import { DataError } from "../base/errors.ts";
 import type { ChatMessage } from "../text/chat.ts";
-import { type DataRecord, parseRow, type Row, readRows } from "./rows.ts";
+import { type DataRecord, fieldNames, parseRow, type Row, readRows } from "./rows.ts";
 
 export type Conversation =
   | { readonly kind: "messages"; readonly messages: readonly ChatMessage[]; readonly tools?: unknown }
@@ -37,7 +37,7 @@ export function detectChatFormat({ value, where }: Row): ChatFormat {
   if ("prompt" in value && "completion" in value) return "trl";
   if ("instruction" in value && "output" in value) return "alpaca";
   throw new DataError({
-    what: `The format of this row is not known; its fields are ${Object.keys(value).join(", ")}.`,
+    what: `The format of this row is not known; its fields are ${fieldNames(value)}.`,
     where,
     fix: "Use {instruction, input, output}, {conversations}, {messages} or {prompt, completion}; to learn from, also {input, target} or {text}.",
   });

@@ -105,8 +105,34 @@ function firstBadLine(bytes: Uint8Array): number {
 function textRows(text: string, path: string, format: Exclude<Format, "parquet">): Row[] {
   if (format === "csv" || format === "tsv") return parseDelimited(text, format === "csv" ? "," : "\t", path);
   if (format === "json" && text.trimStart().startsWith("[")) return jsonArray(text, path);
+  if (format === "json") refuseObject(text, path);
   const lines = text.split(/\r?\n/);
   return lines.flatMap((line, i) => (line.trim() === "" ? [] : [jsonLine(line, `${path}, line ${i + 1}`)]));
+}
+
+/** One object over several lines is valid JSON, but no rows: said so, not that its first line is broken. */
+function refuseObject(text: string, path: string): void {
+  const [firstLine = ""] = text.trimStart().split("\n", 1);
+  if (jsonOf(firstLine) !== undefined) return;
+  const value = jsonOf(text);
+  if (value === undefined) return; // told line by line
+  const what = `This file is one JSON object, with the fields ${fieldNames(asRecord(value, path))}: not rows.`;
+  const fix = "Give an array of objects, or one object a line; where a field holds the rows, keep that field alone.";
+  throw new DataError({ what, where: path, fix });
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // the question is only whether it can be read
+  }
+}
+
+/** The fields of a row for a message, shortened: a file without a header has its first row in their place. */
+export function fieldNames(value: DataRecord): string {
+  const names = Object.keys(value).map((name) => (name.length > 40 ? `${name.slice(0, 39)}…` : name));
+  return names.length > 20 ? `${names.slice(0, 20).join(", ")} and ${names.length - 20} more` : names.join(", ");
 }
 
 function jsonLine(line: string, where: string): Row {
@@ -151,9 +177,11 @@ async function parquetRows(bytes: Uint8Array, path: string): Promise<Row[]> {
   }
 }
 
-/** Parquet's 64-bit integers as numbers where they fit, everything else as it is. */
+/** What JSON could have held: 64-bit integers as numbers where they fit and else as digits, dates as ISO 8601, an absent list as null. */
 function plain(value: unknown): unknown {
-  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+  if (value === undefined) return null;
+  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+  if (value instanceof Date) return value.toISOString();
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item)]));

@@ -13,6 +13,7 @@ test("rows of every spelling become examples, in one file", async () => {
   const path = await written(
     { input: "i", target: "t", choices: ["t", "u"], id: 3 },
     { prompt: "p", completion: "c" },
+    { prompt: "p", completion: " c<|endoftext|>\n" },
     { messages },
     { instruction: "q", output: "a" },
     { text: "whole" },
@@ -20,6 +21,7 @@ test("rows of every spelling become examples, in one file", async () => {
   expect(await readTrainingExamples(path)).toEqual([
     { kind: "pair", input: "i", target: "t" },
     { kind: "pair", input: "p", target: "c" },
+    { kind: "pair", input: "p", target: " c" },
     { kind: "messages", messages },
     { kind: "messages", messages },
     { kind: "text", text: "whole" },
@@ -29,6 +31,8 @@ test("rows of every spelling become examples, in one file", async () => {
 test("an empty target is an error that names the line", async () => {
   const path = await written({ input: "i", target: "t" }, { input: "i", target: "" });
   await expect(readTrainingExamples(path)).rejects.toMatchObject({ name: "DataError", where: `${path}, line 2` });
-  const other = await written({ prompt: "i", completion: "" });
-  await expect(readTrainingExamples(other)).rejects.toMatchObject({ name: "DataError", where: `${other}, line 1` });
+  for (const completion of ["", "<|endoftext|>"]) {
+    const other = await written({ prompt: "i", completion });
+    await expect(readTrainingExamples(other)).rejects.toMatchObject({ name: "DataError", where: `${other}, line 1` });
+  }
 });

@@ -1,7 +1,7 @@
 /** @file Data to learn from, in the spellings people keep it in; each row becomes one example.
  *
  *    { input, target, ... }        our own; other fields are for evaluation and are passed over here
- *    { prompt, completion }        TRL's, as texts or as messages
+ *    { prompt, completion }        TRL's, as texts or as messages; "<|endoftext|>" at the end is taken off, as T0's lines have it
  *    { messages } { conversations } { instruction, output }     chats (chat-data.ts)
  *    { text }                      plain text, learned whole */
 
@@ -34,11 +34,17 @@ export function trainingExample(row: Row): TrainingExample {
   if ("text" in value) return { kind: "text", ...parseRow(textSchema, row, 'Write {"text": text that is not empty}.') };
   const conversation = conversationOf(row);
   if (conversation.kind === "messages") return conversation;
-  const { prompt, completion } = conversation;
+  const { prompt } = conversation;
+  const completion = withoutEndOfText(conversation.completion);
   if (completion !== "") return { kind: "pair", input: prompt, target: completion };
   throw new DataError({
     what: "The completion is empty: there is nothing to learn from.",
     where,
     fix: "Fill it in, or leave the row out.",
   });
+}
+
+/** A completion without the mark that some files write at its end; who encodes it adds the model's own. */
+export function withoutEndOfText(completion: string): string {
+  return completion.replace(/<\|endoftext\|>\s*$/, "");
 }

@@ -14,6 +14,7 @@ test.each([
   ["{{ text.find('b') }}{{ text.count('b') }}{{ '-'.join(xs) }}", { text: "abb", xs: ["x", "y"] }, "12x-y"],
   ["{% if a %}\n  yes\n{% endif %}\n", { a: 1 }, "\n  yes\n\n"],
   ["{% set n = 2 %}{% for x in xs %}{{ loop.index * n }}{{ x.name }}{% endfor %}", { xs: [{ name: "p" }, { name: "q" }] }, "2p4q"],
+  ["{{ a or 'none' }}{{ a and b }}{{ not b }}{{ 'x' in b }}{{ 'z' not in b }}", { a: "", b: "xy" }, "noneFalseTrueTrue"],
   ["{{ missing is defined }}{{ missing | default('d') }}", {}, "Falsed"],
 ])("%s", (source, fields, expected) => {
   expect(render(source, fields)).toBe(expected);

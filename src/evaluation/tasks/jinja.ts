@@ -88,6 +88,7 @@ function visit(node: unknown, read: Set<string>, bound: Set<string>): void {
   const fields: DataRecord = { ...node };
   if (type === "Identifier") read.add(String(fields.value));
   for (const [name, value] of Object.entries(fields)) {
+    if (name === "operator") continue; // and, or, not, in: a word of the language
     if (name === BINDING_FIELDS[type]) visit(value, bound, bound);
     else if (type === "MemberExpression" && name === "property" && !fields.computed) continue;
     else if (NAME_FIELDS[type]?.includes(name)) visit(callArguments(value), read, bound);

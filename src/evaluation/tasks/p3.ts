@@ -9,9 +9,8 @@
 import { z } from "zod";
 import { DataError } from "../../base/errors.ts";
 import { parseRow, type Row } from "../../data/rows.ts";
+import { withoutEndOfText } from "../../data/training-data.ts";
 import { type Example, labelsFromText } from "./task.ts";
-
-const END_OF_TEXT = /<\|endoftext\|>\s*$/;
 
 const rowSchema = z.object({
   inputs_pretokenized: z.string(),
@@ -58,7 +57,7 @@ export function completionExamples(rows: readonly Row[]): Example[] {
   return rows.map((row) => {
     const fix = 'Write lines as {"prompt": text, "completion": text}.';
     const { prompt, completion } = parseRow(lineSchema, row, fix);
-    return { input: prompt.trim(), target: nonEmpty(completion.replace(END_OF_TEXT, "").trim(), row.where) };
+    return { input: prompt.trim(), target: nonEmpty(withoutEndOfText(completion).trim(), row.where) };
   });
 }
 

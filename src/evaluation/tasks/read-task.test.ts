@@ -141,6 +141,18 @@ describe("the tasks of a file are told by what is in it", () => {
 
   test("what is no task is refused by file and line", async () => {
     const file = await write("odd.jsonl", lines({ question: "?" }));
-    expect(await rejection(readTasks(file))).toMatchObject({ name: "DataError", what: expect.stringContaining("question") });
+    expect(await rejection(readTasks(file))).toMatchObject({
+      name: "DataError",
+      what: expect.stringContaining("question"),
+      where: `${file}, line 1`,
+      fix: expect.stringContaining("YAML"),
+    });
+    const headless = await write("headless.tsv", `${"What is it? ".repeat(20)}\tyes\nAnd that?\tno\n`);
+    expect(await rejection(readTasks(headless))).toMatchObject({ what: expect.stringMatching(/: What is it\?.{28,40}…, yes\.$/) });
+  });
+
+  test("an empty answer is refused by file and line", async () => {
+    const file = await write("empty.jsonl", lines({ instruction: "Do it", output: "done" }, { instruction: "Do it", output: "" }));
+    expect(await rejection(readTasks(file))).toMatchObject({ what: expect.stringContaining("empty"), where: `${file}, line 2` });
   });
 });

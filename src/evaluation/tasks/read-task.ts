@@ -21,7 +21,7 @@ import { parse } from "yaml";
 import { DataError } from "../../base/errors.ts";
 import { isFolder } from "../../checkpoint/hub-cache.ts";
 import { conversationOf } from "../../data/chat-data.ts";
-import { isDataFile, type Row, readRows, readUtf8 } from "../../data/rows.ts";
+import { fieldNames, isDataFile, type Row, readRows, readUtf8 } from "../../data/rows.ts";
 import { type ChatMessage, renderChat } from "../../text/chat.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { readBbhTask } from "./bbh.ts";
@@ -107,7 +107,13 @@ function rowsTask(name: string, rows: readonly Row[], options: TaskFileOptions):
   if (has("inputs", "targets")) return taskOf(name, bigBenchExamples(rows));
   if (has("prompt", "completion") && typeof value.prompt === "string") return taskOf(name, completionExamples(rows));
   if (has("text")) return textTask(name, rows);
-  return chatTask(name, rows, options);
+  if (has("messages") || has("conversations") || has("instruction", "output") || has("prompt", "completion"))
+    return chatTask(name, rows, options);
+  throw new DataError({
+    what: `What is asked and what is answered is not known from the fields of this row: ${fieldNames(value)}.`,
+    where: rows[0]!.where,
+    fix: "Rename them to input and target (and choices), or say it in a YAML file with dataset_path json, csv or parquet: docs/guide/evaluation.md.",
+  });
 }
 
 function textTask(name: string, rows: readonly Row[]): Task {
@@ -127,8 +133,8 @@ function chatTask(name: string, rows: readonly Row[], { tokenizer }: TaskFileOpt
       ({ role, content }) => role === "assistant" && typeof content === "string" && content !== "",
     );
     if (last < 1) {
-      const fix = "Give conversations in which the assistant answers.";
-      throw new DataError({ what: "This conversation has no answer to compare with.", where: row.where, fix });
+      const fix = "Fill the answer in, or leave the row out.";
+      throw new DataError({ what: "The answer in this conversation is empty: there is nothing to compare with.", where: row.where, fix });
     }
     return { input: promptOf(conversation.messages.slice(0, last), tokenizer), target: String(conversation.messages[last]!.content) };
   });
