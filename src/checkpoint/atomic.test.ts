@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { UserError } from "../base/errors.ts";
-import { replaceFile, writeAll, writeFileAtomically } from "./atomic.ts";
+import { makeFolder, replaceFile, writeAll, writeFileAtomically } from "./atomic.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -42,4 +42,13 @@ test("a failure of the writer itself passes through, and nothing is left", async
 test("a file in the place of a folder is the user's to mend", async () => {
   await writeFile(join(folder, "file"), "");
   await expect(writeFileAtomically(join(folder, "file", "below"), "x")).rejects.toThrow(UserError);
+});
+
+test.skipIf(process.platform !== "linux")("a folder that takes no others is an error, not a wait without end", async () => {
+  await expect(makeFolder("/proc/skein/below")).rejects.toThrow(UserError);
+});
+
+test("folders may be made side by side", async () => {
+  await Promise.all(["a", "b", "c"].map((name) => makeFolder(join(folder, "deep", "er", name))));
+  expect((await readdir(join(folder, "deep", "er"))).sort()).toEqual(["a", "b", "c"]);
 });

@@ -33,7 +33,7 @@ export function codeOf(error: unknown): string {
 export async function replaceFile(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomUUID().slice(0, 8)}.partial`);
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await folderMade(dirname(path));
     const handle = await open(temporary, "wx");
     try {
       await write(handle);
@@ -67,7 +67,21 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
 
 /** Makes a folder and those above it. */
 export async function makeFolder(path: string): Promise<void> {
-  await writing(path, () => mkdir(path, { recursive: true }));
+  await writing(path, () => folderMade(path));
+}
+
+/** Not `mkdir` with `recursive`: where a folder that exists refuses new ones with ENOENT (a working directory that was deleted,
+ *  /proc), Node tries that for ever. */
+async function folderMade(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined); // absent, or the mkdir says why not
+  if (found?.isDirectory()) return;
+  if (dirname(path) !== path) await folderMade(dirname(path));
+  await mkdir(path).catch((cause: unknown) => {
+    if (codeOf(cause) === "EEXIST" && !found) return; // someone else has just made it
+    if (codeOf(cause) !== "ENOENT") throw cause;
+    const fix = "Choose another folder; if you are in one that was deleted, change to one that exists.";
+    throw new CheckpointError({ what: `The folder cannot be made: ${messageOf(cause)}.`, where: path, fix, cause });
+  });
 }
 
 /** Refuses, before long work, a folder that could not be written in when the work is done. Makes nothing. */
