@@ -1,11 +1,11 @@
 /** @file A conversation with a chat model. The cache is kept between turns, so that a turn costs its own tokens only. */
 
 import { Decoder } from "../generation/decoder.ts";
-import { generate } from "../generation/generate.ts";
-import type { GenerationOptions } from "../generation/options.ts";
+import { generate, type Usage } from "../generation/generate.ts";
+import { type GenerationOptions, generationSettings } from "../generation/options.ts";
 import type { Routes } from "../generation/routes.ts";
 import type { Model } from "../inference/model.ts";
-import { type ChatMessage, renderChat } from "../text/chat.ts";
+import { type ChatMessage, checkChatTemplate, renderChat } from "../text/chat.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
 export interface ConversationOptions extends GenerationOptions {
@@ -25,8 +25,13 @@ export class Conversation {
   readonly #options: GenerationOptions;
   #messages: ChatMessage[];
   #decoder: Decoder;
+  #usage: Usage | undefined;
+  #length = 0;
 
+  /** Refuses a model without a chat template, and options that make no sense. */
   constructor(model: Model, tokenizer: Tokenizer, { system, ...options }: ConversationOptions = {}) {
+    checkChatTemplate(tokenizer);
+    generationSettings(options, model.checkpoint, tokenizer);
     this.#model = model;
     this.#tokenizer = tokenizer;
     this.#system = system === undefined ? [] : [{ role: "system", content: system }];
@@ -39,23 +44,43 @@ export class Conversation {
   reset(): void {
     this.#messages = [...this.#system];
     this.#decoder = new Decoder(this.#model);
+    this.#length = 0;
   }
 
-  /** Says `content` and streams the answer. An answer that is broken off stays in the conversation as far as it came. */
+  /** Of the last answer, whose prompt is the whole conversation before it; undefined for one that was broken off. */
+  get usage(): Usage | undefined {
+    return this.#usage;
+  }
+
+  /** Tokens of the conversation so far. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Says `content` and streams the answer. An answer that is broken off stays in the conversation as far as it came; after an error the
+   *  conversation is what it was. */
   async *answer(content: string, signal?: AbortSignal): AsyncGenerator<Piece> {
     const asked = [...this.#messages, { role: "user", content }];
     const prompt = this.#tokenizer.encode(renderChat(this.#tokenizer, asked, { addGenerationPrompt: true }), { addSpecialTokens: false });
-    let text = "";
+    const pieces: string[] = [];
+    let failed = false;
+    this.#usage = undefined;
     try {
       for await (const event of generate(this.#model, this.#tokenizer, prompt, { ...this.#options, decoder: this.#decoder, signal })) {
-        if (event.kind === "completion") continue;
-        text += event.text;
-        yield { text: event.text, ...(event.route && { route: event.route }) };
+        if (event.kind === "completion") this.#usage = event.usage;
+        else {
+          pieces.push(event.text);
+          yield { text: event.text, ...(event.route && { route: event.route }) };
+        }
       }
     } catch (error) {
-      if (!signal?.aborted) throw error;
+      failed = !signal?.aborted;
+      if (failed) throw error;
     } finally {
-      this.#messages = [...asked, { role: "assistant", content: text }];
+      if (!failed) {
+        this.#messages = [...asked, { role: "assistant", content: pieces.join("") }];
+        this.#length = prompt.length + pieces.length;
+      }
     }
   }
 }

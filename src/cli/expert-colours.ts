@@ -21,7 +21,21 @@ export function coloured(text: string, expert: number): string {
   return `\x1b[${style}38;5;${COLOURS[expert % COLOURS.length]}m${text}\x1b[0m`;
 }
 
-/** The experts' names, each in its colour. */
-export function legend(experts: readonly string[]): string {
-  return experts.map((name, expert) => coloured(name, expert)).join("  ");
+/** The experts' names, each in its colour where there are colours. */
+export function legend(experts: readonly string[], { colours = true }: { readonly colours?: boolean } = {}): string {
+  return experts.map((name, expert) => (colours ? coloured(name, expert) : name)).join("  ");
+}
+
+/** Shows text with who served it: in colours, or with the name in brackets wherever it changes. */
+export function expertMarker(
+  experts: readonly string[],
+  { colours }: { readonly colours: boolean },
+): (text: string, expert: number) => string {
+  let last: number | undefined;
+  return (text, expert) => {
+    if (text === "" || colours) return text === "" ? "" : coloured(text, expert);
+    const mark = expert === last ? "" : `[${experts[expert]}]`;
+    last = expert;
+    return `${mark}${text}`;
+  };
 }

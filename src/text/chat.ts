@@ -54,6 +54,11 @@ export function renderChat(
   }
 }
 
+/** Refuses, before anything is said, a model without a chat template or with one that is not Jinja. */
+export function checkChatTemplate(tokenizer: Pick<Tokenizer, "chatTemplates">): void {
+  parsedTemplate(templateFor(tokenizer, false));
+}
+
 function templateFor({ chatTemplates }: Pick<Tokenizer, "chatTemplates">, hasTools: boolean): string {
   const template = (hasTools ? chatTemplates.get("tool_use") : undefined) ?? chatTemplates.get("default");
   if (template !== undefined) return template;

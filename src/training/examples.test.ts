@@ -45,6 +45,15 @@ describe("what is learned of an example", () => {
     );
   });
 
+  test("a target that opens with a space follows the input's last word with that one space", async () => {
+    const [input, target] = ["Once upon a time", " there was a cat."];
+    expect((await learned({ kind: "pair", input, target })).replace(/^_+/, "")).toBe(" there was a cat.$");
+    const tokenizer = await tokenizerWithChat();
+    const { architecture } = await llama();
+    const [{ inputs }] = encodeExamples([{ kind: "pair", input, target }], tokenizer, architecture, LIMITS).examples as [Encoded];
+    expect(inputs).toEqual(tokenizer.encode(input + target));
+  });
+
   test("of a conversation the assistant's turns, each with its end", async () => {
     const said = (role: ChatMessage["role"], content: string): ChatMessage => ({ role, content });
     const messages = [said("user", "One day"), said("assistant", "a girl"), said("user", "She"), said("assistant", "was happy")];

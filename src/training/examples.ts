@@ -86,11 +86,18 @@ function sequenceOf(example: TrainingExample, tokenizer: Tokenizer): { ids: numb
     return { ids, learned: mask };
   }
   const prompt = example.kind === "pair" ? withoutEnd(tokenizer.encode(example.input), tokenizer) : [];
-  const answer = withEnd(
-    tokenizer.encode(example.kind === "pair" ? example.target : example.text, { addSpecialTokens: example.kind === "text" }),
-    tokenizer,
-  );
-  return { ids: [...prompt, ...answer], learned: [...prompt.map(() => false), ...answer.map(() => true)] };
+  const answer = example.kind === "pair" ? answerIds(example, prompt, tokenizer) : tokenizer.encode(example.text);
+  const said = withEnd(answer, tokenizer);
+  return { ids: [...prompt, ...said], learned: [...prompt.map(() => false), ...said.map(() => true)] };
+}
+
+/** A target is read on its own, as evaluation reads an answer. One that opens with a space goes on from the input's text, so it is read
+ *  behind it where that leaves the input's tokens as they are: SentencePiece would put a second space before it. */
+function answerIds(example: { input: string; target: string }, prompt: readonly number[], tokenizer: Tokenizer): number[] {
+  const { input, target } = example;
+  const whole = /^\s/.test(target) ? withoutEnd(tokenizer.encode(input + target), tokenizer) : [];
+  if (whole.length > prompt.length && prompt.every((id, i) => id === whole[i])) return whole.slice(prompt.length);
+  return tokenizer.encode(target, { addSpecialTokens: false });
 }
 
 function withEnd(ids: number[], { eosId }: Tokenizer): number[] {

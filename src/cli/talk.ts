@@ -1,0 +1,105 @@
+/** @file A conversation line by line: what the person types comes in, answers stream out.
+ *
+ *  A line is a message, or a command when it is one of COMMANDS; """ opens a message of several lines and closes it. */
+
+import type { Interface } from "node:readline/promises";
+import { UserError } from "../base/errors.ts";
+import type { Conversation } from "./conversation.ts";
+import { expertMarker, expertOf, legend } from "./expert-colours.ts";
+import { type CommonFlags, type Io, warn } from "./io.ts";
+
+const COMMANDS = {
+  "/experts": "show who served each token, or hide it",
+  "/reset": "start the conversation anew",
+  "/help": "this list",
+  "/quit": "end (so does Ctrl-D)",
+} as const;
+const HELP = `${Object.entries(COMMANDS)
+  .map(([name, what]) => `${name.padEnd(10)}${what}`)
+  .join("\n")}\n"""       open and close a message of several lines\nCtrl-C    break off an answer\n`;
+const QUOTES = '"""';
+
+export interface TalkOptions {
+  readonly conversation: Conversation;
+  /** Names of the experts that route; none without a pool. */
+  readonly experts: readonly string[];
+  /** Whether to show them from the start. */
+  readonly shown: boolean;
+  /** Whether a person types, to whom an error is told without ending the conversation. */
+  readonly interactive: boolean;
+  /** Tokens that the model was trained on in one text at most, where that is known. */
+  readonly longest?: number | undefined;
+}
+
+/** Holds the conversation until the lines end or /quit. */
+export async function talk(io: Io, flags: CommonFlags, lines: Interface, options: TalkOptions): Promise<void> {
+  const { conversation, experts, interactive } = options;
+  let shown = options.shown && experts.length > 0;
+  let answering: AbortController | undefined;
+  let warned = false;
+  lines.on("SIGINT", () => (answering ? answering.abort() : lines.close()));
+  if (interactive && !flags.json) io.err("/help lists the commands.\n");
+  if (shown) io.err(`${legend(experts, io)}\n`);
+  for await (const message of messages(lines)) {
+    if (message === "/quit") break;
+    else if (message === "/help") io.err(HELP);
+    else if (message === "/reset") {
+      conversation.reset();
+      io.err("The conversation starts anew.\n");
+    } else if (message === "/experts") {
+      shown = !shown && experts.length > 0;
+      io.err(shown ? `${legend(experts, io)}\n` : experts.length > 0 ? "Experts are hidden.\n" : "There are no experts: give --pool.\n");
+    } else if (/^\/[a-z]+$/.test(message)) io.err(`There is no command ${message}.\n${HELP}`);
+    else if (message.trim() !== "") {
+      answering = new AbortController();
+      await answer(io, flags, { ...options, shown, message, signal: answering.signal });
+      answering = undefined;
+      if (options.longest !== undefined && conversation.length > options.longest && !warned) {
+        warned = true;
+        const lengths = `The conversation has ${conversation.length} tokens, and the model was made for ${options.longest}`;
+        warn(io, flags, [`${lengths}: answers may be of no use. /reset starts anew.`]);
+      }
+    }
+  }
+  lines.close();
+  if (interactive) io.err("\n"); // what comes next begins a line
+}
+
+/** The messages of a person, with a prompt before each. */
+async function* messages(lines: Interface): AsyncGenerator<string> {
+  let block: string[] | undefined;
+  lines.prompt();
+  for await (const line of lines) {
+    if (block === undefined && !line.startsWith(QUOTES)) yield line;
+    else {
+      const text: string = block === undefined ? line.slice(QUOTES.length) : line;
+      const closes = text.trimEnd().endsWith(QUOTES);
+      block = [...(block ?? []), closes ? text.trimEnd().slice(0, -QUOTES.length) : text];
+      if (closes) {
+        yield block.join("\n").trim();
+        block = undefined;
+      }
+    }
+    lines.setPrompt(block === undefined ? "> " : ". ");
+    lines.prompt();
+  }
+}
+
+interface Turn extends TalkOptions {
+  readonly message: string;
+  readonly signal: AbortSignal;
+}
+
+async function answer(io: Io, flags: CommonFlags, { conversation, experts, interactive, shown, message, signal }: Turn): Promise<void> {
+  const marked = expertMarker(experts, io);
+  try {
+    for await (const { text, route } of conversation.answer(message, signal)) {
+      if (flags.json) io.out(`${JSON.stringify({ text, ...(route && { expert: experts[expertOf(route)] }) })}\n`);
+      else io.out(shown && route ? marked(text, expertOf(route)) : text);
+    }
+    io.out(flags.json ? `${JSON.stringify({ end: true, ...conversation.usage })}\n` : "\n");
+  } catch (error) {
+    if (!(error instanceof UserError && interactive)) throw error;
+    io.err(flags.json ? `${JSON.stringify({ error: { name: error.name, what: error.what } })}\n` : `${error.name}: ${error.message}\n`);
+  }
+}
