@@ -1,6 +1,7 @@
 /** @file What a caller may ask of generation, with defaults from the checkpoint's generation_config.json.
  *
- *  A file that says do_sample brings its temperature (1 when it names none) and cut-offs; one that does not means greedy. */
+ *  A file that says do_sample brings its temperature and cut-offs, and where it names none transformers' own: temperature 1, the 50
+ *  likeliest tokens. One that does not means greedy, whatever else it names. */
 
 import * as z from "zod";
 import { CheckpointError, OptionError } from "../base/errors.ts";
@@ -62,7 +63,33 @@ const fileSchema = z.object({
   repetition_penalty: z.number().nullish(),
   max_new_tokens: z.number().nullish(),
   eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
+  stop_strings: z.union([z.string(), z.array(z.string())]).nullish(),
 });
+const TRANSFORMERS_TOP_K = 50; // GenerationConfig's; null there means no cut
+
+/** What generation_config.json may ask for that is not done here, with the values that ask for nothing. */
+const UNHEEDED: Readonly<Record<string, readonly unknown[]>> = {
+  ...Object.fromEntries(
+    ["num_beams", "num_beam_groups", "typical_p", "encoder_repetition_penalty", "guidance_scale"].map((key) => [key, [1]]),
+  ),
+  ...Object.fromEntries(
+    [
+      ..."no_repeat_ngram_size encoder_no_repeat_ngram_size min_length min_new_tokens epsilon_cutoff eta_cutoff penalty_alpha".split(" "),
+      ..."bad_words_ids force_words_ids suppress_tokens begin_suppress_tokens forced_bos_token_id forced_eos_token_id".split(" "),
+      ..."sequence_bias exponential_decay_length_penalty".split(" "),
+    ].map((key) => [key, [0]]),
+  ),
+};
+
+/** Warnings about defaults of the checkpoint that generation passes over. */
+export function unheededDefaults({ generationConfig }: Pick<Checkpoint, "generationConfig">): string[] {
+  return Object.entries(UNHEEDED).flatMap(([key, idle]) => {
+    const value = generationConfig?.[key];
+    const isIdle =
+      value === undefined || value === null || idle.includes(value) || (typeof value === "object" && Object.keys(value).length === 0);
+    return isIdle ? [] : [`generation_config.json asks for ${key} ${JSON.stringify(value)}, which is not done here.`];
+  });
+}
 
 /** The caller's options over the checkpoint's defaults over ours; a tokenizer's eosId where the checkpoint names none. */
 export function generationSettings(
@@ -96,11 +123,13 @@ function checkpointDefaults({ config, generationConfig, directory }: Pick<Checkp
   }
   const file = parsed.data;
   const eos = file.eos_token_id ?? config.eos_token_id;
-  const sampling = file.do_sample ? { temperature: file.temperature ?? 1, topK: file.top_k, topP: file.top_p, minP: file.min_p } : {};
+  const { temperature, top_k: topK = TRANSFORMERS_TOP_K, top_p: topP, min_p: minP } = file;
+  const sampling = file.do_sample ? { temperature: temperature ?? 1, topK, topP, minP } : {};
   const defaults = {
     ...sampling,
     repetitionPenalty: file.repetition_penalty,
     maxNewTokens: file.max_new_tokens,
+    stop: file.stop_strings,
     eosIds: eos === undefined || eos === null ? undefined : [eos].flat(),
   };
   return Object.fromEntries(Object.entries(defaults).filter(([, value]) => value !== undefined && value !== null));

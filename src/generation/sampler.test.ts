@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { CheckpointError, OptionError } from "../base/errors.ts";
 import { seededRandom } from "../base/random.ts";
-import { type GenerationOptions, generationSettings } from "./options.ts";
+import { type GenerationOptions, generationSettings, unheededDefaults } from "./options.ts";
 import { largest, Sampler } from "./sampler.ts";
 
 const bare = { config: {}, directory: "model" };
@@ -131,11 +131,21 @@ describe("settings", () => {
   test("come from the caller, else from generation_config.json, else from us", () => {
     const file = { do_sample: true, temperature: 0.6, top_p: 0.9, top_k: null, eos_token_id: [2, 3], max_new_tokens: 40 };
     expect(settings({ topP: 0.5 }, file)).toMatchObject({ temperature: 0.6, topP: 0.5, topK: 0, eosIds: [2, 3], maxNewTokens: 40 });
-    expect(settings({ temperature: undefined }, { do_sample: true }).temperature).toBe(1);
-    expect(settings({}, { temperature: 0.6 }).temperature).toBe(0);
+    expect(settings({ temperature: undefined }, { do_sample: true })).toMatchObject({ temperature: 1, topK: 50, topP: 1 });
+    expect(settings({}, { do_sample: false, temperature: 0.6, top_k: 5 })).toMatchObject({ temperature: 0, topK: 0 });
+    expect(settings({ temperature: 1 }, { do_sample: false, top_k: 5 })).toMatchObject({ temperature: 1, topK: 0 });
+    expect(settings({}, { stop_strings: ["<end>"] }).stop).toEqual(["<end>"]);
     expect(settings({}, {}, { eos_token_id: 7 }).eosIds).toEqual([7]);
     expect(generationSettings({}, bare, { eosId: 4 }).eosIds).toEqual([4]);
     expect(settings({ stop: "end" }, {}).stop).toEqual(["end"]);
+  });
+  test("that generation passes over are named, those that ask for nothing are not", () => {
+    const idle = { num_beams: 1, no_repeat_ngram_size: 0, bad_words_ids: null, suppress_tokens: [], temperature: 0.3, pad_token_id: 0 };
+    expect(unheededDefaults({ generationConfig: idle })).toEqual([]);
+    expect(unheededDefaults({ generationConfig: { ...idle, num_beams: 4, bad_words_ids: [[3]] } })).toEqual([
+      "generation_config.json asks for num_beams 4, which is not done here.",
+      "generation_config.json asks for bad_words_ids [[3]], which is not done here.",
+    ]);
   });
   test("that make no sense name the option or the file", () => {
     expect(() => settings({ topP: 2 }, {})).toThrow(OptionError);

@@ -62,7 +62,7 @@ export class Sampler {
       for (const id of this.#context) adjusted[id]! *= adjusted[id]! < 0 ? repetitionPenalty : 1 / repetitionPenalty;
     }
     for (const [id, count] of this.#generated) adjusted[id]! -= count * frequencyPenalty + presencePenalty;
-    for (const [id, bias] of this.#bias) if (id < adjusted.length) adjusted[id]! += bias;
+    for (const [id, bias] of this.#bias) adjusted[id]! += bias;
     return adjusted;
   }
 

@@ -1,5 +1,6 @@
 /** @file One completion in the making, as tokens; and the loop that makes many of them side by side. */
 
+import { OptionError } from "../base/errors.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
 import type { Model } from "../inference/model.ts";
 import type { Decoder, FirstStep, Step } from "./decoder.ts";
@@ -31,6 +32,7 @@ export interface Sequence {
 export function sequencesFor(model: Model, prompts: readonly (readonly number[])[], settings: GenerationSettings): Sequence[] {
   const { architecture } = model;
   const { n, maxNewTokens } = settings;
+  checkIds(settings, architecture.vocabularySize);
   // A given seed makes a prompt's completions the same wherever it stands in a batch.
   const seedOf = (prompt: number, completion: number) =>
     settings.seed === undefined ? derivedSeed(crypto.randomUUID(), prompt, completion) : derivedSeed(settings.seed, completion);
@@ -48,6 +50,16 @@ export function sequencesFor(model: Model, prompts: readonly (readonly number[])
       routes: [],
       cachedTokens: 0,
     }));
+  });
+}
+
+function checkIds({ logitBias, stopIds }: GenerationSettings, vocabularySize: number): void {
+  const unknown = [...Object.keys(logitBias).map(Number), ...stopIds].find((id) => !(id >= 0 && id < vocabularySize));
+  if (unknown === undefined) return;
+  throw new OptionError({
+    what: `Token id ${unknown} of the logit bias or the stop ids is outside the vocabulary of ${vocabularySize}.`,
+    where: "generation options",
+    fix: "Give ids of this model's own tokenizer.",
   });
 }
 

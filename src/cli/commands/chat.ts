@@ -20,6 +20,7 @@ export function addChat(program: Command, io: Io): void {
     .option("--experts", "show which expert served each token most: by colour, or by name where there are none")
     .action(async (flags: Flags) => {
       const { openModel } = await import("../../inference/open.ts");
+      const { unheededDefaults } = await import("../../generation/options.ts");
       const { loadTokenizer } = await import("../../text/tokenizer.ts");
       const { Conversation } = await import("../conversation.ts");
       const { longestSequence } = await import("../../evaluation/length.ts");
@@ -27,7 +28,7 @@ export function addChat(program: Command, io: Io): void {
       const { createInterface } = await import("node:readline/promises");
       const { model, warnings } = await openModel(flags);
       await using _ = model;
-      warn(io, flags, warnings);
+      warn(io, flags, [...warnings, ...unheededDefaults(model.checkpoint)]);
       const tokenizer = await loadTokenizer(model.checkpoint.directory);
       const conversation = new Conversation(model, tokenizer, { system: flags.system, ...samplingOptions(flags) });
       const interactive = io.terminal && process.stdin.isTTY;

@@ -1,6 +1,6 @@
 /** @file `skein generate`: prompts in, text out as it comes. */
 
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import type { CompletionEvent } from "../../generation/generate.ts";
 import type { Choice } from "../../generation/sampler.ts";
 import type { Model } from "../../inference/model.ts";
@@ -21,6 +21,9 @@ export interface SamplingFlags {
   readonly presencePenalty?: number;
   readonly seed?: number;
   readonly stop?: readonly string[];
+  readonly stopIds?: readonly number[];
+  readonly ignoreEos?: boolean;
+  readonly logitBias?: Readonly<Record<string, number>>;
 }
 interface Flags extends CommonFlags, ModelFlags, SamplingFlags {
   readonly n?: number;
@@ -40,14 +43,38 @@ export function withSamplingFlags(command: Command): Command {
     .option("--frequency-penalty <x>", "take this off a token's logit each time it was generated", number)
     .option("--presence-penalty <x>", "take this off a token's logit once it was generated", number)
     .option("--seed <n>", "make sampling repeatable", wholeNumber(0))
-    .option("--stop <texts...>", "texts that end a completion");
+    .option("--stop <texts...>", "texts that end a completion; give them behind the prompt")
+    .option("--stop-ids <ids>", "token ids that end a completion, as in 13,198", (text) => list(text).map(wholeNumber(0)))
+    .option("--ignore-eos", "go on after the model's end of sequence")
+    .option("--logit-bias <pairs>", "numbers to add to tokens' logits, as in 13:-100,198:2.5", biases);
+}
+
+function biases(text: string): Record<string, number> {
+  const pairs = list(text).map((pair) => {
+    const [id = "", bias = "", ...rest] = pair.split(":");
+    if (rest.length > 0) throw new InvalidArgumentError("Expected pairs of token id and number, as in 13:-100,198:2.5.");
+    return [wholeNumber(0)(id), number(bias)] as const;
+  });
+  return Object.fromEntries(pairs);
 }
 
 /** Generation's options as the library calls them. */
 export function samplingOptions({ sampleTopK, ...flags }: SamplingFlags) {
-  const { maxNewTokens, temperature, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty, seed, stop } = flags;
-  const options = { maxNewTokens, temperature, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty, seed };
-  return { ...options, topK: sampleTopK, ...(stop && { stop: [...stop] }) };
+  const { maxNewTokens, temperature, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty, seed, ignoreEos, logitBias } = flags;
+  const options = {
+    maxNewTokens,
+    temperature,
+    topP,
+    minP,
+    repetitionPenalty,
+    frequencyPenalty,
+    presencePenalty,
+    seed,
+    ignoreEos,
+    logitBias,
+  };
+  const { stop, stopIds } = flags;
+  return { ...options, topK: sampleTopK, ...(stop && { stop: [...stop] }), ...(stopIds && { stopIds: [...stopIds] }) };
 }
 
 export function addGenerate(program: Command, io: Io): void {
@@ -63,12 +90,15 @@ export function addGenerate(program: Command, io: Io): void {
     .action(async (prompts: readonly string[], flags: Flags) => {
       const { openModel } = await import("../../inference/open.ts");
       const { loadTokenizer } = await import("../../text/tokenizer.ts");
+      const { unheededDefaults } = await import("../../generation/options.ts");
       const { model, warnings } = await openModel({
         ...flags,
         ...(flags.experts && { rows: await choosing(flags.experts, prompts.length) }),
       });
       await using _ = model;
-      warn(io, flags, warnings);
+      const unseen = flags.json ? [] : (["logprobs", "routes"] as const).filter((name) => flags[name] !== undefined);
+      const idle = unseen.map((name) => `--${name} is shown with --json only.`);
+      warn(io, flags, [...warnings, ...unheededDefaults(model.checkpoint), ...idle]);
       const tokenizer = await loadTokenizer(model.checkpoint.directory);
       await interruptible(io, (signal) => print(io, flags, model, tokenizer, prompts, signal));
     });
@@ -100,15 +130,15 @@ async function print(
   const choices = new Map<number, Choice[]>();
   const report = () => {
     done.sort((a, b) => a.index - b.index);
-    if (json) io.out(`${JSON.stringify({ experts: model.overlay.experts, completions: done.map(forMachines) })}\n`);
+    if (json)
+      io.out(`${JSON.stringify({ experts: model.overlay.experts, completions: done.map((one) => forMachines(one, tokenizer)) })}\n`);
     else if (streams) io.out("\n");
     else for (const { prompt, text } of done) io.out(`${prompts[prompt]}\n  ${text.trim().replaceAll("\n", "\n  ")}\n`);
   };
   try {
     for await (const event of generate(model, tokenizer, prompts, { ...samplingOptions(flags), n, logprobs, routes, signal })) {
       if (event.kind === "token") {
-        const { id, logprob, topLogprobs } = event;
-        choices.set(event.index, [...(choices.get(event.index) ?? []), { id, ...(logprob !== undefined && { logprob, topLogprobs }) }]);
+        choices.set(event.index, [...(choices.get(event.index) ?? []), event]);
         if (streams) io.out(event.text);
       } else done.push({ ...event, choices: choices.get(event.index) ?? [] });
     }
@@ -120,8 +150,13 @@ async function print(
 }
 
 /** A completion as JSON can hold it; routes as nested lists, [token][k]. */
-function forMachines({ kind: _, choices, routes, ...event }: CompletionEvent & { choices: readonly Choice[] }) {
-  const logprobs = choices.some(({ logprob }) => logprob !== undefined) ? { logprobs: choices } : {};
+function forMachines({ kind: _, choices, routes, ...event }: CompletionEvent & { choices: readonly Choice[] }, tokenizer: Tokenizer) {
+  const said = ({ id, logprob }: Choice) => ({ id, token: tokenizer.tokenText(id), logprob });
+  const chosen = choices.map((choice) => ({
+    ...said(choice),
+    ...(choice.topLogprobs && { topLogprobs: choice.topLogprobs.map(said) }),
+  }));
+  const logprobs = choices.some(({ logprob }) => logprob !== undefined) ? { logprobs: chosen } : {};
   if (!routes) return { ...event, ...logprobs };
   const lists = [...routes].map(([module, { experts, weights }]) => {
     const k = experts.shape[2]!;
