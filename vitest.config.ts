@@ -6,5 +6,6 @@ export default defineConfig({
     pool: "forks", // native sessions belong to a process of their own
     env: { SKEIN_THREADS: "1" }, // test files already run side by side
     testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 });
