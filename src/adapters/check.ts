@@ -9,6 +9,7 @@ import type { Adapter } from "./adapter.ts";
 import { BOTTLENECK_FILE, isBottleneckFolder, loadBottleneck, ownBottleneckSizes } from "./bottleneck-file.ts";
 import { GATE_CONFIG_FILE, GATE_FILE, readGates } from "./expert.ts";
 import { checkFingerprint, exists } from "./files.ts";
+import { glimpsed } from "./glimpse.ts";
 import type { ModuleSizes } from "./modules.ts";
 import { type LoadAdapterOptions, openAdapter, ownSizes, TENSOR_FILE } from "./peft.ts";
 import { type Fitted, fittedModules, type OpenedAdapter } from "./peft-fit.ts";
@@ -43,26 +44,16 @@ export interface AdapterReport {
   readonly problems: readonly Problem[];
 }
 
-/** Checks an adapter or expert folder, against a base's modules when they are given. A folder that is refused gives a report too. */
+/** Checks an adapter or expert folder, against a base's modules when they are given. A folder that is refused gives a report too,
+ *  of what it seems to hold. */
 export async function checkAdapter(
   directory: string,
   modules?: ModuleSizes,
   { fingerprint }: LoadAdapterOptions = {},
 ): Promise<AdapterReport> {
   const against = modules ? "base" : "itself";
-  const nothing = {
-    modules: [],
-    embeddings: [],
-    ranks: [],
-    scalings: [],
-    dtypes: [],
-    parameters: 0,
-    bytes: 0,
-    gates: false,
-    fanInFanOut: false,
-    warnings: [],
-  };
-  let report: AdapterReport = { ...nothing, usable: false, directory, against, problems: [] };
+  const nothing = { embeddings: [], gates: false, fanInFanOut: false, warnings: [] };
+  let report: AdapterReport = { ...nothing, ...(await glimpsed(directory)), usable: false, directory, against, problems: [] };
   try {
     if (await isBottleneckFolder(directory)) {
       return { ...report, ...(await describedBottleneck(directory, modules, fingerprint)), usable: true };

@@ -132,6 +132,10 @@ describe("a check", () => {
       usable: false,
       problems: [{ what: expect.stringContaining("use_dora"), fix: expect.stringContaining("Merge") }],
     });
+    // What it seems to hold is said all the same.
+    expect(dora).toMatchObject({ kind: "lora", baseName: "llama", ranks: [4], scalings: [2], dtypes: ["F32"] });
+    expect(dora.modules).toHaveLength(14);
+    expect(await checkAdapter("tests/golden/lora_variants")).toMatchObject({ usable: false, modules: [], ranks: [], parameters: 0 });
     const folder = await expertFolder();
     await writeSafetensors(join(folder, GATE_FILE), new Map([["x.gate", float32([1])]]));
     const report = await checkAdapter(folder, TINY_LLAMA);
