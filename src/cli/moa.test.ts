@@ -12,7 +12,7 @@ import { skein } from "./captured-io.test-helper.ts";
 
 const WORDS = ["red", "green", "blue", "one", "two", "three", "dog", "cat", "cow"];
 const DATA = { colours: ["red", "green", "blue"], numbers: ["one", "two", "three"], animals: ["dog", "cat", "cow"] };
-const SMALL = "--batch-size 6 --rank 4 --alpha 8 --lr 0.02 --dropout 0 --max-length 16 --seed 7 --expert-steps 20 --steps 20".split(" ");
+const SMALL = "--batch-size 6 --rank 4 --alpha 8 --lr 0.02 --dropout 0 --max-length 16 --seed 7 --expert-steps 30 --steps 30".split(" ");
 
 let folder: string;
 const at = (name: string) => join(folder, name);

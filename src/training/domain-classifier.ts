@@ -1,11 +1,11 @@
 /** @file A domain classifier apart from the model: softmax regression on the base model's pooled states, the dispatcher that
- *  Mixture-of-LoRAs is compared with (arXiv:2403.03432).
+ *  Mixture-of-LoRAs is compared with (arXiv:2403.03432). Like the routers it learns on whitened states h~ (router-standards.ts).
  *
- *      p = softmax(W (h - mean) / deviation + b)      dLoss/dz = p - onehot(domain) */
+ *      p = softmax(W h~ + b)      dLoss/dz = p - onehot(domain) */
 
 import { derivedSeed, seededRandom } from "../base/random.ts";
 import { type AdamWState, adamwStep } from "./adamw.ts";
-import { standardOf } from "./router-standards.ts";
+import { sampled, standardOf, whitened } from "./router-standards.ts";
 
 export interface Classifier {
   /** The likeliest domain of a state [hidden]. */
@@ -27,8 +27,8 @@ export function trainClassifier(
   { steps, batchSize, lr, seed }: ClassifierOptions,
 ): Classifier {
   const hidden = states[0]!.length;
-  const { mean, deviation } = standardOf(states);
-  const read = (state: Float32Array) => state.map((value, i) => (value - mean.data[i]!) / deviation.data[i]!);
+  const standard = standardOf(sampled(states));
+  const read = (state: Float32Array) => whitened(state, standard);
   const known = states.map(read);
   const numDomains = Math.max(...domains) + 1;
   const [weight, bias] = [parameter(numDomains * hidden), parameter(numDomains)];

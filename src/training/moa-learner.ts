@@ -16,7 +16,7 @@ import { derivedSeed, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { Graph } from "../graph/graph.ts";
-import { add, div, mul, sub } from "../graph/ops/elementwise.ts";
+import { add, mul } from "../graph/ops/elementwise.ts";
 import { concat, unsqueeze } from "../graph/ops/movement.ts";
 import { softmax } from "../graph/ops/reduce.ts";
 import type { Float } from "../graph/value.ts";
@@ -44,7 +44,7 @@ import {
 } from "../routing/moa.ts";
 import type { RouterStates } from "../routing/moa-files.ts";
 import type { Built, Learner, Parameters } from "./learner.ts";
-import { plainRouter, promptIn, type Standard, type Standards, standardized } from "./router-standards.ts";
+import { plainRouter, promptIn, type Standard, type Standards, standardized, whitenedIn } from "./router-standards.ts";
 
 export interface MoaLearning {
   readonly lambda: number;
@@ -179,7 +179,7 @@ function learningScores(
 ): Float {
   const [numDomains, hidden] = weight.shape as [number, number];
   const [frozen, learning] = [routerNames(layer), learningNames(layer)];
-  const read = standard ? div(sub(state, graph.constant(standard.mean)), graph.constant(standard.deviation)) : state;
+  const read = standard ? whitenedIn(state, standard) : state;
   const rows = numDomains - firstRow;
   const scores = routerScores(read, graph.float(learning.weight, rows, hidden), graph.float(learning.bias, rows));
   if (firstRow === 0) return scores;

@@ -1,14 +1,21 @@
-/** @file Where the routers' inputs lie: mean and deviation of each layer's pooled prompt state, over a sample of the training data.
+/** @file Where the routers' inputs lie, and coordinates in which they are easy to tell apart.
  *
- *  Pooled states have a large part in common, which drowns what tells domains apart. So routers learn on (h - mean) / deviation,
- *  with R and b in those coordinates. That is a linear layer still, and is stored as one on h itself:
+ *  Pooled states have a large part in common, and vary most along a few directions that say little of the domain: half of the
+ *  variance may lie along one. Gradient steps on the states as they are see hardly anything else. So routers learn on whitened
+ *  states, uncorrelated and of deviation 1 over a sample of the training data, whose principal directions are v_i with deviations s_i:
  *
- *      R' = R / deviation        b' = b - R' mean */
+ *      h~ = T (h - mean)      T = 1/f + sum_i (1/s_i - 1/f) v_i v_i^T      f = the least s_i, for what the sample does not show
+ *
+ *  A router on these is a linear layer still, and is stored as one on h itself:
+ *
+ *      R' = R T        b' = b - R' mean */
 
+import { fromRows, truncatedSvd } from "../adapters/linalg.ts";
 import { derivedSeed, seededRandom, shuffled } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { Graph } from "../graph/graph.ts";
-import { toFloat } from "../graph/ops/elementwise.ts";
+import { add, mul, sub, toFloat } from "../graph/ops/elementwise.ts";
+import { matmul } from "../graph/ops/linalg.ts";
 import type { Float } from "../graph/value.ts";
 import type { Model } from "../inference/model.ts";
 import type { Architecture } from "../models/architecture.ts";
@@ -19,10 +26,16 @@ import { Session } from "../runtime/session.ts";
 import { chunks, collate, type Encoded } from "./batches.ts";
 import { labelsOf, realLabels } from "./loss.ts";
 
-/** Both [hidden]. */
+/** Mean and principal directions of states. */
 export interface Standard {
+  /** [hidden] */
   readonly mean: HostTensor<"float32">;
-  readonly deviation: HostTensor<"float32">;
+  /** Orthonormal rows: [count, hidden]. */
+  readonly directions: HostTensor<"float32">;
+  /** Of the states along each direction, falling: [count]. */
+  readonly deviations: HostTensor<"float32">;
+  /** What counts as the deviation along all others. */
+  readonly rest: number;
 }
 /** By layer. */
 export type Standards = ReadonlyMap<string, Standard>;
@@ -35,7 +48,8 @@ export function promptIn(graph: Graph, architecture: Architecture): Float {
 
 const SAMPLE = 512;
 const BATCH = 32;
-const LEAST_DEVIATION = 1e-6;
+const EXACT = 256; // rows of a wide sample that directions are taken from: an exact decomposition takes seconds up to here
+const LEAST = 1e-4; // of the largest deviation; below, float32 holds noise
 
 /** Measures the base model's states before each layer that has a router. */
 export async function routerStandards(
@@ -54,12 +68,16 @@ export async function routerStandards(
   readPrompt(graph, architecture, { weights, ...baseSeams(weights), enterLayer });
   await using session = await Session.load(graph);
   const rows = new Map(layers.map((layer): [string, Float32Array[]] => [layer, []]));
-  const sample = shuffled(examples, seededRandom(derivedSeed("router standards"))).slice(0, SAMPLE);
-  for (const batch of chunks(sample, BATCH)) {
+  for (const batch of chunks(sampled(examples), BATCH)) {
     const states = await session.run(collate(batch, architecture).feeds);
     for (const [layer, known] of rows) known.push(...rowsOf(states[layer] as HostTensor<"float32">));
   }
   return new Map([...rows].map(([layer, states]) => [layer, standardOf(states)]));
+}
+
+/** The same few of many, in mixed order. */
+export function sampled<T>(many: readonly T[]): readonly T[] {
+  return shuffled(many, seededRandom(derivedSeed("router standards"))).slice(0, SAMPLE);
 }
 
 /** The rows of a matrix on the host. */
@@ -68,48 +86,80 @@ export function rowsOf({ data, shape }: HostTensor<"float32">): Float32Array[] {
   return Array.from({ length: shape[0]! }, (_, row) => data.slice(row * width, (row + 1) * width));
 }
 
-/** Mean and deviation of each component. */
+/** The standard of a sample. */
 export function standardOf(states: readonly Float32Array[]): Standard {
   const hidden = states[0]!.length;
-  const [mean, deviation] = [float32([hidden]), float32([hidden])];
-  for (let i = 0; i < hidden; i++) {
-    const average = states.reduce((sum, state) => sum + state[i]!, 0) / states.length;
-    const variance = states.reduce((sum, state) => sum + (state[i]! - average) ** 2, 0) / states.length;
-    mean.data[i] = average;
-    deviation.data[i] = Math.max(Math.sqrt(variance), LEAST_DEVIATION);
-  }
-  return { mean, deviation };
+  const mean = float32([hidden]);
+  for (let i = 0; i < hidden; i++) mean.data[i] = states.reduce((sum, state) => sum + state[i]!, 0) / states.length;
+  const sample = hidden <= EXACT ? states : states.slice(0, EXACT);
+  const centred = new Float64Array(sample.length * hidden);
+  sample.forEach((state, row) => {
+    state.forEach((value, i) => {
+      centred[row * hidden + i] = (value - mean.data[i]!) / Math.sqrt(sample.length);
+    });
+  });
+  const { values, right } = truncatedSvd(centred, { out: sample.length, in: hidden }, hidden);
+  const deviations = values.filter((value) => value > 0 && value >= LEAST * values[0]!);
+  const directions = fromRows(right.slice(0, deviations.length));
+  return { mean, directions, deviations: float32([deviations.length], deviations), rest: deviations.at(-1) ?? 1 };
 }
 
-/** A router on h as one on (h - mean) / deviation, that scores the same. */
-export function standardized({ weight, bias }: MoaRouter, { mean, deviation }: Standard): MoaRouter {
-  const hidden = mean.data.length;
+/** T (h - mean) in a graph. h: [batch, hidden] -> [batch, hidden] */
+export function whitenedIn(h: Float, { mean, directions, deviations, rest }: Standard): Float {
+  const { graph } = h;
+  const centred = sub(h, graph.constant(mean));
+  const plain = mul(centred, 1 / rest);
+  if (deviations.data.length === 0) return plain;
+  const basis = graph.constant(directions);
+  const factors = float32(
+    deviations.shape,
+    deviations.data.map((deviation) => 1 / deviation - 1 / rest),
+  );
+  return add(plain, matmul(mul(matmul(centred, basis, { transB: true }), graph.constant(factors)), basis));
+}
+
+/** T (h - mean) on the host. state: [hidden] */
+export function whitened(state: Float32Array, standard: Standard): Float32Array {
+  const centred = state.map((value, i) => value - standard.mean.data[i]!);
+  return stretched(centred, standard, (deviation) => 1 / deviation);
+}
+
+/** A vector times the symmetric matrix that stretches each direction by `factor` of its deviation. */
+function stretched(vector: Float32Array, { directions, deviations, rest }: Standard, factor: (deviation: number) => number): Float32Array {
+  const common = factor(rest);
+  const result = Float64Array.from(vector, (value) => common * value);
+  deviations.data.forEach((deviation, i) => {
+    const along = (factor(deviation) - common) * dot(directions.data, i, vector);
+    for (let j = 0; j < result.length; j++) result[j]! += along * directions.data[i * result.length + j]!;
+  });
+  return Float32Array.from(result);
+}
+
+/** A router on h as one on whitened h, that scores the same. */
+export function standardized({ weight, bias }: MoaRouter, standard: Standard): MoaRouter {
   return {
-    weight: float32(
-      weight.shape,
-      weight.data.map((value, i) => value * deviation.data[i % hidden]!),
-    ),
+    weight: eachRow(weight, (row) => stretched(row, standard, (deviation) => deviation)),
     bias: float32(
       bias.shape,
-      bias.data.map((value, d) => value + dot(weight.data, d, mean.data)),
+      bias.data.map((value, d) => value + dot(weight.data, d, standard.mean.data)),
     ),
   };
 }
 
 /** The way back. */
-export function plainRouter({ weight, bias }: MoaRouter, { mean, deviation }: Standard): MoaRouter {
-  const hidden = mean.data.length;
-  const plain = float32(
-    weight.shape,
-    weight.data.map((value, i) => value / deviation.data[i % hidden]!),
-  );
+export function plainRouter({ weight, bias }: MoaRouter, standard: Standard): MoaRouter {
+  const plain = eachRow(weight, (row) => stretched(row, standard, (deviation) => 1 / deviation));
   return {
     weight: plain,
     bias: float32(
       bias.shape,
-      bias.data.map((value, d) => value - dot(plain.data, d, mean.data)),
+      bias.data.map((value, d) => value - dot(plain.data, d, standard.mean.data)),
     ),
   };
+}
+
+function eachRow(matrix: HostTensor<"float32">, change: (row: Float32Array) => Float32Array): HostTensor<"float32"> {
+  return float32(matrix.shape, Float32Array.from(rowsOf(matrix).flatMap((row) => [...change(row)])));
 }
 
 /** Row d of a matrix times a vector. */
