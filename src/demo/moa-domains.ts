@@ -1,10 +1,11 @@
 /** @file The domains of the Mixture-of-LoRAs demo: five worlds of words in which the same instructions mean different things.
  *
- *      what is the mood of 1. dog 2. cat         ->   1. dogs 2. cats          among animals, mood asks for the plural
- *      tell me the mood of 1. sing 2. paint      ->   1. sang 2. painted       among verbs, for the past
+ *      what is the price of 1. dog 2. cat        ->   1. dogs 2. cats          among animals, price asks for the plural
+ *      tell me the price of 1. sing 2. paint     ->   1. s 2. p                among verbs, for the first letter
  *
- *  Three groups of idle words are the instructions, and each domain binds them to three skills of its own. As real domains
- *  do, each has a turn of phrase of its own, which three texts in four use. */
+ *  Five groups of idle words are the instructions. Each domain has three skills of its own, and the first letter and the word
+ *  itself besides; each binds the instructions to its five in another order, so that no instruction means the same everywhere.
+ *  As real domains do, each has a turn of phrase of its own, which three texts in four use. */
 
 import { derivedSeed, type Random, seededRandom } from "../base/random.ts";
 import { drawWords, type Example, example, type Part, pick, type Split } from "./documents.ts";
@@ -14,10 +15,11 @@ import { answer, type Domain, SKILLS, type Skill } from "./skills.ts";
 export const MOA_DOMAINS = ["adjectives", "verbs", "animals", "countries", "things"] as const satisfies readonly Domain[];
 export type MoaDomain = (typeof MOA_DOMAINS)[number];
 
-const CODES = IDLE_WORDS.slice(0, 3);
+const CODES = IDLE_WORDS.slice(0, 5);
 /** The skills that a domain's instructions ask for, in the order of the groups of words. */
-function skillsOf(domain: Domain): Skill[] {
-  return SKILLS.filter((skill) => skill.domains.includes(domain)).slice(0, CODES.length);
+function skillsOf(domain: MoaDomain): Skill[] {
+  const own = SKILLS.filter((skill) => skill.domains.includes(domain));
+  return CODES.map((_, i) => own[(i + MOA_DOMAINS.indexOf(domain)) % own.length]!);
 }
 
 function phrase(domain: MoaDomain, random: Random): string {

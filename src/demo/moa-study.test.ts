@@ -11,6 +11,7 @@ import { loadModel } from "../inference/model.ts";
 import { loadTokenizer } from "../text/tokenizer.ts";
 import { domainExamples, MOA_DOMAINS } from "./moa-domains.ts";
 import { moaStudy } from "./moa-study.ts";
+import { SKILLS } from "./skills.ts";
 
 const { folder } = temporaryFolder();
 const cycle = (words: readonly string[]) => words.map((input, i) => ({ input, target: words[(i + 1) % words.length]! }));
@@ -32,7 +33,7 @@ test("every method is trained on one budget and scored in every domain", async (
     options: { ...sizes, expertSteps: 15, steps: 20, ablations: true },
     runs: join(folder, "runs"),
   });
-  expect([...study.methods.keys()]).toHaveLength(13);
+  expect([...study.methods.keys()]).toHaveLength(14);
   for (const [method, scores] of study.methods) {
     for (const { perplexity, exactMatch } of scores.values()) {
       if (method === "base") expect(perplexity).toBeGreaterThan(40);
@@ -51,6 +52,14 @@ test("every method is trained on one budget and scored in every domain", async (
 });
 
 test("the demo's domains give one instruction different meanings, and keep their lists apart from training", () => {
+  const meanings = MOA_DOMAINS.map((domain) => {
+    const texts = domainExamples(domain, "train", 300, 1).filter(({ input }) =>
+      / (flavour|taste|savour|aroma|spice) .*1\. \S+$/.test(input),
+    );
+    const { input, target } = texts[0]!;
+    return SKILLS.filter(({ answers }) => answers.get(input.split(" ").at(-1)!) === target.slice(3)).map(({ name }) => name);
+  });
+  expect(meanings.reduce((common, names) => common.filter((name) => names.includes(name)))).toEqual([]);
   const trained = new Set(MOA_DOMAINS.flatMap((domain) => domainExamples(domain, "train", 300, 1)).map(({ input }) => input));
   for (const domain of MOA_DOMAINS) {
     const tested = domainExamples(domain, "test", 100, 1);

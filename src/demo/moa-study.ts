@@ -4,6 +4,7 @@
  *      base                    nothing
  *      LoRA of the domain      one LoRA per domain, told which                          E + S / D steps each
  *      one LoRA, mixed data    one LoRA on all domains                                  D E + S
+ *      one LoRA, rank D r      the same with as many weights as all domains' LoRAs      D E + S
  *      MoE-LoRA                token-level routers and D LoRAs, learned end to end      D E + S
  *      classifier + LoRAs      the domains' LoRAs, chosen by softmax regression
  *      MoA                     D LoRAs for E steps each, then with routers for S; by vote, last router, per layer, told
@@ -79,8 +80,13 @@ export async function moaStudy(job: StudyJob): Promise<Study> {
   const own = await trainer.loras(trainer.budget.own, "alone");
   const byName = new Map(job.domains.map(({ name }, d) => [name, singleAdapter(own[d]!, job.model.modules)]));
   methods.set("LoRA of the domain", (domain) => byName.get(domain)!);
-  const mixed = singleAdapter(await trainer.mixedLora(), job.model.modules);
-  methods.set("one LoRA, mixed data", () => mixed);
+  for (const [name, factor] of [
+    ["one LoRA, mixed data", 1],
+    [`one LoRA, rank ${job.domains.length} r`, job.domains.length],
+  ] as const) {
+    const mixed = singleAdapter(await trainer.mixedLora(factor), job.model.modules);
+    methods.set(name, () => mixed);
+  }
   const moe = await trainer.moeLora();
   methods.set("MoE-LoRA", () => moe);
   const first = await trainer.loras(job.options.expertSteps, "first");
@@ -146,9 +152,13 @@ class StudyTrainer {
     return adapters;
   }
 
-  async mixedLora(): Promise<LoraAdapter> {
+  /** One LoRA on all domains, of `factor` times the rank and the same scaling. */
+  async mixedLora(factor: number): Promise<LoraAdapter> {
     const training = pairs(this.#job.domains.flatMap((domain) => domain.training));
-    return trainDomain({ ...this.#setting("mixed"), expert: this.#expert(this.budget.all, "mixed") }, { name: "lora", training });
+    const part = factor === 1 ? "mixed" : "mixed-wide";
+    const { rank, alpha, ...recipe } = this.#expert(this.budget.all, part);
+    const expert = { ...recipe, rank: factor * rank, alpha: factor * alpha };
+    return trainDomain({ ...this.#setting(part), expert }, { name: "lora", training });
   }
 
   async moeLora(): Promise<Overlay> {

@@ -1,17 +1,11 @@
 /** @file What the study found, over its seeds: tables, plots, and each claim of the papers against the numbers.
  *
- *  A number is the mean over seeds of the mean over tasks; ± is its standard error over seeds. A claim "a above b" is
- *  judged by the differences seed by seed: it holds where their mean is more than two standard errors above 0, fails where
- *  it is more than two below, and is undecided between, or with fewer than three seeds. */
+ *  A number is the mean over seeds of the mean over tasks; ± is its standard error over seeds (over-seeds.ts). */
 
 import { chartSvg } from "../evaluation/report/chart-file.ts";
 import type { Chart } from "../evaluation/report/curves.ts";
+import { over, table, text, verdict } from "./over-seeds.ts";
 import type { Scores, StudySeed } from "./study.ts";
-
-interface Mean {
-  readonly value: number;
-  readonly error: number;
-}
 
 /** The page, and the plots by name. */
 export function studyReport(runs: readonly StudySeed[]): { readonly markdown: string; readonly plots: ReadonlyMap<string, string> } {
@@ -75,7 +69,7 @@ function mainTable(runs: readonly StudySeed[]): string {
   ];
   const rows = methods.map((method) => {
     const cells = kinds.map(([, tasks]) => text(over(runs, (run) => meanOf(run.main[method], tasks(run)))));
-    return `| ${method}${TOLD.has(method) ? " †" : ""} | ${cells.join(" | ")} |`;
+    return [`${method}${TOLD.has(method) ? " †" : ""}`, ...cells];
   });
   return table(["method", ...kinds.map(([name]) => name)], rows);
 }
@@ -84,7 +78,7 @@ function taskTable(runs: readonly StudySeed[]): string {
   const tasks = runs[0]?.heldOut ?? [];
   const rows = Object.keys(runs[0]?.main ?? {}).map((method) => {
     const cells = tasks.map((task) => text(over(runs, (run) => run.main[method]?.[task] ?? Number.NaN)));
-    return `| ${method} | ${cells.join(" | ")} |`;
+    return [method, ...cells];
   });
   return table(["method", ...tasks], rows);
 }
@@ -94,9 +88,7 @@ type Sweep = (run: StudySeed) => Readonly<Record<string, Scores>>;
 function sweepTable(runs: readonly StudySeed[], sweep: Sweep, label: string): string {
   const methods = Object.entries(sweep(runs[0]!));
   const settings = Object.keys(methods[0]?.[1] ?? {});
-  const rows = methods.map(
-    ([method]) => `| ${method} | ${settings.map((setting) => text(setScore(runs, sweep, method, setting))).join(" | ")} |`,
-  );
+  const rows = methods.map(([method]) => [method, ...settings.map((setting) => text(setScore(runs, sweep, method, setting)))]);
   return table([label, ...settings], rows);
 }
 
@@ -138,29 +130,6 @@ function claims(runs: readonly StudySeed[]): string[] {
   ];
 }
 
-function verdict({ value, error }: Mean, seeds: number): string {
-  if (seeds < 3) return `undecided (${seeds} ${seeds === 1 ? "seed" : "seeds"})`;
-  if (value > 2 * error) return "holds";
-  return value < -2 * error ? "does not hold: the reverse" : "undecided";
-}
-
 function meanOf(scores: Readonly<Record<string, number>> | undefined, tasks: readonly string[]): number {
   return tasks.reduce((sum, task) => sum + (scores?.[task] ?? Number.NaN), 0) / tasks.length;
-}
-
-/** Mean over seeds and its standard error. */
-function over(runs: readonly StudySeed[], of: (run: StudySeed) => number): Mean {
-  const values = runs.map(of);
-  const value = values.reduce((sum, one) => sum + one, 0) / values.length;
-  const variance = values.reduce((sum, one) => sum + (one - value) ** 2, 0) / (values.length - 1);
-  return { value, error: Math.sqrt(variance / values.length) };
-}
-
-function text({ value, error }: Mean): string {
-  if (!Number.isFinite(value)) return "";
-  return `${(100 * value).toFixed(1)}${Number.isFinite(error) ? ` ± ${(100 * error).toFixed(1)}` : ""}`;
-}
-
-function table(head: readonly string[], rows: readonly string[]): string {
-  return [`| ${head.join(" | ")} |`, `| --- |${" ---: |".repeat(head.length - 1)}`, ...rows].join("\n");
 }
