@@ -1,12 +1,14 @@
 import { execFile } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { skein } from "./captured-io.test-helper.ts";
 
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const BIN = fileURLToPath(new URL("../../bin/skein.js", import.meta.url));
 
 /** Every command line that ends in a command, as --help lists them. */
@@ -29,19 +31,36 @@ test("every command has help with a summary, --json and an example that names it
   }
 });
 
-test("every example is a command line that is understood: it fails only for want of its files", async () => {
-  vi.stubEnv("HF_HUB_OFFLINE", "1"); // "models/t5" could be a name on the hub
-  for (const command of await commands()) {
-    if (command[0] === "demo") continue; // it needs no files and would run
-    const { out } = await skein(...command, "--help");
-    for (const [, example] of out.matchAll(/^ {2}\$ skein (.+)$/gm)) {
-      const words = [...example!.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!);
-      const { code, err } = await skein(...words);
-      expect({ example, code, err }).toEqual({ example, code: 1, err: expect.stringMatching(/^(Checkpoint|Data|Pool|Adapter)Error: /) });
-    }
+describe("a command line that is shown is understood: it fails only for want of its files", () => {
+  beforeAll(() => vi.stubEnv("HF_HUB_OFFLINE", "1")); // "models/t5" could be a name on the hub
+  afterAll(() => vi.unstubAllEnvs());
+
+  async function expectUnderstood(line: string): Promise<void> {
+    const words = [...line.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, double, single, plain]) => double ?? single ?? plain!);
+    const { code, err } = await skein(...words);
+    expect({ line, code, err }).toEqual({ line, code: 1, err: expect.stringMatching(/^(Checkpoint|Data|Pool|Adapter)Error: /) });
   }
-  vi.unstubAllEnvs();
+
+  test("in every command's help", async () => {
+    for (const command of await commands()) {
+      if (command[0] === "demo") continue; // it needs no files and would run
+      const { out } = await skein(...command, "--help");
+      for (const [, example] of out.matchAll(/^ {2}\$ skein (.+)$/gm)) await expectUnderstood(example!);
+    }
+  });
+
+  test.each(["README.md", ...readdirSync(`${ROOT}/docs/guide`).map((name) => `docs/guide/${name}`)])("in %s", async (page) => {
+    for (const line of shellLines(readFileSync(`${ROOT}/${page}`, "utf8"))) {
+      if (!/^demo\b|\.\.\./.test(line)) await expectUnderstood(line);
+    }
+  });
 });
+
+/** What stands behind `skein` in the lines of a page's code blocks, without comments, continued lines joined. */
+function shellLines(page: string): string[] {
+  const blocks = [...page.matchAll(/^```(?:sh)?\n(.*?)^```/gms)].map(([, block]) => block!.replaceAll("\\\n", " "));
+  return blocks.flatMap((block) => [...block.matchAll(/^(?:npx )?skein (.*?)(?: +#.*)?$/gm)].map(([, line]) => line!));
+}
 
 test("a mistyped command or option exits with 1 and points to what was meant", async () => {
   const command = await skein("foward");
