@@ -86,6 +86,9 @@ test("errors are printed as what, where and fix, or as one JSON line", async () 
       fix: "Make one with: skein pool create.",
     },
   });
+  const usage = await skein("check", "x", "--bas", "y", "--json");
+  expect(usage).toMatchObject({ code: 1, out: "" });
+  expect(JSON.parse(usage.err).error).toMatchObject({ name: "OptionError", what: expect.stringContaining("--base") });
 });
 
 test("score reads a file of predictions", async () => {

@@ -44,15 +44,17 @@ const COMMANDS: readonly ((program: Command, io: Io) => void)[] = [
 
 /** Runs one command line (without node and script name) and gives its exit code. */
 export async function main(argv: readonly string[], io: Io = processIo()): Promise<number> {
+  const isJson = argv.includes("--json");
   try {
-    await program(io).parseAsync([...argv], { from: "user" });
+    // What commander says of a wrong command line is for people; with --json, failure() says it.
+    await program(isJson ? { ...io, err: () => undefined } : io, io).parseAsync([...argv], { from: "user" });
     return 0;
   } catch (error) {
-    return failure(error, io, argv.includes("--json"));
+    return failure(error, io, isJson);
   }
 }
 
-function program(io: Io): Command {
+function program(usage: Io, io: Io): Command {
   const program = new Command("skein")
     .description("Many LoRA experts woven into one language model.")
     .version(version(), "--version", "print the version")
@@ -64,7 +66,7 @@ function program(io: Io): Command {
       "\nResults go to stdout; progress, warnings and errors to stderr.\nExit codes: 0 done, 1 something you can mend, 70 a bug in Skein.\n\nExample:\n  $ skein forward --help",
     )
     .exitOverride()
-    .configureOutput({ writeOut: io.out, writeErr: io.err });
+    .configureOutput({ writeOut: io.out, writeErr: usage.err });
   for (const add of COMMANDS) add(program, io);
   return program;
 }
@@ -80,8 +82,20 @@ function fileProblem(error: unknown): unknown {
   return at === "" ? error : asWriteProblem(error, at);
 }
 
+function usageProblem({ message }: CommanderError) {
+  return {
+    name: "OptionError",
+    what: message.replace(/^error: /, ""),
+    where: "command line",
+    fix: "See --help for the options and an example.",
+  };
+}
+
 function failure(error: unknown, io: Io, json: boolean): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 1; // commander has printed it
+  if (error instanceof CommanderError) {
+    if (json && error.exitCode !== 0) io.err(`${JSON.stringify({ error: usageProblem(error) })}\n`); // else commander has printed it
+    return error.exitCode === 0 ? 0 : 1;
+  }
   const problem = fileProblem(error);
   if (problem instanceof UserError) {
     const { name, what, where, fix } = problem;

@@ -9,6 +9,7 @@
 import { appendFile, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { exists } from "../adapters/files.ts";
+import { CONFIG_FILE } from "../adapters/peft.ts";
 import { OptionError, TrainingError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { codeOf, makeFolder, writeFileAtomically, writing } from "../checkpoint/atomic.ts";
@@ -34,6 +35,11 @@ export interface Metric {
 const CONFIG = "config.json";
 const METRICS = "metrics.jsonl";
 const STATE = "state.safetensors";
+
+/** Whether a folder is a run's, and nothing else. */
+export async function isRun(directory: string): Promise<boolean> {
+  return (await exists(join(directory, STATE))) && !(await exists(join(directory, CONFIG_FILE)));
+}
 
 export class Run {
   readonly directory: string;

@@ -5,6 +5,7 @@ import type { LoraAdapter } from "../../adapters/adapter.ts";
 import type { MergeMethod } from "../../adapters/merge.ts";
 import type { ModuleSizes } from "../../adapters/modules.ts";
 import { number, numbers, subcommand, wholeNumber } from "../command.ts";
+import { expertFolders } from "../expert-folders.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
 
 interface Flags extends CommonFlags {
@@ -22,7 +23,7 @@ interface Flags extends CommonFlags {
 export function addMerge(program: Command, io: Io): void {
   subcommand(program, "merge <adapters...>", {
     summary: "Merge adapters of one base model into one adapter.",
-    example: "skein merge runs/nouns/expert runs/verbs/expert --base models/t5 --method average --out merged",
+    example: "skein merge experts/nouns experts/verbs --base models/t5 --method average --out merged",
   })
     .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
     .requiredOption("--out <dir>", "folder of the merged adapter")
@@ -37,7 +38,8 @@ export function addMerge(program: Command, io: Io): void {
     .addOption(new Option("--majority-sign <how>", "ties: signs by the sum, or by counting").choices(["total", "frequency"]))
     .option("--no-rescale", "dare: keep entries as they are, as PEFT 0.12 does, instead of dividing them by the density")
     .option("--seed <n>", "seed of dare's choice", wholeNumber(0))
-    .action(async (folders: readonly string[], flags: Flags) => {
+    .action(async (given: readonly string[], flags: Flags) => {
+      const folders = await expertFolders(io, flags, given);
       const { mergeAdapters } = await import("../../adapters/merge.ts");
       const { saveAdapter } = await import("../../adapters/peft-save.ts");
       const { loadModel } = await import("../../inference/model.ts");

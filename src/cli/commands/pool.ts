@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import { subcommand } from "../command.ts";
+import { expertFolders } from "../expert-folders.ts";
 import { type CommonFlags, type Io, show, table, warn } from "../io.ts";
 
 interface CreateFlags extends CommonFlags {
@@ -18,7 +19,7 @@ export function addPool(program: Command, io: Io): void {
     .command("pool")
     .description("Keep experts over one base model in a folder with a lockfile.")
     .helpCommand(false)
-    .addHelpText("after", "\nExample:\n  $ skein pool create my-pool --base models/t5 runs/nouns/expert");
+    .addHelpText("after", "\nExample:\n  $ skein pool create my-pool --base models/t5 experts/nouns");
   addPoolCreate(pool, io);
   addPoolAdd(pool, io);
   addPoolRemove(pool, io);
@@ -28,12 +29,12 @@ export function addPool(program: Command, io: Io): void {
 function addPoolCreate(pool: Command, io: Io): void {
   subcommand(pool, "create <pool> [experts...]", {
     summary: "Make a pool for a base model, and add experts to it.",
-    example: "skein pool create my-pool --base models/t5 runs/nouns/expert runs/verbs/expert",
+    example: "skein pool create my-pool --base models/t5 experts/nouns experts/verbs",
   })
     .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
     .action(async (directory: string, experts: readonly string[], flags: CreateFlags) => {
       const { createPoolOf } = await import("../../inference/pool-for-base.ts");
-      const { entries, warnings } = await createPoolOf(directory, flags.base, experts);
+      const { entries, warnings } = await createPoolOf(directory, flags.base, await expertFolders(io, flags, experts));
       warn(io, flags, warnings);
       show(io, flags, { pool: directory, experts: entries }, `Made ${directory} with ${entries.length} experts.`);
     });
@@ -42,14 +43,14 @@ function addPoolCreate(pool: Command, io: Io): void {
 function addPoolAdd(pool: Command, io: Io): void {
   subcommand(pool, "add <pool> <experts...>", {
     summary: "Add experts to a pool, as its last.",
-    example: "skein pool add my-pool runs/adjectives/expert",
+    example: "skein pool add my-pool experts/adjectives",
   })
     .option("--base <dir>", "where the pool's base model is (default: what pool.json says)")
     .option("--name <name>", "what to call the expert (default: its folder's name)")
     .option("--reference", "record a folder inside the pool's where it is, instead of copying it to experts/")
     .action(async (directory: string, experts: readonly string[], flags: AddFlags) => {
       const { addToPool } = await import("../../inference/pool-for-base.ts");
-      const { entries, warnings } = await addToPool(directory, experts, flags);
+      const { entries, warnings } = await addToPool(directory, await expertFolders(io, flags, experts), flags);
       warn(io, flags, warnings);
       const names = entries.map(({ name }) => name);
       show(io, flags, { pool: directory, added: entries }, `Added ${names.join(", ")} to ${directory}.`);
