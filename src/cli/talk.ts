@@ -68,6 +68,11 @@ export async function talk(io: Io, flags: CommonFlags, lines: Interface, options
 /** The messages of a person, with a prompt before each. */
 async function* messages(lines: Interface): AsyncGenerator<string> {
   let block: string[] | undefined;
+  // Piped lines are all read, and their end seen, while the first are answered: Node 24 refuses a prompt after it.
+  let ended = false;
+  lines.once("close", () => {
+    ended = true;
+  });
   lines.prompt();
   for await (const line of lines) {
     if (block === undefined && !line.startsWith(QUOTES)) yield line;
@@ -81,7 +86,7 @@ async function* messages(lines: Interface): AsyncGenerator<string> {
       }
     }
     lines.setPrompt(block === undefined ? "> " : ". ");
-    lines.prompt();
+    if (!ended) lines.prompt();
   }
 }
 
