@@ -43,7 +43,7 @@ export async function fittedModules(
   const fitOne = fitting(config, modules, directory);
   const fitted = [...opened.modules].map(([path, tensors]) => fitOne(baseName(path, change, modules), path, tensors));
   const own = new Map(fitted.map(({ module, path }) => [module, path]));
-  const coverable = [...modules].flatMap(([module, { embedding }]) => (embedding && isAllLinear(config) ? [] : [module]));
+  const coverable = [...modules].flatMap(([module, { embedding }]) => (embedding && isAllLinear(config.targetModules) ? [] : [module]));
   const basePaths = coverable.map((module) => own.get(module) ?? renamedBack(module, change)).filter((path) => path !== undefined);
   checkCoverage(config, new Set(opened.modules.keys()), basePaths, directory);
   checkFrozen(opened, modules, change);

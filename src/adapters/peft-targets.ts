@@ -13,8 +13,8 @@ import { pythonFullmatch, pythonSource, pythonSuffixMatch } from "./python-regex
 /** Output heads, which "all-linear" leaves out. */
 const OUTPUT_HEADS = new Set(["lm_head", "embed_out", "output_projection", "score", "classifier"]);
 
-/** Whether the configuration says "all-linear", which leaves out embeddings too. */
-export function isAllLinear({ targetModules }: PeftConfig): boolean {
+/** Whether target_modules says "all-linear", which leaves out embeddings too. */
+export function isAllLinear(targetModules: PeftConfig["targetModules"]): boolean {
   return typeof targetModules === "string" && targetModules.toLowerCase() === "all-linear";
 }
 
@@ -27,7 +27,7 @@ export function targetTest(config: PeftConfig, rule: LayerRule, where: string): 
   if (targetModules === undefined) return () => true;
   const excluded = excludeModules === undefined ? () => false : namesTest(excludeModules, where);
   if (typeof targetModules === "string") {
-    const found = isAllLinear(config) ? isNotHead : namesTest(targetModules, where);
+    const found = isAllLinear(targetModules) ? isNotHead : namesTest(targetModules, where);
     return (module) => found(module) && !excluded(module);
   }
   const exact = new Set(targetModules);

@@ -70,6 +70,11 @@ export function list(text: string): string[] {
     .filter((item) => item !== "");
 }
 
+/** A parser of PEFT's target_modules: names, "q,v"; anything else is one text, "all-linear" or a regular expression. */
+export function targetModulesFlag(text: string): string | string[] {
+  return /^[\w.,\s]*$/.test(text) ? list(text) : text;
+}
+
 /** A parser of lists of numbers: "0.5,0.5". */
 export function numbers(text: string): number[] {
   return list(text).map(number);

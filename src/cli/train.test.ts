@@ -107,6 +107,19 @@ test("embeddings and head learn with the rest; what needs an input vector refuse
   expect(await skein("train", ...data, "--out", at("idle"), "--targets", "shared")).toMatchObject({ code: 1 });
 });
 
+test("targets are named as PEFT's target_modules: names, a pattern of the whole path, or all-linear", async () => {
+  const train = ["train", "--base", at("base"), "--data", at("up.jsonl"), "--steps", "0", "--rank", "2"];
+  const covered = async (name: string, ...targets: string[]) => {
+    expect(await skein(...train, "--out", at(name), ...targets)).toMatchObject({ code: 0 });
+    return JSON.parse((await skein("check", at(name), "--base", at("base"), "--json")).out).modules.length as number;
+  };
+  const everywhere = await covered("every");
+  expect(await covered("all-linear", "--targets", "all-linear")).toBe(everywhere);
+  expect(await covered("names", "--targets", "SelfAttention.q, v")).toBe(
+    await covered("pattern", "--targets", ".*SelfAttention\\.q|.*\\.v"),
+  );
+});
+
 test("a trace names the experts of every token, and its page is self-contained", async () => {
   const command = [
     "trace",

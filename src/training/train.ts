@@ -12,7 +12,7 @@ import { withTensors } from "../adapters/in-graph.ts";
 import { gateName } from "../adapters/lora.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { saveAdapter } from "../adapters/peft-save.ts";
-import { namesTest } from "../adapters/peft-targets.ts";
+import { isAllLinear, namesTest } from "../adapters/peft-targets.ts";
 import { OptionError } from "../base/errors.ts";
 import { derivedSeed } from "../base/random.ts";
 import type { HostTensor } from "../base/tensor.ts";
@@ -177,7 +177,7 @@ export function targetModules(
   { embeddings = false } = {},
 ): string[] {
   const all = [...modules.keys()].filter((module) => !modules.get(module)!.idle);
-  if (targets === undefined) return all.filter((module) => !modules.get(module)!.embedding && !HEAD.test(module));
+  if (targets === undefined || isAllLinear(targets)) return all.filter((module) => !modules.get(module)!.embedding && !HEAD.test(module));
   const chosen = all.filter(namesTest(targets, "targets"));
   const table = chosen.find((module) => modules.get(module)!.embedding);
   if (table !== undefined && !embeddings) {

@@ -5,7 +5,7 @@ import type { LoraAdapter } from "../../adapters/adapter.ts";
 import { OptionError } from "../../base/errors.ts";
 import type { Model } from "../../inference/model.ts";
 import type { DomainData, MoaJob, MoaModel } from "../../training/train-moa.ts";
-import { given, list, number, subcommand, wholeNumber } from "../command.ts";
+import { given, number, subcommand, targetModulesFlag, wholeNumber } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { progress } from "../progress.ts";
@@ -25,7 +25,7 @@ interface RecipeFlags extends CommonFlags {
   readonly validateEvery?: number;
   readonly rank?: number;
   readonly alpha?: number;
-  readonly targets?: readonly string[];
+  readonly targets?: string | readonly string[];
 }
 interface TrainFlags extends RecipeFlags {
   readonly out: string;
@@ -169,7 +169,7 @@ function withRecipe(command: Command): Command {
     .option("--validate-every <n>", "steps between validations; 0: keep the last state (default: 100)", wholeNumber(0))
     .option("--rank <r>", "rank of the LoRAs (default: 16)", wholeNumber(1))
     .option("--alpha <a>", "their scaling is alpha / rank (default: 1)", number)
-    .option("--targets <names>", "modules to adapt, comma-separated, as PEFT's target_modules", list);
+    .option("--targets <names>", "modules to adapt, as PEFT's target_modules", targetModulesFlag);
 }
 
 type OpenJob = MoaJob & { readonly model: Model; readonly options: Record<string, unknown> };

@@ -2,7 +2,7 @@
 
 import { basename } from "node:path";
 import type { Command } from "commander";
-import { given, list, number, subcommand, wholeNumber } from "../command.ts";
+import { given, number, subcommand, targetModulesFlag, wholeNumber } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { progress } from "../progress.ts";
@@ -32,7 +32,7 @@ interface TrainFlags extends RecipeFlags {
   readonly full?: boolean;
   readonly rank?: number;
   readonly alpha?: number;
-  readonly targets?: readonly string[];
+  readonly targets?: string | readonly string[];
   readonly kind?: string;
   readonly activation?: string;
   readonly placement?: string;
@@ -51,8 +51,8 @@ export function addTrain(program: Command, io: Io): void {
     .option("--alpha <a>", "its scaling is alpha / rank (default: 1)", number)
     .option(
       "--targets <names>",
-      "modules to adapt, comma-separated, as PEFT's target_modules (default: every projection but the head)",
-      list,
+      "modules to adapt, as PEFT's target_modules: names with commas between, a regular expression, or all-linear (default: every projection but the head)",
+      targetModulesFlag,
     )
     .option("--activation <name>", "of a bottleneck: relu, gelu_new or silu (default: relu)")
     .option("--placement <where>", "whether a bottleneck reads its module's input (parallel) or output (default: parallel)")
