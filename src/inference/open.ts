@@ -104,7 +104,7 @@ async function wearPool(
 }
 
 async function wearMoa(model: Model, directory: string, options: MoaOptions): Promise<readonly string[]> {
-  const { moa, experts, others } = await needMoaPool(directory, await openExperts(model, directory));
+  const { moa, experts, others } = await needMoaPool(model, directory, await openExperts(model, directory));
   model.overlay = new MoaOverlay(model, moa, experts, options);
   const idle = others.length > 0 ? [`Experts without a domain, not used: ${others.join(", ")}.`] : [];
   return [...idle, ...experts.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`))];

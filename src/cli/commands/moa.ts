@@ -102,8 +102,11 @@ function addAddDomain(moa: Command, io: Io): void {
     .option("--rows <which>", "train the new rows, or all rows of the routers: new or all (default: new)")
     .action(async (directory: string, name: string, flags: AddFlags) => {
       const { addDomain } = await import("../../training/train-moa.ts");
-      const { addToMoaPool } = await import("../../inference/moa-pool.ts");
-      const moa = await train(io, flags, `${directory}.${name}.run`, async (job) => {
+      const { exists } = await import("../../adapters/files.ts");
+      const { addToMoaPool, refuseExpert } = await import("../../inference/moa-pool.ts");
+      const run = flags.run ?? `${directory}.${name}.run`;
+      if (!(await exists(run))) await refuseExpert(directory, name); // else this may resume a run that was stopped after adding it
+      const moa = await train(io, flags, run, async (job) => {
         const current = await openedMoa(directory, job.model);
         const [domain] = await dataOf(io, flags, job.model, [`${name}=${flags.data}`], flags.expert ? [`${name}=${flags.expert}`] : []);
         const replay = await dataOf(io, flags, job.model, flags.replay);
@@ -274,6 +277,6 @@ async function openedMoa(directory: string, model: Model): Promise<MoaModel> {
   const { openExperts } = await import("../../inference/open.ts");
   const { needMoaPool } = await import("../../inference/moa-pool.ts");
   const { lorasOf } = await import("../../inference/moa-overlay.ts");
-  const { moa, experts } = await needMoaPool(directory, await openExperts(model, directory));
+  const { moa, experts } = await needMoaPool(model, directory, await openExperts(model, directory));
   return { moa, adapters: lorasOf(experts) };
 }
