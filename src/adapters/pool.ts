@@ -70,11 +70,20 @@ export async function refusePool(directory: string): Promise<void> {
   }
 }
 
-/** Makes an empty pool for a base model. */
-export async function createPool(directory: string, base: { name: string; fingerprint: string }): Promise<void> {
+/** Makes a pool for a base model: empty, or of the experts of these names, whose folders are in experts/ already. */
+export async function createPool(
+  directory: string,
+  base: { name: string; fingerprint: string },
+  experts: readonly string[] = [],
+): Promise<void> {
   await refusePool(directory);
   await makeFolder(join(directory, "experts"));
-  await writePool(directory, { version: VERSION, base, experts: [] });
+  const entries: PoolEntry[] = [];
+  for (const name of experts) {
+    checkExpertName(name, directory);
+    entries.push({ name, path: `experts/${name}`, sha256: await expertHash(join(directory, "experts", name)) });
+  }
+  await writePool(directory, { version: VERSION, base, experts: entries });
 }
 
 /** What the pool holds, as pool.json says it, without looking at the experts. */

@@ -34,16 +34,23 @@ export function withModelFlags(command: Command): Command {
     .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
     .option("--adapter <dir>", "one adapter for every token")
     .option("--pool <dir>", "a pool of experts, chosen among for every token")
-    .option("--router <name>", "how experts are chosen (default: phatgoose)")
+    .option("--router <name>", "how experts are chosen (default: moa for a pool that skein moa made, else phatgoose)")
     .option("--top-k <k>", "experts per token at each module (default: the router's)", wholeNumber(1))
-    .option("--decide <rule>", `router moa: ${DECISION_RULES.join(", ")} (default: vote)`, decisionRule)
+    .option(
+      "--decide <rule>",
+      `router moa: ${DECISION_RULES.join(", ")} (default: vote; per-layer where routers learned without labels)`,
+      oneOf(...DECISION_RULES),
+    )
     .option("--domain <name>", "router moa: the domain, where it is known");
 }
 
-function decisionRule(text: string): DecisionRule {
-  const rule = DECISION_RULES.find((name) => name === text);
-  if (rule) return rule;
-  throw new InvalidArgumentError(`Expected one of ${DECISION_RULES.join(", ")}.`);
+/** A parser of one of these words. */
+export function oneOf<T extends string>(...words: readonly T[]): (text: string) => T {
+  return (text) => {
+    const word = words.find((known) => known === text);
+    if (word) return word;
+    throw new InvalidArgumentError(`Expected one of ${words.join(", ")}.`);
+  };
 }
 
 /** A parser of whole numbers of at least `least`. */

@@ -47,7 +47,7 @@ export async function methodsOf(flags: MethodFlags, names: readonly string[], mo
 async function moaMethod(name: string, pool: string, model: Model, experts: readonly Expert[], rule: DecisionRule): Promise<Method> {
   const { moaPoolHash, needMoaPool } = await import("../inference/moa-pool.ts");
   const { MoaOverlay } = await import("../inference/moa-overlay.ts");
-  const { moa, experts: own } = await needMoaPool(pool, experts);
+  const { moa, experts: own } = await needMoaPool(model, pool, experts);
   const overlay = () => new MoaOverlay(model, moa, own, { rule });
   return { kind: "overlay", name, overlay, state: `${rule} ${await moaPoolHash(pool)}` };
 }

@@ -62,6 +62,12 @@ function shellLines(page: string): string[] {
   return blocks.flatMap((block) => [...block.matchAll(/^(?:npx )?skein (.*?)(?: +#.*)?$/gm)].map(([, line]) => line!));
 }
 
+test("options behind demo moa are its own", async () => {
+  const { code, err } = await skein("demo", "moa", "--out", fileURLToPath(import.meta.url));
+  expect(err).toContain("main.test.ts");
+  expect(code).toBe(1);
+});
+
 test("a mistyped command or option exits with 1 and points to what was meant", async () => {
   const command = await skein("foward");
   expect(command).toMatchObject({ code: 1, out: "" });

@@ -59,6 +59,7 @@ function program(usage: Io, io: Io): Command {
     .description("Many LoRA experts woven into one language model.")
     .version(version(), "--version", "print the version")
     .helpCommand(false)
+    .enablePositionalOptions() // what follows "demo moa" is its own, though demo has options of these names too
     .showSuggestionAfterError()
     .showHelpAfterError("(add --help for the options and an example)")
     .addHelpText(

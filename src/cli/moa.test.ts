@@ -1,6 +1,6 @@
 /** @file Mixture-of-LoRAs by command lines alone, on a tiny Llama: train, ask, add a domain, remove one. */
 
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -12,7 +12,10 @@ import { skein } from "./captured-io.test-helper.ts";
 
 const WORDS = ["red", "green", "blue", "one", "two", "three", "dog", "cat", "cow"];
 const DATA = { colours: ["red", "green", "blue"], numbers: ["one", "two", "three"], animals: ["dog", "cat", "cow"] };
-const SMALL = "--batch-size 6 --rank 4 --alpha 8 --lr 0.02 --dropout 0 --max-length 16 --seed 7 --expert-steps 30 --steps 30".split(" ");
+const RECIPE = "--batch-size 6 --lr 0.02 --dropout 0 --max-length 16 --seed 7 --steps 30".split(" ");
+const SMALL = [...RECIPE, ..."--rank 4 --alpha 8 --expert-steps 30".split(" ")];
+
+const TWO = ["--domains", "colours=COLOURS", "numbers=NUMBERS"];
 
 let folder: string;
 const at = (name: string) => join(folder, name);
@@ -86,7 +89,7 @@ test("a MoA pool is evaluated and traced", async () => {
 
 test("PHATGOOSE gates are trained for the same LoRAs, and both methods run on one pool", async () => {
   const domains = ["--domains", `colours=${at("colours.jsonl")}`, `numbers=${at("numbers.jsonl")}`];
-  const gated = await skein("moa", "gates", at("moa"), ...base(), ...domains, ...SMALL);
+  const gated = await skein("moa", "gates", at("moa"), ...base(), ...domains, ...RECIPE);
   expect(gated).toMatchObject({ code: 0, out: `Wrote gates of colours, numbers to ${at("moa")}.\n` });
   expect((await ask("two", "--router", "phatgoose", "--top-k", "1")).code).toBe(0);
   expect(used((await ask("two")).out)).toEqual(["numbers"]);
@@ -112,9 +115,14 @@ test.each<[string, string[], string]>([
   ["an argument without a file", ["--domains", "colours"], "names no file"],
   ["one domain", ["--domains", "colours=COLOURS"], "at least two domains"],
   ["an expert of no domain", ["--domains", "colours=COLOURS", "numbers=COLOURS", "--experts", "x=y"], '"x" is none of the domains'],
-  ["an unknown pooling", ["--domains", "colours=COLOURS", "numbers=COLOURS", "--pooling", "max"], "pooling"],
+  ["a domain with an empty path", ["--domains", "colours=", "numbers=COLOURS"], '"colours=" names no file'],
+  ["a domain given twice", ["--domains", "colours=COLOURS", "colours=NUMBERS"], 'The domain "colours" is given twice'],
+  ["an expert given twice", [...TWO, "--experts", "colours=a", "colours=b"], 'The domain "colours" is given twice: a and b'],
+  ["an unknown pooling", [...TWO, "--pooling", "max"], "Expected one of mean, last"],
+  ["frozen LoRAs from scratch", [...TWO, "--from-scratch", "--freeze-loras"], "change nothing"],
+  ["the base's states without labels", [...TWO, "--no-labels", "--states", "base"], "Without labels"],
 ])("%s is refused", async (_, options, message) => {
-  const named = options.map((option) => option.replace("COLOURS", at("colours.jsonl")));
+  const named = options.map((option) => option.replace("COLOURS", at("colours.jsonl")).replace("NUMBERS", at("numbers.jsonl")));
   const { code, err } = await skein("moa", "train", ...base(), ...named, "--out", at("refused"));
   expect(err).toContain(message);
   expect(code).toBe(1);
@@ -124,5 +132,80 @@ test("a pool that is there already is refused before anything is trained", async
   const domains = ["--domains", `colours=${at("colours.jsonl")}`, `numbers=${at("numbers.jsonl")}`];
   const { code, err } = await skein("moa", "train", ...base(), ...domains, "--out", at("moa"));
   expect(err).toContain("There is a pool here already");
+  expect(code).toBe(1);
+});
+
+/** A fresh copy of the pool that the first test made. */
+async function copied(name: string): Promise<string> {
+  await cp(at("moa"), at(name), { recursive: true });
+  return at(name);
+}
+const bytes = (...names: string[]) => Promise.all(names.map((name) => readFile(at(name))));
+const addAnimals = (pool: string, ...more: string[]) =>
+  skein("moa", "add-domain", pool, ...base(), "--data", at("animals.jsonl"), ...SMALL, "animals", ...more);
+
+test("an expert that has the new domain's name stays as it is", async () => {
+  const pool = await copied("taken");
+  await skein("pool", "add", pool, at("moa/experts/colours"), "--name", "animals");
+  const files = ["taken/pool.json", "taken/experts/animals/adapter_model.safetensors"];
+  const before = await bytes(...files);
+  expect((await addAnimals(pool)).err).toContain('The pool has an expert "animals" already');
+  await mkdir(at("taken.animals.run")); // as a run leaves it that was stopped
+  expect((await addAnimals(pool)).err).toContain('The pool has an expert "animals" already');
+  expect(await bytes(...files)).toEqual(before);
+  expect((await skein("moa", "remove-domain", pool, "animals")).err).toContain("is an expert of the pool, but no domain");
+});
+
+test("a domain that was being added when the run was killed is added by the same command", async () => {
+  const pool = await copied("killed");
+  const files = ["killed/pool.json", "killed/moa.json", "killed/routers.safetensors", "killed/experts/animals/adapter_model.safetensors"];
+  const config = JSON.parse(await readFile(at("killed/moa.json"), "utf8"));
+  expect((await addAnimals(pool)).code).toBe(0);
+  const whole = await bytes(...files);
+  expect(JSON.parse(String(whole[1])).training).toEqual({ ...config.training, added: { animals: expect.objectContaining({ steps: 30 }) } });
+  const written = ["pool.json", "routers.safetensors", "moa.json"];
+  for (const done of [0, 1, 2]) {
+    for (const name of written.slice(done)) await cp(at(`moa/${name}`), at(`killed/${name}`));
+    expect((await skein("generate", "green", ...base(), "--pool", pool, "--max-new-tokens", "1")).code).toBe(0);
+    expect((await addAnimals(pool)).code).toBe(0);
+    expect(await bytes(...files)).toEqual(whole);
+  }
+});
+
+test("a pool that was being made when the run was killed is made by the same command", async () => {
+  const domains = ["--domains", `routers=${at("colours.jsonl")}`, `numbers=${at("numbers.jsonl")}`]; // "routers" is a name like any other
+  const again = () => skein("moa", "train", ...base(), ...domains, "--out", at("half"), ...SMALL, "--steps", "2");
+  expect((await again()).code).toBe(0);
+  const files = ["half/pool.json", "half/moa.json", "half/routers.safetensors"];
+  const whole = await bytes(...files);
+  for (const name of ["half/pool.json", "half/moa.json", "half/experts/numbers"]) await rm(at(name), { recursive: true });
+  expect((await again()).code).toBe(0);
+  expect(await bytes(...files)).toEqual(whole);
+});
+
+test("examples to replay of no domain of the model are refused before anything is trained", async () => {
+  const { code, err } = await addAnimals(at("moa"), "--replay", `colors=${at("colours.jsonl")}`);
+  expect(err).toContain('"colors", which is none of the model\'s domains');
+  expect(code).toBe(1);
+  expect((await addAnimals(at("moa"), "--rows", "nwe")).err).toContain("Expected one of new, all");
+});
+
+test("routers without labels are asked in the states they learned by, each for its own layer", async () => {
+  const domains = ["--domains", `colours=${at("colours.jsonl")}`, `numbers=${at("numbers.jsonl")}`];
+  const trained = await skein("moa", "train", ...base(), ...domains, "--out", at("unlabelled"), ...SMALL, "--no-labels");
+  expect(trained.code).toBe(0);
+  expect(JSON.parse(await readFile(at("unlabelled/moa.json"), "utf8"))).toMatchObject({ states: "adapted", training: { labels: false } });
+  const asked = (...more: string[]) =>
+    skein("generate", "green", "two", ...base(), "--pool", at("unlabelled"), "--json", "--routes", ...more);
+  expect((await asked()).out).toBe((await asked("--decide", "per-layer")).out);
+});
+
+test.each<[string, string[], string]>([
+  ["a domain without a pool", ["--domain", "colours"], "Domains are those of a pool"],
+  ["a rule without a pool", ["--decide", "last"], "Domains are those of a pool"],
+  ["top-k with one LoRA for a text", ["--pool", "MOA", "--top-k", "2"], "Router moa takes one LoRA"],
+])("%s is refused", async (_, options, message) => {
+  const { code, err } = await skein("generate", "green", ...base(), ...options.map((option) => option.replace("MOA", at("moa"))));
+  expect(err).toContain(message);
   expect(code).toBe(1);
 });

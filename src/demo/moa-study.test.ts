@@ -49,6 +49,7 @@ test("every method is trained on one budget and scored in every domain", async (
   expect(study.classifier).toBe(1);
   expect(domainsMarkdown(study)).toContain("| MoA, vote |");
   expect(domainsPage(study)).toContain("router before model.layers.1");
+  expect(domainsPage(study)).toContain("† is told each text");
 });
 
 test("the demo's domains give one instruction different meanings, and keep their lists apart from training", () => {

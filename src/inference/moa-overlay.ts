@@ -41,7 +41,7 @@ import type { Overlay, Prompts } from "./overlay.ts";
 const CHOICE = "moa.choice";
 
 export interface MoaOptions {
-  /** Default vote. */
+  /** Default vote; per-layer for routers that learned without labels, each to mix its own layer. */
   readonly rule?: DecisionRule | undefined;
   /** The domain of every row, where it is known: no router is asked. */
   readonly domain?: string | undefined;
@@ -62,11 +62,11 @@ export class MoaOverlay implements Overlay {
   readonly #rule: DecisionRule;
   readonly #dispatcher: MoaOptions["dispatcher"];
 
-  constructor(model: Model, moa: Moa, experts: readonly Expert[], { rule = "vote", domain, dispatcher }: MoaOptions = {}) {
+  constructor(model: Model, moa: Moa, experts: readonly Expert[], { rule, domain, dispatcher }: MoaOptions = {}) {
     this.#model = model;
     this.#moa = moa;
     this.layers = [...moa.routers.keys()];
-    this.#rule = rule;
+    this.#rule = rule ?? (moa.training.labels === false ? "per-layer" : "vote");
     const known = domain === undefined ? undefined : domainNamed(domain, moa.domains);
     this.#dispatcher = known === undefined ? dispatcher : async ({ inputIds }) => Array<number>(inputIds.shape[0]!).fill(known);
     this.#stack = stackedLoras(lorasOf(experts), model.modules);

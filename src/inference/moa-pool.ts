@@ -1,19 +1,22 @@
 /** @file A Mixture-of-LoRAs model in its pool's folder: written, opened, changed. */
 
-import { rm } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { writeModelCard } from "../adapters/card.ts";
 import type { Expert } from "../adapters/expert.ts";
-import { fileHash } from "../adapters/files.ts";
+import { exists, fileHash } from "../adapters/files.ts";
 import { saveAdapter } from "../adapters/peft-save.ts";
-import { addExpert, createPool, listPool, POOL_FILE, removeExpert } from "../adapters/pool.ts";
+import { addExpert, createPool, expertHash, listPool, POOL_FILE, refusePool, removeExpert } from "../adapters/pool.ts";
 import { PoolError } from "../base/errors.ts";
+import { writing } from "../checkpoint/atomic.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
-import { MOA_FILE, type Moa, ROUTER_FILE, readMoa, withoutDomain, writeMoa } from "../routing/moa-files.ts";
+import { routerLayers } from "../routing/moa.ts";
+import { checkRouters, MOA_FILE, type Moa, ROUTER_FILE, readMoa, withoutDomain, writeMoa, writeSmallerMoa } from "../routing/moa-files.ts";
 import type { Model } from "./model.ts";
 
-/** Writes a new pool with the domains' LoRAs as its experts. `base`: the base model's name, as the pool shall record it. */
+/** Writes a new pool with the domains' LoRAs as its experts; pool.json comes last, so that a broken run leaves no pool.
+ *  `base`: the base model's name, as the pool shall record it. */
 export async function createMoaPool(
   directory: string,
   model: Model,
@@ -21,15 +24,17 @@ export async function createMoaPool(
   moa: Moa,
   adapters: readonly LoraAdapter[],
 ): Promise<void> {
-  await createPool(directory, { name: base, fingerprint: await fingerprint(model.checkpoint) });
-  for (const [i, adapter] of adapters.entries()) await addLora(directory, model, base, moa.domains[i]!, adapter);
+  await refusePool(directory);
+  for (const [i, adapter] of adapters.entries()) await saveLora(directory, model, base, moa.domains[i]!, adapter);
   await writeMoa(directory, moa);
+  await createPool(directory, { name: base, fingerprint: await fingerprint(model.checkpoint) }, moa.domains);
 }
 
 /** Adds one domain's LoRA and writes the routers that know it. */
 export async function addToMoaPool(directory: string, model: Model, moa: Moa, name: string, adapter: LoraAdapter): Promise<void> {
-  const { base } = await listPool(directory);
-  await addLora(directory, model, base.name, name, adapter);
+  const { base, experts } = await listPool(directory);
+  const folder = await saveLora(directory, model, base.name, name, adapter);
+  if (!experts.some((expert) => expert.name === name)) await addExpert(directory, folder, { name, reference: true });
   await writeMoa(directory, moa);
 }
 
@@ -37,19 +42,53 @@ export async function addToMoaPool(directory: string, model: Model, moa: Moa, na
 export async function removeFromMoaPool(directory: string, name: string): Promise<void> {
   const moa = await readMoa(directory);
   if (!moa) throw noRouters(directory);
-  await writeMoa(directory, withoutDomain(moa, name));
-  await removeExpert(directory, name);
+  const { experts } = await listPool(directory);
+  const listed = experts.some((expert) => expert.name === name);
+  if (listed && !moa.domains.includes(name)) {
+    const fix = `To take the expert out: skein pool remove ${directory} ${name}.`;
+    throw new PoolError({ what: `"${name}" is an expert of the pool, but no domain.`, where: directory, fix });
+  }
+  await writeSmallerMoa(directory, withoutDomain(moa, name));
+  if (listed) await removeExpert(directory, name);
 }
 
-async function addLora(directory: string, model: Model, base: string, name: string, adapter: LoraAdapter): Promise<void> {
-  const folder = join(directory, "experts", name);
-  await rm(folder, { recursive: true, force: true }); // left by a run that was stopped: pool.json does not list it
-  await saveAdapter(folder, adapter, {
+/** Refuses a name that an expert of the pool has already: before long work whose result would go there. */
+export async function refuseExpert(directory: string, name: string): Promise<void> {
+  const { experts } = await listPool(directory);
+  if (experts.some((expert) => expert.name === name)) throw taken(directory, name);
+}
+
+function taken(directory: string, name: string): PoolError {
+  return new PoolError({
+    what: `The pool has an expert "${name}" already.`,
+    where: join(directory, "experts", name),
+    fix: "Give the domain another name, or take the old one out first: a domain with skein moa remove-domain, others with skein pool remove.",
+  });
+}
+
+function leftBehind(folder: string): PoolError {
+  const what = "There is another adapter here already, which pool.json does not list.";
+  return new PoolError({ what, where: folder, fix: "Move that folder away and repeat the command, which goes on from its run." });
+}
+
+/** Saves a domain's LoRA in experts/ -> its folder. The same LoRA may lie there, left by a run that was stopped; another stays as it is. */
+async function saveLora(directory: string, model: Model, base: string, name: string, adapter: LoraAdapter): Promise<string> {
+  const [folder, partial] = [join(directory, "experts", name), join(directory, "experts", `.${name}.partial`)];
+  await rm(partial, { recursive: true, force: true });
+  await saveAdapter(partial, adapter, {
     baseName: base,
     taskType: model.architecture.kind === "encoder-decoder" ? "SEQ_2_SEQ_LM" : "CAUSAL_LM",
   });
-  await writeModelCard(folder, { name, base });
-  await addExpert(directory, folder, { name, reference: true });
+  await writeModelCard(partial, { name, base });
+  if (!(await exists(folder))) {
+    await writing(folder, () => rename(partial, folder));
+    return folder;
+  }
+  const same = (await expertHash(folder)) === (await expertHash(partial));
+  await rm(partial, { recursive: true, force: true });
+  if (same) return folder;
+  const { experts = [] } = (await exists(join(directory, POOL_FILE))) ? await listPool(directory) : {};
+  throw experts.some((expert) => expert.name === name) ? taken(directory, name) : leftBehind(folder);
 }
 
 export interface MoaPool {
@@ -60,10 +99,11 @@ export interface MoaPool {
   readonly others: readonly string[];
 }
 
-/** The MoA model in a pool's folder, whose experts these are; undefined where the pool has no routers. */
-export async function readMoaPool(directory: string, pool: readonly Expert[]): Promise<MoaPool | undefined> {
+/** The MoA model in a pool's folder, whose experts these are. */
+export async function needMoaPool({ architecture }: Model, directory: string, pool: readonly Expert[]): Promise<MoaPool> {
   const moa = await readMoa(directory);
-  if (!moa) return undefined;
+  if (!moa) throw noRouters(directory);
+  checkRouters(moa, routerLayers(architecture), architecture.hiddenSize, directory);
   const experts = moa.domains.map((domain) => {
     const expert = pool.find(({ name }) => name === domain);
     if (expert) return expert;
@@ -74,13 +114,6 @@ export async function readMoaPool(directory: string, pool: readonly Expert[]): P
     });
   });
   return { moa, experts, others: pool.map(({ name }) => name).filter((name) => !moa.domains.includes(name)) };
-}
-
-/** The same, for those who cannot go on without. */
-export async function needMoaPool(directory: string, pool: readonly Expert[]): Promise<MoaPool> {
-  const found = await readMoaPool(directory, pool);
-  if (found) return found;
-  throw noRouters(directory);
 }
 
 function noRouters(where: string): PoolError {

@@ -52,13 +52,20 @@ export async function weaveIn(model: Model, options: Omit<OpenOptions, "base">):
   if (adapter !== undefined) return wearAdapter(model, adapter);
   if (pool === undefined) return [];
   const name = router ?? ((await hasMoa(pool)) ? MOA : "phatgoose");
+  if (name === MOA && topK !== undefined) {
+    throw new OptionError({
+      what: "Router moa takes one LoRA for a text, or for a layer.",
+      where: "--top-k",
+      fix: "Leave it out, or use another router.",
+    });
+  }
   if (name === MOA && rows) throw new OptionError({ what: "Router moa chooses a domain for each row itself.", fix: "Use another router." });
   if (name === MOA) return wearMoa(model, pool, { rule: decide, domain });
   if (decide !== undefined || domain !== undefined) throw onlyMoa(name);
   return wearPool(model, pool, parsedRouter(name, { topK }), rows);
 }
 
-function checkOptions({ adapter, pool, router, topK, rows }: Omit<OpenOptions, "base">): void {
+function checkOptions({ adapter, pool, router, topK, decide, domain, rows }: Omit<OpenOptions, "base">): void {
   if (adapter !== undefined && pool !== undefined) {
     throw new OptionError({
       what: "Both an adapter and a pool are given.",
@@ -73,6 +80,13 @@ function checkOptions({ adapter, pool, router, topK, rows }: Omit<OpenOptions, "
       what: "A router needs a pool of experts to choose from.",
       where: "--router, --top-k",
       fix: "Give --pool DIR too.",
+    });
+  }
+  if (pool === undefined && (decide !== undefined || domain !== undefined)) {
+    throw new OptionError({
+      what: "Domains are those of a pool that skein moa made.",
+      where: "--decide, --domain",
+      fix: "Give --pool DIR too, or leave them out.",
     });
   }
 }
@@ -104,7 +118,7 @@ async function wearPool(
 }
 
 async function wearMoa(model: Model, directory: string, options: MoaOptions): Promise<readonly string[]> {
-  const { moa, experts, others } = await needMoaPool(directory, await openExperts(model, directory));
+  const { moa, experts, others } = await needMoaPool(model, directory, await openExperts(model, directory));
   model.overlay = new MoaOverlay(model, moa, experts, options);
   const idle = others.length > 0 ? [`Experts without a domain, not used: ${others.join(", ")}.`] : [];
   return [...idle, ...experts.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`))];

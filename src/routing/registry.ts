@@ -114,7 +114,11 @@ export const ROUTER_NAMES: readonly string[] = routerOptions.options.map((option
 export function parsedRouter(text: string, given: { readonly topK?: number | undefined } = {}): RouterOptions {
   const [name = "", ...rest] = text.split(":");
   if (!ROUTER_NAMES.includes(name)) {
-    throw new OptionError({ what: `There is no router "${name}".`, where: "--router", fix: `Use one of: ${ROUTER_NAMES.join(", ")}.` });
+    throw new OptionError({
+      what: `There is no router "${name}".`,
+      where: "--router",
+      fix: `Use one of: ${ROUTER_NAMES.join(", ")}; or moa, of a pool that skein moa made.`,
+    });
   }
   const own = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const fields = routerOptions.options.find((option) => option.shape.kind.value === name)?.shape;

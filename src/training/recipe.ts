@@ -70,6 +70,6 @@ export function parseRecipe<T>(schema: z.ZodType<T>, options: unknown): T {
   if (result.success) return result.data;
   throw new OptionError({
     what: `Training options: ${z.prettifyError(result.error)}`,
-    fix: "See skein train --help for the options and their defaults.",
+    fix: "Add --help to the command for the options and their defaults.",
   });
 }

@@ -47,10 +47,12 @@ export interface TrainMoaJob extends MoaJob {
 
 /** Both stages. */
 export async function trainMoa(job: TrainMoaJob): Promise<MoaModel> {
-  const recipe = parseRecipe(moaRecipe, job.options ?? {});
-  const { model, domains } = job;
+  const { options = {}, model, domains } = job;
+  // Without labels a layer's router reads what the layers before have made of their mixtures.
+  const recipe = parseRecipe(moaRecipe, options.labels === false ? { states: "adapted", ...options } : options);
   checkDomains(domains.map(({ name }) => name));
   checkPacking(recipe);
+  checkAblations(job, recipe);
   const adapters: LoraAdapter[] = [];
   for (const domain of domains) adapters.push(domain.adapter ?? (await firstLora(job, domain)));
   job.onStage?.("routers");
@@ -92,6 +94,9 @@ export async function trainDomain(job: MoaJob, { name, training, validation }: D
   throw new AdapterError({ what: `A domain's expert is a LoRA, not ${adapter.kind}.`, fix: "Leave --kind out." });
 }
 
+/** The folder of the second stage's run; no domain can have this name. */
+const SECOND_STAGE = "_routers";
+
 async function secondStage(
   job: MoaJob,
   domains: readonly DomainData[],
@@ -106,7 +111,7 @@ async function secondStage(
   const standards = await routerStandards(model, recipe.pooling, data.training);
   const learning = { ...parts, standards };
   const learner = moaLearner(model, learning, { ...recipe, firstRow });
-  const setting = { ...job, ...(run !== undefined && { run: `${run}/routers` }) };
+  const setting = { ...job, ...(run !== undefined && { run: `${run}/${SECOND_STAGE}` }) };
   const start = hashOf([...learner.initial].map(([name, tensor]) => [name, Buffer.from(tensor.data.buffer).toString("base64")]));
   return trainedParts(learning, await learnFrom(setting, learner, data, recipe, { firstRow, start }));
 }
@@ -134,6 +139,7 @@ export async function addDomain(job: AddDomainJob): Promise<MoaModel> {
   const names = [...moa.domains, domain.name];
   checkDomains(names);
   checkPacking(recipe);
+  checkReplay(replay, moa.domains);
   const adapter = domain.adapter ?? (await trainDomain(job, domain));
   job.onStage?.("routers");
   const data = names.map((name) =>
@@ -146,7 +152,10 @@ export async function addDomain(job: AddDomainJob): Promise<MoaModel> {
   const fresh = freshRouters([...moa.routers.keys()], 1, job.model.architecture.hiddenSize, derivedSeed(recipe.seed, domain.name));
   const parts = { adapters: [...current.adapters, adapter], routers: withRows(moa.routers, fresh) };
   const trained = await secondStage(job, data, parts, recipe, rows === "new" ? moa.domains.length : 0);
-  return modelOf(names, trained, recipe);
+  const { steps, lambda, lr, seed } = recipe;
+  const added = { ...(moa.training.added as object | undefined), [domain.name]: { steps, lambda, lr, seed, rows } };
+  const model = modelOf(names, trained, recipe);
+  return { ...model, moa: { ...model.moa, training: { ...moa.training, added } } };
 }
 
 function withRows(routers: Moa["routers"], more: Moa["routers"]): Moa["routers"] {
@@ -174,6 +183,19 @@ function checkDomains(names: readonly string[]): void {
   if (twice !== undefined) throw new OptionError({ what: `Two domains are called "${twice}".`, fix: "Give each its own name." });
   for (const name of names) checkExpertName(name, "domains");
   if (names.length < 2) throw new OptionError({ what: "One domain leaves nothing to choose.", fix: "Give at least two domains." });
+}
+function checkReplay(replay: readonly DomainData[], known: readonly string[]): void {
+  const wrong = replay.find(({ name }) => !known.includes(name));
+  if (wrong === undefined) return;
+  const what = `There are examples to replay of "${wrong.name}", which is none of the model's domains.`;
+  throw new OptionError({ what, fix: `Name some of: ${known.join(", ")}.` });
+}
+function checkAblations({ domains, fromScratch }: TrainMoaJob, { freezeLoras, labels, states }: MoaRecipe): void {
+  if (fromScratch && freezeLoras && domains.some(({ adapter }) => !adapter)) {
+    throw new OptionError({ what: "LoRAs from scratch that are frozen change nothing.", fix: "Leave out one of the two." });
+  }
+  if (labels || states === "adapted") return;
+  throw new OptionError({ what: "Without labels routers read the states that the LoRAs have changed.", fix: "Leave states out." });
 }
 function checkPacking({ packing }: MoaRecipe): void {
   if (packing) throw new OptionError({ what: "Packed rows hold several prompts; a router reads one.", fix: "Leave --packing out." });

@@ -77,7 +77,7 @@ function withMethodFlags(command: Command): Command {
     .option("--routers <names>", "routers of the pool, with options as in arrow:temperature=1; several with commas", routerList)
     .option(
       "--methods <names>",
-      "base, experts, merged, best_individual, oracle, lorahub, routers, moa, moa-last, moa-per-layer (default: the first five, and --routers, moa or phatgoose)",
+      "base, experts, merged, best_individual, oracle, lorahub, moa (its vote), moa-last, moa-per-layer, or a router's name (default: the first five, and --routers, moa or phatgoose)",
       routerList,
     )
     .option(

@@ -1,11 +1,10 @@
 /** @file `skein moa train | add-domain | remove-domain | gates`: Mixture-of-LoRAs models (arXiv:2403.03432). */
 
 import type { Command } from "commander";
-import type { LoraAdapter } from "../../adapters/adapter.ts";
-import { OptionError } from "../../base/errors.ts";
 import type { Model } from "../../inference/model.ts";
-import type { DomainData, MoaJob, MoaModel } from "../../training/train-moa.ts";
-import { given, number, subcommand, targetModulesFlag, wholeNumber } from "../command.ts";
+import type { MoaJob, MoaModel } from "../../training/train-moa.ts";
+import { given, number, oneOf, subcommand, targetModulesFlag, wholeNumber } from "../command.ts";
+import { dataOf, domainOf, unknownDomain } from "../domain-data.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { progress } from "../progress.ts";
@@ -40,7 +39,7 @@ interface TrainFlags extends RecipeFlags {
   readonly labels: boolean;
 }
 interface AddFlags extends RecipeFlags {
-  readonly data?: string;
+  readonly data: string;
   readonly expert?: string;
   readonly replay: readonly string[];
   readonly rows?: "new" | "all";
@@ -62,17 +61,25 @@ function addMoaTrain(moa: Command, io: Io): void {
     summary: "Train a LoRA for each domain, then routers and LoRAs together on mixed batches. The same command resumes a stopped run.",
     example: "skein moa train --base models/llama --domains finance=a.jsonl medicine=b.jsonl --out my-moa --lambda 1",
   });
-  withRecipe(command)
+  withLoras(withRecipe(command, "optimiser steps of the routers (default: 300)"))
     .requiredOption("--domains <name=file...>", "each domain and its examples")
     .requiredOption("--out <dir>", "the pool to make")
     .option("--experts <name=dir...>", "domains whose LoRA is trained already: PEFT adapters", [])
     .option("--validation <name=file...>", "examples to select the best state by", [])
     .option("--lambda <x>", "factor on the routers' loss (default: 1)", number)
-    .option("--pooling <how>", "what routers read of the prompt: its mean, or its last token (default: mean)")
-    .option("--states <whose>", "whose states routers read: base, or adapted by the domain's LoRA (default: base)")
+    .option(
+      "--pooling <how>",
+      "what routers read of the prompt: its mean, or its last token: mean or last (default: mean)",
+      oneOf("mean", "last"),
+    )
+    .option(
+      "--states <whose>",
+      "whose states routers read: base, or adapted by the domain's LoRA (default: base)",
+      oneOf("base", "adapted"),
+    )
     .option("--freeze-loras", "train the routers alone in the second stage")
     .option("--from-scratch", "leave the first stage out (an ablation)")
-    .option("--no-labels", "routers learn from the text alone (an ablation)")
+    .option("--no-labels", "routers learn from the text alone, on adapted states (an ablation)")
     .action(async (flags: TrainFlags) => {
       const { refusePool } = await import("../../adapters/pool.ts");
       const { trainMoa } = await import("../../training/train-moa.ts");
@@ -80,7 +87,7 @@ function addMoaTrain(moa: Command, io: Io): void {
       await refusePool(flags.out);
       const { lambda, pooling, states, freezeLoras, fromScratch, labels } = flags;
       const trained = await train(io, flags, `${flags.out}.run`, async (job) => {
-        const domains = await domainsOf(io, flags, job.model);
+        const domains = await dataOf(io, flags, job.model, flags);
         const options = { ...job.options, ...given({ lambda, pooling, states, freezeLoras }), labels };
         const result = await trainMoa({ ...job, options, domains, fromScratch: fromScratch === true });
         await createMoaPool(flags.out, job.model, flags.base, result.moa, result.adapters);
@@ -95,19 +102,22 @@ function addAddDomain(moa: Command, io: Io): void {
     summary: "Train a LoRA for one more domain, and a row for it in each router; nothing else in the pool changes.",
     example: "skein moa add-domain my-moa code --base models/llama --data code.jsonl --replay finance=a.jsonl medicine=b.jsonl",
   });
-  withRecipe(command)
+  withLoras(withRecipe(command, "optimiser steps of the routers (default: 300)"))
     .requiredOption("--data <file>", "the domain's examples")
     .option("--expert <dir>", "its LoRA, if it is trained already")
     .option("--replay <name=file...>", "examples of the other domains, so that the new rows learn what is not theirs", [])
-    .option("--rows <which>", "train the new rows, or all rows of the routers: new or all (default: new)")
+    .option("--rows <which>", "train the new rows, or all rows of the routers: new or all (default: new)", oneOf("new", "all"))
     .action(async (directory: string, name: string, flags: AddFlags) => {
       const { addDomain } = await import("../../training/train-moa.ts");
-      const { addToMoaPool } = await import("../../inference/moa-pool.ts");
-      const moa = await train(io, flags, `${directory}.${name}.run`, async (job) => {
+      const { exists } = await import("../../adapters/files.ts");
+      const { addToMoaPool, refuseExpert } = await import("../../inference/moa-pool.ts");
+      const run = flags.run ?? `${directory}.${name}.run`;
+      if (!(await exists(run))) await refuseExpert(directory, name); // else this may resume a run that was stopped after adding it
+      const moa = await train(io, flags, run, async (job) => {
         const current = await openedMoa(directory, job.model);
-        const [domain] = await dataOf(io, flags, job.model, [`${name}=${flags.data}`], flags.expert ? [`${name}=${flags.expert}`] : []);
-        const replay = await dataOf(io, flags, job.model, flags.replay);
-        const result = await addDomain({ ...job, current, domain: domain!, replay, ...given({ rows: flags.rows }) });
+        const domain = await domainOf(io, flags, job.model, { name, file: flags.data, ...given({ expert: flags.expert }) });
+        const replay = await dataOf(io, flags, job.model, { domains: flags.replay });
+        const result = await addDomain({ ...job, current, domain, replay, ...given({ rows: flags.rows }) });
         await addToMoaPool(directory, job.model, result.moa, name, result.adapters.at(-1)!);
         return result.moa;
       });
@@ -131,7 +141,7 @@ function addMoaGates(moa: Command, io: Io): void {
     summary: "Train PHATGOOSE gates for the domains' LoRAs, so that --router phatgoose can be compared on the same pool.",
     example: "skein moa gates my-moa --base models/llama --domains finance=a.jsonl medicine=b.jsonl",
   });
-  withRecipe(command)
+  withRecipe(command, "optimiser steps of each LoRA's gates (default: 100)")
     .requiredOption("--domains <name=file...>", "each domain and its examples")
     .action(async (directory: string, flags: RecipeFlags & { readonly domains: readonly string[] }) => {
       const { join } = await import("node:path");
@@ -139,9 +149,9 @@ function addMoaGates(moa: Command, io: Io): void {
       const { trainGate } = await import("../../training/train.ts");
       const paths = new Map((await listPool(directory)).experts.map(({ name, path }) => [name, path]));
       const names = await train(io, flags, `${directory}.gates.run`, async ({ expert: _, onStage, ...job }) => {
-        const domains = await dataOf(io, flags, job.model, flags.domains);
-        const known = [...paths].flatMap(([name, path]) => (path === undefined ? [] : [[name, path] as const]));
-        for (const { name } of domains) if (!known.some(([other]) => other === name)) throw unknownDomain(name, known);
+        const domains = await dataOf(io, flags, job.model, { domains: flags.domains });
+        const known = [...paths].flatMap(([name, path]) => (path === undefined ? [] : [name]));
+        for (const { name } of domains) if (!known.includes(name)) throw unknownDomain(name, known);
         for (const { name, training } of domains) {
           onStage?.(`gates of ${name}`);
           await trainGate({ ...job, run: `${job.run}/${name}`, training, expert: join(directory, paths.get(name)!) });
@@ -153,19 +163,24 @@ function addMoaGates(moa: Command, io: Io): void {
     });
 }
 
-function withRecipe(command: Command): Command {
+function withRecipe(command: Command, steps: string): Command {
   return command
     .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
     .option("--run <dir>", "folder to resume from (default: beside the result)")
-    .option("--expert-steps <n>", "optimiser steps for each domain's LoRA alone (default: 1000)", wholeNumber(0))
-    .option("--steps <n>", "optimiser steps of the routers (default: 300)", wholeNumber(0))
+    .option("--steps <n>", steps, wholeNumber(0))
     .option("--batch-size <n>", "sequences per step (default: 1024)", wholeNumber(1))
     .option("--micro-batch-size <n>", "sequences per pass; a batch is accumulated from these (default: 32)", wholeNumber(1))
     .option("--lr <rate>", "learning rate after warm-up (default: 5e-3)", number)
     .option("--schedule <kind>", "constant, linear or cosine (default: constant)")
     .option("--dropout <p>", "default: what the model's configuration says", number)
     .option("--max-length <n>", "longest input and target in tokens (default: 512)", wholeNumber(2))
-    .option("--seed <n>", "decides data order, dropout and first values (default: 42)", wholeNumber(0))
+    .option("--seed <n>", "decides data order, dropout and first values (default: 42)", wholeNumber(0));
+}
+
+/** The options of the stage that trains LoRAs. */
+function withLoras(command: Command): Command {
+  return command
+    .option("--expert-steps <n>", "optimiser steps for each domain's LoRA alone (default: 1000)", wholeNumber(0))
     .option("--validate-every <n>", "steps between validations; 0: keep the last state (default: 100)", wholeNumber(0))
     .option("--rank <r>", "rank of the LoRAs (default: 16)", wholeNumber(1))
     .option("--alpha <a>", "their scaling is alpha / rank (default: 1)", number)
@@ -214,66 +229,10 @@ async function train<T>(io: Io, flags: RecipeFlags, run: string, work: (job: Ope
   }
 }
 
-async function domainsOf(io: Io, flags: TrainFlags, model: Model): Promise<DomainData[]> {
-  return dataOf(io, flags, model, flags.domains, flags.experts, flags.validation);
-}
-
-/** The domains that "name=file" arguments speak of. */
-async function dataOf(
-  io: Io,
-  flags: CommonFlags,
-  model: Model,
-  files: readonly string[],
-  experts: readonly string[] = [],
-  validation: readonly string[] = [],
-): Promise<DomainData[]> {
-  const { readTrainingExamples } = await import("../../data/training-data.ts");
-  const [named, trained, checked] = [files, experts, validation].map(pairs) as [Pairs, Pairs, Pairs];
-  for (const [name] of [...trained, ...checked]) if (!named.some(([other]) => other === name)) throw unknownDomain(name, named);
-  const domains: DomainData[] = [];
-  for (const [name, file] of named) {
-    const [folder, held] = [trained, checked].map((list) => list.find(([other]) => other === name)?.[1]);
-    domains.push({
-      name,
-      training: await readTrainingExamples(file),
-      ...(held !== undefined && { validation: await readTrainingExamples(held) }),
-      ...(folder !== undefined && { adapter: await loraIn(io, flags, folder, model) }),
-    });
-  }
-  return domains;
-}
-
-type Pairs = readonly (readonly [name: string, path: string])[];
-function pairs(texts: readonly string[]): Pairs {
-  return texts.map((text) => {
-    const cut = text.indexOf("=");
-    if (cut > 0) return [text.slice(0, cut), text.slice(cut + 1)];
-    throw new OptionError({
-      what: `"${text}" names no file.`,
-      fix: "Write a domain's name, an equals sign and its file: finance=a.jsonl.",
-    });
-  });
-}
-
-function unknownDomain(name: string, known: Pairs): OptionError {
-  return new OptionError({
-    what: `"${name}" is none of the domains.`,
-    fix: `Name one of: ${known.map(([other]) => other).join(", ")}.`,
-  });
-}
-
-async function loraIn(io: Io, flags: CommonFlags, folder: string, model: Model): Promise<LoraAdapter> {
-  const { loadExpert } = await import("../../adapters/expert.ts");
-  const { lorasOf } = await import("../../inference/moa-overlay.ts");
-  const expert = await loadExpert(folder, model.modules);
-  warn(io, flags, expert.warnings);
-  return lorasOf([expert])[0]!;
-}
-
 async function openedMoa(directory: string, model: Model): Promise<MoaModel> {
   const { openExperts } = await import("../../inference/open.ts");
   const { needMoaPool } = await import("../../inference/moa-pool.ts");
   const { lorasOf } = await import("../../inference/moa-overlay.ts");
-  const { moa, experts } = await needMoaPool(directory, await openExperts(model, directory));
+  const { moa, experts } = await needMoaPool(model, directory, await openExperts(model, directory));
   return { moa, adapters: lorasOf(experts) };
 }

@@ -77,9 +77,12 @@ function confusionTable({ domains, confusion }: RouterReport): string {
 
 /** The page. */
 export function domainsPage(results: DomainResults): string {
-  const { title, routers } = results;
+  const { title, routers, told } = results;
   return page({
     title,
+    ...(told.size > 0 && {
+      footer: "† is told each text's domain: no rival of those that must find it out. Bold: the best of the others.",
+    }),
     sections: [
       ...metricsShown.map((metric) => ({ title: METRICS[metric].title, body: gridTable(domainGrid(results, metric)) })),
       {

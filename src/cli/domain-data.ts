@@ -1,0 +1,85 @@
+/** @file The domains that "name=file" arguments speak of. */
+
+import type { LoraAdapter } from "../adapters/adapter.ts";
+import { OptionError } from "../base/errors.ts";
+import type { Model } from "../inference/model.ts";
+import type { DomainData } from "../training/train-moa.ts";
+import { type CommonFlags, type Io, warn } from "./io.ts";
+
+/** Lists of "name=path". */
+export interface DomainFlags {
+  readonly domains: readonly string[];
+  /** Folders of LoRAs that are trained already. */
+  readonly experts?: readonly string[];
+  readonly validation?: readonly string[];
+}
+
+/** The domains, with all that is said of them. */
+export async function dataOf(
+  io: Io,
+  flags: CommonFlags,
+  model: Model,
+  { domains, experts = [], validation = [] }: DomainFlags,
+): Promise<DomainData[]> {
+  const [files, folders, held] = [pairs(domains, "--domains"), pairs(experts, "--experts"), pairs(validation, "--validation")];
+  for (const name of [...folders.keys(), ...held.keys()]) if (!files.has(name)) throw unknownDomain(name, [...files.keys()]);
+  const read: DomainData[] = [];
+  for (const [name, file] of files) {
+    const paths = { name, file, expert: folders.get(name), validation: held.get(name) };
+    read.push(await domainOf(io, flags, model, paths));
+  }
+  return read;
+}
+
+interface DomainPaths {
+  readonly name: string;
+  readonly file: string;
+  readonly expert?: string | undefined;
+  readonly validation?: string | undefined;
+}
+
+/** One domain. */
+export async function domainOf(
+  io: Io,
+  flags: CommonFlags,
+  model: Model,
+  { name, file, expert, validation }: DomainPaths,
+): Promise<DomainData> {
+  const { readTrainingExamples } = await import("../data/training-data.ts");
+  return {
+    name,
+    training: await readTrainingExamples(file),
+    ...(validation !== undefined && { validation: await readTrainingExamples(validation) }),
+    ...(expert !== undefined && { adapter: await loraIn(io, flags, expert, model) }),
+  };
+}
+
+function pairs(texts: readonly string[], option: string): Map<string, string> {
+  const paths = new Map<string, string>();
+  for (const text of texts) {
+    const cut = text.indexOf("=");
+    const [name, path] = [text.slice(0, Math.max(cut, 0)), text.slice(cut + 1)];
+    if (name === "" || path === "") {
+      const fix = "Write a domain's name, an equals sign and its file or folder: finance=a.jsonl.";
+      throw new OptionError({ what: `"${text}" names no file.`, where: option, fix });
+    }
+    if (paths.has(name)) {
+      const what = `The domain "${name}" is given twice: ${paths.get(name)} and ${path}.`;
+      throw new OptionError({ what, where: option, fix: "Give each domain its own name, or put its examples into one file." });
+    }
+    paths.set(name, path);
+  }
+  return paths;
+}
+
+export function unknownDomain(name: string, known: readonly string[]): OptionError {
+  return new OptionError({ what: `"${name}" is none of the domains.`, fix: `Name one of: ${known.join(", ")}.` });
+}
+
+async function loraIn(io: Io, flags: CommonFlags, folder: string, model: Model): Promise<LoraAdapter> {
+  const { loadExpert } = await import("../adapters/expert.ts");
+  const { lorasOf } = await import("../inference/moa-overlay.ts");
+  const expert = await loadExpert(folder, model.modules);
+  warn(io, flags, expert.warnings);
+  return lorasOf([expert])[0]!;
+}
