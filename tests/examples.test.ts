@@ -1,7 +1,9 @@
-/** @file The examples run and end well, and the README shows the first one as it is. */
+/** @file The examples and the programs in the guides run and end well, and the README shows the first example as it is. */
 
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
@@ -12,6 +14,30 @@ const isBuilt = existsSync(`${root}/dist/index.js`);
 test.skipIf(!isBuilt).each(examples)("%s runs (needs npm run build)", (name) => {
   expect(() => execFileSync(process.execPath, [`examples/${name}`], { cwd: root, stdio: "pipe" })).not.toThrow();
 });
+
+test.skipIf(!isBuilt)("the programs in the guides run: one trains an expert, one asks a pool of it (needs npm run build)", () => {
+  const folder = mkdtempSync(join(tmpdir(), "skein-guides-"));
+  const run = (...args: string[]) => execFileSync(process.execPath, args, { cwd: folder, encoding: "utf8", stdio: "pipe" });
+  try {
+    mkdirSync(join(folder, "node_modules"));
+    symlinkSync(root, join(folder, "node_modules", "skein"), "junction");
+    symlinkSync(join(root, "assets"), join(folder, "assets"), "junction");
+    writeFileSync(join(folder, "opposites.jsonl"), '{"input": "opposite : 1. hot 2. big", "target": "1. cold 2. small"}\n');
+    run(program("training", folder));
+    run(join(root, "bin/skein.js"), "pool", "create", "my-pool", "--base", "assets/demo-base", "experts/opposites");
+    expect(run(program("generation", folder))).toContain("1. cold 2. small");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+/** The guide's program as a file in the folder. */
+function program(guide: string, folder: string): string {
+  const page = readFileSync(`${root}/docs/guide/${guide}.md`, "utf8");
+  const path = join(folder, `${guide}.mjs`);
+  writeFileSync(path, /^```js\n(.*?)^```/ms.exec(page)![1]!);
+  return path;
+}
 
 test("the README's code is the first example", () => {
   expect(readFileSync(`${root}/README.md`, "utf8")).toContain(readFileSync(`${root}/examples/01-generate.mjs`, "utf8"));
