@@ -106,6 +106,8 @@ test("a domain is added without a bit of the others changing, and removed again"
   expect((await rows()).data.slice(0, old.data.length)).toEqual(old.data);
   expect(used((await ask("cat")).out)).toEqual(["animals"]);
   expect(used((await ask("green")).out)).toEqual(["colours"]);
+  const removed = await skein("pool", "remove", at("moa"), "animals");
+  expect(removed).toMatchObject({ code: 1, err: expect.stringContaining("skein moa remove-domain") });
   expect((await skein("moa", "remove-domain", at("moa"), "animals")).code).toBe(0);
   expect((await rows()).data).toEqual(old.data);
   expect(JSON.parse((await skein("pool", "list", at("moa"), "--json")).out).experts).toHaveLength(2);

@@ -52,6 +52,15 @@ export async function removeFromMoaPool(directory: string, name: string): Promis
   if (listed) await removeExpert(directory, name);
 }
 
+/** Refuses names of domains, whose routers would be left without their LoRAs. */
+export async function refuseDomains(directory: string, names: readonly string[]): Promise<void> {
+  const domains = (await readMoa(directory))?.domains ?? [];
+  const name = names.find((name) => domains.includes(name));
+  if (name === undefined) return;
+  const fix = `Take it out of both: skein moa remove-domain ${directory} ${name}.`;
+  throw new PoolError({ what: `"${name}" is a domain that this pool's routers know.`, where: directory, fix });
+}
+
 /** Refuses a name that an expert of the pool has already: before long work whose result would go there. */
 export async function refuseExpert(directory: string, name: string): Promise<void> {
   const { experts } = await listPool(directory);

@@ -113,7 +113,10 @@ async function wearPool(
   const experts = await openExperts(model, directory);
   model.overlay = await poolOverlay(model, experts, options, { where: directory, rows });
   const topK = "topK" in options ? (options.topK ?? 0) : 0;
-  const few = topK > experts.length ? [`The pool has ${experts.length} experts, so top-k is ${experts.length}, not ${topK}.`] : [];
+  const few =
+    topK > experts.length
+      ? [`The pool has ${experts.length === 1 ? "1 expert" : `${experts.length} experts`}, so top-k is ${experts.length}, not ${topK}.`]
+      : [];
   return [...few, ...experts.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`))];
 }
 

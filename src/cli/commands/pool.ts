@@ -36,7 +36,12 @@ function addPoolCreate(pool: Command, io: Io): void {
       const { createPoolOf } = await import("../../inference/pool-for-base.ts");
       const { entries, warnings } = await createPoolOf(directory, flags.base, await expertFolders(io, flags, experts));
       warn(io, flags, warnings);
-      show(io, flags, { pool: directory, experts: entries }, `Made ${directory} with ${entries.length} experts.`);
+      show(
+        io,
+        flags,
+        { pool: directory, experts: entries },
+        `Made ${directory} with ${entries.length === 1 ? "1 expert" : `${entries.length} experts`}.`,
+      );
     });
 }
 
@@ -63,6 +68,8 @@ function addPoolRemove(pool: Command, io: Io): void {
     example: "skein pool remove my-pool nouns",
   }).action(async (directory: string, names: readonly string[], flags: CommonFlags) => {
     const { removeExpert } = await import("../../adapters/pool.ts");
+    const { refuseDomains } = await import("../../inference/moa-pool.ts");
+    await refuseDomains(directory, names);
     for (const name of names) await removeExpert(directory, name);
     show(io, flags, { pool: directory, removed: names }, `Removed ${names.join(", ")} from ${directory}.`);
   });
