@@ -20,8 +20,8 @@ test("rows of every spelling become examples, in one file", async () => {
   );
   expect(await readTrainingExamples(path)).toEqual([
     { kind: "pair", input: "i", target: "t" },
-    { kind: "pair", input: "p", target: "c" },
-    { kind: "pair", input: "p", target: " c" },
+    { kind: "pair", input: "p", target: "c", joined: true },
+    { kind: "pair", input: "p", target: " c", joined: true },
     { kind: "messages", messages },
     { kind: "messages", messages },
     { kind: "text", text: "whole" },

@@ -13,7 +13,13 @@ import { parseRow, type Row, readRows } from "./rows.ts";
 
 /** What a model learns from: loss falls on the target, on the assistant's turns, or on the whole text. */
 export type TrainingExample =
-  | { readonly kind: "pair"; readonly input: string; readonly target: string }
+  | {
+      readonly kind: "pair";
+      readonly input: string;
+      readonly target: string;
+      /** Whether the target is the input's next characters, nothing between them. */
+      readonly joined?: boolean;
+    }
   | { readonly kind: "messages"; readonly messages: readonly ChatMessage[]; readonly tools?: unknown }
   | { readonly kind: "text"; readonly text: string };
 
@@ -36,7 +42,7 @@ export function trainingExample(row: Row): TrainingExample {
   if (conversation.kind === "messages") return conversation;
   const { prompt } = conversation;
   const completion = withoutEndOfText(conversation.completion);
-  if (completion !== "") return { kind: "pair", input: prompt, target: completion };
+  if (completion !== "") return { kind: "pair", input: prompt, target: completion, joined: true };
   throw new DataError({
     what: "The completion is empty: there is nothing to learn from.",
     where,

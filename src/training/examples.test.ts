@@ -54,6 +54,14 @@ describe("what is learned of an example", () => {
     expect(inputs).toEqual(tokenizer.encode(input + target));
   });
 
+  test("of a prompt and its completion the tokens of the whole text", async () => {
+    const { architecture } = await llama();
+    const tokenizer = await tokenizerWithChat();
+    const [input, target] = ["Once upon a time:", "there was a cat."];
+    const { examples } = encodeExamples([{ kind: "pair", input, target, joined: true }], tokenizer, architecture, LIMITS);
+    expect(examples[0]!.inputs).toEqual(tokenizer.encode(input + target));
+  });
+
   test("of a conversation the assistant's turns, each with its end", async () => {
     const said = (role: ChatMessage["role"], content: string): ChatMessage => ({ role, content });
     const messages = [said("user", "One day"), said("assistant", "a girl"), said("user", "She"), said("assistant", "was happy")];
@@ -66,7 +74,7 @@ describe("what is learned of an example", () => {
 
   test("a prompt that is too long gives way at its beginning", async () => {
     const [model, tokenizer] = [await llama(), await tokenizerWithChat()];
-    const long: TrainingExample = { kind: "pair", input: "once upon a time ".repeat(40), target: "the end" };
+    const long: TrainingExample = { kind: "pair", input: "once upon a time ".repeat(40).trim(), target: "the end" };
     const { examples, truncated, emptied } = encodeExamples([long], tokenizer, model.architecture, LIMITS);
     expect({ truncated, emptied }).toEqual({ truncated: 1, emptied: 0 });
     expect(examples[0]!.inputs).toHaveLength(64);

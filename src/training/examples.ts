@@ -5,7 +5,7 @@ import { DataError } from "../base/errors.ts";
 import type { TrainingExample } from "../data/training-data.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { assistantSpans } from "../text/chat.ts";
-import { withoutEnd } from "../text/prompt-ids.ts";
+import { answerIds, withoutEnd } from "../text/prompt-ids.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Encoded } from "./batches.ts";
 import { IGNORED } from "./loss.ts";
@@ -85,19 +85,14 @@ function sequenceOf(example: TrainingExample, tokenizer: Tokenizer): { ids: numb
     const { ids, mask } = assistantSpans(tokenizer, example.messages, example.tools === undefined ? {} : { tools: example.tools as never });
     return { ids, learned: mask };
   }
-  const prompt = example.kind === "pair" ? withoutEnd(tokenizer.encode(example.input), tokenizer) : [];
-  const answer = example.kind === "pair" ? answerIds(example, prompt, tokenizer) : tokenizer.encode(example.text);
-  const said = withEnd(answer, tokenizer);
+  if (example.kind === "text") {
+    const ids = withEnd(tokenizer.encode(example.text), tokenizer);
+    return { ids, learned: ids.map(() => true) };
+  }
+  const { input, target, joined } = example;
+  const prompt = withoutEnd(tokenizer.encode(input), tokenizer);
+  const said = withEnd(answerIds(tokenizer, { prompt: input, answer: target, joined }), tokenizer);
   return { ids: [...prompt, ...said], learned: [...prompt.map(() => false), ...said.map(() => true)] };
-}
-
-/** A target is read on its own, as evaluation reads an answer. One that opens with a space goes on from the input's text, so it is read
- *  behind it where that leaves the input's tokens as they are: SentencePiece would put a second space before it. */
-function answerIds(example: { input: string; target: string }, prompt: readonly number[], tokenizer: Tokenizer): number[] {
-  const { input, target } = example;
-  const whole = /^\s/.test(target) ? withoutEnd(tokenizer.encode(input + target), tokenizer) : [];
-  if (whole.length > prompt.length && prompt.every((id, i) => id === whole[i])) return whole.slice(prompt.length);
-  return tokenizer.encode(target, { addSpecialTokens: false });
 }
 
 function withEnd(ids: number[], { eosId }: Tokenizer): number[] {
