@@ -164,7 +164,7 @@ test.each<[string, string, RegExp]>([
   ["is empty", "", /The dataset is empty/],
   ["has a bad line", `${PAIR}{"input": "red",\n`, /Not valid JSON[\s\S]*data.jsonl, line 2/],
   ["misses a field", `${PAIR}\n{"input": "red"}\n`, /its fields are input[\s\S]*data.jsonl, line 3/],
-  ["has an empty target", '{"input": "red", "target": ""}\n', /target: [\s\S]*data.jsonl, line 1/],
+  ["has an empty target", '{"input": "red", "target": ""}\n', /The target is empty[\s\S]*data.jsonl, line 1/],
 ])("a dataset that %s", async (_, text, message) => {
   await writeFile(at("data.jsonl"), text);
   expect(await refused("train", "--base", at("base"), "--data", at("data.jsonl"), "--out", at("never"), ...SMALL)).toMatch(message);

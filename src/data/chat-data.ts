@@ -128,7 +128,7 @@ function fromOpenAi(row: Row): Conversation {
 }
 
 function toMessage({ role, content, tool_calls }: z.infer<typeof messageSchema>): ChatMessage {
-  return { role, content, ...(tool_calls && { tool_calls }) };
+  return { role, content, ...(tool_calls?.length ? { tool_calls } : {}) };
 }
 
 const side = z.union([z.string(), z.array(messageSchema)]);
