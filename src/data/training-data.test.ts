@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { rejection, temporaryFolder } from "../../tests/temporary-folder.ts";
+import { alpacaPrompt } from "./chat-data.ts";
 import { readTrainingExamples } from "./training-data.ts";
 
 const { write } = temporaryFolder();
@@ -23,7 +24,7 @@ test("rows of every spelling become examples, in one file", async () => {
     { kind: "pair", input: "p", target: "c", joined: true },
     { kind: "pair", input: "p", target: " c", joined: true },
     { kind: "messages", messages },
-    { kind: "messages", messages },
+    { kind: "messages", messages, prompt: alpacaPrompt("q") },
     { kind: "text", text: "whole" },
   ]);
 });

@@ -10,7 +10,7 @@
 import { z } from "zod";
 import { DataError } from "../base/errors.ts";
 import type { ChatMessage } from "../text/chat.ts";
-import { conversationOf } from "./chat-data.ts";
+import { type Chat, conversationOf } from "./chat-data.ts";
 import { parseRow, type Row, readRows } from "./rows.ts";
 
 /** What a model learns from: loss falls on the target, on the assistant's turns, or on the whole text. */
@@ -22,7 +22,7 @@ export type TrainingExample =
       /** Whether the target is the input's next characters, nothing between them. */
       readonly joined?: boolean;
     }
-  | { readonly kind: "messages"; readonly messages: readonly ChatMessage[]; readonly tools?: unknown }
+  | Chat
   | { readonly kind: "text"; readonly text: string };
 
 const pairSchema = z.object({ input: z.string(), target: z.string() });
