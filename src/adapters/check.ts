@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { type Problem, UserError } from "../base/errors.ts";
 import { elements } from "../base/tensor.ts";
 import { openSafetensors, type TensorInfo } from "../checkpoint/safetensors.ts";
+import { modelTypesWith } from "../models/module-names.ts";
+import { MODEL_TYPES } from "../models/registry.ts";
 import type { Adapter } from "./adapter.ts";
 import { BOTTLENECK_FILE, isBottleneckFolder, loadBottleneck, ownBottleneckSizes } from "./bottleneck-file.ts";
 import { GATE_CONFIG_FILE, GATE_FILE, readGates } from "./expert.ts";
@@ -23,6 +25,8 @@ export interface AdapterReport {
   readonly baseName?: string;
   /** Whether it was held against a base model's modules or only against itself. */
   readonly against: "base" | "itself";
+  /** Without a base: the supported model types that have modules of these names, whatever their number and sizes. */
+  readonly modelTypes?: readonly string[];
   /** Module paths covered, in the base's names. */
   readonly modules: readonly string[];
   /** Those of them that are tables of embeddings. */
@@ -56,7 +60,7 @@ export async function checkAdapter(
   let report: AdapterReport = { ...nothing, ...(await glimpsed(directory)), usable: false, directory, against, problems: [] };
   try {
     if (await isBottleneckFolder(directory)) {
-      return { ...report, ...(await describedBottleneck(directory, modules, fingerprint)), usable: true };
+      return byNames({ ...report, ...(await describedBottleneck(directory, modules, fingerprint)), usable: true });
     }
     const opened = await openAdapter(directory);
     report = { ...report, ...(await described(opened)) };
@@ -65,11 +69,26 @@ export async function checkAdapter(
     report = { ...report, ...fits(fitted), warnings };
     const gates = await readGates(opened.directory, new Set(report.modules), modules ?? ownSizes(opened));
     checkFingerprint("The gates were", opened.directory, gates?.baseFingerprint, fingerprint);
-    return { ...report, usable: true, warnings: [...warnings, ...(gates?.warnings ?? [])] };
+    return byNames({ ...report, usable: true, warnings: [...warnings, ...(gates?.warnings ?? [])] });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
     return { ...report, problems: [problemOf(error)] };
   }
+}
+
+/** What the names of its modules say of an adapter whose base is not at hand. */
+function byNames(report: AdapterReport): AdapterReport {
+  const { against, modules, baseName, directory } = report;
+  if (against === "base") return report;
+  const modelTypes = modelTypesWith(modules);
+  if (modelTypes.length > 0) return { ...report, modelTypes };
+  const odd = modules.find((module) => modelTypesWith([module]).length === 0);
+  const problem = {
+    what: `No supported architecture has ${odd === undefined ? "all these modules together" : `a module named "${odd}"`}${baseName === undefined ? "" : `; the adapter names ${baseName} as its base`}.`,
+    where: directory,
+    fix: `Supported model types: ${MODEL_TYPES.join(", ")}. If its base is one of them, --base DIR tells for certain.`,
+  };
+  return { ...report, usable: false, modelTypes, problems: [problem] };
 }
 
 /** A bottleneck adapter has no rank; its file says all there is to check. */

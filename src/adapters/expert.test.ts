@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { TINY_LLAMA, temporary } from "../../tests/adapter-fixtures.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import { writeSafetensors } from "../checkpoint/safetensors.ts";
+import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { noteGates, writeModelCard } from "./card.ts";
 import { checkAdapter } from "./check.ts";
 import { GATE_CONFIG_FILE, GATE_FILE, loadExpert, saveGates } from "./expert.ts";
-import { loadAdapter } from "./peft.ts";
+import { loadAdapter, TENSOR_FILE } from "./peft.ts";
 import { saveAdapter } from "./peft-save.ts";
 
 const ADAPTER = "tests/golden/lora_variants/default_targets";
@@ -124,6 +124,22 @@ describe("a check", () => {
     expect(report.modules).toContain("model.layers.1.self_attn.v_proj");
     expect(report.parameters).toBe(2 * (8 * 64 + 64 * 8 + 8 * 64 + 32 * 8));
     expect(await checkAdapter(folder)).toMatchObject({ usable: true, against: "itself", problems: [] });
+  });
+
+  test("without a base says which architectures have such modules, and refuses what none has", async () => {
+    const folder = await expertFolder();
+    expect((await checkAdapter(folder)).modelTypes).toContain("llama");
+    expect(await checkAdapter(folder, TINY_LLAMA)).not.toHaveProperty("modelTypes");
+    const tensors = await readSafetensors(join(ADAPTER, TENSOR_FILE));
+    const odd = [...tensors].map(([name, tensor]) => [name.replace("self_attn", "self_attention"), tensor] as const);
+    const other = join(temporary(), "other");
+    await cp(ADAPTER, other, { recursive: true });
+    await writeSafetensors(join(other, TENSOR_FILE), new Map(odd));
+    expect(await checkAdapter(other)).toMatchObject({
+      usable: false,
+      modelTypes: [],
+      problems: [{ what: expect.stringMatching(/No supported architecture has a module named "model\.layers\.\d\.self_attention/) }],
+    });
   });
 
   test("reports what will be refused instead of throwing", async () => {

@@ -14,8 +14,8 @@ const PIECE = 64 * 2 ** 20;
 const FIXES: Readonly<Record<string, string>> = {
   ENOSPC: "Free some space on this disk or write to another one; the old file, if there was one, is untouched.",
   EDQUOT: "The quota on this disk is used up: free some space or write elsewhere; the old file, if there was one, is untouched.",
-  EACCES: "Give yourself permission to write in this folder, or choose another one.",
-  EPERM: "Give yourself permission to write in this folder, or choose another one.",
+  EACCES: "Give yourself permission to write here, or choose another place.",
+  EPERM: "Give yourself permission to write here, or choose another place.",
   EROFS: "This disk is read-only: choose another folder.",
   ENOTDIR: "A part of this path is a file: choose another folder.",
   EEXIST: "A part of this path is a file: choose another folder.",
@@ -94,6 +94,18 @@ export async function checkFolder(path: string): Promise<void> {
     }
     if (at === dirname(at)) return;
   }
+}
+
+/** Refuses, before long work, a file that could not be written when the work is done, by replacing it or, with `appends`, by adding
+ *  to it. Makes nothing. */
+export async function checkFile(path: string, { appends = false } = {}): Promise<void> {
+  const found = await stat(path).catch(() => undefined); // absent, or the folders above say why not
+  if (found?.isDirectory()) {
+    const fix = "Choose another file name.";
+    throw new CheckpointError({ what: "There is a folder where a file is to be written.", where: path, fix });
+  }
+  if (found && appends) await writing(path, () => access(path, constants.W_OK));
+  await checkFolder(dirname(resolve(path)));
 }
 
 /** Replaces the file `path` by `data`: UTF-8 text or bytes. */

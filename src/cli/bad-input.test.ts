@@ -1,6 +1,6 @@
 /** @file What people get wrong, by command lines: each ends with 1, says what, where and how to mend it, and leaves no file behind. */
 
-import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -164,10 +164,33 @@ test.each<[string, string, RegExp]>([
   ["is empty", "", /The dataset is empty/],
   ["has a bad line", `${PAIR}{"input": "red",\n`, /Not valid JSON[\s\S]*data.jsonl, line 2/],
   ["misses a field", `${PAIR}\n{"input": "red"}\n`, /its fields are input[\s\S]*data.jsonl, line 3/],
-  ["has an empty target", '{"input": "red", "target": ""}\n', /target: [\s\S]*data.jsonl, line 1/],
+  ["has an empty target", '{"input": "red", "target": ""}\n', /The target is empty[\s\S]*data.jsonl, line 1/],
 ])("a dataset that %s", async (_, text, message) => {
   await writeFile(at("data.jsonl"), text);
   expect(await refused("train", "--base", at("base"), "--data", at("data.jsonl"), "--out", at("never"), ...SMALL)).toMatch(message);
+});
+
+test.each<[string, readonly string[]]>([
+  ["eval", ["good.jsonl", "--out", "good.jsonl"]],
+  ["eval", ["good.jsonl", "--out", "results", "--cache", "good.jsonl"]],
+  ["eval", ["good.jsonl", "--out", "results", "--report", "base"]],
+  ["trace", ["red", "--pool", "pool", "--out", "base"]],
+  ["trace", ["red", "--pool", "pool", "--out", "good.jsonl/page.html"]],
+  ["forward", ["--inputs", "in.safetensors", "--out", "base"]],
+  ["merge", ["base", "--out", "good.jsonl"]],
+  ["lorahub", ["--pool", "pool", "--data", "good.jsonl", "--out", "good.jsonl"]],
+  ["moa train", ["--domains", "a=good.jsonl", "--out", "good.jsonl"]],
+])("%s: a destination that cannot be written is refused before a base is opened", async (command, options) => {
+  const paths = options.map((option) => (/^(?:--|red|a=)/.test(option) ? option : at(option)));
+  const err = await refused(...command.split(" "), ...paths, "--base", at("no-such-base"));
+  expect(err).toMatch(/There is a (?:file where a folder|folder where a file) is to be written/);
+});
+
+test.skipIf(process.getuid?.() === 0)("gate: an expert's folder that takes no gates is refused before the work", async () => {
+  const expert = await spoiled(ADAPTER, (copy) => chmod(copy, 0o555));
+  const command = ["gate", expert, "--base", at("base"), "--data", at("good.jsonl"), "--steps", "1000000", "--max-length", "8"];
+  expect(await refused(...command)).toMatch(/EACCES[\s\S]*permission to write/);
+  await chmod(expert, 0o755);
 });
 
 test("a file in the place of the folder to write is refused before the work", async () => {

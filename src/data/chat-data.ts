@@ -5,16 +5,22 @@
  *    OpenAI   { messages: [{ role, content }], tools? }
  *    TRL      { prompt, completion }, each a text or a list of messages
  *
- *  A plain TRL pair stays text; everything else becomes messages, to be rendered by the model's chat template. */
+ *  A plain TRL pair stays text; everything else becomes messages, to be rendered by the model's chat template. A model without turns
+ *  (T5) is asked with the texts themselves, and for an Alpaca row with Alpaca's own prompt. */
 
 import { z } from "zod";
 import { DataError } from "../base/errors.ts";
 import type { ChatMessage } from "../text/chat.ts";
 import { type DataRecord, fieldNames, parseRow, type Row, readRows } from "./rows.ts";
 
-export type Conversation =
-  | { readonly kind: "messages"; readonly messages: readonly ChatMessage[]; readonly tools?: unknown }
-  | { readonly kind: "text"; readonly prompt: string; readonly completion: string };
+export interface Chat {
+  readonly kind: "messages";
+  readonly messages: readonly ChatMessage[];
+  readonly tools?: unknown;
+  /** What a model without a chat template is asked by, where the row's format says it: Alpaca's prompt, of a row without history. */
+  readonly prompt?: string;
+}
+export type Conversation = Chat | { readonly kind: "text"; readonly prompt: string; readonly completion: string };
 
 export type ChatFormat = "alpaca" | "sharegpt" | "openai" | "trl";
 
@@ -41,6 +47,15 @@ export function detectChatFormat({ value, where }: Row): ChatFormat {
     where,
     fix: "Use {instruction, input, output}, {conversations}, {messages} or {prompt, completion}; to learn from, also {input, target} or {text}.",
   });
+}
+
+/** A chat as one question and its answer, for models that know no turns; undefined where it is more than that. */
+export function asPair({ messages, tools, prompt }: Chat): { input: string; target: string } | undefined {
+  const roles = messages.map(({ role }) => role).join();
+  const texts = messages.map(({ content, tool_calls }) => (tool_calls === undefined && typeof content === "string" ? content : undefined));
+  const target = texts.at(-1);
+  if (tools !== undefined || target === undefined || !/^(?:system,)?user,assistant$/.test(roles)) return undefined;
+  return { input: prompt ?? texts.slice(0, -1).join("\n\n"), target };
 }
 
 /** Alpaca's own prompt (Taori et al. 2023), for base models without a chat template. */
@@ -77,7 +92,9 @@ function fromAlpaca(row: Row): Conversation {
     { role: "user", content: question },
     { role: "assistant", content: output },
   ];
-  return conversation([...systemMessage(system), ...earlier, ...last], row);
+  const chat = conversation([...systemMessage(system), ...earlier, ...last], row);
+  if (earlier.length > 0) return chat;
+  return { ...chat, prompt: `${system ? `${system}\n\n` : ""}${alpacaPrompt(instruction, input ?? "")}` };
 }
 
 const turns = { human: "user", user: "user", gpt: "assistant", assistant: "assistant", system: "system", observation: "tool" } as const;
@@ -128,7 +145,7 @@ function fromOpenAi(row: Row): Conversation {
 }
 
 function toMessage({ role, content, tool_calls }: z.infer<typeof messageSchema>): ChatMessage {
-  return { role, content, ...(tool_calls && { tool_calls }) };
+  return { role, content, ...(tool_calls?.length ? { tool_calls } : {}) };
 }
 
 const side = z.union([z.string(), z.array(messageSchema)]);
@@ -146,7 +163,7 @@ function systemMessage(text: string | null | undefined): ChatMessage[] {
   return text ? [{ role: "system", content: text }] : [];
 }
 
-function conversation(messages: readonly ChatMessage[], { where }: Row, tools?: unknown): Conversation {
+function conversation(messages: readonly ChatMessage[], { where }: Row, tools?: unknown): Chat {
   if (!messages.some((message) => message.role === "assistant")) {
     throw new DataError({ what: "The conversation has no answer of the assistant.", where, fix: "Add one, or leave the row out." });
   }

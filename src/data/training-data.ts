@@ -3,46 +3,79 @@
  *    { input, target, ... }        our own; other fields are for evaluation and are passed over here
  *    { prompt, completion }        TRL's, as texts or as messages; "<|endoftext|>" at the end is taken off, as T0's lines have it
  *    { messages } { conversations } { instruction, output }     chats (chat-data.ts)
- *    { text }                      plain text, learned whole */
+ *    { text }                      plain text, learned whole
+ *
+ *  A row without an answer is refused, as a row that cannot be read is: learned, it would teach to answer nothing. */
 
 import { z } from "zod";
 import { DataError } from "../base/errors.ts";
 import type { ChatMessage } from "../text/chat.ts";
-import { conversationOf } from "./chat-data.ts";
+import { type Chat, conversationOf } from "./chat-data.ts";
 import { parseRow, type Row, readRows } from "./rows.ts";
 
 /** What a model learns from: loss falls on the target, on the assistant's turns, or on the whole text. */
 export type TrainingExample =
-  | { readonly kind: "pair"; readonly input: string; readonly target: string }
-  | { readonly kind: "messages"; readonly messages: readonly ChatMessage[]; readonly tools?: unknown }
+  | {
+      readonly kind: "pair";
+      readonly input: string;
+      readonly target: string;
+      /** Whether the target is the input's next characters, nothing between them. */
+      readonly joined?: boolean;
+    }
+  | Chat
   | { readonly kind: "text"; readonly text: string };
 
-const pairSchema = z.object({ input: z.string(), target: z.string().min(1) });
-const textSchema = z.object({ text: z.string().min(1) });
+const pairSchema = z.object({ input: z.string(), target: z.string() });
+const textSchema = z.object({ text: z.string() });
 
 /** The examples of a .jsonl, .json, .csv, .tsv or .parquet file. Each row may have its own spelling. */
 export async function readTrainingExamples(path: string): Promise<TrainingExample[]> {
-  return (await readRows(path)).map(trainingExample);
+  const rows = await readRows(path);
+  const examples = rows.map(trainingExample);
+  const empty = rows.filter((_, i) => lacksAnswer(examples[i]!));
+  if (empty.length > 0) throw withoutAnswer(empty);
+  return examples;
 }
 
-/** The example in one row. */
-export function trainingExample(row: Row): TrainingExample {
-  const { value, where } = row;
-  if ("input" in value && "target" in value) {
-    return { kind: "pair", ...parseRow(pairSchema, row, 'Write {"input": text, "target": text that is not empty}.') };
-  }
-  if ("text" in value) return { kind: "text", ...parseRow(textSchema, row, 'Write {"text": text that is not empty}.') };
+function trainingExample(row: Row): TrainingExample {
+  const { value } = row;
+  if ("input" in value && "target" in value)
+    return { kind: "pair", ...parseRow(pairSchema, row, 'Write {"input": text, "target": text}.') };
+  if ("text" in value) return { kind: "text", ...parseRow(textSchema, row, 'Write {"text": text}.') };
   const conversation = conversationOf(row);
   if (conversation.kind === "messages") return conversation;
   const { prompt } = conversation;
-  const completion = withoutEndOfText(conversation.completion);
-  if (completion !== "") return { kind: "pair", input: prompt, target: completion };
-  throw new DataError({
-    what: "The completion is empty: there is nothing to learn from.",
+  return { kind: "pair", input: prompt, target: withoutEndOfText(conversation.completion), joined: true };
+}
+
+/** Whether something to be learned is blank: what is learned whole, a target, or a turn of the assistant that calls no tool either. */
+function lacksAnswer(example: TrainingExample): boolean {
+  switch (example.kind) {
+    case "pair":
+      return isBlank(example.target);
+    case "text":
+      return isBlank(example.text);
+    case "messages":
+      return example.messages.some(({ role, content, tool_calls }) => role === "assistant" && isBlank(content) && !tool_calls);
+  }
+}
+
+const isBlank = (content: ChatMessage["content"]) => typeof content === "string" && content.trim() === "";
+const ANSWER_FIELDS = ["target", "completion", "output", "text"];
+
+/** All such rows of a file in one message: published files have a few among thousands. */
+function withoutAnswer(rows: readonly Row[]): DataError {
+  const [{ value, where }, ...others] = rows as [Row, ...Row[]];
+  const places = others.slice(0, MOST_PLACES).map((row) => row.where.slice(row.where.lastIndexOf(", ") + 2));
+  const more = others.length > MOST_PLACES ? [`${others.length - MOST_PLACES} more`] : [];
+  const also = others.length > 0 ? ` The same is true of ${[...places, ...more].join(", ")}.` : "";
+  return new DataError({
+    what: `The ${ANSWER_FIELDS.find((field) => field in value) ?? "assistant's answer"} is empty: there is nothing to learn from.${also}`,
     where,
-    fix: "Fill it in, or leave the row out.",
+    fix: others.length > 0 ? `Fill them in, or leave these ${rows.length} rows out.` : "Fill it in, or leave the row out.",
   });
 }
+const MOST_PLACES = 30;
 
 /** A completion without the mark that some files write at its end; who encodes it adds the model's own. */
 export function withoutEndOfText(completion: string): string {

@@ -4,18 +4,19 @@
 
 import { chartSvg } from "../evaluation/report/chart-file.ts";
 import type { Chart } from "../evaluation/report/curves.ts";
+import { inMethodColours } from "../evaluation/report/method-colours.ts";
 import { over, table, text, verdict } from "./over-seeds.ts";
 import type { Scores, StudySeed } from "./study.ts";
 
 /** The page, and the plots by name. */
 export function studyReport(runs: readonly StudySeed[]): { readonly markdown: string; readonly plots: ReadonlyMap<string, string> } {
   const [first] = runs;
-  const charts = new Map<string, Chart>([
-    ["k", sweepChart("Experts per token", "k", runs, ({ k }) => k)],
-    ["pool", sweepChart("Size of the pool", "experts", runs, ({ pool }) => pool)],
-    ["gates", sweepChart("Steps of gate training", "steps", runs, ({ gates }) => gates)],
+  const charts = inMethodColours([
+    sweepChart("Experts per token", "k", runs, ({ k }) => k),
+    sweepChart("Size of the pool", "experts", runs, ({ pool }) => pool),
+    sweepChart("Steps of gate training", "steps", runs, ({ gates }) => gates),
   ]);
-  const plots = new Map([...charts].flatMap(([name, chart]) => [[name, chartSvg(chart) ?? ""] as const]));
+  const plots = new Map(["k", "pool", "gates"].map((name, i) => [name, chartSvg(charts[i]!) ?? ""]));
   const tests = first ? `${first.numTests.heldIn} test examples of each held-in task, ${first.numTests.heldOut} of each held-out one` : "";
   const markdown = `# The study
 

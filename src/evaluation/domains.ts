@@ -61,7 +61,7 @@ async function domainScores(
   const { architecture } = model;
   const requests = examples.map(({ input, target }) => ({
     context: encodeContext(tokenizer, architecture, input, maxInputTokens),
-    continuations: [encodeAnswer(tokenizer, target)],
+    continuations: [encodeAnswer(tokenizer, architecture, { prompt: input, answer: target })],
   }));
   const likelihoods = (await scoreTokens(model, requests, { batchSize, ...(signal && { signal }) })).flat();
   const answers = await generateBatch(

@@ -3,12 +3,13 @@
  *    context        as training reads an input: with the tokenizer's special tokens, but without an end of sequence in
  *                   a decoder-only model's; too long: T5 keeps the beginning and the end of sequence, as the PHATGOOSE
  *                   authors do, a decoder-only model keeps the end, next to the answer
- *    answer         as training reads a target: on its own, with the end of sequence
+ *    answer         as training reads a target: on its own or, behind a decoder-only model's input, in the tokens it has there
+ *                   (text/prompt-ids.ts); with the end of sequence
  *    pair           as lm-evaluation-harness reads context and continuation: joined, then cut where the context's own
  *                   tokens end (decoder-only), or each on its own; no end of sequence */
 
 import type { Architecture } from "../models/architecture.ts";
-import { promptIds } from "../text/prompt-ids.ts";
+import { answerIds, promptIds } from "../text/prompt-ids.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { stripRight } from "./metrics/python-text.ts";
 
@@ -21,9 +22,13 @@ export function encodeContext(tokenizer: Tokenizer, { kind }: Pick<Architecture,
   return eosId === undefined ? ids.slice(0, maxTokens) : [...ids.slice(0, maxTokens - 1), eosId];
 }
 
-/** The token ids of an answer on its own, end of sequence included. */
-export function encodeAnswer(tokenizer: Tokenizer, answer: string): number[] {
-  const ids = tokenizer.encode(answer, { addSpecialTokens: false });
+/** The token ids of an answer to `prompt`, end of sequence included. */
+export function encodeAnswer(
+  tokenizer: Tokenizer,
+  { kind }: Pick<Architecture, "kind">,
+  { prompt, answer }: { readonly prompt: string; readonly answer: string },
+): number[] {
+  const ids = kind === "decoder-only" ? answerIds(tokenizer, { prompt, answer }) : tokenizer.encode(answer, { addSpecialTokens: false });
   return tokenizer.eosId === undefined ? ids : [...ids, tokenizer.eosId];
 }
 

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { chmod, readFile, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -85,6 +85,23 @@ describe("judging by a model", () => {
     const summary = judgeSummary([of("a", "a", "a"), of("a", "a", "a"), of("b", "b", "b"), of("tie", "a", undefined), of("tie", "a", "b")]);
     expect(summary).toMatchObject({ pairs: 5, wins: 2, losses: 1, ties: 2, split: 1, unreadable: 1, winRate: 0.6 });
     expect(summary.stderr).toBeCloseTo(Math.sqrt((0.16 + 0.16 + 0.36 + 0.01 + 0.01) / 4 / 5), 12);
+  });
+
+  test("asks nothing where the judgements cannot be kept", async () => {
+    const { endpoint, asked } = await judgeServer(fair);
+    const ask = chatAsk({ endpoint, model: "m" });
+    const pairs = [pair("1", "good", "bad")];
+    expect(await rejection(judgePairs({ pairs, ask, judge: "m", out: folder }))).toMatchObject({
+      name: "CheckpointError",
+      what: expect.stringContaining("a folder where a file"),
+    });
+    if (process.getuid?.() !== 0) {
+      await writeFile(file("kept.jsonl"), "");
+      await chmod(file("kept.jsonl"), 0o444);
+      const error = await rejection(judgePairs({ pairs, ask, judge: "m", out: file("kept.jsonl") }));
+      expect(error).toMatchObject({ name: "CheckpointError", where: file("kept.jsonl") });
+    }
+    expect(asked).toEqual([]);
   });
 
   test("what was judged is not asked again, a cut-off line is, and another judge asks anew", async () => {

@@ -9,7 +9,7 @@
 import { createHash } from "node:crypto";
 import { appendFile, readFile } from "node:fs/promises";
 import { DataError, StoppedError } from "../base/errors.ts";
-import { codeOf, writeFileAtomically, writing } from "../checkpoint/atomic.ts";
+import { checkFile, codeOf, writeFileAtomically, writing } from "../checkpoint/atomic.ts";
 import type { JudgePair } from "./judge-files.ts";
 
 /** Sends one message and gives the reply's text. */
@@ -55,6 +55,7 @@ export async function judgePairs(job: JudgeJob): Promise<Judgement[]> {
   const { pairs, judge, out, concurrency = 4, signal, onProgress } = job;
   if (pairs.length === 0) throw new DataError({ what: "There are no pairs to judge.", fix: "Give files with at least one answer each." });
   const keys = pairs.map((pair) => keyOf(judge, pair));
+  await checkFile(out, { appends: true });
   const known = await readJudgements(out, new Set(keys));
   const open = pairs.map((pair, i) => ({ pair, key: keys[i]! })).filter(({ key }) => !known.has(key));
   onProgress?.(pairs.length - open.length, pairs.length);

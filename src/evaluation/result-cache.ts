@@ -10,7 +10,7 @@ import { contentHash } from "./methods.ts";
 import type { TaskResult } from "./run-task.ts";
 import type { Task } from "./tasks/task.ts";
 
-const VERSION = 2; // raised when the same inputs come to give other results
+const VERSION = 3; // raised when the same inputs come to give other results
 
 export interface CacheKey {
   readonly base: string;

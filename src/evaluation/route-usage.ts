@@ -67,7 +67,7 @@ interface Encoded {
 function encode(model: Model, tokenizer: Tokenizer, task: Task, { input, target }: Task["examples"][number]): Encoded {
   const { architecture } = model;
   const context = encodeContext(tokenizer, architecture, input, task.maxInputTokens);
-  const answer = encodeAnswer(tokenizer, task.targetDelimiter + target);
+  const answer = encodeAnswer(tokenizer, architecture, { prompt: input, answer: task.targetDelimiter + target });
   if (architecture.kind === "decoder-only")
     return { input: lastOf([...context, ...answer.slice(0, -1)], longestSequence(model)), output: [] };
   return { input: context, output: [architecture.decoderStartId, ...answer.slice(0, -1)] };

@@ -64,7 +64,7 @@ function requestOf(model: Model, tokenizer: Tokenizer, task: Task, { input }: Ex
   if (task.choiceScore === "token_mean") {
     return {
       context: encodeContext(tokenizer, architecture, input, task.maxInputTokens),
-      continuations: continuations.map((text) => encodeAnswer(tokenizer, text)),
+      continuations: continuations.map((text) => encodeAnswer(tokenizer, architecture, { prompt: input, answer: text })),
     };
   }
   const pairs = continuations.map((continuation) => encodePair(tokenizer, architecture, { context: input, continuation }));

@@ -55,6 +55,8 @@ export interface RoutedPoolOptions {
   readonly topK?: number;
   /** Rows choose experts for themselves; `openRows` lets each use all and serves batches that bring a bias. */
   readonly rows?: RowBias;
+  /** What becomes of an expert that `add` brings; it stays as it is when absent. */
+  readonly joining?: (expert: Expert) => Expert;
 }
 
 /** Every row may use every expert, unless its batch brings a bias. */
@@ -65,15 +67,17 @@ export class RoutedPool implements Overlay {
   readonly #router: Router;
   readonly #topK: number;
   readonly #rows: RowBias | undefined;
+  readonly #joining: (expert: Expert) => Expert;
   readonly #sizes: ModuleSizes;
   readonly #members: Expert[];
   #stack: ExpertStack;
 
-  constructor(experts: readonly Expert[], sizes: ModuleSizes, { router, topK, rows }: RoutedPoolOptions) {
+  constructor(experts: readonly Expert[], sizes: ModuleSizes, { router, topK, rows, joining }: RoutedPoolOptions) {
     if (experts.length === 0) throw new PoolError({ what: "The pool has no experts.", fix: "Add one: skein pool add POOL EXPERT." });
     this.#router = router;
     this.#topK = topK ?? router.topK;
     this.#rows = rows;
+    this.#joining = joining ?? ((expert) => expert);
     this.#sizes = sizes;
     this.#members = [...experts];
     this.#stack = new ExpertStack(stackShapes(experts, sizes, router), router, experts);
@@ -103,7 +107,8 @@ export class RoutedPool implements Overlay {
   }
 
   /** Adds an expert; graphs stay as they are unless it brings a larger rank or a new module. */
-  add(expert: Expert): void {
+  add(brought: Expert): void {
+    const expert = this.#joining(brought);
     stackShapes([this.#members[0]!, expert], this.#sizes, this.#router); // refuses an expert of another kind
     const members = [...this.#members, expert];
     if (this.#stack.fits(expert)) this.#stack.add(expert);

@@ -34,8 +34,8 @@ export async function poolOverlay(
   if (isScoring(options)) {
     const router = createRouter(options);
     const general = "general" in options ? options.general : undefined;
-    const candidates = general ? withoutGeneralKnowledge(experts, general, where) : experts;
-    const pool = new RoutedPool(candidates, model.modules, { router, ...(rows && { rows: rows(openRows) }) }); // refuses what no router could serve
+    const { candidates, ...joining } = general ? withoutGeneralKnowledge(experts, general, where) : { candidates: experts };
+    const pool = new RoutedPool(candidates, model.modules, { router, ...joining, ...(rows && { rows: rows(openRows) }) }); // refuses what no router could serve
     if (options.kind === "single") checkNamed(candidates, options.expert, where);
     else checkCandidates(candidates, router, where);
     return pool;

@@ -32,15 +32,21 @@ const ARCHITECTURES: Readonly<Record<string, ArchitectureFactory>> = {
   qwen,
 };
 
+/** The types that are supported, in order. */
+export const MODEL_TYPES: readonly string[] = Object.keys(ARCHITECTURES).sort();
+
+/** What of a checkpoint decides about its architecture: of the tensors only their names. */
+type Named = Pick<Checkpoint, "config" | "directory"> & { readonly tensors: ReadonlyMap<string, unknown> };
+
 /** The architecture of a checkpoint; an unknown model_type is an error that lists the known ones. */
-export function architectureOf({ config, tensors, directory }: Checkpoint): Architecture {
+export function architectureOf({ config, tensors, directory }: Named): Architecture {
   const type = String(config.model_type);
   const factory = Object.hasOwn(ARCHITECTURES, type) ? ARCHITECTURES[type] : undefined;
   if (!factory) {
     throw new CheckpointError({
       what: `Models of type "${type}" are not supported.`,
       where: directory,
-      fix: `Supported model types: ${Object.keys(ARCHITECTURES).sort().join(", ")}. CONTRIBUTING.md says how to add one.`,
+      fix: `Supported model types: ${MODEL_TYPES.join(", ")}. CONTRIBUTING.md says how to add one.`,
     });
   }
   try {

@@ -12,8 +12,15 @@ import { PoolError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { loraOf } from "./stack.ts";
 
+export interface Candidates {
+  /** The experts that are not general ones, changed. */
+  readonly candidates: readonly Expert[];
+  /** What becomes of one that joins them later. */
+  readonly joining: (expert: Expert) => Expert;
+}
+
 /** The experts that are not named in `general`, with the mean of those that are taken off. */
-export function withoutGeneralKnowledge(experts: readonly Expert[], general: readonly string[], where?: string): Expert[] {
+export function withoutGeneralKnowledge(experts: readonly Expert[], general: readonly string[], where?: string): Candidates {
   const place = where === undefined ? {} : { where };
   const unknown = general.find((name) => !experts.some((expert) => expert.name === name));
   if (unknown !== undefined || general.length === 0) {
@@ -22,8 +29,10 @@ export function withoutGeneralKnowledge(experts: readonly Expert[], general: rea
   }
   const known = experts.filter(({ name }) => general.includes(name));
   const others = experts.filter(({ name }) => !general.includes(name));
-  if (others.length > 0) return others.map((expert) => purified(expert, known));
-  throw new PoolError({ what: "Every expert of the pool is a general one.", ...place, fix: "Leave at least one to choose." });
+  if (others.length === 0)
+    throw new PoolError({ what: "Every expert of the pool is a general one.", ...place, fix: "Leave at least one to choose." });
+  const joining = (expert: Expert) => purified(expert, known);
+  return { candidates: others.map(joining), joining };
 }
 
 function purified(expert: Expert, general: readonly Expert[]): Expert {

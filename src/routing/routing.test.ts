@@ -288,6 +288,20 @@ test("general experts are known by name, leave some to choose, and share a rank 
   expect(() => routerNamed("arrow-peft:general=e1")).toThrow(/General experts change the others/);
 });
 
+test("an expert that joins a pool with general experts is without their knowledge too", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const experts = await t5Experts(model.modules);
+  const batch = await t5Batch();
+  const open = (pool: readonly Expert[]) => poolOverlay(model, pool, parsedRouter("arrow-peft:general=e0+e1"));
+  model.overlay = await open(experts);
+  const whole = await logits(model, batch);
+  const grown = await open(experts.slice(0, -1));
+  if (!(grown instanceof RoutedPool)) throw new Error("not a pool that takes experts");
+  grown.add(experts.at(-1)!);
+  model.overlay = grown;
+  expect(await logits(model, batch)).toEqual(whole);
+});
+
 test("options that a router does not have are refused by name", () => {
   expect(() => parsedRouter("smear", { topK: 2 })).toThrow(/topK/);
   expect(() => parsedRouter("nearest")).toThrow(/no router "nearest"/);

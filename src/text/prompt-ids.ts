@@ -1,7 +1,10 @@
-/** @file A prompt as token ids.
+/** @file A prompt, and an answer behind it, as token ids.
  *
  *  Some tokenizers end every text with the end of sequence. Behind an encoder that is what the model learned; a decoder-only
- *  model goes on from its prompt, and after an end it would begin something else. */
+ *  model goes on from its prompt, and after an end it would begin something else.
+ *
+ *  SentencePiece puts a space before every text it reads. Before an answer that is a space too many, wherever prompt and answer have
+ *  one of their own: so the answer is read behind the prompt, and its tokens are those that follow the prompt's. */
 
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -14,6 +17,29 @@ export function promptIds(tokenizer: Ids, kind: "decoder-only" | "encoder-decode
   const open = withoutEnd(ids, tokenizer);
   const start = tokenizer.bosId ?? tokenizer.eosId;
   return open.length === 0 && start !== undefined ? [start] : open;
+}
+
+export interface Answer {
+  readonly prompt: string;
+  readonly answer: string;
+  /** Whether the answer is the prompt's next characters in any case. Else it is where white space stands between the two; without any
+   *  it is read on its own, which with SentencePiece makes a word of its own of it. Default false. */
+  readonly joined?: boolean | undefined;
+}
+
+/** What a decoder-only model says to be told to have answered `answer`, no end of sequence included. */
+export function answerIds(tokenizer: Ids, { prompt, answer, joined = false }: Answer): number[] {
+  const isJoined = prompt !== "" && (joined || /\s$/.test(prompt) || /^\s/.test(answer));
+  // A prompt whose last token changes before the answer ("A: " and "yes") is asked as it is, so only the answer's text decides.
+  const ids = isJoined ? (idsBehind(tokenizer, prompt, answer) ?? idsBehind(tokenizer, "\n", answer)) : undefined;
+  return ids ?? tokenizer.encode(answer, { addSpecialTokens: false });
+}
+
+/** The tokens that `text` has behind `before`; undefined where the two share one. */
+function idsBehind(tokenizer: Ids, before: string, text: string): number[] | undefined {
+  const [start, whole] = [before, before + text].map((each) => withoutEnd(tokenizer.encode(each), tokenizer)) as [number[], number[]];
+  const isKept = whole.length > start.length && start.every((id, i) => id === whole[i]);
+  return isKept ? whole.slice(start.length) : undefined;
 }
 
 /** Ids without an end of sequence at their end. */

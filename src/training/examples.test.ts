@@ -2,9 +2,11 @@ import { describe, expect, test } from "vitest";
 import { byteTokenizer } from "../../tests/byte-tokenizer.ts";
 import { golden, maxDifference } from "../../tests/golden.ts";
 import { differentiated, packedForward } from "../../tests/gradients.ts";
+import { rejection, temporaryFolder } from "../../tests/temporary-folder.ts";
 import { seededRandom } from "../base/random.ts";
 import { type HostTensor, int64 } from "../base/tensor.ts";
-import type { TrainingExample } from "../data/training-data.ts";
+import { alpacaPrompt } from "../data/chat-data.ts";
+import { readTrainingExamples, type TrainingExample } from "../data/training-data.ts";
 import { loadModel, type Model } from "../inference/model.ts";
 import type { ChatMessage } from "../text/chat.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
@@ -54,6 +56,14 @@ describe("what is learned of an example", () => {
     expect(inputs).toEqual(tokenizer.encode(input + target));
   });
 
+  test("of a prompt and its completion the tokens of the whole text", async () => {
+    const { architecture } = await llama();
+    const tokenizer = await tokenizerWithChat();
+    const [input, target] = ["Once upon a time:", "there was a cat."];
+    const { examples } = encodeExamples([{ kind: "pair", input, target, joined: true }], tokenizer, architecture, LIMITS);
+    expect(examples[0]!.inputs).toEqual(tokenizer.encode(input + target));
+  });
+
   test("of a conversation the assistant's turns, each with its end", async () => {
     const said = (role: ChatMessage["role"], content: string): ChatMessage => ({ role, content });
     const messages = [said("user", "One day"), said("assistant", "a girl"), said("user", "She"), said("assistant", "was happy")];
@@ -66,7 +76,7 @@ describe("what is learned of an example", () => {
 
   test("a prompt that is too long gives way at its beginning", async () => {
     const [model, tokenizer] = [await llama(), await tokenizerWithChat()];
-    const long: TrainingExample = { kind: "pair", input: "once upon a time ".repeat(40), target: "the end" };
+    const long: TrainingExample = { kind: "pair", input: "once upon a time ".repeat(40).trim(), target: "the end" };
     const { examples, truncated, emptied } = encodeExamples([long], tokenizer, model.architecture, LIMITS);
     expect({ truncated, emptied }).toEqual({ truncated: 1, emptied: 0 });
     expect(examples[0]!.inputs).toHaveLength(64);
@@ -90,6 +100,44 @@ describe("what is learned of an example", () => {
     expect(set).toMatchObject({ truncated: 1, emptied: 1 });
     expect(set.examples).toHaveLength(1);
     expect(() => encodeExamples([long], tokenizer, model.architecture, LIMITS)).toThrow(/anything left to learn/);
+  });
+});
+
+describe("an encoder-decoder model", () => {
+  const tokenizer = byteTokenizer();
+  const LONG = { maxInput: 512, maxTarget: 64 };
+  const turn = (role: ChatMessage["role"], content: string): ChatMessage => ({ role, content });
+  const { write } = temporaryFolder();
+  async function learned(...rows: readonly unknown[]) {
+    const { architecture } = await loadModel(golden("t5/model"));
+    const examples = await readTrainingExamples(await write("rows.json", JSON.stringify(rows)));
+    const set = encodeExamples(examples, tokenizer, architecture, LONG);
+    return set.examples.map(({ inputs, labels }) => [inputs, labels].map((ids) => tokenizer.decode(ids)));
+  }
+
+  test("learns Alpaca rows by Alpaca's prompt, and a chat of one question as that question and its answer", async () => {
+    const chat = [turn("system", "s"), turn("user", "q"), turn("assistant", "a")];
+    const pairs = await learned(
+      { instruction: "Add", input: "1 2", output: "3" },
+      { instruction: "Add", output: "3", system: "s" },
+      { messages: chat.slice(1) },
+      { messages: chat },
+    );
+    expect(pairs).toEqual([
+      [alpacaPrompt("Add", "1 2"), "3"],
+      [`s\n\n${alpacaPrompt("Add")}`, "3"],
+      ["q", "a"],
+      ["s\n\nq", "a"],
+    ]);
+  });
+
+  test.each([
+    ["user, assistant, user, assistant", { instruction: "i", output: "o", history: [["q", "a"]] }],
+    ["user, user, assistant", { messages: [turn("user", "q"), turn("user", "q"), turn("assistant", "a")] }],
+    ["user, assistant", { messages: [turn("user", "q"), turn("assistant", "a")], tools: [{ name: "f" }] }],
+  ])("refuses a longer chat by its place and roles: %s", async (roles, row) => {
+    const error = await rejection(learned({ input: "i", target: "t" }, row));
+    expect(error).toMatchObject({ name: "DataError", what: expect.stringContaining(`(roles: ${roles})`), where: "example 2" });
   });
 });
 

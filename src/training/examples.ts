@@ -2,10 +2,11 @@
  *  plain text is learned whole. */
 
 import { DataError } from "../base/errors.ts";
+import { asPair } from "../data/chat-data.ts";
 import type { TrainingExample } from "../data/training-data.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { assistantSpans } from "../text/chat.ts";
-import { withoutEnd } from "../text/prompt-ids.ts";
+import { answerIds, withoutEnd } from "../text/prompt-ids.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Encoded } from "./batches.ts";
 import { IGNORED } from "./loss.ts";
@@ -34,7 +35,7 @@ export function encodeExamples(
   if (examples.length === 0)
     throw new DataError({ what: "There are no examples to learn from.", fix: "Give a dataset with at least one example." });
   const encode = architecture.kind === "encoder-decoder" ? encodePair : encodeSequence;
-  const encoded = examples.map((example) => encode(example, tokenizer, limits));
+  const encoded = examples.map((example, i) => encode(example, tokenizer, { ...limits, where: `example ${i + 1}` }));
   const learnable = encoded.filter(({ labels }) => labels.some((label) => label !== IGNORED));
   if (learnable.length === 0)
     throw new DataError({
@@ -51,19 +52,35 @@ export function encodeExamples(
 interface Cut extends Encoded {
   readonly isCut: boolean;
 }
+interface Place extends EncodeLimits {
+  /** The example, for messages. */
+  readonly where: string;
+}
 
-function encodePair(example: TrainingExample, tokenizer: Tokenizer, { maxInput, maxTarget }: EncodeLimits): Cut {
-  if (example.kind !== "pair")
-    throw new DataError({
-      what: `An encoder-decoder model learns from pairs, not from ${example.kind}.`,
-      fix: 'Write rows as {"input": ..., "target": ...}.',
-    });
+function encodePair(example: TrainingExample, tokenizer: Tokenizer, { maxInput, maxTarget, where }: Place): Cut {
+  const { input, target } = pairOf(example, where);
   const { eosId } = tokenizer;
   // The end-of-sequence token survives the cut, as in the authors' code.
   const cut = (ids: number[], limit: number) =>
     ids.length <= limit ? ids : eosId === undefined ? ids.slice(0, limit) : [...ids.slice(0, limit - 1), eosId];
-  const [inputs, labels] = [tokenizer.encode(example.input), withEnd(tokenizer.encode(example.target), tokenizer)];
+  const [inputs, labels] = [tokenizer.encode(input), withEnd(tokenizer.encode(target), tokenizer)];
   return { inputs: cut(inputs, maxInput), labels: cut(labels, maxTarget), isCut: inputs.length > maxInput || labels.length > maxTarget };
+}
+
+/** What an encoder reads and its decoder says. */
+function pairOf(example: TrainingExample, where: string): { input: string; target: string } {
+  if (example.kind === "pair") return example;
+  const pair = example.kind === "messages" ? asPair(example) : undefined;
+  if (pair) return pair;
+  if (example.kind === "text") {
+    const fix = 'Write rows as {"input": text, "target": text}.';
+    throw new DataError({ what: "An encoder-decoder model learns from an input and a target, not from plain text.", where, fix });
+  }
+  throw new DataError({
+    what: `An encoder-decoder model learns from one question and its answer, not from a longer chat or one with tools (roles: ${example.messages.map(({ role }) => role).join(", ")}).`,
+    where,
+    fix: 'Write each answer as a row of its own, with all that was said before it as the input: {"input": text, "target": text}.',
+  });
 }
 
 function encodeSequence(example: TrainingExample, tokenizer: Tokenizer, { maxInput }: EncodeLimits): Cut {
@@ -85,19 +102,14 @@ function sequenceOf(example: TrainingExample, tokenizer: Tokenizer): { ids: numb
     const { ids, mask } = assistantSpans(tokenizer, example.messages, example.tools === undefined ? {} : { tools: example.tools as never });
     return { ids, learned: mask };
   }
-  const prompt = example.kind === "pair" ? withoutEnd(tokenizer.encode(example.input), tokenizer) : [];
-  const answer = example.kind === "pair" ? answerIds(example, prompt, tokenizer) : tokenizer.encode(example.text);
-  const said = withEnd(answer, tokenizer);
+  if (example.kind === "text") {
+    const ids = withEnd(tokenizer.encode(example.text), tokenizer);
+    return { ids, learned: ids.map(() => true) };
+  }
+  const { input, target, joined } = example;
+  const prompt = withoutEnd(tokenizer.encode(input), tokenizer);
+  const said = withEnd(answerIds(tokenizer, { prompt: input, answer: target, joined }), tokenizer);
   return { ids: [...prompt, ...said], learned: [...prompt.map(() => false), ...said.map(() => true)] };
-}
-
-/** A target is read on its own, as evaluation reads an answer. One that opens with a space goes on from the input's text, so it is read
- *  behind it where that leaves the input's tokens as they are: SentencePiece would put a second space before it. */
-function answerIds(example: { input: string; target: string }, prompt: readonly number[], tokenizer: Tokenizer): number[] {
-  const { input, target } = example;
-  const whole = /^\s/.test(target) ? withoutEnd(tokenizer.encode(input + target), tokenizer) : [];
-  if (whole.length > prompt.length && prompt.every((id, i) => id === whole[i])) return whole.slice(prompt.length);
-  return tokenizer.encode(target, { addSpecialTokens: false });
 }
 
 function withEnd(ids: number[], { eosId }: Tokenizer): number[] {

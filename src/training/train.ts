@@ -96,6 +96,7 @@ const FEEDFORWARD_OUTPUT = /\.(?:wo|down_proj|mlp\.c_proj)$/;
 export async function trainGate(job: TrainingJob & { expert: string | Adapter; options?: Options<typeof gateRecipe> }): Promise<Gates> {
   const recipe = parseRecipe(gateRecipe, job.options ?? {});
   const { model, expert } = job;
+  if (typeof expert === "string") await checkFolder(expert);
   const base = await fingerprint(model.checkpoint);
   const adapter = typeof expert === "string" ? await loadAdapter(expert, model.modules, { fingerprint: base }) : expert;
   const parameters = await learn(job, gateLearner(model.checkpoint, model.modules, adapter), recipe);

@@ -27,6 +27,7 @@ export function addCheck(program: Command, io: Io): void {
         ["kind", report.kind ?? "unknown"],
         ["base model", report.baseName ?? "not named"],
         ["checked against", report.against === "base" ? String(flags.base) : "itself; give --base DIR to check the fit"],
+        ...(report.modelTypes ? [["architectures", report.modelTypes.join(", ") || "none that is supported"]] : []),
         ["rank", report.ranks.join(", ") || "-"],
         ["scaling", report.scalings.join(", ") || "-"],
         ["dtype", report.dtypes.join(", ") || "-"],
@@ -34,7 +35,10 @@ export function addCheck(program: Command, io: Io): void {
         ["gates", report.gates ? "yes" : "no"],
         ["modules", String(report.modules.length)],
         ...report.modules.map((module) => ["", report.embeddings.includes(module) ? `${module} (embeddings)` : module]),
-        ["usable", report.usable ? "yes" : "no"],
+        [
+          "usable",
+          !report.usable ? "no" : report.against === "base" ? "yes" : "yes, if the base is of such an architecture; --base DIR tells",
+        ],
       ];
       show(
         io,

@@ -101,6 +101,7 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
   const { resultsJson, saveResults } = await import("../../evaluation/results.ts");
   const { terminalTable } = await import("../../evaluation/tables.ts");
   const { loadTokenizer } = await import("../../text/tokenizer.ts");
+  await checkPlaces(flags);
   const names = await namesOf(flags);
   await using model = await loadModel(flags.base);
   const tokenizer = await loadTokenizer(model.checkpoint.directory);
@@ -124,6 +125,13 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
   }
   const json = { ...resultsJson(evaluation), ...(sweeps.length > 0 && { sweeps }) };
   show(io, flags, json, terminalTable(evaluation, { colours: io.colours }));
+}
+
+/** Refuses what could not be written at the end. */
+async function checkPlaces({ out, cache, report }: Flags): Promise<void> {
+  const { checkFile, checkFolder } = await import("../../checkpoint/atomic.ts");
+  for (const folder of [out, cache]) if (folder !== undefined) await checkFolder(folder);
+  if (report !== undefined) await checkFile(report);
 }
 
 /** Every task that the command names; without --held-out there are no groups. */

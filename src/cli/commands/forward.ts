@@ -25,6 +25,8 @@ export function addForward(program: Command, io: Io): void {
     .action(async (flags: Flags) => {
       const { openModel } = await import("../../inference/open.ts");
       const { readBatch, writeForward } = await import("../../inference/batch-file.ts");
+      const { checkFile } = await import("../../checkpoint/atomic.ts");
+      await checkFile(flags.out);
       const { batch, ignored } = await readBatch(flags.inputs);
       if (ignored.length > 0) warn(io, flags, [`not used, tensors of ${flags.inputs}: ${ignored.join(", ")}`]);
       const { model, warnings } = await openModel({ ...flags, ...(batch.routingBias && { rows: (own) => own }) });

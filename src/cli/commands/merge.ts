@@ -43,8 +43,10 @@ export function addMerge(program: Command, io: Io): void {
       const { mergeAdapters } = await import("../../adapters/merge.ts");
       const { saveAdapter } = await import("../../adapters/peft-save.ts");
       const { loadModel } = await import("../../inference/model.ts");
+      const { checkFolder } = await import("../../checkpoint/atomic.ts");
       const { base, out, method: kind, weights, rank, density, majoritySign, rescale, seed } = flags;
       const { fingerprint } = await import("../../checkpoint/fingerprint.ts");
+      await checkFolder(out);
       const { checkpoint, modules } = await loadModel(base);
       const print = await fingerprint(checkpoint);
       const adapters: LoraAdapter[] = [];

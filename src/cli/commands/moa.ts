@@ -84,7 +84,9 @@ function addMoaTrain(moa: Command, io: Io): void {
       const { refusePool } = await import("../../adapters/pool.ts");
       const { trainMoa } = await import("../../training/train-moa.ts");
       const { createMoaPool } = await import("../../inference/moa-pool.ts");
+      const { checkFolder } = await import("../../checkpoint/atomic.ts");
       await refusePool(flags.out);
+      await checkFolder(flags.out);
       const { lambda, pooling, states, freezeLoras, fromScratch, labels } = flags;
       const trained = await train(io, flags, `${flags.out}.run`, async (job) => {
         const domains = await dataOf(io, flags, job.model, flags);

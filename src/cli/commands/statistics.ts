@@ -70,6 +70,8 @@ export function addLorahub(program: Command, io: Io): void {
       const { encodeExamples } = await import("../../training/examples.ts");
       const { lorahub } = await import("../../training/lorahub.ts");
       const { saveAdapter } = await import("../../adapters/peft-save.ts");
+      const { checkFolder } = await import("../../checkpoint/atomic.ts");
+      await checkFolder(out);
       await using model = await loadModel(base);
       const experts = await openExperts(model, pool);
       const tokenizer = await loadTokenizer(model.checkpoint.directory);

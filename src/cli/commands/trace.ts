@@ -20,9 +20,10 @@ export function addTrace(program: Command, io: Io): void {
       const { traceLines } = await import("../trace-lines.ts");
       const { openModel } = await import("../../inference/open.ts");
       const { loadTokenizer } = await import("../../text/tokenizer.ts");
-      const { writeFileAtomically } = await import("../../checkpoint/atomic.ts");
+      const { checkFile, writeFileAtomically } = await import("../../checkpoint/atomic.ts");
       const { trace } = await import("../../evaluation/trace.ts");
       const { tracePage } = await import("../../evaluation/trace-page.ts");
+      await checkFile(flags.out);
       const { model, warnings } = await openModel(flags);
       await using _ = model;
       warn(io, flags, warnings);

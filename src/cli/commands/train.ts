@@ -90,7 +90,10 @@ export function addGate(program: Command, io: Io): void {
 function withRecipeFlags(command: Command, { steps, validateEvery }: { steps: number; validateEvery: number }): Command {
   return command
     .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
-    .requiredOption("--data <file>", "examples: rows of {input, target}, {prompt, completion}, {messages} or {text}")
+    .requiredOption(
+      "--data <file>",
+      "examples: rows of {input, target}, {prompt, completion}, {instruction, output}, {messages}, {conversations} or {text}",
+    )
     .option("--validation <file>", "examples to select the best state by")
     .option("--run <dir>", "folder to resume from (default: beside the result)")
     .option("--steps <n>", `optimiser steps (default: ${steps})`, wholeNumber(0))

@@ -16,8 +16,8 @@ export interface Series {
   readonly points: readonly Point[];
   /** Drawn dashed, in the colour of the series before: validation beside training. */
   readonly dashed?: boolean;
-  /** The expert whose colour it has; by its place in the chart when absent. */
-  readonly expert?: number;
+  /** Which colour it has, as `hueOf` counts them: an expert's or a method's. By its place in the chart when absent. */
+  readonly colour?: number;
 }
 export interface Chart {
   readonly title: string;
@@ -142,9 +142,9 @@ const tickText = (value: number) => Number(value.toPrecision(6)).toString();
 /** Hues: a dashed series has that of the series before it. */
 function coloursOf(series: readonly Series[]): number[] {
   let solid = -1;
-  return series.map(({ dashed, expert }) => {
+  return series.map(({ dashed, colour }) => {
     if (!dashed) solid++;
-    return hueOf(expert ?? Math.max(0, solid));
+    return hueOf(colour ?? Math.max(0, solid));
   });
 }
 

@@ -123,6 +123,8 @@ test("a method keeps its colour from one sweep to the next, and settings and per
   expect(huesOf("arrow")).toHaveLength(2);
   for (const name of ["arrow", "spectr"]) expect(new Set(huesOf(name)).size).toBe(1);
   expect(new Set(["arrow", "spectr", "merged"].map((name) => huesOf(name)[0])).size).toBe(3);
+  const others = reportPage({ evaluation, sweeps: [sweep("retrieval", "merged", "arrow:temperature=1", "arrow")] });
+  expect(others).toContain(`--h:${huesOf("arrow")[0]}">arrow</span>`);
   const svg = chartFigure(sweep("arrow"));
   expect([...svg.matchAll(/text-anchor="middle">([^<]*)</g)].map(([, text]) => text)).toEqual(["1", "8"]);
   expect(svg).toContain(">50 %</text>");

@@ -9,6 +9,7 @@ import type { Trace } from "../trace.ts";
 import { type Chart, chartFigure } from "./curves.ts";
 import { traceFigure } from "./heatmap.ts";
 import { escaped } from "./html.ts";
+import { inMethodColours } from "./method-colours.ts";
 import { page, type Section } from "./page.ts";
 import { gridTable } from "./table.ts";
 import { usageFigure } from "./usage.ts";
@@ -77,19 +78,13 @@ function usageSections(usage: readonly RouteUsage[], { methods }: Evaluation): S
   }));
 }
 
-/** Each method in one colour, whatever chart it stands in. */
-function inMethodColours(charts: readonly Chart[]): Chart[] {
-  const names = [...new Set(charts.flatMap(({ series }) => series.map(({ name }) => name)))];
-  return charts.map((chart) => ({ ...chart, series: chart.series.map((series) => ({ ...series, expert: names.indexOf(series.name) })) }));
-}
-
 /** A run named after an expert, or "<expert>-gates", in that expert's colour; others in colours of their own. */
 function inExpertColours(charts: readonly Chart[], experts: readonly string[]): Chart[] {
   return charts.map((chart) => ({
     ...chart,
     series: chart.series.map((series, i) => {
       const expert = experts.indexOf(series.name.replace(/-gates$/, ""));
-      return { ...series, expert: expert < 0 ? experts.length + i : expert };
+      return { ...series, colour: expert < 0 ? experts.length + i : expert };
     }),
   }));
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { rejection, temporaryFolder } from "../../../tests/temporary-folder.ts";
+import { alpacaPrompt } from "../../data/chat-data.ts";
 import { readTasks } from "./read-task.ts";
 
 describe("the tasks of a file are told by what is in it", () => {
@@ -60,7 +61,7 @@ describe("the tasks of a file are told by what is in it", () => {
       "alpaca.json",
       JSON.stringify([{ instruction: "Do", input: "it", output: "done" }]),
       { metrics: ["rougeL"] },
-      { input: "Do\nit", target: "done" },
+      { input: alpacaPrompt("Do", "it"), target: "done" },
     ],
     [
       "OpenAI messages",

@@ -20,9 +20,9 @@ import { basename, dirname, join } from "node:path";
 import { parse } from "yaml";
 import { DataError } from "../../base/errors.ts";
 import { isFolder } from "../../checkpoint/hub-cache.ts";
-import { conversationOf } from "../../data/chat-data.ts";
+import { type Chat, conversationOf } from "../../data/chat-data.ts";
 import { fieldNames, isDataFile, type Row, readRows, readUtf8 } from "../../data/rows.ts";
-import { type ChatMessage, renderChat } from "../../text/chat.ts";
+import { renderChat } from "../../text/chat.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { readBbhTask } from "./bbh.ts";
 import { loadBenchmark } from "./benchmark.ts";
@@ -40,7 +40,8 @@ export interface TaskFileOptions {
   readonly dataFolder?: string | undefined;
   /** Asked for the datasets that are not there. */
   readonly elsewhere?: DataSource | undefined;
-  /** Writes chats as its model reads them; without a template of its own the turns are joined by empty lines. */
+  /** Writes chats as its model reads them; without a template of its own the turns are joined by empty lines, and an Alpaca row is
+   *  written with Alpaca's prompt. */
   readonly tokenizer?: Pick<Tokenizer, "chatTemplates" | "specialTokens">;
 }
 
@@ -136,7 +137,7 @@ function chatTask(name: string, rows: readonly Row[], { tokenizer }: TaskFileOpt
       const fix = "Fill the answer in, or leave the row out.";
       throw new DataError({ what: "The answer in this conversation is empty: there is nothing to compare with.", where: row.where, fix });
     }
-    return { input: promptOf(conversation.messages.slice(0, last), tokenizer), target: String(conversation.messages[last]!.content) };
+    return { input: promptOf(conversation, last, tokenizer), target: String(conversation.messages[last]!.content) };
   });
   return {
     name,
@@ -149,9 +150,11 @@ function chatTask(name: string, rows: readonly Row[], { tokenizer }: TaskFileOpt
   };
 }
 
-/** The conversation so far, as the model reads it. Encoding writes the first special token itself. */
-function promptOf(messages: readonly ChatMessage[], tokenizer: TaskFileOptions["tokenizer"]): string {
-  if (!tokenizer || tokenizer.chatTemplates.size === 0) return messages.map(({ content }) => String(content ?? "")).join("\n\n");
+/** The conversation before message `answer`, as the model reads it. Encoding writes the first special token itself. */
+function promptOf(chat: Chat, answer: number, tokenizer: TaskFileOptions["tokenizer"]): string {
+  const messages = chat.messages.slice(0, answer);
+  if (!tokenizer || tokenizer.chatTemplates.size === 0)
+    return chat.prompt ?? messages.map(({ content }) => String(content ?? "")).join("\n\n");
   const text = renderChat(tokenizer, messages, { addGenerationPrompt: true });
   const { bos } = tokenizer.specialTokens;
   return bos && text.startsWith(bos) ? text.slice(bos.length) : text;
