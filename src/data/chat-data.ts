@@ -36,17 +36,27 @@ export function conversationOf(row: Row): Conversation {
   return CONVERSIONS[detectChatFormat(row)](row);
 }
 
+/** Whether the row has the fields of one of the spellings. */
+export function isConversation(row: Row): boolean {
+  return spelling(row) !== undefined;
+}
+
 /** The spelling of a row. */
-export function detectChatFormat({ value, where }: Row): ChatFormat {
+export function detectChatFormat(row: Row): ChatFormat {
+  const format = spelling(row);
+  if (format) return format;
+  throw new DataError({
+    what: `The format of this row is not known; its fields are ${fieldNames(row.value)}.`,
+    where: row.where,
+    fix: "Use {instruction, input, output}, {conversations}, {messages} or {prompt, completion}; to learn from, also {input, target} or {text}.",
+  });
+}
+
+function spelling({ value }: Row): ChatFormat | undefined {
   if ("messages" in value) return "openai";
   if ("conversations" in value) return "sharegpt";
   if ("prompt" in value && "completion" in value) return "trl";
-  if ("instruction" in value && "output" in value) return "alpaca";
-  throw new DataError({
-    what: `The format of this row is not known; its fields are ${fieldNames(value)}.`,
-    where,
-    fix: "Use {instruction, input, output}, {conversations}, {messages} or {prompt, completion}; to learn from, also {input, target} or {text}.",
-  });
+  return "instruction" in value && "output" in value ? "alpaca" : undefined;
 }
 
 /** A chat as one question and its answer, for models that know no turns; undefined where it is more than that. */

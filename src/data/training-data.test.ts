@@ -16,7 +16,7 @@ test("rows of every spelling become examples, in one file", async () => {
     { prompt: "p", completion: "c" },
     { prompt: "p", completion: " c<|endoftext|>\n" },
     { messages },
-    { instruction: "q", output: "a" },
+    { instruction: "q", output: "a", text: "q and a, as rendered" },
     { text: "whole" },
   );
   expect(await readTrainingExamples(path)).toEqual([

@@ -3,14 +3,14 @@
  *    { input, target, ... }        our own; other fields are for evaluation and are passed over here
  *    { prompt, completion }        TRL's, as texts or as messages; "<|endoftext|>" at the end is taken off, as T0's lines have it
  *    { messages } { conversations } { instruction, output }     chats (chat-data.ts)
- *    { text }                      plain text, learned whole
+ *    { text }                      plain text, learned whole, where the row says nothing better: Alpaca's rows hold their own rendering too
  *
  *  A row without an answer is refused, as a row that cannot be read is: learned, it would teach to answer nothing. */
 
 import { z } from "zod";
 import { DataError } from "../base/errors.ts";
 import type { ChatMessage } from "../text/chat.ts";
-import { type Chat, conversationOf } from "./chat-data.ts";
+import { type Chat, conversationOf, isConversation } from "./chat-data.ts";
 import { parseRow, type Row, readRows } from "./rows.ts";
 
 /** What a model learns from: loss falls on the target, on the assistant's turns, or on the whole text. */
@@ -41,7 +41,7 @@ function trainingExample(row: Row): TrainingExample {
   const { value } = row;
   if ("input" in value && "target" in value)
     return { kind: "pair", ...parseRow(pairSchema, row, 'Write {"input": text, "target": text}.') };
-  if ("text" in value) return { kind: "text", ...parseRow(textSchema, row, 'Write {"text": text}.') };
+  if ("text" in value && !isConversation(row)) return { kind: "text", ...parseRow(textSchema, row, 'Write {"text": text}.') };
   const conversation = conversationOf(row);
   if (conversation.kind === "messages") return conversation;
   const { prompt } = conversation;

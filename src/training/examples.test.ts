@@ -21,6 +21,7 @@ const LIMITS = { maxInput: 64, maxTarget: 64 };
 const CHATML = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}";
 const withGeneration = `${CHATML}{% if add_generation_prompt %}<assistant>{% endif %}`;
 
+const turn = (role: ChatMessage["role"], content: string): ChatMessage => ({ role, content });
 async function tokenizerWithChat(): Promise<Tokenizer> {
   return { ...(await loadTokenizer(golden("tokenizers/tinystories"))), chatTemplates: new Map([["default", withGeneration]]) };
 }
@@ -65,9 +66,20 @@ describe("what is learned of an example", () => {
   });
 
   test("of a conversation the assistant's turns, each with its end", async () => {
-    const said = (role: ChatMessage["role"], content: string): ChatMessage => ({ role, content });
-    const messages = [said("user", "One day"), said("assistant", "a girl"), said("user", "She"), said("assistant", "was happy")];
+    const messages = [turn("user", "One day"), turn("assistant", "a girl"), turn("user", "She"), turn("assistant", "was happy")];
     expect((await learned({ kind: "messages", messages })).split(/_+/).filter(Boolean)).toEqual(["a girl$", "was happy$"]);
+  });
+
+  test("of an Alpaca row, for a model without a chat template, the output behind Alpaca's prompt", async () => {
+    const { architecture } = await llama();
+    const tokenizer = await loadTokenizer(golden("tokenizers/tinystories"));
+    const messages = [turn("user", "Go"), turn("assistant", "a girl went")];
+    const limits = { maxInput: 500, maxTarget: 1 };
+    const { examples } = encodeExamples([{ kind: "messages", messages, prompt: alpacaPrompt("Go") }], tokenizer, architecture, limits);
+    const [{ inputs, labels }] = examples as [Encoded];
+    expect(inputs).toEqual(tokenizer.encode(`${alpacaPrompt("Go")}a girl went`));
+    expect(tokenizer.decode(labels.filter((id) => id !== IGNORED && id !== tokenizer.eosId))).toContain("a girl went");
+    expect(() => encodeExamples([{ kind: "messages", messages }], tokenizer, architecture, limits)).toThrow(/chat template/);
   });
 
   test("of a text all of it", async () => {
@@ -106,7 +118,6 @@ describe("what is learned of an example", () => {
 describe("an encoder-decoder model", () => {
   const tokenizer = byteTokenizer();
   const LONG = { maxInput: 512, maxTarget: 64 };
-  const turn = (role: ChatMessage["role"], content: string): ChatMessage => ({ role, content });
   const { write } = temporaryFolder();
   async function learned(...rows: readonly unknown[]) {
     const { architecture } = await loadModel(golden("t5/model"));

@@ -99,6 +99,8 @@ function encodeSequence(example: TrainingExample, tokenizer: Tokenizer, { maxInp
 /** The whole sequence a decoder-only model reads, and which of its tokens count. */
 function sequenceOf(example: TrainingExample, tokenizer: Tokenizer): { ids: number[]; learned: boolean[] } {
   if (example.kind === "messages") {
+    const pair = example.prompt !== undefined && tokenizer.chatTemplates.size === 0 ? asPair(example) : undefined;
+    if (pair) return sequenceOf({ kind: "pair", ...pair, joined: true }, tokenizer);
     const { ids, mask } = assistantSpans(tokenizer, example.messages, example.tools === undefined ? {} : { tools: example.tools as never });
     return { ids, learned: mask };
   }

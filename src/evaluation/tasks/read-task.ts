@@ -20,7 +20,7 @@ import { basename, dirname, join } from "node:path";
 import { parse } from "yaml";
 import { DataError } from "../../base/errors.ts";
 import { isFolder } from "../../checkpoint/hub-cache.ts";
-import { type Chat, conversationOf } from "../../data/chat-data.ts";
+import { type Chat, conversationOf, isConversation } from "../../data/chat-data.ts";
 import { fieldNames, isDataFile, type Row, readRows, readUtf8 } from "../../data/rows.ts";
 import { renderChat } from "../../text/chat.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
@@ -107,9 +107,8 @@ function rowsTask(name: string, rows: readonly Row[], options: TaskFileOptions):
   if (has("inputs_pretokenized")) return taskOf(name, p3Examples(rows));
   if (has("inputs", "targets")) return taskOf(name, bigBenchExamples(rows));
   if (has("prompt", "completion") && typeof value.prompt === "string") return taskOf(name, completionExamples(rows));
+  if (isConversation(rows[0]!)) return chatTask(name, rows, options);
   if (has("text")) return textTask(name, rows);
-  if (has("messages") || has("conversations") || has("instruction", "output") || has("prompt", "completion"))
-    return chatTask(name, rows, options);
   throw new DataError({
     what: `What is asked and what is answered is not known from the fields of this row: ${fieldNames(value)}.`,
     where: rows[0]!.where,
