@@ -63,7 +63,7 @@ table.grid{width:100%}
 .grid tbody th,.grid thead th:first-child{text-align:left;font-weight:500;position:sticky;left:0;background:var(--panel);max-width:44vw;white-space:normal;z-index:1}
 .grid .group th{color:var(--soft);font-weight:600;font-size:.8rem;padding-top:.9rem;text-transform:uppercase;letter-spacing:.04em}
 .grid td.best b{color:var(--best)}.grid td b{font-weight:500}.grid td.best b{font-weight:750}
-.grid small{color:var(--soft);display:inline-block;min-width:2.6rem;text-align:left;font-size:.75rem}
+.grid small{color:var(--soft);display:inline-block;min-width:2.6rem;text-align:left;font-size:.75rem}.grid:not(:has(td small:not(:empty))) td small{display:none}
 .grid th small{display:block;font-weight:400}.grid td.share{background:linear-gradient(90deg,var(--bar) var(--v),transparent 0) no-repeat 0 90%/100% 3px}
 .told th{font-style:italic}
 .expert{background:hsl(var(--h) 75% 50%/.25);border-bottom:2px solid hsl(var(--h) 75% var(--mark));border-radius:3px;padding:0 .2em;white-space:pre-wrap}
