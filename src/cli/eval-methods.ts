@@ -38,13 +38,21 @@ export async function methodsOf(flags: MethodFlags, names: readonly string[], mo
       if (isReadOff(name)) return { kind: name };
       if (name === "lorahub") return { kind: "lorahub" };
       const rule = name === "moa" ? "vote" : DECISION_RULES.find((known) => name === `moa-${known}`);
-      if (rule && pool !== undefined) return moaMethod(name, pool, model, experts, rule);
+      if (rule) return moaMethod(name, pool, model, experts, rule);
       return { kind: "router", router: name, ...(topK && { topK }) };
     }),
   );
 }
 
-async function moaMethod(name: string, pool: string, model: Model, experts: readonly Expert[], rule: DecisionRule): Promise<Method> {
+async function moaMethod(
+  name: string,
+  pool: string | undefined,
+  model: Model,
+  experts: readonly Expert[],
+  rule: DecisionRule,
+): Promise<Method> {
+  if (pool === undefined)
+    throw new OptionError({ what: `${name} decides among a pool's domains, and there is no pool.`, fix: "Name it with --pool." });
   const { moaPoolHash, needMoaPool } = await import("../inference/moa-pool.ts");
   const { MoaOverlay } = await import("../inference/moa-overlay.ts");
   const { moa, experts: own } = await needMoaPool(model, pool, experts);

@@ -180,13 +180,17 @@ function ownRun(method: Method, setting: MethodSetting): MethodRun {
 }
 
 /** The experts combined for one task, by the labelled examples it brings. */
-async function combinedFor({ name, shots = [] }: EvaluationTask, setting: MethodSetting, options: SearchOptions): Promise<Overlay> {
+async function combinedFor(
+  { name, shots = [], targetDelimiter }: EvaluationTask,
+  setting: MethodSetting,
+  options: SearchOptions,
+): Promise<Overlay> {
   const { model, tokenizer, experts } = setting;
   if (shots.length === 0) {
     const fix = "Give the task a few labelled examples (skein eval --shots 5), or leave lorahub out.";
     throw new OptionError({ what: `LoraHub learns from labelled examples, and task "${name}" has none.`, where: "methods", fix });
   }
-  const pairs = shots.map(({ input, target }) => ({ kind: "pair" as const, input, target }));
+  const pairs = shots.map(({ input, target }) => ({ kind: "pair" as const, input, target: targetDelimiter + target }));
   const { examples } = encodeExamples(pairs, tokenizer, model.architecture, { maxInput: 512, maxTarget: 512 });
   const { adapter } = await lorahub(model, experts, examples, options);
   return singleAdapter(adapter, model.modules);
