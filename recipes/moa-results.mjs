@@ -13,7 +13,7 @@ export async function overMoaSeeds({ seeds: named, usage, summary = false, name,
     console.error(`Name the seeds: ${usage}`);
     process.exit(1);
   }
-  const folder = (seed) => join(path(work), `seed-${seed}`);
+  const folder = (seed) => join(work ?? path(`../demo-out/${name}`), `seed-${seed}`);
   const file = (seed) => join(folder(seed), "run.json");
   for (const seed of summary ? [] : seeds) {
     if (existsSync(file(seed))) continue;

@@ -2,7 +2,8 @@
 // Run it with: npm run build && node recipes/moa-study.mjs --base BASE --data DATA 1 2 3     (a stopped run goes on; its work is in demo-out/moa-study/)
 // BASE is any decoder-only base, a folder or a Hugging Face id. The results in results/ are of karpathy's stories260K as a Llama checkpoint: small
 // enough for two cores, and too small to answer questions. With a larger base give it longer answers and batches that fit: --answer, --batch-size.
-// --summary only writes the results of the seeds that are finished.
+// --joint-lr RATE trains routers and LoRAs together at another rate than the LoRAs alone. --summary only writes the results of the seeds that are
+// finished. --out FOLDER for results, --work FOLDER for what a run goes on from, so that another setting overwrites nothing.
 import { parseArgs } from "node:util";
 import { moaStudy } from "../dist/demo/moa-study.js";
 import { loadModel } from "../dist/inference/model.js";
@@ -16,6 +17,9 @@ const { values: flags, positionals } = parseArgs({
     base: { type: "string" },
     data: { type: "string" },
     summary: { type: "boolean" },
+    out: { type: "string" },
+    work: { type: "string" },
+    "joint-lr": { type: "string" },
     prompt: { type: "string", default: "320" },
     answer: { type: "string", default: "120" },
     "batch-size": { type: "string", default: "8" },
@@ -35,6 +39,7 @@ const options = {
   rank: 8,
   alpha: 8,
   lr: 5e-3,
+  jointLr: flags["joint-lr"] && Number(flags["joint-lr"]),
   batchSize,
   microBatchSize: Math.min(batchSize, 16),
   maxLength: 512,
@@ -47,7 +52,8 @@ await overMoaSeeds({
   usage: "node recipes/moa-study.mjs --base BASE --data DATA 1 2 3",
   summary: flags.summary,
   name: "moa-study",
-  work: "../demo-out/moa-study",
+  work: flags.work,
+  results: flags.out,
   run: study,
   report: {
     title: "Mixture-of-LoRAs on five domains of public data",

@@ -45,6 +45,8 @@ export interface StudyOptions {
   readonly rank: number;
   readonly alpha: number;
   readonly lr: number;
+  /** Learning rate of routers and LoRAs together, where the LoRAs are trained already; default lr. */
+  readonly jointLr?: number | undefined;
   readonly batchSize: number;
   readonly microBatchSize: number;
   readonly maxLength: number;
@@ -177,10 +179,11 @@ class StudyTrainer {
     const { rank: _, alpha: __, ...common } = this.#expert(options.steps, "routers");
     const data = domains.map(({ name, training }, d) => ({ name, training: pairs(training), adapter: adapters?.[d] }));
     const fromScratch = adapters === undefined;
+    const lr = fromScratch ? common.lr : (options.jointLr ?? common.lr);
     return trainMoa({
       ...this.#setting(part),
       domains: data,
-      options: { ...common, ...change },
+      options: { ...common, lr, ...change },
       expert: this.#expert(0, "scratch"),
       fromScratch,
     });
