@@ -120,3 +120,19 @@ test("a large dense matrix is cut by iteration to what the full decomposition gi
   }
   expect([...values].sort((p, q) => q - p)).toEqual(values);
 });
+
+test("rows of which few differ are decomposed, their other values 0", () => {
+  const random = seededRandom(5);
+  const kinds = Array.from({ length: 3 }, () => Float32Array.from({ length: 64 }, () => random.normal()));
+  const rows = Array.from({ length: 80 }, (_, i) => kinds[i < 40 ? 0 : 1 + (i % 2)]!);
+  const mean = kinds[0]!.map((_, i) => rows.reduce((sum, row) => sum + row[i]!, 0) / rows.length);
+  const dense = Float64Array.from(rows.flatMap((row) => [...row.map((value, i) => value - mean[i]!)]));
+  const { left, values, right } = truncatedSvd(dense, { out: 80, in: 64 }, 64);
+  expect(values).toHaveLength(64);
+  expect(values.filter((value) => value > 1e-5 * values[0]!)).toHaveLength(2); // three points span two directions
+  const back = Array.from(dense, (_, at) =>
+    values.reduce((sum, value, k) => sum + value * left[k]![Math.floor(at / 64)]! * right[k]![at % 64]!, 0),
+  );
+  expect(Math.max(...back.map((value, at) => Math.abs(value - dense[at]!)))).toBeLessThan(1e-9);
+  expect(truncatedSvd(new Float64Array(12), { out: 3, in: 4 }, 3).values).toEqual([0, 0, 0]);
+});

@@ -128,10 +128,52 @@ function thinQr(vectors: readonly Vector[]): { q: Vector[]; r: Vector[] } {
   return { q, r };
 }
 
-/** Full SVD of a small matrix given by rows. */
+/** Full SVD of a small matrix given by rows; where its rank is not full, the last triples are 0. */
 function denseSvd(matrix: readonly Vector[] | readonly number[][]): Svd {
-  const svd = new SingularValueDecomposition(new Matrix(matrix.map((row) => Array.from(row))), { autoTranspose: true });
-  const count = Math.min(matrix.length, matrix[0]?.length ?? 0);
+  const rows = matrix.map((row) => Float64Array.from(row));
+  const count = Math.min(rows.length, rows[0]?.length ?? 0);
+  const basis = rowBasis(rows, count);
+  if (basis.length === count) return fullRankSvd(rows, count);
+  // ml-matrix may never end on such a matrix, so it gets the coordinates of the rows in what they span.
+  const spanned = basis.length === 0 ? NOTHING : fullRankSvd(coordinates(rows, basis), basis.length);
+  const none = (length: number) => Array.from({ length: count - basis.length }, () => new Float64Array(length));
+  return {
+    left: [...spanned.left, ...none(rows.length)],
+    values: [...spanned.values, ...none(1).map(() => 0)],
+    right: [...spanned.right.map((v) => combination(basis, v)), ...none(rows[0]?.length ?? 0)],
+  };
+}
+const NOTHING: Svd = { left: [], values: [], right: [] };
+
+/** An orthonormal basis of what the rows span, by Gram and Schmidt, the longest remainder first. */
+function rowBasis(rows: readonly Vector[], most: number): Vector[] {
+  const rests = rows.map((row) => row.slice());
+  const basis: Vector[] = [];
+  const least = 1e-13 * Math.sqrt(Math.max(0, ...rows.map((row) => dot(row, row))));
+  while (basis.length < most) {
+    const norms = rests.map((rest) => Math.sqrt(dot(rest, rest)));
+    const norm = Math.max(...norms);
+    if (norm <= least) break;
+    const unit = rests[norms.indexOf(norm)]!.map((value) => value / norm);
+    for (const known of basis) subtract(unit, known, dot(known, unit)); // twice is enough
+    const length = Math.sqrt(dot(unit, unit));
+    const next = unit.map((value) => value / length);
+    basis.push(next);
+    for (const rest of rests) subtract(rest, next, dot(next, rest));
+  }
+  return basis;
+}
+
+function subtract(vector: Vector, unit: Vector, along: number): void {
+  for (let i = 0; i < vector.length; i++) vector[i]! -= along * unit[i]!;
+}
+
+function coordinates(rows: readonly Vector[], basis: readonly Vector[]): Vector[] {
+  return rows.map((row) => Float64Array.from(basis, (unit) => dot(unit, row)));
+}
+
+function fullRankSvd(rows: readonly Vector[], count: number): Svd {
+  const svd = new SingularValueDecomposition(new Matrix(rows.map((row) => Array.from(row))), { autoTranspose: true });
   const column = (m: Matrix, i: number) => Float64Array.from(m.getColumn(i));
   const order = Array.from({ length: count }, (_, i) => i).sort((i, j) => svd.diagonal[j]! - svd.diagonal[i]!);
   return {
