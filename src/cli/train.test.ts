@@ -107,6 +107,22 @@ test("embeddings and head learn with the rest; what needs an input vector refuse
   expect(await skein("train", ...data, "--out", at("idle"), "--targets", "shared")).toMatchObject({ code: 1 });
 });
 
+test("experts that no router could choose among are refused before they are in one pool", async () => {
+  const train = ["train", "--base", at("base"), "--data", at("up.jsonl"), "--steps", "0"];
+  await skein(...train, "--out", at("factors"), "--kind", "ia3");
+  await skein(...train, "--out", at("low-rank"));
+  const refused = { code: 1, err: expect.stringMatching(/of kind lora, expert "factors" of kind ia3\.[\s\S]*where: .*mixed/) };
+  expect(await skein("pool", "create", at("mixed"), "--base", at("base"), at("low-rank"), at("factors"))).toMatchObject(refused);
+  expect(await skein("pool", "create", at("mixed"), "--base", at("base"), at("low-rank"))).toMatchObject({ code: 0 });
+  expect(await skein("pool", "add", at("mixed"), at("factors"))).toMatchObject(refused);
+  expect(JSON.parse((await skein("pool", "list", at("mixed"), "--json")).out).experts).toHaveLength(1);
+});
+
+test("the help of gate speaks of gates alone", async () => {
+  expect((await skein("gate", "--help")).out).not.toContain("--full");
+  expect((await skein("train", "--help")).out).toMatch(/with\s+--full 1e-3/);
+});
+
 test("targets are named as PEFT's target_modules: names, a pattern of the whole path, or all-linear", async () => {
   const train = ["train", "--base", at("base"), "--data", at("up.jsonl"), "--steps", "0", "--rank", "2"];
   const covered = async (name: string, ...targets: string[]) => {

@@ -1,5 +1,7 @@
 /** @file Pools made and extended with their base model at hand: every expert is held against it before anything is written. */
 
+import { resolve } from "node:path";
+import { checkAdapter } from "../adapters/check.ts";
 import { loadExpert } from "../adapters/expert.ts";
 import { type AddExpertOptions, addExpert, createPool, listPool, type PoolEntry } from "../adapters/pool.ts";
 import { OptionError, PoolError } from "../base/errors.ts";
@@ -11,9 +13,20 @@ export interface Added {
   readonly warnings: readonly string[];
 }
 
+interface NamedKind {
+  readonly name: string;
+  readonly kind: string;
+}
+interface Checked {
+  readonly fingerprint: string;
+  readonly kinds: readonly NamedKind[];
+  readonly warnings: readonly string[];
+}
+
 /** Makes a pool for the base model (a folder or hub id) and adds expert folders, in order. */
 export async function createPoolOf(directory: string, base: string, experts: readonly string[]): Promise<Added> {
   const checked = await checkedExperts(base, experts);
+  refuseKinds(checked.kinds, directory);
   await createPool(directory, { name: base, fingerprint: checked.fingerprint });
   return { entries: await addAll(directory, experts, {}), warnings: checked.warnings };
 }
@@ -40,18 +53,40 @@ export async function addToPool(
       fix: `Give the base model it was made for ("${pool.base.name}"), or make a pool for this one.`,
     });
   }
+  const [first] = pool.experts;
+  refuseKinds([...(first ? await kindIn(directory, first) : []), ...checked.kinds], directory);
   return { entries: await addAll(directory, experts, options), warnings: checked.warnings };
 }
 
-async function checkedExperts(base: string, experts: readonly string[]): Promise<{ fingerprint: string; warnings: string[] }> {
+/** The kind of an expert that is in the pool already; none where its folder cannot be looked at from here. */
+async function kindIn(directory: string, { name, path }: PoolEntry): Promise<NamedKind[]> {
+  if (path === undefined) return [];
+  const { kind } = await checkAdapter(resolve(directory, path));
+  return kind === undefined ? [] : [{ name, kind }];
+}
+
+/** Experts that no router could choose among are told before they are in one pool, not at its first use. */
+function refuseKinds([first, ...others]: readonly NamedKind[], where: string): void {
+  const other = others.find(({ kind }) => kind !== first?.kind);
+  if (!first || !other) return;
+  throw new PoolError({
+    what: `Expert "${first.name}" is of kind ${first.kind}, expert "${other.name}" of kind ${other.kind}.`,
+    where,
+    fix: "A pool routes among experts of one kind: put the others in a pool of their own.",
+  });
+}
+
+async function checkedExperts(base: string, experts: readonly string[]): Promise<Checked> {
   const { checkpoint, modules } = await loadModel(base);
   const print = await fingerprint(checkpoint);
+  const kinds: NamedKind[] = [];
   const warnings: string[] = [];
   for (const folder of experts) {
     const expert = await loadExpert(folder, modules, { fingerprint: print });
+    kinds.push({ name: expert.name, kind: expert.adapter.kind });
     warnings.push(...expert.warnings.map((warning) => `${expert.name}: ${warning}`));
   }
-  return { fingerprint: print, warnings };
+  return { fingerprint: print, kinds, warnings };
 }
 
 async function addAll(directory: string, experts: readonly string[], options: AddExpertOptions): Promise<PoolEntry[]> {
