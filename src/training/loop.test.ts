@@ -93,6 +93,15 @@ test("another configuration in the same folder is refused and named", async () =
   await expect(attempt("configured", {}, { ...OPTIONS, steps: 2 })).rejects.toThrow("steps was 1, now 2");
 });
 
+test("a run's folder is named as a whole, and other examples in words", async () => {
+  const run = await mkdtemp(join(folder, "begun-"));
+  await Run.open(run, { steps: 1, data: "0123" });
+  await expect(Run.open(run, { steps: 1, data: "4567" })).rejects.toMatchObject({
+    what: "This run was begun otherwise: the examples are others.",
+    where: run,
+  });
+});
+
 test("a line cut off by a crash is dropped from the metrics", async () => {
   await attempt("cut", {}, { ...OPTIONS, steps: 2 });
   const path = join(folder, "cut", "metrics.jsonl");

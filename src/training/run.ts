@@ -56,9 +56,9 @@ export class Run {
     const known = await readIfThere(path);
     if (known !== undefined && known !== text) {
       throw new OptionError({
-        what: `This run was begun with other options: ${differences(parsed(known, path), config)}.`,
-        where: path,
-        fix: "Repeat the options it was begun with to resume it, name another folder with --run, or delete this one to start afresh.",
+        what: `This run was begun otherwise: ${differences(parsed(known, path), config)}.`,
+        where: directory,
+        fix: "Repeat what it was begun with to resume it, name another folder with --run, or delete this one to start afresh.",
       });
     }
     if (known === undefined) await writeFileAtomically(path, text);
@@ -146,9 +146,16 @@ async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
+/** What a configuration holds by hash alone, in words. */
+const HASHED: Readonly<Record<string, string>> = {
+  base: "the base model is another",
+  data: "the examples are others",
+  start: "the state it starts from is another",
+};
+
 function differences(before: Record<string, unknown>, now: Readonly<Record<string, unknown>>): string {
   const changed = [...new Set([...Object.keys(before), ...Object.keys(now)])].filter(
     (key) => JSON.stringify(before[key]) !== JSON.stringify(now[key]),
   );
-  return changed.map((key) => `${key} was ${JSON.stringify(before[key])}, now ${JSON.stringify(now[key])}`).join("; ");
+  return changed.map((key) => HASHED[key] ?? `${key} was ${JSON.stringify(before[key])}, now ${JSON.stringify(now[key])}`).join("; ");
 }
