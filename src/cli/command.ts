@@ -69,6 +69,17 @@ export function number(text: string): number {
   throw new InvalidArgumentError("Expected a number.");
 }
 
+/** A parser of numbers from `least` to `most`; with `above`, of numbers greater than it. */
+export function numberIn({ least, above, most }: { least?: number; above?: number; most?: number }): (text: string) => number {
+  const low = above !== undefined ? `above ${above}` : `of at least ${least}`;
+  const range = most === undefined ? low : `${low} and at most ${most}`;
+  return (text) => {
+    const value = number(text);
+    if (value > (above ?? -Infinity) && value >= (least ?? -Infinity) && value <= (most ?? Infinity)) return value;
+    throw new InvalidArgumentError(`Expected a number ${range}.`);
+  };
+}
+
 /** A parser of lists: "a,b,c". */
 export function list(text: string): string[] {
   return text

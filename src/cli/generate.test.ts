@@ -58,6 +58,10 @@ test("what is not heeded is told", async () => {
 test.each([
   ["--logit-bias", "999:1", /outside the vocabulary/],
   ["--logit-bias", "1:2:3", /pairs of token id and number/],
+  ["--logit-bias", "13", /pairs of token id and number/],
+  ["--temperature", "-1", /--temperature <t>.*of at least 0\./],
+  ["--top-p", "2", /--top-p <p>.*above 0 and at most 1\./],
+  ["--frequency-penalty", "3", /of at least -2 and at most 2\./],
   ["--stop-ids", "1,x", /whole number/],
 ])("%s %s is refused", async (flag, value, message) => {
   const { code, err } = await skein("generate", "w1", "--base", folder, flag, value);

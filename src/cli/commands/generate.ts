@@ -6,7 +6,7 @@ import type { Choice } from "../../generation/sampler.ts";
 import type { Model } from "../../inference/model.ts";
 import type { RowBias } from "../../inference/overlay.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
-import { list, type ModelFlags, number, subcommand, wholeNumber, withModelFlags } from "../command.ts";
+import { list, type ModelFlags, number, numberIn, subcommand, wholeNumber, withModelFlags } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, warn } from "../io.ts";
 
@@ -35,13 +35,13 @@ interface Flags extends CommonFlags, ModelFlags, SamplingFlags {
 export function withSamplingFlags(command: Command): Command {
   return command
     .option("--max-new-tokens <n>", "most tokens of one completion (default: the model's, else 256)", wholeNumber(1))
-    .option("--temperature <t>", "0 takes the likeliest token (default: the model's, else 0)", number)
+    .option("--temperature <t>", "0 takes the likeliest token (default: the model's, else 0)", numberIn({ least: 0 }))
     .option("--sample-top-k <k>", "sample among the k likeliest tokens", wholeNumber(0))
-    .option("--top-p <p>", "sample among the likeliest tokens that together reach this probability", number)
-    .option("--min-p <p>", "sample among tokens at least this fraction as likely as the likeliest", number)
-    .option("--repetition-penalty <x>", "make tokens already there less likely (1: not)", number)
-    .option("--frequency-penalty <x>", "take this off a token's logit each time it was generated", number)
-    .option("--presence-penalty <x>", "take this off a token's logit once it was generated", number)
+    .option("--top-p <p>", "sample among the likeliest tokens that together reach this probability", numberIn({ above: 0, most: 1 }))
+    .option("--min-p <p>", "sample among tokens at least this fraction as likely as the likeliest", numberIn({ least: 0, most: 1 }))
+    .option("--repetition-penalty <x>", "make tokens already there less likely (1: not)", numberIn({ above: 0 }))
+    .option("--frequency-penalty <x>", "take this off a token's logit each time it was generated", numberIn({ least: -2, most: 2 }))
+    .option("--presence-penalty <x>", "take this off a token's logit once it was generated", numberIn({ least: -2, most: 2 }))
     .option("--seed <n>", "make sampling repeatable", wholeNumber(0))
     .option("--stop <texts...>", "texts that end a completion; give them behind the prompt")
     .option("--stop-ids <ids>", "token ids that end a completion, as in 13,198", (text) => list(text).map(wholeNumber(0)))
@@ -52,7 +52,7 @@ export function withSamplingFlags(command: Command): Command {
 function biases(text: string): Record<string, number> {
   const pairs = list(text).map((pair) => {
     const [id = "", bias = "", ...rest] = pair.split(":");
-    if (rest.length > 0) throw new InvalidArgumentError("Expected pairs of token id and number, as in 13:-100,198:2.5.");
+    if (bias === "" || rest.length > 0) throw new InvalidArgumentError("Expected pairs of token id and number, as in 13:-100,198:2.5.");
     return [wholeNumber(0)(id), number(bias)] as const;
   });
   return Object.fromEntries(pairs);
@@ -104,12 +104,14 @@ export function addGenerate(program: Command, io: Io): void {
     });
 }
 
+const counted = (count: number, thing: string) => `${count} ${thing}${count === 1 ? "" : "s"}`;
+
 /** Rows that choose as the flag says: for each prompt names joined by +, or * for what the router does. */
 async function choosing(choices: readonly string[], prompts: number): Promise<(own: RowBias) => RowBias> {
   const { namedExperts, rowsOf } = await import("../../inference/row-choices.ts");
   const { OptionError } = await import("../../base/errors.ts");
   if (choices.length !== prompts) {
-    const what = `${choices.length} choices of experts for ${prompts} prompts.`;
+    const what = `${counted(choices.length, "choice")} of experts for ${counted(prompts, "prompt")}.`;
     throw new OptionError({ what, where: "--experts", fix: "Give one for each prompt, separated by commas; * lets a prompt use all." });
   }
   return (own) => rowsOf(choices.map((choice) => (choice === "*" ? own : namedExperts(choice.split("+")))));
