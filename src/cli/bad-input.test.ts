@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { golden } from "../../tests/golden.ts";
 import { writeWordTokenizer } from "../../tests/word-tokenizer.ts";
 import { CheckpointError } from "../base/errors.ts";
-import { int64 } from "../base/tensor.ts";
+import { float32, int64 } from "../base/tensor.ts";
 import { openSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { Run } from "../training/run.ts";
 import { skein } from "./captured-io.test-helper.ts";
@@ -234,4 +234,17 @@ test.skipIf(process.platform !== "linux")("a disk that fills up while a run goes
   const refusal = run.log({ step: 1, loss: 0 });
   await expect(refusal).rejects.toBeInstanceOf(CheckpointError);
   await expect(refusal).rejects.toThrow(/ENOSPC[\s\S]*metrics.jsonl[\s\S]*Free some space/);
+});
+
+test("check lists layers in their order: 2 before 10", async () => {
+  const lora = (layer: number): [string, ReturnType<typeof float32>][] =>
+    ["A", "B"].map((factor) => [
+      `base_model.model.model.layers.${layer}.self_attn.q_proj.lora_${factor}.weight`,
+      float32(factor === "A" ? [2, 4] : [4, 2]),
+    ]);
+  await mkdir(at("deep"));
+  await writeSafetensors(at("deep/adapter_model.safetensors"), Object.fromEntries([10, 2, 0].flatMap(lora)));
+  await writeFile(at("deep/adapter_config.json"), JSON.stringify({ peft_type: "LORA", r: 2, lora_alpha: 2, target_modules: ["q_proj"] }));
+  const { out } = await skein("check", at("deep"));
+  expect(out.match(/layers\.(\d+)\./g)).toEqual(["layers.0.", "layers.2.", "layers.10."]);
 });

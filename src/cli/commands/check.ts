@@ -8,6 +8,9 @@ interface Flags extends CommonFlags {
   readonly base?: string;
 }
 
+/** Layer 2 before layer 10. */
+const byNumber = new Intl.Collator("en", { numeric: true }).compare;
+
 export function addCheck(program: Command, io: Io): void {
   subcommand(program, "check <adapter>", {
     summary: "Say what an adapter or expert folder covers, what will be refused, and why.",
@@ -34,7 +37,7 @@ export function addCheck(program: Command, io: Io): void {
         ["parameters", `${report.parameters} in ${report.bytes} bytes`],
         ["gates", report.gates ? "yes" : "no"],
         ["modules", String(report.modules.length)],
-        ...report.modules.map((module) => ["", report.embeddings.includes(module) ? `${module} (embeddings)` : module]),
+        ...report.modules.toSorted(byNumber).map((module) => ["", report.embeddings.includes(module) ? `${module} (embeddings)` : module]),
         [
           "usable",
           !report.usable ? "no" : report.against === "base" ? "yes" : "yes, if the base is of such an architecture; --base DIR tells",
