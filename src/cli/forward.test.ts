@@ -180,3 +180,11 @@ test("merge writes an adapter that covers every module", async () => {
   expect(merged.modules.size).toBe(36);
   expect((await skein("merge", ...experts, "--base", BASE, "--out", at("none"), "--method", "mix")).err).toContain('no method "mix"');
 });
+
+test("routes of a base alone are none, and said to be", async () => {
+  const files = ["--inputs", at("in.safetensors"), "--out", at("alone.safetensors")];
+  const { code, out, err } = await skein("forward", "--base", BASE, ...files, "--routes");
+  expect(code).toBe(0);
+  expect(out).not.toContain("routes of");
+  expect(err).toContain("--routes has nothing to write");
+});

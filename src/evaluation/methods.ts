@@ -196,9 +196,13 @@ async function combinedFor(
   return singleAdapter(adapter, model.modules);
 }
 
-function requireExperts({ kind }: Method, experts: readonly Expert[]): void {
+function requireExperts(method: Method, experts: readonly Expert[]): void {
   if (experts.length > 0) return;
-  throw new OptionError({ what: `Method ${kind} needs experts, and there are none.`, where: "methods", fix: "Give a pool with experts." });
+  throw new OptionError({
+    what: `Method ${methodName(method)} needs experts, and there are none.`,
+    where: "methods",
+    fix: "Give a pool with experts: --pool DIR.",
+  });
 }
 
 /** All experts as one adapter, each weighing 1 / N. */

@@ -31,12 +31,14 @@ export function addForward(program: Command, io: Io): void {
       if (ignored.length > 0) warn(io, flags, [`not used, tensors of ${flags.inputs}: ${ignored.join(", ")}`]);
       const { model, warnings } = await openModel({ ...flags, ...(batch.routingBias && { rows: (own) => own }) });
       await using _ = model;
-      warn(io, flags, warnings);
+      const idle =
+        flags.routes && flags.pool === undefined ? ["--routes has nothing to write: only experts of a pool (--pool) are routed."] : [];
+      warn(io, flags, [...warnings, ...idle]);
       const result = await model.forward(batch, { routes: flags.routes === true });
       await writeForward(flags.out, result);
       const { logits, routes } = result;
       const summary = { out: flags.out, logits: logits.shape, experts: model.overlay.experts, routes: [...(routes?.keys() ?? [])] };
-      const routed = routes ? ` and the routes of ${routes.size} modules` : "";
+      const routed = routes && routes.size > 0 ? ` and the routes of ${routes.size} modules` : "";
       show(io, flags, summary, `Wrote logits [${logits.shape.join(", ")}]${routed} to ${flags.out}.`);
     });
 }

@@ -43,7 +43,7 @@ export function addTrain(program: Command, io: Io): void {
     summary: "Train an expert (LoRA, (IA)3 or bottleneck), or with --full every weight. The same command resumes a run that was stopped.",
     example: "skein train --base models/t5 --data nouns.jsonl --validation nouns-valid.jsonl --out experts/nouns --steps 500",
   });
-  withRecipeFlags(command, { steps: 1000, validateEvery: 100 })
+  withRecipeFlags(command, { steps: 1000, validateEvery: 100, lr: "5e-3; with --full 1e-3" })
     .requiredOption("--out <dir>", "folder of the expert (a PEFT adapter), or with --full of the checkpoint")
     .option("--full", "train every weight instead of a LoRA")
     .option("--kind <kind>", "lora, ia3 or bottleneck (default: lora)")
@@ -78,7 +78,7 @@ export function addGate(program: Command, io: Io): void {
     summary: "Train the PHATGOOSE gates of an expert, or of any adapter, and write them beside it.",
     example: "skein gate experts/nouns --base models/t5 --data nouns.jsonl",
   });
-  withRecipeFlags(command, { steps: 100, validateEvery: 0 }).action(async (expert: string, flags: RecipeFlags) => {
+  withRecipeFlags(command, { steps: 100, validateEvery: 0, lr: "5e-3" }).action(async (expert: string, flags: RecipeFlags) => {
     const { trainGate } = await import("../../training/train.ts");
     await train(io, flags, { run: `${expert}.gate-run`, label: "gate" }, async (job, options) => {
       await trainGate({ ...job, expert, options });
@@ -87,7 +87,7 @@ export function addGate(program: Command, io: Io): void {
   });
 }
 
-function withRecipeFlags(command: Command, { steps, validateEvery }: { steps: number; validateEvery: number }): Command {
+function withRecipeFlags(command: Command, { steps, validateEvery, lr }: { steps: number; validateEvery: number; lr: string }): Command {
   return command
     .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
     .requiredOption(
@@ -99,7 +99,7 @@ function withRecipeFlags(command: Command, { steps, validateEvery }: { steps: nu
     .option("--steps <n>", `optimiser steps (default: ${steps})`, wholeNumber(0))
     .option("--batch-size <n>", "sequences per step (default: 1024)", wholeNumber(1))
     .option("--micro-batch-size <n>", "sequences per pass; a batch is accumulated from these (default: 32)", wholeNumber(1))
-    .option("--lr <rate>", "learning rate after warm-up (default: 5e-3; with --full 1e-3)", number)
+    .option("--lr <rate>", `learning rate after warm-up (default: ${lr})`, number)
     .option("--schedule <kind>", "constant, linear or cosine (default: constant)")
     .option("--warmup-ratio <share>", "share of the steps in which the rate rises (default: 0.06)", number)
     .option("--clip <norm>", "largest global norm of the gradients (default: 1)", number)
