@@ -80,6 +80,10 @@ describe("what is learned of an example", () => {
     expect(inputs).toEqual(tokenizer.encode(`${alpacaPrompt("Go")}a girl went`));
     expect(tokenizer.decode(labels.filter((id) => id !== IGNORED && id !== tokenizer.eosId))).toContain("a girl went");
     expect(() => encodeExamples([{ kind: "messages", messages }], tokenizer, architecture, limits)).toThrow(/chat template/);
+    // Too long, the prompt gives way and the answer stays.
+    const short = encodeExamples([{ kind: "messages", messages, prompt: alpacaPrompt("Go") }], tokenizer, architecture, LIMITS);
+    expect(short).toMatchObject({ truncated: 1, emptied: 0 });
+    expect(short.examples[0]!.labels.at(-1)).toBe(tokenizer.eosId);
   });
 
   test("of a text all of it", async () => {

@@ -83,7 +83,8 @@ function pairOf(example: TrainingExample, where: string): { input: string; targe
   });
 }
 
-function encodeSequence(example: TrainingExample, tokenizer: Tokenizer, { maxInput }: EncodeLimits): Cut {
+function encodeSequence(row: TrainingExample, tokenizer: Tokenizer, { maxInput }: EncodeLimits): Cut {
+  const example = tokenizer.chatTemplates.size === 0 ? withoutTemplate(row) : row;
   const { ids, learned } = sequenceOf(example, tokenizer);
   const over = Math.max(0, ids.length - maxInput - 1);
   // A prompt gives way at its beginning, as in evaluation, all but the token the answer follows; the rest at its end.
@@ -96,11 +97,15 @@ function encodeSequence(example: TrainingExample, tokenizer: Tokenizer, { maxInp
   };
 }
 
+/** A chat as a model without a chat template learns it: as a prompt and its answer, where its format says by what prompt. */
+function withoutTemplate(example: TrainingExample): TrainingExample {
+  const pair = example.kind === "messages" && example.prompt !== undefined ? asPair(example) : undefined;
+  return pair ? { kind: "pair", ...pair, joined: true } : example;
+}
+
 /** The whole sequence a decoder-only model reads, and which of its tokens count. */
 function sequenceOf(example: TrainingExample, tokenizer: Tokenizer): { ids: number[]; learned: boolean[] } {
   if (example.kind === "messages") {
-    const pair = example.prompt !== undefined && tokenizer.chatTemplates.size === 0 ? asPair(example) : undefined;
-    if (pair) return sequenceOf({ kind: "pair", ...pair, joined: true }, tokenizer);
     const { ids, mask } = assistantSpans(tokenizer, example.messages, example.tools === undefined ? {} : { tools: example.tools as never });
     return { ids, learned: mask };
   }
