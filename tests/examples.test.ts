@@ -22,10 +22,11 @@ test.skipIf(!isBuilt)("the programs in the guides run: one trains an expert, one
     mkdirSync(join(folder, "node_modules"));
     symlinkSync(root, join(folder, "node_modules", "skein"), "junction");
     symlinkSync(join(root, "assets"), join(folder, "assets"), "junction");
-    writeFileSync(join(folder, "opposites.jsonl"), '{"input": "opposite : 1. hot 2. big", "target": "1. cold 2. small"}\n');
+    // Not what the base says, so that the answer is the expert's.
+    writeFileSync(join(folder, "opposites.jsonl"), '{"input": "opposite : 1. hot 2. big", "target": "1. small 2. cold"}\n');
     run(program("training", folder));
     run(join(root, "bin/skein.js"), "pool", "create", "my-pool", "--base", "assets/demo-base", "experts/opposites");
-    expect(run(program("generation", folder))).toContain("1. cold 2. small");
+    expect(run(program("generation", folder))).toContain("1. small 2. cold");
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -117,7 +117,7 @@ function thinQr(vectors: readonly Vector[]): { q: Vector[]; r: Vector[] } {
       for (const [k, unit] of q.entries()) {
         const along = dot(unit, rest);
         r[k]![column]! += along;
-        for (let i = 0; i < rest.length; i++) rest[i]! -= along * unit[i]!;
+        subtract(rest, unit, along);
       }
     }
     const norm = Math.sqrt(dot(rest, rest));

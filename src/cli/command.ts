@@ -1,6 +1,7 @@
 /** @file What all commands share: how one is declared, its flags for a woven model, and the parsing of flag values. */
 
 import { type Command, InvalidArgumentError } from "commander";
+import type { Range } from "../generation/ranges.ts";
 import { DECISION_RULES, type DecisionRule } from "../routing/moa-decision.ts";
 
 export interface Declaration {
@@ -70,7 +71,7 @@ export function number(text: string): number {
 }
 
 /** A parser of numbers from `least` to `most`; with `above`, of numbers greater than it. */
-export function numberIn({ least, above, most }: { least?: number; above?: number; most?: number }): (text: string) => number {
+export function numberIn({ least, above, most }: Range): (text: string) => number {
   const low = above !== undefined ? `above ${above}` : `of at least ${least}`;
   const range = most === undefined ? low : `${low} and at most ${most}`;
   return (text) => {

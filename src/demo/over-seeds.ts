@@ -3,6 +3,8 @@
  *  A claim "a above b" is judged by the differences seed by seed: it holds where their mean is more than two standard errors
  *  above 0, fails where it is more than two below, and is undecided between, or with fewer than three seeds. */
 
+import { counted } from "../base/counted.ts";
+
 export interface Mean {
   readonly value: number;
   /** Standard error of the mean; NaN with one seed. */
@@ -18,7 +20,7 @@ export function over<Run>(runs: readonly Run[], of: (run: Run) => number): Mean 
 }
 
 export function verdict({ value, error }: Mean, seeds: number): string {
-  if (seeds < 3) return `undecided (${seeds} ${seeds === 1 ? "seed" : "seeds"})`;
+  if (seeds < 3) return `undecided (${counted(seeds, "seed")})`;
   if (value > 2 * error) return "holds";
   return value < -2 * error ? "does not hold: the reverse" : "undecided";
 }

@@ -6,22 +6,27 @@
 import * as z from "zod";
 import { CheckpointError, OptionError } from "../base/errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { RANGES, type Range } from "./ranges.ts";
+
+function within({ least = -Infinity, above = -Infinity, most = Infinity }: Range) {
+  return z.number().min(least).gt(above).max(most);
+}
 
 export const generationSchema = z.strictObject({
   maxNewTokens: z.int().min(1).default(256).meta({ description: "Most tokens generated for one completion." }),
-  temperature: z
-    .number()
-    .min(0)
+  temperature: within(RANGES.temperature)
     .default(0)
     .meta({ description: "Divides the logits before sampling; 0 always takes the likeliest token." }),
   topK: z.int().min(0).default(0).meta({ description: "Top-k sampling: sample among the k likeliest tokens; 0 for all." }),
-  topP: z.number().gt(0).max(1).default(1).meta({ description: "Sample among the likeliest tokens that together reach this probability." }),
-  minP: z.number().min(0).max(1).default(0).meta({ description: "Sample among tokens at least this fraction as likely as the likeliest." }),
-  repetitionPenalty: z.number().gt(0).default(1).meta({
+  topP: within(RANGES.topP).default(1).meta({ description: "Sample among the likeliest tokens that together reach this probability." }),
+  minP: within(RANGES.minP).default(0).meta({ description: "Sample among tokens at least this fraction as likely as the likeliest." }),
+  repetitionPenalty: within(RANGES.repetitionPenalty).default(1).meta({
     description: "Divides positive and multiplies negative logits of tokens already in the decoder's context (Keskar et al. 2019).",
   }),
-  frequencyPenalty: z.number().min(-2).max(2).default(0).meta({ description: "Taken off a token's logit for each time it was generated." }),
-  presencePenalty: z.number().min(-2).max(2).default(0).meta({ description: "Taken off a token's logit once it was generated." }),
+  frequencyPenalty: within(RANGES.frequencyPenalty)
+    .default(0)
+    .meta({ description: "Taken off a token's logit for each time it was generated." }),
+  presencePenalty: within(RANGES.presencePenalty).default(0).meta({ description: "Taken off a token's logit once it was generated." }),
   logitBias: z
     .record(z.string().regex(/^\d+$/, "expected token ids as keys"), z.number())
     .default({})

@@ -3,6 +3,7 @@
 import type { Expert } from "../adapters/expert.ts";
 import { loadAdapter } from "../adapters/peft.ts";
 import { openPool } from "../adapters/pool.ts";
+import { counted } from "../base/counted.ts";
 import { OptionError } from "../base/errors.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
 import { resolveModel } from "../checkpoint/hub.ts";
@@ -114,9 +115,7 @@ async function wearPool(
   model.overlay = await poolOverlay(model, experts, options, { where: directory, rows });
   const topK = "topK" in options ? (options.topK ?? 0) : 0;
   const few =
-    topK > experts.length
-      ? [`The pool has ${experts.length === 1 ? "1 expert" : `${experts.length} experts`}, so top-k is ${experts.length}, not ${topK}.`]
-      : [];
+    topK > experts.length ? [`The pool has ${counted(experts.length, "expert")}, so top-k is ${experts.length}, not ${topK}.`] : [];
   return [...few, ...experts.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`))];
 }
 

@@ -6,6 +6,7 @@ import { loadExpert } from "../adapters/expert.ts";
 import { type AddExpertOptions, addExpert, createPool, listPool, type PoolEntry } from "../adapters/pool.ts";
 import { OptionError, PoolError } from "../base/errors.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
+import { checkKinds, type NamedKind } from "../routing/stack.ts";
 import { loadModel } from "./model.ts";
 
 export interface Added {
@@ -13,10 +14,6 @@ export interface Added {
   readonly warnings: readonly string[];
 }
 
-interface NamedKind {
-  readonly name: string;
-  readonly kind: string;
-}
 interface Checked {
   readonly fingerprint: string;
   readonly kinds: readonly NamedKind[];
@@ -26,7 +23,7 @@ interface Checked {
 /** Makes a pool for the base model (a folder or hub id) and adds expert folders, in order. */
 export async function createPoolOf(directory: string, base: string, experts: readonly string[]): Promise<Added> {
   const checked = await checkedExperts(base, experts);
-  refuseKinds(checked.kinds, directory);
+  checkKinds(checked.kinds, directory);
   await createPool(directory, { name: base, fingerprint: checked.fingerprint });
   return { entries: await addAll(directory, experts, {}), warnings: checked.warnings };
 }
@@ -54,7 +51,7 @@ export async function addToPool(
     });
   }
   const [first] = pool.experts;
-  refuseKinds([...(first ? await kindIn(directory, first) : []), ...checked.kinds], directory);
+  checkKinds([...(first ? await kindIn(directory, first) : []), ...checked.kinds], directory);
   return { entries: await addAll(directory, experts, options), warnings: checked.warnings };
 }
 
@@ -63,17 +60,6 @@ async function kindIn(directory: string, { name, path }: PoolEntry): Promise<Nam
   if (path === undefined) return [];
   const { kind } = await checkAdapter(resolve(directory, path));
   return kind === undefined ? [] : [{ name, kind }];
-}
-
-/** Experts that no router could choose among are told before they are in one pool, not at its first use. */
-function refuseKinds([first, ...others]: readonly NamedKind[], where: string): void {
-  const other = others.find(({ kind }) => kind !== first?.kind);
-  if (!first || !other) return;
-  throw new PoolError({
-    what: `Expert "${first.name}" is of kind ${first.kind}, expert "${other.name}" of kind ${other.kind}.`,
-    where,
-    fix: "A pool routes among experts of one kind: put the others in a pool of their own.",
-  });
 }
 
 async function checkedExperts(base: string, experts: readonly string[]): Promise<Checked> {

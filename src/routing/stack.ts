@@ -143,15 +143,23 @@ export class ExpertStack {
 /** The shape each module's stack needs for these experts. Experts of different kinds, or on embeddings, are refused by name. */
 export function stackShapes(experts: readonly Expert[], sizes: Sizes, router: Router): Map<string, ModuleShape> {
   for (const { name, adapter } of experts) needInputs(adapter, `Expert "${name}"`);
-  const [first, ...others] = experts;
-  const other = others.find(({ adapter }) => adapter.kind !== first?.adapter.kind);
-  if (first && other) {
-    throw new PoolError({
-      what: `Expert "${first.name}" is of kind ${first.adapter.kind}, expert "${other.name}" of kind ${other.adapter.kind}.`,
-      fix: "A pool routes among experts of one kind: put the others in a pool of their own.",
-    });
-  }
+  checkKinds(experts.map(({ name, adapter }) => ({ name, kind: adapter.kind })));
   return shapesOf(experts, sizes, router);
+}
+
+export interface NamedKind {
+  readonly name: string;
+  readonly kind: string;
+}
+/** Refuses experts of different kinds, among which no router could choose. `where`: the pool's folder. */
+export function checkKinds([first, ...others]: readonly NamedKind[], where?: string): void {
+  const other = others.find(({ kind }) => kind !== first?.kind);
+  if (!first || !other) return;
+  throw new PoolError({
+    what: `Expert "${first.name}" is of kind ${first.kind}, expert "${other.name}" of kind ${other.kind}.`,
+    ...(where !== undefined && { where }),
+    fix: "A pool routes among experts of one kind: put the others in a pool of their own.",
+  });
 }
 
 function shapesOf(experts: readonly Expert[], sizes: Sizes, router: Router): Map<string, ModuleShape> {

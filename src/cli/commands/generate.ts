@@ -1,7 +1,9 @@
 /** @file `skein generate`: prompts in, text out as it comes. */
 
 import { type Command, InvalidArgumentError } from "commander";
+import { counted } from "../../base/counted.ts";
 import type { CompletionEvent } from "../../generation/generate.ts";
+import { RANGES } from "../../generation/ranges.ts";
 import type { Choice } from "../../generation/sampler.ts";
 import type { Model } from "../../inference/model.ts";
 import type { RowBias } from "../../inference/overlay.ts";
@@ -35,13 +37,13 @@ interface Flags extends CommonFlags, ModelFlags, SamplingFlags {
 export function withSamplingFlags(command: Command): Command {
   return command
     .option("--max-new-tokens <n>", "most tokens of one completion (default: the model's, else 256)", wholeNumber(1))
-    .option("--temperature <t>", "0 takes the likeliest token (default: the model's, else 0)", numberIn({ least: 0 }))
+    .option("--temperature <t>", "0 takes the likeliest token (default: the model's, else 0)", numberIn(RANGES.temperature))
     .option("--sample-top-k <k>", "sample among the k likeliest tokens", wholeNumber(0))
-    .option("--top-p <p>", "sample among the likeliest tokens that together reach this probability", numberIn({ above: 0, most: 1 }))
-    .option("--min-p <p>", "sample among tokens at least this fraction as likely as the likeliest", numberIn({ least: 0, most: 1 }))
-    .option("--repetition-penalty <x>", "make tokens already there less likely (1: not)", numberIn({ above: 0 }))
-    .option("--frequency-penalty <x>", "take this off a token's logit each time it was generated", numberIn({ least: -2, most: 2 }))
-    .option("--presence-penalty <x>", "take this off a token's logit once it was generated", numberIn({ least: -2, most: 2 }))
+    .option("--top-p <p>", "sample among the likeliest tokens that together reach this probability", numberIn(RANGES.topP))
+    .option("--min-p <p>", "sample among tokens at least this fraction as likely as the likeliest", numberIn(RANGES.minP))
+    .option("--repetition-penalty <x>", "make tokens already there less likely (1: not)", numberIn(RANGES.repetitionPenalty))
+    .option("--frequency-penalty <x>", "take this off a token's logit each time it was generated", numberIn(RANGES.frequencyPenalty))
+    .option("--presence-penalty <x>", "take this off a token's logit once it was generated", numberIn(RANGES.presencePenalty))
     .option("--seed <n>", "make sampling repeatable", wholeNumber(0))
     .option("--stop <texts...>", "texts that end a completion; give them behind the prompt")
     .option("--stop-ids <ids>", "token ids that end a completion, as in 13,198", (text) => list(text).map(wholeNumber(0)))
@@ -103,8 +105,6 @@ export function addGenerate(program: Command, io: Io): void {
       await interruptible(io, (signal) => print(io, flags, model, tokenizer, prompts, signal));
     });
 }
-
-const counted = (count: number, thing: string) => `${count} ${thing}${count === 1 ? "" : "s"}`;
 
 /** Rows that choose as the flag says: for each prompt names joined by +, or * for what the router does. */
 async function choosing(choices: readonly string[], prompts: number): Promise<(own: RowBias) => RowBias> {

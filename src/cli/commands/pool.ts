@@ -1,6 +1,7 @@
 /** @file `skein pool create | add | remove | list`: experts over one base model, in a folder with a lockfile. */
 
 import type { Command } from "commander";
+import { counted } from "../../base/counted.ts";
 import { subcommand } from "../command.ts";
 import { expertFolders } from "../expert-folders.ts";
 import { type CommonFlags, type Io, show, table, warn } from "../io.ts";
@@ -36,12 +37,7 @@ function addPoolCreate(pool: Command, io: Io): void {
       const { createPoolOf } = await import("../../inference/pool-for-base.ts");
       const { entries, warnings } = await createPoolOf(directory, flags.base, await expertFolders(io, flags, experts));
       warn(io, flags, warnings);
-      show(
-        io,
-        flags,
-        { pool: directory, experts: entries },
-        `Made ${directory} with ${entries.length === 1 ? "1 expert" : `${entries.length} experts`}.`,
-      );
+      show(io, flags, { pool: directory, experts: entries }, `Made ${directory} with ${counted(entries.length, "expert")}.`);
     });
 }
 

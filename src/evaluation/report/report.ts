@@ -1,6 +1,7 @@
 /** @file The report of an evaluation: tables, a traced answer, expert use and learning curves in one HTML file. */
 
 import { basename } from "node:path";
+import { counted } from "../../base/counted.ts";
 import { writeFileAtomically } from "../../checkpoint/atomic.ts";
 import { type Evaluation, groupsOf } from "../evaluate.ts";
 import { expertsGrid, isTold, leftOutText, meansGrid, tasksGrid } from "../grids.ts";
@@ -56,7 +57,11 @@ export function reportPage({
     sections.push({ title: "Sweeps", about, body: inMethodColours(sweeps).map(chartFigure).join("\n") });
   }
   if (curves.length > 0) sections.push({ title: "Learning curves", body: inExpertColours(curves, experts).map(chartFigure).join("\n") });
-  const counts = `${evaluation.methods.length} methods, ${evaluation.tasks.length} tasks, ${experts.length} experts`;
+  const counts = [
+    counted(evaluation.methods.length, "method"),
+    counted(evaluation.tasks.length, "task"),
+    counted(experts.length, "expert"),
+  ].join(", ");
   const facts = `<p class="facts">${escaped(counts)} · ${escaped(date.slice(0, 16).replace("T", " "))} UTC · base ${escaped(basename(base.path))} <code>${escaped(base.fingerprint.slice(0, 12))}</code></p>`;
   const footer =
     "± is one standard error over examples. † chosen by its results on these very tasks: what the experts allow at best, not a rival.";
