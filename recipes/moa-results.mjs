@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { moaReport, moaRun } from "../dist/demo/moa-report.js";
+import { moaReport, moaRun } from "../dist/studies/moa-report.js";
 
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 

@@ -7,8 +7,8 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { studySeed } from "../dist/demo/study.js";
-import { studyReport } from "../dist/demo/study-report.js";
+import { studySeed } from "../dist/studies/study.js";
+import { studyReport } from "../dist/studies/study-report.js";
 
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 const { values: flags, positionals } = parseArgs({

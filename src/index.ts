@@ -21,11 +21,10 @@ export {
 export type { HostTensor } from "./base/tensor.ts";
 export { fingerprint } from "./checkpoint/fingerprint.ts";
 export { readTrainingExamples, type TrainingExample } from "./data/training-data.ts";
-export { type Evaluation, type EvaluationJob, evaluate } from "./evaluation/evaluate.ts";
-export { markdownTables } from "./evaluation/tables.ts";
+export { type Evaluation, type EvaluationJob, evaluate } from "./evaluation/comparison/evaluate.ts";
+export { markdownTables } from "./evaluation/comparison/tables.ts";
 export { type CompletionEvent, generate, type TokenEvent } from "./generation/generate.ts";
 export type { GenerationOptions } from "./generation/options.ts";
-export { gatherStatistics, type Statistics, type StatisticsJob } from "./generation/statistics.ts";
 export type { Batch } from "./inference/batch.ts";
 export { baseEmbedder, type Embedder, textEmbedder } from "./inference/embedder.ts";
 export type { ForwardResult, HostRoute, Model } from "./inference/model.ts";
@@ -39,5 +38,6 @@ export { parsedRouter, type RouterOptions, routerNamed } from "./routing/registr
 export type { Route, Router } from "./routing/router.ts";
 export { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 export { type LorahubResult, lorahub } from "./training/lorahub.ts";
+export { gatherStatistics, type Statistics, type StatisticsJob } from "./training/statistics.ts";
 export { type TrainingJob, trainExpert, trainFull, trainGate } from "./training/train.ts";
 export { type MoaModel, type TrainMoaJob, trainMoa } from "./training/train-moa.ts";

@@ -12,7 +12,7 @@ import { seededRandom } from "../src/base/random.ts";
 import { float32, type HostTensor, int64 } from "../src/base/tensor.ts";
 import { saveCheckpoint } from "../src/checkpoint/checkpoint.ts";
 import { readTensor } from "../src/checkpoint/safetensors.ts";
-import { bestChoice, choiceScore } from "../src/evaluation/rank.ts";
+import { bestChoice, choiceScore } from "../src/evaluation/scoring/rank.ts";
 import { Decoder } from "../src/generation/decoder.ts";
 import { Graph } from "../src/graph/graph.ts";
 import type { Batch } from "../src/inference/batch.ts";

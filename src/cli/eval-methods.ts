@@ -2,7 +2,7 @@
 
 import type { Expert } from "../adapters/expert.ts";
 import { OptionError } from "../base/errors.ts";
-import type { Method } from "../evaluation/methods.ts";
+import type { Method } from "../evaluation/comparison/methods.ts";
 import type { Model } from "../inference/model.ts";
 import type { DecisionRule } from "../routing/moa-decision.ts";
 import { type CommonFlags, type Io, warn } from "./io.ts";

@@ -2,7 +2,7 @@
  *
  *      train  ████████████░░░░░░░░  612/1000  loss 0.8312  24.1k tokens/s  3:12 left */
 
-import type { DownloadProgress } from "../checkpoint/hub.ts";
+import type { DownloadProgress } from "../hub/resolve-model.ts";
 import type { CommonFlags, Io } from "./io.ts";
 
 export interface ProgressState {

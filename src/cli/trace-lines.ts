@@ -7,7 +7,7 @@
  *  weight, its mean over the modules, stay. */
 
 import { byLayer } from "../evaluation/report/modules.ts";
-import { expertsOfTokens, type Trace, type TracedTokens } from "../evaluation/trace.ts";
+import { expertsOfTokens, type Trace, type TracedTokens } from "../evaluation/scoring/trace.ts";
 import { coloured, legend } from "./expert-colours.ts";
 
 /** The lines of all parts of a trace. */

@@ -13,9 +13,9 @@
 
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { derivedSeed } from "../base/random.ts";
-import { type DomainScores, promptsOf, type RouterReport, routerReport, scoreDomains } from "../evaluation/domains.ts";
-import { encodeContext } from "../evaluation/encode.ts";
+import { type DomainScores, promptsOf, type RouterReport, routerReport, scoreDomains } from "../evaluation/comparison/domains.ts";
 import type { DomainResults } from "../evaluation/report/domains-page.ts";
+import { encodeContext } from "../evaluation/scoring/encode.ts";
 import { type MoaOptions, MoaOverlay } from "../inference/moa-overlay.ts";
 import type { Model } from "../inference/model.ts";
 import { type Overlay, type Prompts, plain, singleAdapter } from "../inference/overlay.ts";

@@ -12,7 +12,7 @@ import { seededRandom } from "../base/random.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import { readTensor } from "../checkpoint/safetensors.ts";
-import { scoreTokens } from "../evaluation/score-tokens.ts";
+import { scoreTokens } from "../evaluation/scoring/score-tokens.ts";
 import { averageActivation } from "../routing/average-activation.ts";
 import { phatgoose } from "../routing/phatgoose.ts";
 import { parsedRouter } from "../routing/registry.ts";

@@ -6,7 +6,7 @@ import { openPool } from "../adapters/pool.ts";
 import { counted } from "../base/counted.ts";
 import { OptionError } from "../base/errors.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
-import { resolveModel } from "../checkpoint/hub.ts";
+import { resolveModel } from "../hub/resolve-model.ts";
 import type { DecisionRule } from "../routing/moa-decision.ts";
 import { hasMoa, MOA } from "../routing/moa-files.ts";
 import { parsedRouter, type RouterOptions } from "../routing/registry.ts";

@@ -1,11 +1,11 @@
 /** @file The model of the public surface: a base with its tokenizer and what is woven in, that computes, generates and scores. */
 
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
-import { resolveModel } from "../checkpoint/hub.ts";
-import type { ScorerOptions } from "../evaluation/score-tokens.ts";
-import { loglikelihood, type TextPair } from "../evaluation/scorer.ts";
+import type { ScorerOptions } from "../evaluation/scoring/score-tokens.ts";
+import { loglikelihood, type TextPair } from "../evaluation/scoring/scorer.ts";
 import { type CompletionEvent, generate, type Prompt, type TokenEvent } from "../generation/generate.ts";
 import type { GenerationOptions } from "../generation/options.ts";
+import { resolveModel } from "../hub/resolve-model.ts";
 import type { Batch } from "../inference/batch.ts";
 import { type HostRoute, Model } from "../inference/model.ts";
 import { type OpenOptions, weaveIn } from "../inference/open.ts";

@@ -23,7 +23,7 @@ export function addChat(program: Command, io: Io): void {
       const { unheededDefaults } = await import("../../generation/options.ts");
       const { loadTokenizer } = await import("../../text/tokenizer.ts");
       const { Conversation } = await import("../conversation.ts");
-      const { longestSequence } = await import("../../evaluation/length.ts");
+      const { longestSequence } = await import("../../evaluation/scoring/length.ts");
       const { talk } = await import("../talk.ts");
       const { createInterface } = await import("node:readline/promises");
       const { model, warnings } = await openModel(flags);

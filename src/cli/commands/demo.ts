@@ -1,7 +1,7 @@
 /** @file `skein demo`: experts trained, gated, pooled, routed and compared while you watch. */
 
 import type { Command } from "commander";
-import type { Trace } from "../../evaluation/trace.ts";
+import type { Trace } from "../../evaluation/scoring/trace.ts";
 import { subcommand, wholeNumber } from "../command.ts";
 import { coloured, legend } from "../expert-colours.ts";
 import { interruptible } from "../interrupt.ts";
@@ -25,9 +25,9 @@ export function addDemo(program: Command, io: Io): void {
     .option("--tests <n>", "test examples of each task", wholeNumber(1))
     .action(async (flags: Flags) => {
       const { runDemo } = await import("../../demo/demo.ts");
-      const { resultsJson, saveResults } = await import("../../evaluation/results.ts");
-      const { terminalGrid } = await import("../../evaluation/tables.ts");
-      const { meansGrid, tasksGrid } = await import("../../evaluation/grids.ts");
+      const { resultsJson, saveResults } = await import("../../evaluation/comparison/results.ts");
+      const { terminalGrid } = await import("../../evaluation/comparison/tables.ts");
+      const { meansGrid, tasksGrid } = await import("../../evaluation/comparison/grids.ts");
       const { writeReport } = await import("../../evaluation/report/report.ts");
       const { seed = 1, tests } = flags;
       const out = flags.out ?? `demo-out/seed-${seed}`;
@@ -50,7 +50,7 @@ export function addDemo(program: Command, io: Io): void {
 
 /** The traced input and answer, each token in the colour of the expert that served it most. */
 async function served(io: Io, trace: Trace): Promise<string> {
-  const { expertsOfTokens } = await import("../../evaluation/trace.ts");
+  const { expertsOfTokens } = await import("../../evaluation/scoring/trace.ts");
   const lines = trace.parts.map((part) => {
     const owners = expertsOfTokens(part);
     const words = part.tokens.map((token, i) => (io.colours ? coloured(token, owners[i]!) : token));

@@ -3,9 +3,9 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { Expert } from "../../adapters/expert.ts";
-import type { Evaluation, EvaluationJob, EvaluationProgress, EvaluationTask } from "../../evaluation/evaluate.ts";
+import type { Evaluation, EvaluationJob, EvaluationProgress, EvaluationTask } from "../../evaluation/comparison/evaluate.ts";
 import type { Chart } from "../../evaluation/report/curves.ts";
-import type { RouteUsage } from "../../evaluation/route-usage.ts";
+import type { RouteUsage } from "../../evaluation/scoring/route-usage.ts";
 import type { Model } from "../../inference/model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { list, numbers, subcommand, wholeNumber } from "../command.ts";
@@ -97,9 +97,9 @@ function withMethodFlags(command: Command): Command {
 
 async function run(io: Io, files: readonly string[], flags: Flags): Promise<void> {
   const { loadModel } = await import("../../inference/model.ts");
-  const { evaluate } = await import("../../evaluation/evaluate.ts");
-  const { resultsJson, saveResults } = await import("../../evaluation/results.ts");
-  const { terminalTable } = await import("../../evaluation/tables.ts");
+  const { evaluate } = await import("../../evaluation/comparison/evaluate.ts");
+  const { resultsJson, saveResults } = await import("../../evaluation/comparison/results.ts");
+  const { terminalTable } = await import("../../evaluation/comparison/tables.ts");
   const { loadTokenizer } = await import("../../text/tokenizer.ts");
   await checkPlaces(flags);
   const names = await namesOf(flags);
@@ -108,7 +108,7 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
   const tasks = withShots(await tasksOf(io, files, flags, tokenizer), flags.shots ?? (names.includes("lorahub") ? USUAL_SHOTS : 0));
   const experts = await expertsOf(io, flags, model);
   const methods = [...(await methodsOf(flags, names, model, experts)), ...(await adaptersOf(io, flags, model))];
-  const { checkPoolSizes } = await import("../../evaluation/sweeps.ts");
+  const { checkPoolSizes } = await import("../../evaluation/comparison/sweeps.ts");
   checkPoolSizes(flags.sweepPool ?? [], experts.length);
   const { batchSize, maxLength, out, report } = flags;
   const cache = flags.cache ?? (out === undefined ? undefined : join(out, "cache"));
@@ -170,7 +170,7 @@ async function expertsOf(io: Io, flags: Flags, model: Model) {
 /** The sweeps asked for, on the held-out tasks where some are. */
 async function sweepsOf(io: Io, job: EvaluationJob, flags: Flags): Promise<Chart[]> {
   const { sweepK: ks, sweepPool: sizes } = flags;
-  const { sweepK, sweepPool } = await import("../../evaluation/sweeps.ts");
+  const { sweepK, sweepPool } = await import("../../evaluation/comparison/sweeps.ts");
   const heldOut = job.tasks.filter(({ group }) => group === "held out");
   const own = { ...job, tasks: heldOut.length > 0 ? heldOut : job.tasks };
   const shown = (label: string) => ({ ...own, onProgress: reporter(io, flags, label) });
@@ -188,7 +188,7 @@ async function usageOf(
 ): Promise<RouteUsage[]> {
   const { isScoring, parsedRouter, ROUTER_NAMES } = await import("../../routing/registry.ts");
   const { poolOverlay } = await import("../../inference/pool-overlay.ts");
-  const { routeUsage } = await import("../../evaluation/route-usage.ts");
+  const { routeUsage } = await import("../../evaluation/scoring/route-usage.ts");
   const routers = (await namesOf(flags)).filter((name) => name !== "merged" && ROUTER_NAMES.includes(name.split(":")[0]!));
   const isText = tasks.every(({ kind }) => kind === "loglikelihood_rolling");
   if (experts.length === 0 || isText) return [];

@@ -29,9 +29,9 @@ export function addJudge(program: Command, io: Io): void {
     .option("--max-tokens <n>", "longest reply of the judge", wholeNumber(1), 512)
     .option("--retries <n>", "tries after a refusal for now (429, 5xx) or a broken connection", wholeNumber(0), 6)
     .action(async (fileA: string, fileB: string, flags: Flags) => {
-      const { judgePairs, judgeSummary } = await import("../../evaluation/judge.ts");
-      const { readJudgePairs } = await import("../../evaluation/judge-files.ts");
-      const { chatAsk } = await import("../../evaluation/chat-endpoint.ts");
+      const { judgePairs, judgeSummary } = await import("../../evaluation/comparison/judge.ts");
+      const { readJudgePairs } = await import("../../evaluation/comparison/judge-files.ts");
+      const { chatAsk } = await import("../../evaluation/comparison/chat-endpoint.ts");
       const { endpoint, model, out, apiKeyEnv, concurrency, maxTokens, retries } = flags;
       const pairs = await readJudgePairs(fileA, fileB);
       const bar = progress(io, flags, { label: "judge" });

@@ -25,7 +25,7 @@ export function addMoaDemo(demo: Command, io: Io): void {
     .action(async (flags: Flags) => {
       const { runMoaDemo } = await import("../../demo/moa-demo.ts");
       const { accuracyGrid, domainGrid, domainsMarkdown, domainsPage } = await import("../../evaluation/report/domains-page.ts");
-      const { terminalGrid } = await import("../../evaluation/tables.ts");
+      const { terminalGrid } = await import("../../evaluation/comparison/tables.ts");
       const { writeFileAtomically } = await import("../../checkpoint/atomic.ts");
       const { out, seed, tests, ablations } = flags;
       const options = { out, ...(seed !== undefined && { seed }), ...(tests && { numTests: tests }), ...(ablations && { ablations }) };

@@ -30,7 +30,7 @@ export function addStatistics(program: Command, io: Io): void {
       const { loadModel } = await import("../../inference/model.ts");
       const { loadTokenizer } = await import("../../text/tokenizer.ts");
       const { readTrainingExamples } = await import("../../data/training-data.ts");
-      const { gatherStatistics } = await import("../../generation/statistics.ts");
+      const { gatherStatistics } = await import("../../training/statistics.ts");
       await using model = await loadModel(base);
       const tokenizer = await loadTokenizer(model.checkpoint.directory);
       const examples = await readTrainingExamples(data);

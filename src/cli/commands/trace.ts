@@ -21,8 +21,8 @@ export function addTrace(program: Command, io: Io): void {
       const { openModel } = await import("../../inference/open.ts");
       const { loadTokenizer } = await import("../../text/tokenizer.ts");
       const { checkFile, writeFileAtomically } = await import("../../checkpoint/atomic.ts");
-      const { trace } = await import("../../evaluation/trace.ts");
-      const { tracePage } = await import("../../evaluation/trace-page.ts");
+      const { trace } = await import("../../evaluation/scoring/trace.ts");
+      const { tracePage } = await import("../../evaluation/report/trace-page.ts");
       await checkFile(flags.out);
       const { model, warnings } = await openModel(flags);
       await using _ = model;

@@ -1,8 +1,8 @@
 /** @file Results by domain as tables and as a page: methods x domains for each metric, routers' accuracy by layer, confusion. */
 
-import type { DomainMetric, DomainScores, RouterReport } from "../domains.ts";
-import type { Grid } from "../grids.ts";
-import { markdownGrid } from "../tables.ts";
+import type { DomainMetric, DomainScores, RouterReport } from "../comparison/domains.ts";
+import type { Grid } from "../comparison/grids.ts";
+import { markdownGrid } from "../comparison/tables.ts";
 import { escaped } from "./html.ts";
 import { page } from "./page.ts";
 import { gridTable } from "./table.ts";

@@ -2,7 +2,7 @@
  *
  *  Colour says which expert has the largest weight, strength how large; a tap or the pointer says all of them. */
 
-import { expertsOfTokens, type ModuleTrace, type Trace, type TracedTokens } from "../trace.ts";
+import { expertsOfTokens, type ModuleTrace, type Trace, type TracedTokens } from "../scoring/trace.ts";
 import { escaped, hueOf, legend, visible } from "./html.ts";
 import { byLayer, shortName } from "./modules.ts";
 

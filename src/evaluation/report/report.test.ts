@@ -2,13 +2,13 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { madeUpEvaluation } from "../evaluation.test-helper.ts";
-import type { RouteUsage } from "../route-usage.ts";
-import type { Trace } from "../trace.ts";
-import { tracePage } from "../trace-page.ts";
+import { madeUpEvaluation } from "../comparison/evaluation.test-helper.ts";
+import type { RouteUsage } from "../scoring/route-usage.ts";
+import type { Trace } from "../scoring/trace.ts";
 import { chartFigure, readCurves } from "./curves.ts";
 import { byLayer, shortName } from "./modules.ts";
 import { reportPage } from "./report.ts";
+import { tracePage } from "./trace-page.ts";
 
 const EVIL = `<script>alert("x")</script>'&`;
 const modules = ["encoder.block.0.layer.0.SelfAttention.q", "encoder.block.1.layer.1.DenseReluDense.wo"];

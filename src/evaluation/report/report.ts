@@ -3,10 +3,10 @@
 import { basename } from "node:path";
 import { counted } from "../../base/counted.ts";
 import { writeFileAtomically } from "../../checkpoint/atomic.ts";
-import { type Evaluation, groupsOf } from "../evaluate.ts";
-import { expertsGrid, isTold, leftOutText, meansGrid, tasksGrid } from "../grids.ts";
-import type { RouteUsage } from "../route-usage.ts";
-import type { Trace } from "../trace.ts";
+import { type Evaluation, groupsOf } from "../comparison/evaluate.ts";
+import { expertsGrid, isTold, leftOutText, meansGrid, tasksGrid } from "../comparison/grids.ts";
+import type { RouteUsage } from "../scoring/route-usage.ts";
+import type { Trace } from "../scoring/trace.ts";
 import { type Chart, chartFigure } from "./curves.ts";
 import { traceFigure } from "./heatmap.ts";
 import { escaped } from "./html.ts";

@@ -1,6 +1,6 @@
 /** @file A grid of results as an HTML table: a bar under each share, the best in bold, groups as headings. */
 
-import { type Cell, errorText, type Grid, type GridLine, valueText } from "../grids.ts";
+import { type Cell, errorText, type Grid, type GridLine, valueText } from "../comparison/grids.ts";
 import { escaped } from "./html.ts";
 
 /** `grouped`: a line's note is the group it stands in, and becomes a heading; else a dagger stands for it. */

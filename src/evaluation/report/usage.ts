@@ -1,6 +1,6 @@
 /** @file Expert use as tables of colour: tasks x experts, layers x experts, with entropy and agreement with the oracle. */
 
-import { entropyOf, type ModuleUse, meanUse, type RouteUsage, type TaskUse } from "../route-usage.ts";
+import { entropyOf, type ModuleUse, meanUse, type RouteUsage, type TaskUse } from "../scoring/route-usage.ts";
 import { escaped, hueOf } from "./html.ts";
 import { layerOf } from "./modules.ts";
 

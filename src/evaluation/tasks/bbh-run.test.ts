@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { loadModel } from "../../inference/model.ts";
 import { loadTokenizer } from "../../text/tokenizer.ts";
-import { evaluate } from "../evaluate.ts";
+import { evaluate } from "../comparison/evaluate.ts";
 import { readTasks } from "./read-task.ts";
 
 const path = (name: string) => fileURLToPath(new URL(`../../../${name}`, import.meta.url));

@@ -7,8 +7,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { DataError } from "../../base/errors.ts";
-import { cachedSnapshot, cacheName } from "../../checkpoint/hub-cache.ts";
-import { folderListing } from "../../checkpoint/hub-listing.ts";
+import { cachedSnapshot, cacheName } from "../../hub/cache.ts";
+import { folderListing } from "../../hub/listing.ts";
 import { chooseDataFiles, type DataRequest, describeRequest, wholeDataFile } from "./choose-data.ts";
 import { type CardConfig, cardConfigs } from "./dataset-card.ts";
 import { type DataSource, isHubId } from "./hub-data.ts";

@@ -7,9 +7,9 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path/posix";
 import { DataError, UserError } from "../../base/errors.ts";
-import type { ResolveOptions } from "../../checkpoint/hub.ts";
-import { type HubListing, listRepository } from "../../checkpoint/hub-listing.ts";
 import { dataFormat } from "../../data/rows.ts";
+import { type HubListing, listRepository } from "../../hub/listing.ts";
+import type { ResolveOptions } from "../../hub/resolve-model.ts";
 import { chooseDataFiles, type DataRequest, describeRequest, onlyFolder, wholeDataFile } from "./choose-data.ts";
 import { type CardConfig, cardConfigs } from "./dataset-card.ts";
 

@@ -6,7 +6,7 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { DataError } from "../../base/errors.ts";
-import { folderListing } from "../../checkpoint/hub-listing.ts";
+import { folderListing } from "../../hub/listing.ts";
 import { chooseDataFiles, type DataRequest, describeRequest } from "./choose-data.ts";
 import { matchingPaths } from "./dataset-card.ts";
 

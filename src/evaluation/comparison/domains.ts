@@ -1,0 +1,131 @@
+/** @file Models that serve several domains, compared domain by domain: perplexity of the right answers, BLEU, ROUGE-L and exact
+ *  match of greedy ones, and how well routers tell the domains. */
+
+import { type HostTensor, padded } from "../../base/tensor.ts";
+import { generateBatch } from "../../generation/generate.ts";
+import type { MoaOverlay } from "../../inference/moa-overlay.ts";
+import type { Model } from "../../inference/model.ts";
+import type { Overlay, Prompts } from "../../inference/overlay.ts";
+import { type DecisionRule, decided } from "../../routing/moa-decision.ts";
+import type { Tokenizer } from "../../text/tokenizer.ts";
+import { chunks } from "../../training/batches.ts";
+import { corpusBleu } from "../metrics/bleu.ts";
+import { mean } from "../metrics/bootstrap.ts";
+import { exactMatch } from "../metrics/classification.ts";
+import { rouge } from "../metrics/rouge.ts";
+import { encodeAnswer, encodeContext } from "../scoring/encode.ts";
+import { scoreTokens } from "../scoring/score-tokens.ts";
+
+export interface DomainTexts {
+  readonly name: string;
+  readonly examples: readonly { readonly input: string; readonly target: string }[];
+}
+
+export const DOMAIN_METRICS = ["perplexity", "bleu", "rougeL", "exactMatch"] as const;
+export type DomainMetric = (typeof DOMAIN_METRICS)[number];
+/** Perplexity per token; BLEU in 0..100; ROUGE-L and exact match in 0..1. */
+export type DomainScores = Readonly<Record<DomainMetric, number>>;
+
+export interface DomainOptions {
+  /** Longest answer, in tokens. */
+  readonly maxTokens: number;
+  /** Longest prompt; a longer one loses its beginning. */
+  readonly maxInputTokens?: number;
+  readonly batchSize?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** The model's scores in each domain, wearing what `overlayOf` says for it (the same for all, when domains are not known). */
+export async function scoreDomains(
+  model: Model,
+  tokenizer: Tokenizer,
+  domains: readonly DomainTexts[],
+  overlayOf: (domain: string) => Overlay,
+  options: DomainOptions,
+): Promise<ReadonlyMap<string, DomainScores>> {
+  const scores = new Map<string, DomainScores>();
+  for (const { name, examples } of domains) {
+    options.signal?.throwIfAborted();
+    model.overlay = overlayOf(name);
+    scores.set(name, await domainScores(model, tokenizer, examples, options));
+  }
+  return scores;
+}
+
+async function domainScores(
+  model: Model,
+  tokenizer: Tokenizer,
+  examples: DomainTexts["examples"],
+  { maxTokens, maxInputTokens, batchSize = 32, signal }: DomainOptions,
+): Promise<DomainScores> {
+  const { architecture } = model;
+  const requests = examples.map(({ input, target }) => ({
+    context: encodeContext(tokenizer, architecture, input, maxInputTokens),
+    continuations: [encodeAnswer(tokenizer, architecture, { prompt: input, answer: target })],
+  }));
+  const likelihoods = (await scoreTokens(model, requests, { batchSize, ...(signal && { signal }) })).flat();
+  const answers = await generateBatch(
+    model,
+    requests.map(({ context }) => context),
+    { temperature: 0, repetitionPenalty: 1, maxNewTokens: maxTokens, batchSize, ...(signal && { signal }) },
+  );
+  const texts = answers.map(({ ids }) => tokenizer.decode(ids, { skipSpecialTokens: true }).trim());
+  const targets = examples.map(({ target }) => target);
+  const total = (of: (one: (typeof likelihoods)[number]) => number) => likelihoods.reduce((sum, one) => sum + of(one), 0);
+  return {
+    perplexity: Math.exp(-total(({ sum }) => sum) / total(({ tokens }) => tokens)),
+    bleu: corpusBleu(
+      texts,
+      targets.map((target) => [target]),
+    ).score,
+    rougeL: mean(texts.map((text, i) => rouge(text, targets[i]!).rougeL.fmeasure)),
+    exactMatch: exactMatch(texts, targets),
+  };
+}
+
+/** How well a MoA model's routers tell the domains of texts. */
+export interface RouterReport {
+  readonly domains: readonly string[];
+  /** Share of texts whose domain each layer's router names. */
+  readonly layers: readonly { readonly layer: string; readonly accuracy: number }[];
+  /** Share of texts each rule sends to their own domain; per-layer counts each layer's word alone. */
+  readonly rules: Readonly<Record<DecisionRule, number>>;
+  /** confusion[i][j]: texts of domain i that the vote sends to domain j. */
+  readonly confusion: readonly (readonly number[])[];
+}
+
+/** Asks the routers of `overlay` about texts whose domains are known. */
+export async function routerReport(
+  model: Model,
+  tokenizer: Tokenizer,
+  overlay: MoaOverlay,
+  texts: readonly DomainTexts[],
+): Promise<RouterReport> {
+  const { experts: domains, layers } = overlay;
+  const told: { own: number; scores: HostTensor<"float32"> }[] = [];
+  for (const { name, examples } of texts) {
+    for (const batch of chunks(examples, BATCH)) {
+      const prompts = promptsOf(batch.map(({ input }) => encodeContext(tokenizer, model.architecture, input)));
+      told.push({ own: domains.indexOf(name), scores: await overlay.scores(prompts) });
+    }
+  }
+  const named = (rule: DecisionRule) => told.flatMap(({ own, scores }) => decided(scores, rule).map((decision) => ({ own, ...decision })));
+  const accuracyOf = (rule: DecisionRule) =>
+    mean(named(rule).flatMap(({ own, domains: each }) => each.map((domain) => (domain === own ? 1 : 0))));
+  const votes = named("vote");
+  return {
+    domains,
+    layers: layers.map((layer, l) => ({ layer, accuracy: mean(votes.map(({ own, votes: each }) => (each[l] === own ? 1 : 0))) })),
+    rules: { vote: accuracyOf("vote"), last: accuracyOf("last"), "per-layer": accuracyOf("per-layer") },
+    confusion: domains.map((_, own) =>
+      domains.map((_, other) => votes.filter((one) => one.own === own && one.domains[0] === other).length),
+    ),
+  };
+}
+const BATCH = 64;
+
+/** Prompts of token ids side by side, padded on the right. */
+export function promptsOf(rows: readonly (readonly number[])[]): Prompts {
+  const { ids, mask } = padded(rows);
+  return { inputIds: ids, attentionMask: mask };
+}

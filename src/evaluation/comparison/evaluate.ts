@@ -1,0 +1,188 @@
+/** @file Compares methods on tasks: base, single experts, merged, routers, and what the labels would have allowed at best.
+ *
+ *  A task's score is the mean of its metrics, a method's the plain mean over tasks, per group of tasks (held in, held out)
+ *  and over all. Results can be kept in a folder, method by method and task by task: an evaluation that was stopped goes on. */
+
+import type { Expert } from "../../adapters/expert.ts";
+import { OptionError, StoppedError } from "../../base/errors.ts";
+import { fingerprint } from "../../checkpoint/fingerprint.ts";
+import type { Model } from "../../inference/model.ts";
+import type { Tokenizer } from "../../text/tokenizer.ts";
+import { mean } from "../metrics/bootstrap.ts";
+import { longestSequence } from "../scoring/length.ts";
+import { runTask, type TaskResult } from "../scoring/run-task.ts";
+import type { Example, Task } from "../tasks/task.ts";
+import { derivedResults } from "./derived.ts";
+import { expertRow, type Method, type MethodKind, type MethodRun, methodName, methodRuns, NEEDS_EXPERTS } from "./methods.ts";
+import { readCached, writeCached } from "./result-cache.ts";
+
+/** A task, and the group it is averaged in. */
+export interface EvaluationTask extends Task {
+  readonly group?: string;
+  /** A few labelled examples apart from those it is measured on, for the methods that learn from such (lorahub). */
+  readonly shots?: readonly Example[];
+}
+export interface EvaluationProgress {
+  readonly method: string;
+  readonly task: string;
+  /** Examples of this task done, and all of them. */
+  readonly done: number;
+  readonly examples: number;
+  /** Pairs of method and task finished, and all of them. */
+  readonly finished: number;
+  readonly total: number;
+}
+export interface EvaluationJob {
+  readonly model: Model;
+  readonly tokenizer: Tokenizer;
+  readonly tasks: readonly EvaluationTask[];
+  readonly experts?: readonly Expert[];
+  readonly methods: readonly Method[];
+  /** Rows side by side. Default 32. */
+  readonly batchSize?: number;
+  /** Longest sequence in tokens. Default: the model's own, `longestSequence`. */
+  readonly maxLength?: number;
+  /** Folder in which results are kept and looked for. */
+  readonly cache?: string;
+  /** Aborting ends with an error that says how to go on. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: EvaluationProgress) => void;
+}
+
+export interface MethodResult {
+  readonly name: string;
+  readonly kind: MethodKind;
+  readonly tasks: Readonly<Record<string, TaskResult>>;
+  /** Over all tasks, and for each group. */
+  readonly means: readonly GroupMean[];
+  /** What a reader should know of it: retrieval's embedder. */
+  readonly details?: Readonly<Record<string, string>>;
+  /** best_individual: the expert of each group; oracle: of each task. */
+  readonly chosen?: Readonly<Record<string, string>>;
+}
+export interface GroupMean {
+  /** Absent: all tasks. */
+  readonly group?: string;
+  readonly value: number;
+  readonly stderr: number;
+  readonly tasks: number;
+}
+export interface Evaluation {
+  readonly date: string;
+  readonly base: { readonly path: string; readonly fingerprint: string };
+  readonly experts: readonly string[];
+  readonly tasks: readonly EvaluationTask[];
+  readonly methods: readonly MethodResult[];
+}
+
+/** Runs every method on every task.
+ *  @example
+ *  const evaluation = await evaluate({ model, tokenizer, tasks, experts, methods: [{ kind: "base" }, { kind: "router", router: "phatgoose" }] });
+ *  console.log(markdownTables(evaluation)); */
+export async function evaluate(job: EvaluationJob): Promise<Evaluation> {
+  const { model, tasks, experts = [], methods } = job;
+  checkTasks(tasks);
+  const runs = methodRuns(methods, { model, tokenizer: job.tokenizer, experts });
+  const base = await fingerprint(model.checkpoint);
+  const results = await runAll(job, runs, base);
+  const ofRun = ({ name, kind, details }: MethodRun): MethodResult => {
+    return { name, kind, ...summarised(tasks, results.get(name)!), ...(details && { details }) };
+  };
+  const single = experts.flatMap((expert) => {
+    const tasksOf = results.get(expertRow(expert));
+    return tasksOf ? [{ name: expert.name, tasks: tasksOf }] : [];
+  });
+  const rows: MethodResult[] = [];
+  for (const method of methods) {
+    if (method.kind === "experts") rows.push(...runs.filter(({ kind }) => kind === "experts").map(ofRun));
+    else if (NEEDS_EXPERTS.has(method.kind)) {
+      const { tasks: tasksOf, chosen } = await derivedResults(method, tasks, single);
+      rows.push({ name: methodName(method), kind: method.kind, ...summarised(tasks, tasksOf), ...(chosen && { chosen }) });
+    } else rows.push(ofRun(runs.find(({ name }) => name === methodName(method))!));
+  }
+  const shown = experts.map(({ name }) => name);
+  return {
+    date: new Date().toISOString(),
+    base: { path: model.checkpoint.directory, fingerprint: base },
+    experts: shown,
+    tasks,
+    methods: rows,
+  };
+}
+
+type TaskResults = Readonly<Record<string, TaskResult>>;
+
+async function runAll(job: EvaluationJob, runs: readonly MethodRun[], base: string): Promise<Map<string, TaskResults>> {
+  const { tokenizer, tasks, batchSize = 32, maxLength, cache, signal, onProgress } = job;
+  const total = runs.length * tasks.length;
+  const results = new Map<string, TaskResults>();
+  let finished = 0;
+  for (const { name, identity, model, overlay, perTask = false } of runs) {
+    const before = model.overlay;
+    const own: Record<string, TaskResult> = {};
+    let isOn = false; // what is cached needs no overlay
+    try {
+      for (const task of tasks) {
+        const { shots: _, ...asked } = task;
+        const key = { base, method: identity, task: perTask ? task : asked, maxLength: maxLength ?? longestSequence(model) };
+        const label = `${name}.${task.name}`;
+        const report = (done: number) =>
+          onProgress?.({ method: name, task: task.name, done, examples: task.examples.length, finished, total });
+        const options = { batchSize, ...(maxLength && { maxLength }), ...(signal && { signal }), onProgress: report };
+        let result = cache === undefined ? undefined : await readCached(cache, key, label);
+        if (!result) {
+          if (perTask || !isOn) model.overlay = await overlay(task);
+          isOn = true;
+          result = await runTask(model, tokenizer, task, options);
+          if (cache !== undefined) await writeCached(cache, key, label, result);
+        }
+        own[task.name] = result;
+        finished++;
+        report(task.examples.length);
+      }
+    } catch (error) {
+      throw signal?.aborted ? stopped(finished, total, cache) : error;
+    } finally {
+      model.overlay = before;
+    }
+    results.set(name, own);
+  }
+  return results;
+}
+
+function checkTasks(tasks: readonly EvaluationTask[]): void {
+  const names = tasks.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice !== undefined) throw new OptionError({ what: `Two tasks are named "${twice}".`, where: "tasks", fix: "Rename one of them." });
+  const empty = tasks.find(({ examples }) => examples.length === 0);
+  if (empty)
+    throw new OptionError({ what: `Task "${empty.name}" has no examples.`, where: "tasks", fix: "Give it some, or leave it out." });
+  if (tasks.length === 0) throw new OptionError({ what: "There are no tasks to evaluate.", where: "tasks", fix: "Name at least one." });
+}
+
+function stopped(finished: number, total: number, cache: string | undefined): StoppedError {
+  return new StoppedError({
+    what: `Stopped after ${finished} of ${total} evaluations.`,
+    ...(cache === undefined ? {} : { where: cache }),
+    fix: cache === undefined ? "Name a cache folder to be able to go on later." : "Run the same command again to go on from here.",
+  });
+}
+
+/** The groups of a set of tasks, in order of appearance. */
+export function groupsOf(tasks: readonly EvaluationTask[]): string[] {
+  return [...new Set(tasks.flatMap(({ group }) => group ?? []))];
+}
+
+/** A method's results with their means, per group and over all. */
+export function summarised(tasks: readonly EvaluationTask[], results: TaskResults): Pick<MethodResult, "tasks" | "means"> {
+  const over = (chosen: readonly EvaluationTask[]) => {
+    // Perplexities and shares have no common mean: where both occur, only the shares count.
+    const all = chosen.map(({ name }) => results[name]!);
+    const shares = all.filter(({ lowerIsBetter }) => !lowerIsBetter);
+    const scores = (shares.length > 0 ? shares : all).map(({ score }) => score);
+    const stderr = Math.sqrt(scores.reduce((sum, score) => sum + score.stderr ** 2, 0)) / scores.length;
+    return { value: mean(scores.map(({ value }) => value)), stderr, tasks: scores.length };
+  };
+  const groups = groupsOf(tasks).map((group) => ({ group, ...over(tasks.filter((task) => task.group === group)) }));
+  return { tasks: results, means: [over(tasks), ...groups] };
+}

@@ -1,0 +1,180 @@
+/** @file Answers compared by a model: which of two is better, asked twice with the order swapped (Zheng et al. 2023,
+ *  arXiv:2306.05685, LLM-as-a-judge). Judges favour a place; an answer wins only where it wins in both places.
+ *
+ *    verdict(pair)  a or b where both askings name it, else a tie: called a tie, split by the swap, or not readable
+ *    win rate of a  (wins + ties / 2) / pairs; its standard error is that of the mean of 1, 1/2 and 0
+ *
+ *  Lines are kept as they are judged, each under a hash of the question it answers, so a stopped judging goes on. */
+
+import { createHash } from "node:crypto";
+import { appendFile, readFile } from "node:fs/promises";
+import { DataError, StoppedError } from "../../base/errors.ts";
+import { checkFile, codeOf, writeFileAtomically, writing } from "../../checkpoint/atomic.ts";
+import type { JudgePair } from "./judge-files.ts";
+
+/** Sends one message and gives the reply's text. */
+export type Ask = (message: string) => Promise<string>;
+export type Side = "a" | "b" | "tie";
+
+export interface Judgement {
+  /** Hash of judge, prompt and answers. */
+  readonly key: string;
+  readonly id: string;
+  readonly winner: Side;
+  /** With a in the first place, then with b; undefined: the reply named no winner. */
+  readonly verdicts: readonly [Side | undefined, Side | undefined];
+  readonly replies: readonly [string, string];
+}
+export interface JudgeSummary {
+  readonly pairs: number;
+  readonly wins: number;
+  readonly losses: number;
+  readonly ties: number;
+  /** Of the ties: pairs whose verdict turned with the order. */
+  readonly split: number;
+  /** Of the ties: pairs with a reply that named no winner. */
+  readonly unreadable: number;
+  readonly winRate: number;
+  readonly stderr: number;
+}
+export interface JudgeJob {
+  readonly pairs: readonly JudgePair[];
+  readonly ask: Ask;
+  /** Names the judge: another judge's lines are not taken over. */
+  readonly judge: string;
+  /** The file of judgements, one JSON line each; what it holds is not asked again. */
+  readonly out: string;
+  /** Questions asked side by side. Default 4. */
+  readonly concurrency?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Judges every pair that is not judged yet. Judgements come back in the order of the pairs. */
+export async function judgePairs(job: JudgeJob): Promise<Judgement[]> {
+  const { pairs, judge, out, concurrency = 4, signal, onProgress } = job;
+  if (pairs.length === 0) throw new DataError({ what: "There are no pairs to judge.", fix: "Give files with at least one answer each." });
+  const keys = pairs.map((pair) => keyOf(judge, pair));
+  await checkFile(out, { appends: true });
+  const known = await readJudgements(out, new Set(keys));
+  const open = pairs.map((pair, i) => ({ pair, key: keys[i]! })).filter(({ key }) => !known.has(key));
+  onProgress?.(pairs.length - open.length, pairs.length);
+  let next = 0;
+  let failure: { readonly error: unknown } | undefined;
+  const work = async () => {
+    while (next < open.length && !failure && !signal?.aborted) {
+      const { pair, key } = open[next++]!;
+      try {
+        const judgement = await judged(job.ask, pair, key);
+        await writing(out, () => appendFile(out, `${JSON.stringify(judgement)}\n`));
+        known.set(key, judgement);
+        onProgress?.(known.size, new Set(keys).size);
+      } catch (error) {
+        failure ??= { error };
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, concurrency) }, work));
+  if (signal?.aborted) {
+    const what = `Stopped after ${known.size} of ${pairs.length} pairs.`;
+    throw new StoppedError({ what, where: out, fix: "Run the same command again to go on from here." });
+  }
+  if (failure) throw failure.error;
+  return keys.map((key) => known.get(key)!);
+}
+
+async function judged(ask: Ask, pair: JudgePair, key: string): Promise<Judgement> {
+  const first = await ask(question(pair.prompt, pair.a, pair.b));
+  const second = await ask(question(pair.prompt, pair.b, pair.a));
+  const verdicts = [verdictOf(first, "a", "b"), verdictOf(second, "b", "a")] as const;
+  const winner = verdicts[0] === verdicts[1] ? (verdicts[0] ?? "tie") : "tie";
+  return { key, id: pair.id, winner, verdicts, replies: [first, second] };
+}
+
+/** What the judge is asked about two answers, in this order. */
+export function question(prompt: string, first: string, second: string): string {
+  return `Two assistants answered the same request. Judge which answer serves the person better: correct, helpful, to the point and complete. \
+Neither the order of the answers nor their length is a merit.
+
+[Request]
+${prompt}
+[End of request]
+
+[Answer A]
+${first}
+[End of answer A]
+
+[Answer B]
+${second}
+[End of answer B]
+
+Give your reasons in a few sentences. Then end with exactly one of: [[A]] if answer A is better, [[B]] if answer B is better, [[C]] if they are equally good.`;
+}
+
+/** The last verdict a reply names, as the side that stood there. */
+function verdictOf(reply: string, first: Side, second: Side): Side | undefined {
+  const letter = [...reply.matchAll(/\[\[([ABC])\]\]/g)].at(-1)?.[1];
+  return letter === undefined ? undefined : letter === "A" ? first : letter === "B" ? second : "tie";
+}
+
+/** Counts, and the win rate of a. */
+export function judgeSummary(judgements: readonly Judgement[]): JudgeSummary {
+  const pairs = judgements.length;
+  const count = (is: (judgement: Judgement) => boolean) => judgements.filter(is).length;
+  const unreadable = count(({ verdicts }) => verdicts.includes(undefined));
+  const split = count(({ verdicts }) => !verdicts.includes(undefined) && verdicts[0] !== verdicts[1]);
+  const values = judgements.map(({ winner }): number => (winner === "a" ? 1 : winner === "b" ? 0 : 0.5));
+  const winRate = values.reduce((sum, value) => sum + value, 0) / pairs;
+  const variance = values.reduce((sum, value) => sum + (value - winRate) ** 2, 0) / (pairs - 1);
+  return {
+    pairs,
+    wins: count(({ winner }) => winner === "a"),
+    losses: count(({ winner }) => winner === "b"),
+    ties: count(({ winner }) => winner === "tie"),
+    split,
+    unreadable,
+    winRate,
+    stderr: pairs > 1 ? Math.sqrt(variance / pairs) : Number.NaN,
+  };
+}
+
+function keyOf(judge: string, { prompt, a, b }: JudgePair): string {
+  return createHash("sha256")
+    .update(JSON.stringify([judge, prompt, a, b]))
+    .digest("hex")
+    .slice(0, 32);
+}
+
+/** The judgements of `wanted` in a file; a last line cut off by a crash is dropped from the file. */
+async function readJudgements(path: string, wanted: ReadonlySet<string>): Promise<Map<string, Judgement>> {
+  const found = new Map<string, Judgement>();
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") {
+      await writeFileAtomically(path, "");
+      return found;
+    }
+    throw error;
+  }
+  const end = text.lastIndexOf("\n") + 1;
+  if (end < text.length) await writeFileAtomically(path, text.slice(0, end));
+  for (const [i, line] of text.slice(0, end).split("\n").entries()) {
+    if (line.trim() === "") continue;
+    const judgement = parsedLine(line, `${path}:${i + 1}`);
+    if (wanted.has(judgement.key)) found.set(judgement.key, judgement);
+  }
+  return found;
+}
+
+function parsedLine(line: string, where: string): Judgement {
+  const fix = "Name another --out file: this one was not written by skein judge.";
+  try {
+    const value: unknown = JSON.parse(line);
+    if (typeof value === "object" && value !== null && "key" in value && "verdicts" in value) return value as Judgement;
+  } catch (cause) {
+    throw new DataError({ what: "This line is no JSON.", where, fix, cause });
+  }
+  throw new DataError({ what: "This line is no judgement.", where, fix });
+}

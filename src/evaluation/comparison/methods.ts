@@ -1,0 +1,257 @@
+/** @file The methods that an evaluation compares, each as something put on top of the base model.
+ *
+ *    base               nothing
+ *    experts            each expert of the pool alone, for every task
+ *    merged             one adapter merged from all experts; by default the average of their products, Merged Experts
+ *    adapter            one adapter, such as a multitask one
+ *    model              another model, such as one fine-tuned whole
+ *    router             the pool under a router, by its name and options ("arrow:temperature=1") or as it is
+ *    overlay            anything else put on the base, such as a Mixture of LoRAs
+ *    lorahub            for each task the combination of experts that LoraHub finds for the task's few labelled examples
+ *    per_query          one expert for each input, chosen by a function of the input (retrieval, a domain classifier)
+ *    best_individual    the one expert with the best mean over a group's tasks: needs their labels, so it is no rival in the wild
+ *    oracle             for each task the expert that does best on it: likewise
+ *
+ *  The last three are read off the results of the single experts and cost no computation of their own. */
+
+import { createHash } from "node:crypto";
+import type { Adapter, LoraAdapter } from "../../adapters/adapter.ts";
+import type { Expert } from "../../adapters/expert.ts";
+import { type MergeMethod, mergeAdapters } from "../../adapters/merge.ts";
+import { AdapterError, OptionError } from "../../base/errors.ts";
+import type { HostTensor } from "../../base/tensor.ts";
+import { BASE_EMBEDDER } from "../../inference/embedder.ts";
+import type { Model } from "../../inference/model.ts";
+import { type Overlay, plain, RoutedPool, singleAdapter } from "../../inference/overlay.ts";
+import { poolOverlay } from "../../inference/pool-overlay.ts";
+import type { SearchOptions } from "../../routing/lorahub.ts";
+import { parsedRouter } from "../../routing/registry.ts";
+import type { Router } from "../../routing/router.ts";
+import type { Tokenizer } from "../../text/tokenizer.ts";
+import { encodeExamples } from "../../training/examples.ts";
+import { lorahub } from "../../training/lorahub.ts";
+import type { EvaluationTask } from "./evaluate.ts";
+
+export type Method =
+  | { readonly kind: "base" | "experts" | "best_individual" | "oracle"; readonly name?: string }
+  | { readonly kind: "merged"; readonly name?: string; readonly merge?: MergeMethod }
+  | { readonly kind: "adapter"; readonly name: string; readonly adapter: Adapter }
+  | { readonly kind: "model"; readonly name: string; readonly model: Model; readonly fingerprint: string }
+  | {
+      readonly kind: "router";
+      readonly router: Router | string;
+      readonly topK?: number;
+      readonly name?: string;
+    }
+  | {
+      readonly kind: "overlay";
+      readonly name: string;
+      readonly overlay: () => Overlay | Promise<Overlay>;
+      /** Changes whenever the answers may, for the cache: a hash of files, say. */
+      readonly state: string;
+    }
+  | ({ readonly kind: "lorahub"; readonly name?: string } & Pick<SearchOptions, "evaluations" | "seed">)
+  | {
+      readonly kind: "per_query";
+      readonly name: string;
+      /** The index of the expert for each input. */
+      readonly choose: (inputs: readonly string[]) => Promise<readonly number[]>;
+    };
+export type MethodKind = Method["kind"];
+
+/** One thing to run on every task. */
+export interface MethodRun {
+  readonly name: string;
+  readonly kind: MethodKind;
+  /** Equal identities give equal answers. */
+  readonly identity: string;
+  readonly model: Model;
+  /** What is put on the base; made anew for each task where `perTask`. */
+  readonly overlay: (task: EvaluationTask) => Overlay | Promise<Overlay>;
+  readonly perTask?: boolean;
+  /** What a reader of the results should know of it. */
+  readonly details?: Readonly<Record<string, string>>;
+}
+
+/** Methods that need the results of every single expert. */
+export const NEEDS_EXPERTS: ReadonlySet<MethodKind> = new Set(["experts", "best_individual", "oracle", "per_query"]);
+
+/** The row a method has in the results. */
+export function methodName(method: Method): string {
+  switch (method.kind) {
+    case "base":
+      return method.name ?? "base";
+    case "merged":
+      return method.name ?? (method.merge && method.merge.kind !== "average" ? `merged ${method.merge.kind}` : "merged");
+    case "best_individual":
+      return method.name ?? "best individual";
+    case "oracle":
+      return method.name ?? "oracle";
+    case "experts":
+      return method.name ?? "experts";
+    case "lorahub":
+      return method.name ?? "lorahub";
+    case "router": {
+      const own = typeof method.router === "string" ? method.router : method.router.name;
+      return method.name ?? (method.topK === undefined ? own : `${own} k=${method.topK}`);
+    }
+    default:
+      return method.name;
+  }
+}
+
+/** The row of a single expert. */
+export const expertRow = ({ name }: Pick<Expert, "name">) => `expert ${name}`;
+
+export interface MethodSetting {
+  readonly model: Model;
+  readonly tokenizer: Tokenizer;
+  readonly experts: readonly Expert[];
+}
+
+/** What must be run for these methods, the single experts first among what needs them. */
+export function methodRuns(methods: readonly Method[], setting: MethodSetting): MethodRun[] {
+  const { model, experts } = setting;
+  const runs: MethodRun[] = [];
+  for (const method of methods) {
+    if (!["base", "adapter", "model", "overlay"].includes(method.kind)) requireExperts(method, experts);
+    if (NEEDS_EXPERTS.has(method.kind)) {
+      if (!runs.some(({ kind }) => kind === "experts")) runs.push(...experts.map((expert) => expertRun(expert, model)));
+    } else runs.push(ownRun(method, setting));
+  }
+  const names = [
+    ...runs.map(({ name }) => name),
+    ...methods.filter(({ kind }) => kind !== "experts" && NEEDS_EXPERTS.has(kind)).map(methodName),
+  ];
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice === undefined) return runs;
+  throw new OptionError({ what: `Two methods are named "${twice}".`, where: "methods", fix: "Give one of them another name." });
+}
+
+function expertRun(expert: Expert, model: Model): MethodRun {
+  const { adapter } = expert;
+  return {
+    name: expertRow(expert),
+    kind: "experts",
+    identity: `adapter ${adapterHash(adapter)}`,
+    model,
+    overlay: () => singleAdapter(adapter, model.modules),
+  };
+}
+
+function ownRun(method: Method, setting: MethodSetting): MethodRun {
+  const { model, experts } = setting;
+  const shared = { name: methodName(method), kind: method.kind, model };
+  switch (method.kind) {
+    case "adapter":
+      return { ...shared, identity: `adapter ${adapterHash(method.adapter)}`, overlay: () => singleAdapter(method.adapter, model.modules) };
+    case "model":
+      return { ...shared, model: method.model, identity: `model ${method.fingerprint}`, overlay: () => method.model.overlay };
+    case "overlay":
+      return { ...shared, identity: `overlay ${method.state}`, overlay: method.overlay };
+    case "merged": {
+      const { merge = { kind: "average" } } = method;
+      const identity = `merged ${JSON.stringify(merge)} ${experts.map(({ adapter }) => adapterHash(adapter)).join()}`;
+      return { ...shared, identity, overlay: () => singleAdapter(merged(experts, merge), model.modules) };
+    }
+    case "lorahub": {
+      const { kind: _, name: __, ...options } = method;
+      const identity = `lorahub ${JSON.stringify(options)} ${experts.map(({ adapter }) => adapterHash(adapter)).join()}`;
+      return { ...shared, identity, perTask: true, overlay: (task) => combinedFor(task, setting, options) };
+    }
+    case "router": {
+      const { router, topK } = method;
+      const identity = `k=${topK ?? ""} ${experts.map(expertIdentity).join()}`;
+      if (typeof router !== "string") {
+        const overlay = () => new RoutedPool(experts, model.modules, { router, ...(topK !== undefined && { topK }) });
+        return { ...shared, identity: `router ${router.key} ${identity}`, overlay };
+      }
+      const options = parsedRouter(router, { topK });
+      return {
+        ...shared,
+        identity: `router ${JSON.stringify(options)} ${identity}`,
+        overlay: () => poolOverlay(model, experts, options),
+        ...(options.kind === "retrieval" && { details: { embedder: options.embedder ?? BASE_EMBEDDER } }),
+      };
+    }
+    default:
+      return { ...shared, identity: "base", overlay: () => plain };
+  }
+}
+
+/** The experts combined for one task, by the labelled examples it brings. */
+async function combinedFor(
+  { name, shots = [], targetDelimiter }: EvaluationTask,
+  setting: MethodSetting,
+  options: SearchOptions,
+): Promise<Overlay> {
+  const { model, tokenizer, experts } = setting;
+  if (shots.length === 0) {
+    const fix = "Give the task a few labelled examples (skein eval --shots 5), or leave lorahub out.";
+    throw new OptionError({ what: `LoraHub learns from labelled examples, and task "${name}" has none.`, where: "methods", fix });
+  }
+  const pairs = shots.map(({ input, target }) => ({ kind: "pair" as const, input, target: targetDelimiter + target }));
+  const { examples } = encodeExamples(pairs, tokenizer, model.architecture, { maxInput: 512, maxTarget: 512 });
+  const { adapter } = await lorahub(model, experts, examples, options);
+  return singleAdapter(adapter, model.modules);
+}
+
+function requireExperts(method: Method, experts: readonly Expert[]): void {
+  if (experts.length > 0) return;
+  throw new OptionError({
+    what: `Method ${methodName(method)} needs experts, and there are none.`,
+    where: "methods",
+    fix: "Give a pool with experts: --pool DIR.",
+  });
+}
+
+/** All experts as one adapter, each weighing 1 / N. */
+function merged(experts: readonly Expert[], merge: MergeMethod): LoraAdapter {
+  const adapters = experts.map(({ name, adapter }) => {
+    if (adapter.kind === "lora") return adapter;
+    throw new AdapterError({
+      what: `Expert "${name}" is of kind ${adapter.kind}, which cannot be merged.`,
+      fix: "Leave method merged out for this pool.",
+    });
+  });
+  if (merge.kind === "average") return mergeAdapters(adapters, merge);
+  const weights = adapters.map(() => 1 / adapters.length);
+  return mergeAdapters(adapters, merge, weights);
+}
+
+const hashes = new WeakMap<object, string>();
+
+/** A hash of an adapter's numbers. */
+function adapterHash(adapter: Adapter): string {
+  return remembered(adapter, () => [...adapter.modules].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** An adapter with all that routers know it by, by the numbers. */
+function expertIdentity({ name, adapter, gates, activations, embeddings }: Expert): string {
+  const known = [gates && [...gates], activations && [...activations], embeddings];
+  return `${name}:${adapterHash(adapter)}:${remembered(gates ?? activations ?? embeddings ?? adapter.modules, () => known)}`;
+}
+
+function remembered(key: object, value: () => unknown): string {
+  const known = hashes.get(key) ?? contentHash(value());
+  hashes.set(key, known);
+  return known;
+}
+
+/** SHA-256 of a value made of plain data and tensors, in 32 hexadecimal digits. */
+export function contentHash(value: unknown): string {
+  const hash = createHash("sha256");
+  const text = JSON.stringify(value, (_, item: unknown) => {
+    if (!isTensor(item)) return item;
+    const { dtype, shape, data } = item;
+    const bytes = createHash("sha256")
+      .update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+      .digest("hex");
+    return { dtype, shape, bytes };
+  });
+  return hash.update(text).digest("hex").slice(0, 32);
+}
+
+function isTensor(value: unknown): value is HostTensor {
+  return typeof value === "object" && value !== null && "data" in value && ArrayBuffer.isView(value.data);
+}

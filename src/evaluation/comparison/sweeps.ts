@@ -1,0 +1,93 @@
+/** @file Routers with their knobs turned: the mean over tasks by the number of experts per token, or by the size of the pool.
+ *
+ *  Pools of a sweep are the first n experts, in the pool's own order. */
+
+import { OptionError } from "../../base/errors.ts";
+import { parsedRouter } from "../../routing/registry.ts";
+import type { Chart, Point } from "../report/curves.ts";
+import { type Evaluation, type EvaluationJob, evaluate, groupsOf } from "./evaluate.ts";
+import { type Method, methodName } from "./methods.ts";
+
+/** The job of an evaluation; its methods are those that are swept. */
+export type SweepJob = EvaluationJob;
+
+/** Each router with each k. Methods that are no router, or a router without k, are left out; undefined when none is left. */
+export async function sweepK(job: SweepJob, ks: readonly number[]): Promise<Chart | undefined> {
+  const routers = job.methods.filter((method) => method.kind === "router").filter(takesK);
+  if (routers.length === 0) return undefined;
+  const sweep = sweepOf(job, routers);
+  for (const [i, k] of ks.entries()) {
+    const methods = routers.map((method): Method => ({ ...method, name: methodName(method), topK: k }));
+    add(sweep, k, await evaluate({ ...job, methods, ...stepOf(job, i, ks.length, `k ${k}`) }));
+  }
+  return chart("Experts per token", "k", sweep);
+}
+
+/** Each method on pools of each size, the whole pool last. */
+export async function sweepPool(job: SweepJob, sizes: readonly number[]): Promise<Chart | undefined> {
+  const { experts = [] } = job;
+  const methods = job.methods.filter(({ kind }) => kind === "router" || kind === "merged" || kind === "lorahub");
+  if (methods.length === 0) return undefined;
+  checkPoolSizes(sizes, experts.length);
+  const sweep = sweepOf(job, methods);
+  const all = [...new Set([...sizes, experts.length])].sort((a, b) => a - b);
+  for (const [i, size] of all.entries()) {
+    const step = stepOf(job, i, all.length, `${size} experts`);
+    add(sweep, size, await evaluate({ ...job, methods, experts: experts.slice(0, size), ...step }));
+  }
+  return chart("Size of the pool", "experts", sweep);
+}
+
+/** Progress of one of a sweep's evaluations, as a part of the whole sweep. */
+function stepOf({ onProgress }: SweepJob, index: number, steps: number, setting: string): Pick<EvaluationJob, "onProgress"> {
+  if (!onProgress) return {};
+  return {
+    onProgress: ({ method, finished, total, ...rest }) =>
+      onProgress({ ...rest, method: `${method}, ${setting}`, finished: index * total + finished, total: steps * total }),
+  };
+}
+
+/** Refuses pools that would be larger than the pool is. */
+export function checkPoolSizes(sizes: readonly number[], experts: number): void {
+  const larger = sizes.find((size) => size > experts);
+  if (larger === undefined) return;
+  const what = `A pool of ${larger} experts was asked for, and the pool has ${experts}.`;
+  throw new OptionError({ what, where: "--sweep-pool", fix: `Ask for sizes up to ${experts}.` });
+}
+
+function takesK(method: Extract<Method, { kind: "router" }>): boolean {
+  if (typeof method.router !== "string") return method.router.mixes === "outputs";
+  try {
+    const { topK } = { topK: undefined, ...parsedRouter(method.router, { topK: 1 }) };
+    return topK === 1;
+  } catch (error) {
+    if (error instanceof OptionError) return false; // its options know no k
+    throw error;
+  }
+}
+
+interface Sweep {
+  readonly points: ReadonlyMap<string, Point[]>;
+  readonly tasks: SweepJob["tasks"];
+  /** Shares in 0..1, not perplexities. */
+  isShare: boolean;
+}
+
+function sweepOf({ tasks }: SweepJob, methods: readonly Method[]): Sweep {
+  return { points: new Map(methods.map((method) => [methodName(method), []])), tasks, isShare: true };
+}
+
+function add(sweep: Sweep, x: number, { methods, tasks }: Evaluation): void {
+  for (const { name, means, tasks: results } of methods) {
+    const { value, stderr } = means.find(({ group }) => group === undefined)!;
+    sweep.points.get(name)?.push({ x, y: value, ...(Number.isFinite(stderr) && { error: stderr }) });
+    sweep.isShare = tasks.some((task) => !results[task.name]!.lowerIsBetter);
+  }
+}
+
+function chart(title: string, x: string, { points, tasks, isShare }: Sweep): Chart {
+  const groups = groupsOf(tasks);
+  const of = `${tasks.length} ${groups.length === 1 ? `${groups[0]} ` : ""}${tasks.length === 1 ? "task" : "tasks"}`;
+  const series = [...points].map(([name, own]) => ({ name, points: own }));
+  return { title, x, y: `mean score over ${of}`, percent: isShare, series };
+}

@@ -1,0 +1,54 @@
+/** @file Texts as token ids for scoring and generation.
+ *
+ *    context        as training reads an input: with the tokenizer's special tokens, but without an end of sequence in
+ *                   a decoder-only model's; too long: T5 keeps the beginning and the end of sequence, as the PHATGOOSE
+ *                   authors do, a decoder-only model keeps the end, next to the answer
+ *    answer         as training reads a target: on its own or, behind a decoder-only model's input, in the tokens it has there
+ *                   (text/prompt-ids.ts); with the end of sequence
+ *    pair           as lm-evaluation-harness reads context and continuation: joined, then cut where the context's own
+ *                   tokens end (decoder-only), or each on its own; no end of sequence */
+
+import type { Architecture } from "../../models/architecture.ts";
+import { answerIds, promptIds } from "../../text/prompt-ids.ts";
+import type { Tokenizer } from "../../text/tokenizer.ts";
+import { stripRight } from "../metrics/python-text.ts";
+
+/** The token ids of an input, cut to `maxTokens`. */
+export function encodeContext(tokenizer: Tokenizer, { kind }: Pick<Architecture, "kind">, input: string, maxTokens?: number): number[] {
+  const { eosId } = tokenizer;
+  const ids = promptIds(tokenizer, kind, input);
+  if (maxTokens === undefined || ids.length <= maxTokens) return ids;
+  if (kind === "decoder-only") return ids.slice(-maxTokens);
+  return eosId === undefined ? ids.slice(0, maxTokens) : [...ids.slice(0, maxTokens - 1), eosId];
+}
+
+/** The token ids of an answer to `prompt`, end of sequence included. */
+export function encodeAnswer(
+  tokenizer: Tokenizer,
+  { kind }: Pick<Architecture, "kind">,
+  { prompt, answer }: { readonly prompt: string; readonly answer: string },
+): number[] {
+  const ids = kind === "decoder-only" ? answerIds(tokenizer, { prompt, answer }) : tokenizer.encode(answer, { addSpecialTokens: false });
+  return tokenizer.eosId === undefined ? ids : [...ids, tokenizer.eosId];
+}
+
+/** Context and continuation as the harness's `_encode_pair` gives them. */
+export function encodePair(
+  tokenizer: Tokenizer,
+  { kind }: Pick<Architecture, "kind">,
+  { context, continuation }: { readonly context: string; readonly continuation: string },
+): { context: number[]; continuation: number[] } {
+  const trimmed = stripRight(context);
+  const rest = context.slice(trimmed.length) + continuation;
+  if (kind === "encoder-decoder") {
+    return { context: tokenizer.encode(trimmed), continuation: tokenizer.encode(rest, { addSpecialTokens: false }) };
+  }
+  const start = tokenizer.bosId ?? tokenizer.eosId;
+  if (trimmed === "") {
+    const ids = tokenizer.encode(rest, { addSpecialTokens: false });
+    return { context: start === undefined ? [] : [start], continuation: ids };
+  }
+  const before = encodeContext(tokenizer, { kind }, trimmed);
+  const whole = encodeContext(tokenizer, { kind }, trimmed + rest);
+  return { context: before, continuation: whole.slice(before.length) };
+}

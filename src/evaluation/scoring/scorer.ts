@@ -1,0 +1,156 @@
+/** @file How likely a model finds given texts: the verbs of lm-evaluation-harness, over a model with its present overlay.
+ *
+ *    loglikelihood          sum over the continuation's tokens of log p(token | context, tokens before)
+ *    rollingLoglikelihood   the same over a whole document, in windows of the model's length
+ *    generateUntil          greedy text up to the first of some strings */
+
+import { invariant } from "../../base/errors.ts";
+import { type GeneratedTokens, generateBatch } from "../../generation/generate.ts";
+import type { Model } from "../../inference/model.ts";
+import type { Tokenizer } from "../../text/tokenizer.ts";
+import { encodeContext, encodePair } from "./encode.ts";
+import { longestPrompt, longestSequence } from "./length.ts";
+import { emptyContext, type Likelihood, lastOf, type ScorerOptions, scoreTokens } from "./score-tokens.ts";
+
+export interface TextPair {
+  readonly context: string;
+  readonly continuation: string;
+}
+/** Log-likelihood of each continuation after its context. */
+export async function loglikelihood(
+  model: Model,
+  tokenizer: Tokenizer,
+  pairs: readonly TextPair[],
+  options: ScorerOptions = {},
+): Promise<Likelihood[]> {
+  const groups = new Map<string, { request: { context: readonly number[]; continuations: number[][] }; pairs: number[] }>();
+  pairs.forEach((pair, i) => {
+    const { context, continuation } = encodePair(tokenizer, model.architecture, pair);
+    const key = context.join();
+    const group = groups.get(key) ?? { request: { context, continuations: [] }, pairs: [] };
+    groups.set(key, group);
+    group.request.continuations.push(continuation);
+    group.pairs.push(i);
+  });
+  const scored = await scoreTokens(
+    model,
+    [...groups.values()].map(({ request }) => request),
+    options,
+  );
+  const results: Likelihood[] = [];
+  [...groups.values()].forEach((group, g) => {
+    group.pairs.forEach((pair, c) => {
+      results[pair] = scored[g]![c]!;
+    });
+  });
+  return results;
+}
+
+/** What each window of a document is predicted from, as the harness cuts it: every token is predicted once, each window
+ *  after the first from as much as fits and at least `contextLength` tokens before it. */
+export function rollingWindows(
+  tokens: readonly number[],
+  { prefix, maxLength, contextLength = 1 }: { prefix: number; maxLength: number; contextLength?: number },
+): { readonly context: readonly number[]; readonly continuation: readonly number[] }[] {
+  invariant(contextLength >= 1 && contextLength <= maxLength, "a window's context is at least one token and fits the window");
+  const windows = [];
+  const fresh = maxLength - contextLength + 1;
+  for (let done = 0; done < tokens.length; ) {
+    const count = Math.min(tokens.length - done, done === 0 ? maxLength : fresh);
+    const end = done + count;
+    // With the last token only predicted, a window feeds maxLength tokens.
+    const context = done === 0 ? [prefix] : tokens.slice(Math.max(0, end - maxLength - 1), done);
+    windows.push({ context, continuation: tokens.slice(done, end) });
+    done = end;
+  }
+  return windows;
+}
+
+/** Log-likelihood of whole documents. */
+export async function rollingLoglikelihood(
+  model: Model,
+  tokenizer: Tokenizer,
+  documents: readonly string[],
+  options: ScorerOptions & { contextLength?: number } = {},
+): Promise<Likelihood[]> {
+  const maxLength = options.maxLength ?? longestSequence(model) ?? 2048; // the harness's default where the model names none
+  const prefix = tokenizer.bosId ?? tokenizer.eosId;
+  if (prefix === undefined) throw emptyContext();
+  const cut = { prefix, maxLength, ...(options.contextLength ? { contextLength: options.contextLength } : {}) };
+  const windows = documents.map((text) => rollingWindows(tokenizer.encode(text, { addSpecialTokens: false }), cut));
+  const requests = windows.flat().map(({ context, continuation }) => ({ context, continuations: [continuation] }));
+  const scores = (await scoreTokens(model, requests, { ...options, maxLength })).flat();
+  const owners = windows.flatMap((own, document) => own.map(() => document));
+  return documents.map((_, document) => total(scores.filter((_, i) => owners[i] === document)));
+}
+
+function total(parts: readonly Likelihood[]): Likelihood {
+  return {
+    sum: parts.reduce((sum, part) => sum + part.sum, 0),
+    tokens: parts.reduce((sum, part) => sum + part.tokens, 0),
+    isGreedy: parts.every((part) => part.isGreedy),
+  };
+}
+
+export interface GenerateRequest {
+  readonly input: string;
+  /** Generation stops before the first of these. */
+  readonly until: readonly string[];
+  /** New tokens at most. */
+  readonly maxTokens: number;
+}
+
+/** Greedy completions, cut before the first stop string. All requests of a call share one `maxTokens`. A prompt that leaves
+ *  no room for them loses its beginning. */
+export async function generateUntil(
+  model: Model,
+  tokenizer: Tokenizer,
+  requests: readonly { readonly input: string }[],
+  { until, maxTokens, maxInputTokens, ...options }: Omit<GenerateRequest, "input"> & ScorerOptions & { maxInputTokens?: number },
+): Promise<string[]> {
+  const { batchSize, maxLength, signal, onProgress } = options;
+  const longest = longestPrompt(model, maxTokens, maxLength);
+  const encode = (input: string) => encodeContext(tokenizer, model.architecture, input, maxInputTokens);
+  const prompts = requests.map(({ input }) => lastOf(encode(input), longest));
+  const decode = (ids: readonly number[]) => tokenizer.decode(ids, { skipSpecialTokens: true });
+  const settings = {
+    temperature: 0,
+    repetitionPenalty: 1,
+    maxNewTokens: maxTokens,
+    ...(tokenizer.eosId === undefined ? {} : { stopIds: [tokenizer.eosId] }),
+    ...(batchSize ? { batchSize } : {}),
+    ...(signal ? { signal } : {}),
+    ...(until.length > 0 && { until: (ids: readonly number[]) => firstStop(decode(ids), until) >= 0 }),
+  };
+  const generated: GeneratedTokens[] = [];
+  let before = 0;
+  for (const group of model.overlay.readsWholeRows ? byLength(prompts) : [prompts.map((_, i) => i)]) {
+    const chosen = group.map((i) => prompts[i]!);
+    const texts = await generateBatch(model, chosen, { ...settings, onProgress: (done) => onProgress?.(before + done) });
+    group.forEach((prompt, i) => {
+      generated[prompt] = texts[i]!;
+    });
+    before += group.length;
+  }
+  return generated.map(({ ids }) => {
+    const text = decode(ids);
+    const end = firstStop(text, until);
+    return end < 0 ? text : text.slice(0, end);
+  });
+}
+
+/** Indices of items of one length, group by group. */
+function byLength(items: readonly (readonly number[])[]): number[][] {
+  const groups = new Map<number, number[]>();
+  items.forEach(({ length }, i) => {
+    groups.set(length, [...(groups.get(length) ?? []), i]);
+  });
+  return [...groups.values()];
+}
+
+/** Where the first stop string begins; -1 for nowhere. */
+function firstStop(text: string, until: readonly string[]): number {
+  const places = until.filter((stop) => stop !== "").map((stop) => text.indexOf(stop));
+  const found = places.filter((at) => at >= 0);
+  return found.length === 0 ? -1 : Math.min(...found);
+}

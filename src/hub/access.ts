@@ -1,0 +1,71 @@
+/** @file Reaching the hub as Python's tools do (HF_ENDPOINT, HF_TOKEN), and what is said where it does not give what was asked for.
+ *
+ *  @huggingface/hub itself reads none of these variables. */
+
+import { HubApiError } from "@huggingface/hub";
+import { CheckpointError, DataError, messageOf, type Problem, UserError } from "../base/errors.ts";
+import { asWriteProblem } from "../checkpoint/atomic.ts";
+import { accessToken, type Environment, type HubRepository, repositoryCache } from "./cache.ts";
+import type { HubAccess } from "./files.ts";
+
+/** Where the hub is and who asks. */
+export async function hubAccess(env: Environment, fetch: typeof globalThis.fetch | undefined): Promise<HubAccess> {
+  const token = await accessToken(env);
+  if (token !== undefined && !token.startsWith("hf_")) {
+    throw new CheckpointError({
+      what: "The access token does not start with hf_.",
+      where: env.HF_TOKEN === undefined ? "the token file of Hugging Face" : "HF_TOKEN",
+      fix: "Copy a token from https://huggingface.co/settings/tokens, or unset it: public models and datasets need none.",
+    });
+  }
+  return {
+    ...(env.HF_ENDPOINT ? { hubUrl: env.HF_ENDPOINT.replace(/\/+$/, "") } : {}),
+    ...(token === undefined ? {} : { accessToken: token }),
+    ...(fetch ? { fetch } : {}),
+  };
+}
+
+/** A problem with a model is a CheckpointError, one with a dataset a DataError. */
+export function repositoryProblem({ type, name, revision }: HubRepository, problem: Omit<Problem, "where">): UserError {
+  const Kind = type === "model" ? CheckpointError : DataError;
+  return new Kind({ ...problem, where: `${type === "model" ? "" : "datasets/"}${name}@${revision}` });
+}
+
+/** Nothing can be had: the network is forbidden or fails, and the cache has it not. */
+export function notCached(repository: HubRepository, why: string, fix: string, cause?: unknown): UserError {
+  const what = `The ${repository.type} is not in the cache, and ${why}.`;
+  return repositoryProblem(repository, { what, fix: `${fix}, or give the folder of a local copy.`, cause });
+}
+
+/** HF_HUB_OFFLINE is set, and the cache has it not. */
+export function notCachedOffline(repository: HubRepository): UserError {
+  return notCached(repository, "HF_HUB_OFFLINE is set", "Unset HF_HUB_OFFLINE to download it");
+}
+
+/** What went wrong while the hub was asked: the person's own problem as it is, else the hub's refusal, else the network's failure. */
+export function hubFailure(repository: HubRepository, env: Environment, error: unknown): { isFinal: boolean; problem: UserError } {
+  const problem = asWriteProblem(error, repositoryCache(repository, env));
+  if (problem instanceof UserError) return { isFinal: true, problem };
+  if (error instanceof HubApiError && error.statusCode < 500) return { isFinal: true, problem: refused(repository, error) };
+  const why = `fetching it from ${env.HF_ENDPOINT || "https://huggingface.co"} failed: ${messageOf(error)}`;
+  const fix = "Check the network and try again: it goes on where it stopped";
+  return { isFinal: false, problem: notCached(repository, why, fix, error) };
+}
+
+function refused(repository: HubRepository, error: HubApiError): UserError {
+  const { type, name } = repository;
+  const page = `https://huggingface.co/${type === "model" ? "" : "datasets/"}${name}`;
+  const [what, fix] =
+    error.statusCode === 401 || error.statusCode === 403
+      ? [
+          `The hub does not give out this ${type}: it is gated or private, or its name is wrong.`,
+          `Check the name at ${page}; if it asks you to accept terms, do, then set HF_TOKEN to a token of your account.`,
+        ]
+      : error.statusCode === 404
+        ? [`The hub knows no such ${type} or revision.`, `Check the name at ${page} and the revision among its branches and tags.`]
+        : [
+            "The hub refused the request.",
+            error.statusCode === 429 ? "Too many requests: wait some minutes, or set HF_TOKEN." : "See the message above.",
+          ];
+  return repositoryProblem(repository, { what: `${what} (HTTP ${error.statusCode}: ${error.message})`, fix, cause: error });
+}

@@ -1,0 +1,130 @@
+/** @file The study's training: sixteen experts with statistics, gates of every length, and one LoRA for all tasks together.
+ *
+ *      OUT/experts/<task>/        PEFT adapter and statistics
+ *      OUT/gates/<task>/<steps>/  the expert's gates after so many steps
+ *      OUT/multitask/             one LoRA on the union of the tasks' data
+ *
+ *  The learning rate of gates is constant after its warm-up, so one run of 300 steps passes through what shorter runs
+ *  would end with: gates after 100 steps are those that 100 steps alone would give, and so are the others but for their
+ *  warm-up. What is finished is not done again. */
+
+import { join } from "node:path";
+import { type Expert, type Gates, loadExpert, readGates, saveGates } from "../adapters/expert.ts";
+import { exists } from "../adapters/files.ts";
+import { gateName } from "../adapters/lora.ts";
+import { EMBEDDING_FILE } from "../adapters/side-files.ts";
+import { invariant } from "../base/errors.ts";
+import { derivedSeed } from "../base/random.ts";
+import { float32 } from "../base/tensor.ts";
+import type { TrainingExample } from "../data/training-data.ts";
+import { asPairs, type ExpertsJob, lora } from "../demo/experts.ts";
+import { examples } from "../demo/tasks.ts";
+import { encodeExamples } from "../training/examples.ts";
+import { gateLearner } from "../training/learner.ts";
+import { train } from "../training/loop.ts";
+import { gateRecipe, parseRecipe } from "../training/recipe.ts";
+import { gatherStatistics } from "../training/statistics.ts";
+import { Trainer } from "../training/trainer.ts";
+import { STUDY_HELD_IN, studyExamples } from "./study-tasks.ts";
+
+/** The lengths of gate training that are compared. */
+export const GATE_STEPS = [0, 10, 30, 100, 300] as const;
+export type GateSteps = (typeof GATE_STEPS)[number];
+
+/** How much is trained; the study's own unless a trial asks for less. */
+export interface StudySize {
+  readonly numExamples: number;
+  readonly steps: number;
+  readonly multitaskSteps: number;
+  readonly gateSteps: readonly GateSteps[];
+  readonly numStatistics: number;
+}
+export const STUDY_SIZE: StudySize = { numExamples: 2000, steps: 120, multitaskSteps: 260, gateSteps: GATE_STEPS, numStatistics: 300 };
+
+const BATCH = 32;
+const WARMUP = 6; // steps, as in a run of 100
+
+export interface StudyExperts {
+  /** Without gates. */
+  readonly experts: readonly Expert[];
+  /** By steps: the gates of each expert, in their order. */
+  readonly gates: ReadonlyMap<number, readonly Gates[]>;
+  readonly multitask: string;
+}
+
+/** Trains what is not trained yet, and reads all of it. */
+export async function studyExperts(job: ExpertsJob, size: StudySize = STUDY_SIZE): Promise<StudyExperts> {
+  const experts: Expert[] = [];
+  const gates = new Map<number, Gates[]>(size.gateSteps.map((steps) => [steps, []]));
+  for (const task of STUDY_HELD_IN) {
+    const folder = join(job.out, "experts", task.name);
+    const training = studyExamples(task, size.numExamples, job.seed);
+    await lora(job, task.name, folder, training, size.steps, examples(task, "validation", 64, job.seed));
+    const pairs = asPairs(training);
+    if (!(await exists(join(folder, EMBEDDING_FILE)))) {
+      await gatherStatistics({ model: job.model, tokenizer: job.tokenizer, expert: folder, examples: pairs.slice(0, size.numStatistics) });
+    }
+    const expert = await loadExpert(folder, job.model.modules);
+    experts.push(expert);
+    for (const [steps, found] of await gatesOf(job, expert, pairs, size)) gates.get(steps)?.push(found);
+  }
+  const multitask = join(job.out, "multitask");
+  const union = STUDY_HELD_IN.flatMap((task) => studyExamples(task, size.numExamples, job.seed));
+  await lora(job, "multitask", multitask, union, size.multitaskSteps);
+  return { experts, gates, multitask };
+}
+
+/** The expert's gates after each number of steps, trained if they are not there. */
+async function gatesOf(job: ExpertsJob, expert: Expert, pairs: readonly TrainingExample[], size: StudySize): Promise<Map<number, Gates>> {
+  const folder = (steps: number) => join(job.out, "gates", expert.name, String(steps));
+  const covered = new Set(expert.adapter.modules.keys());
+  const read = async (steps: number) =>
+    (await exists(folder(steps))) ? await readGates(folder(steps), covered, job.model.modules) : undefined;
+  const found = new Map<number, Gates>();
+  for (const steps of size.gateSteps) {
+    const known = await read(steps);
+    if (known) found.set(steps, known.gates);
+  }
+  if (found.size === size.gateSteps.length) return found;
+  const trained = await trainedGates(job, expert, pairs, size);
+  for (const [steps, gates] of trained) await saveGates(folder(steps), gates, { training: { steps } });
+  return trained;
+}
+
+async function trainedGates(
+  { model, tokenizer, seed, signal, onPart }: ExpertsJob,
+  { name, adapter }: Expert,
+  pairs: readonly TrainingExample[],
+  { gateSteps }: StudySize,
+): Promise<Map<number, Gates>> {
+  const steps = Math.max(1, ...gateSteps);
+  const schedule = { kind: "constant", warmupRatio: (WARMUP + 0.5) / Math.max(steps, 100) };
+  const recipe = parseRecipe(gateRecipe, { steps, schedule, batchSize: BATCH, microBatchSize: BATCH, seed: derivedSeed(seed, name) });
+  const training = encodeExamples(pairs, tokenizer, model.architecture, {
+    maxInput: recipe.maxLength,
+    maxTarget: recipe.maxLength,
+  }).examples;
+  await using trainer = await Trainer.create(model.architecture, gateLearner(model.checkpoint, model.modules, adapter), {
+    clip: recipe.clip,
+    adamw: { weightDecay: recipe.weightDecay },
+    seed: derivedSeed(recipe.seed, "dropout"),
+  });
+  const snapshots = new Map<number, Gates>();
+  const note = (done: number) => {
+    if (!gateSteps.some((wanted) => wanted === done)) return;
+    const { parameters } = trainer;
+    const copied = [...adapter.modules.keys()].map((module) => {
+      const gate = parameters.get(gateName(module));
+      invariant(gate, "every adapted module has a gate");
+      return [module, float32(gate.shape, gate.data.slice())] as const;
+    });
+    snapshots.set(done, new Map(copied));
+  };
+  note(0);
+  const onProgress: NonNullable<Parameters<typeof train>[5]>["onProgress"] = (progress) => {
+    note(progress.step);
+    onPart?.(`gates of ${name}`, progress);
+  };
+  await train(trainer, model.architecture, { training, validation: [] }, recipe, undefined, { onProgress, ...(signal && { signal }) });
+  return snapshots;
+}

@@ -1,0 +1,102 @@
+/** @file Gathering what an expert needs for the routers without gates, and writing it beside its adapter (adapters/side-files.ts).
+ *
+ *  Average Activation counts, in a decoder,
+ *    all         every target position (the default)
+ *    last        the last target position
+ *    generated   the last position of what the expert itself answers, greedily: what the authors' code comes to
+ *  A decoder-only model reads prompt and answer as one sequence: all counts the prompt's tokens too. */
+
+import type { Adapter } from "../adapters/adapter.ts";
+import { loadAdapter } from "../adapters/peft.ts";
+import { type ExampleEmbeddings, saveActivations, saveEmbeddings } from "../adapters/side-files.ts";
+import type { TrainingExample } from "../data/training-data.ts";
+import { generateBatch } from "../generation/generate.ts";
+import { baseEmbedder, textEmbedder } from "../inference/embedder.ts";
+import type { Model } from "../inference/model.ts";
+import { singleAdapter } from "../inference/overlay.ts";
+import { embeddedExamples } from "../inference/retrieval.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { averageActivations, MOST_EXAMPLES } from "./activations.ts";
+import type { Encoded } from "./batches.ts";
+import { encodeExamples } from "./examples.ts";
+import { IGNORED } from "./loss.ts";
+
+export const POSITIONS = ["all", "last", "generated"] as const;
+export type Positions = (typeof POSITIONS)[number];
+
+export interface StatisticsJob {
+  readonly model: Model;
+  readonly tokenizer: Tokenizer;
+  /** The expert's folder. */
+  readonly expert: string;
+  readonly examples: readonly TrainingExample[];
+  readonly positions?: Positions;
+  /** A BERT-like encoder, a folder or a Hugging Face id; the base model's own states when absent. */
+  readonly embedder?: string | undefined;
+  /** Longest input and target in tokens (default 512). */
+  readonly maxLength?: number | undefined;
+  /** Longest answer when it is generated (default 128). */
+  readonly maxNewTokens?: number;
+}
+export interface Statistics {
+  readonly modules: number;
+  readonly examples: number;
+  readonly embedder: string;
+  readonly dimension: number;
+}
+
+/** Gathers both kinds of statistics over at most MOST_EXAMPLES examples and writes them into the expert's folder. */
+export async function gatherStatistics(job: StatisticsJob): Promise<Statistics> {
+  const { model, tokenizer, expert, positions = "all", maxLength = 512 } = job;
+  const adapter = await loadAdapter(expert, model.modules);
+  const examples = job.examples.slice(0, MOST_EXAMPLES);
+  const encoded = encodeExamples(examples, tokenizer, model.architecture, { maxInput: maxLength, maxTarget: maxLength }).examples;
+  const counted = positions === "generated" ? await answered(job, adapter, encoded) : encoded;
+  const activations = await averageActivations(model, adapter, counted, { positions: positions === "all" ? "all" : "last" });
+  const embeddings = await embedded(job, examples.map(textOf));
+  await saveActivations(expert, activations, { positions, examples: encoded.length });
+  await saveEmbeddings(expert, embeddings, { examples: examples.length });
+  return { modules: activations.size, examples: encoded.length, embedder: embeddings.embedder, dimension: embeddings.vectors.shape[1]! };
+}
+
+/** The examples with the expert's own greedy answers in place of their targets. */
+async function answered({ model, maxNewTokens = 128 }: StatisticsJob, adapter: Adapter, examples: readonly Encoded[]): Promise<Encoded[]> {
+  const isSequence = model.architecture.kind === "decoder-only";
+  const before = model.overlay;
+  model.overlay = singleAdapter(adapter, model.modules);
+  try {
+    const prompts = examples.map((example) => (isSequence ? promptOf(example) : example.inputs));
+    const answers = await generateBatch(model, prompts, { maxNewTokens, temperature: 0 });
+    return answers.map(({ choices }, i) => {
+      const [prompt, labels] = [prompts[i]!, choices.map(({ id }) => id)];
+      return { inputs: isSequence ? [...prompt, ...labels.slice(0, -1)] : prompt, labels };
+    });
+  } finally {
+    model.overlay = before;
+  }
+}
+
+/** What a decoder-only model reads before the first token it learns. */
+function promptOf({ inputs, labels }: Encoded): readonly number[] {
+  return inputs.slice(0, labels.findIndex((label) => label !== IGNORED) + 1);
+}
+
+async function embedded({ model, tokenizer, embedder }: StatisticsJob, texts: readonly string[]): Promise<ExampleEmbeddings> {
+  const embedding = embedder === undefined ? baseEmbedder(model) : await textEmbedder(embedder, model, tokenizer);
+  return embeddedExamples(texts, embedding, tokenizer);
+}
+
+/** What a query like this example would say. */
+function textOf(example: TrainingExample): string {
+  switch (example.kind) {
+    case "pair":
+      return example.input;
+    case "text":
+      return example.text;
+    case "messages":
+      return example.messages
+        .filter(({ role }) => role !== "assistant")
+        .map(({ content }) => (typeof content === "string" ? content : ""))
+        .join("\n");
+  }
+}
