@@ -1,7 +1,8 @@
-/** @file The package as its users get it: publint, then `npm pack`, unpacked in a temporary folder with the dependencies that
- *  package.json names (and no others), type-checked and run from there. Nothing is fetched. */
+/** @file The package as its users get it: publint, then `npm pack`, and the README's install command in an empty folder. There the
+ *  package is type-checked, imported, and generates text. Where npm's registry cannot be reached, the dependencies of
+ *  this checkout are linked instead, and the output says so. */
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -12,45 +13,57 @@ import { formatMessage } from "publint/utils";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
+const PROGRAM = `import { loadModel, type ForwardResult, UserError } from "${manifest.name}";
+  export async function vocabulary(base: string): Promise<number | undefined> {
+    await using model = await loadModel(base);
+    const result: ForwardResult = await model.forward({ inputIds: { dtype: "int64", shape: [1, 1], data: new BigInt64Array(1) } });
+    return result.logits.shape.at(-1);
+  }
+  console.log(typeof loadModel, typeof UserError);`;
+
 const { messages } = await publint({ pkgDir: root, strict: true, pack: "npm" });
 for (const message of messages) console.log(`${message.type}: ${formatMessage(message, manifest)}`);
 if (messages.some(({ type }) => type === "error")) process.exit(1);
 
 const folder = mkdtempSync(join(tmpdir(), "skein-consumer-"));
 try {
-  unpack();
   writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
+  install();
   consume();
-  console.log(`${manifest.name} ${manifest.version} packs, type-checks under nodenext, imports and runs.`);
+  console.log(`${manifest.name} ${manifest.version} packs, installs, type-checks under nodenext, imports and generates.`);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** The packed package in node_modules/, its declared dependencies linked beside it. */
-function unpack() {
+/** `ONNXRUNTIME_NODE_INSTALL=skip npm install skein`, with the packed file in the place of the name. */
+function install() {
   const packed = execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], { cwd: root, encoding: "utf8" });
-  const [{ filename }] = JSON.parse(packed);
+  const archive = join(folder, JSON.parse(packed)[0].filename);
+  const env = { ...process.env, ONNXRUNTIME_NODE_INSTALL: "skip" };
+  const args = ["install", "--prefer-offline", "--no-audit", "--no-fund", "--fetch-retries", "0", archive];
+  const { status, stderr } = spawnSync("npm", args, { cwd: folder, env, encoding: "utf8", shell: process.platform === "win32" });
+  if (status === 0) return;
+  const isOffline = /ENOTFOUND|ECONNREFUSED|ENOTCACHED|ETIMEDOUT|EAI_AGAIN|ENETUNREACH/.test(stderr);
+  if (!isOffline) throw new Error(`npm install of the packed file failed:\n${stderr}`);
+  console.log("npm's registry cannot be reached: the dependencies of this checkout are linked, not installed.");
+  link(archive);
+}
+
+/** The packed package in node_modules/, its declared dependencies linked beside it. */
+function link(archive) {
   const home = join(folder, "node_modules", manifest.name);
+  rmSync(join(folder, "node_modules"), { recursive: true, force: true });
   mkdirSync(home, { recursive: true });
-  execFileSync("tar", ["-xzf", join(folder, filename), "-C", home, "--strip-components=1"]);
+  execFileSync("tar", ["-xzf", archive, "-C", home, "--strip-components=1"]);
   for (const name of Object.keys(manifest.dependencies)) {
-    const link = join(home, "node_modules", name);
-    mkdirSync(dirname(link), { recursive: true });
-    symlinkSync(join(root, "node_modules", name), link, "junction");
+    const path = join(home, "node_modules", name);
+    mkdirSync(dirname(path), { recursive: true });
+    symlinkSync(join(root, "node_modules", name), path, "junction");
   }
 }
 
 function consume() {
-  writeFileSync(
-    join(folder, "consumer.ts"),
-    `import { loadModel, type ForwardResult, UserError } from "${manifest.name}";
-     export async function vocabulary(base: string): Promise<number | undefined> {
-       await using model = await loadModel(base);
-       const result: ForwardResult = await model.forward({ inputIds: { dtype: "int64", shape: [1, 1], data: new BigInt64Array(1) } });
-       return result.logits.shape.at(-1);
-     }
-     console.log(typeof loadModel, typeof UserError);`,
-  );
+  writeFileSync(join(folder, "consumer.ts"), PROGRAM);
   const compiler = join(root, "node_modules", "typescript", "bin", "tsc");
   const options = ["--module", "nodenext", "--target", "es2022", "--strict", "--lib", "es2023,esnext.disposable", "--types", "node"];
   const typeRoots = ["--typeRoots", join(root, "node_modules", "@types")];
@@ -61,8 +74,20 @@ function consume() {
     console.error(error.stdout);
     throw error;
   }
+  const skein = join("node_modules", manifest.name);
+  const command = join(skein, "bin", "skein.js");
   expectOutput(node(["consumer.js"]), "function function");
-  expectOutput(node([join("node_modules", manifest.name, "bin", "skein.js"), "--version"]), manifest.version);
+  expectOutput(node([command, "--version"]), manifest.version);
+  const answer = node([
+    command,
+    "generate",
+    "opposite : 1. hot 2. big",
+    "--base",
+    join(skein, "assets", "demo-base"),
+    "--temperature",
+    "0",
+  ]);
+  expectOutput(answer, "1. cold 2. small");
 }
 
 function expectOutput(got, expected) {
