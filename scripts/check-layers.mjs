@@ -35,9 +35,9 @@ const LAYERS = [
   "cli",
 ];
 
-/** Packages that only these folders may import; the dependencies not listed here are free for all. */
+/** Packages that only these folders and files may import; the dependencies not listed here are free for all. */
 const PINNED = {
-  "onnxruntime-node": ["runtime"],
+  "onnxruntime-node": ["runtime/onnxruntime-node.ts"],
   "@bufbuild/protobuf": ["graph"],
   "@petamoriken/float16": ["checkpoint"],
   "@huggingface/hub": ["hub"],
@@ -102,6 +102,6 @@ function packageProblem(place, target) {
     .join("/");
   if (!Object.hasOwn(dependencies, name)) return `imports "${name}", which is not among package.json's dependencies.`;
   const folders = PINNED[name];
-  if (!folders || folders.some((folder) => place.startsWith(`${folder}/`))) return undefined;
+  if (!folders || folders.some((folder) => place === folder || place.startsWith(`${folder}/`))) return undefined;
   return `imports "${name}", which only src/${folders.join(" and src/")} may.`;
 }

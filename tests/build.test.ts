@@ -1,10 +1,10 @@
 /** @file The command builds itself in a checkout: when nothing is built, when a source changed, and once when many start at the same time. */
 
 import { execFile } from "node:child_process";
-import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
@@ -36,4 +36,24 @@ test("an edit is built in, and what belongs to a deleted source goes", async () 
   await rm(join(folder, "src/cli/stray.ts"));
   await skein("--version");
   expect(await readdir(join(folder, "dist/cli"))).not.toContain("stray.js");
+});
+
+test("without the engine's native library the help and the library open, and what computes says what to install", async () => {
+  const modules = join(folder, "node_modules");
+  await rm(modules);
+  await mkdir(modules);
+  for (const name of await readdir(join(ROOT, "node_modules")))
+    if (name !== "onnxruntime-node") await symlink(join(ROOT, "node_modules", name), join(modules, name), "junction");
+  expect(await skein("--help")).toContain("Usage:");
+  const library = pathToFileURL(join(folder, "dist/index.js")).href;
+  const opened = await run(process.execPath, [
+    "-e",
+    `import(${JSON.stringify(library)}).then((skein) => console.log(typeof skein.loadModel))`,
+  ]);
+  expect(opened.stdout).toBe("function\n");
+  const failure = await skein("generate", "x", "--base", join(ROOT, "assets/demo-base")).catch((error) => error);
+  expect(failure).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/EngineError: The engine, ONNX Runtime, cannot be loaded[\s\S]*npm install/),
+  });
 });

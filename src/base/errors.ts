@@ -42,6 +42,8 @@ export class DataError extends UserError {}
 export class TrainingError extends UserError {}
 /** Work that was asked to stop (Ctrl-C) before it was done. */
 export class StoppedError extends UserError {}
+/** An engine or device that is missing or does not work on this machine. */
+export class EngineError extends UserError {}
 /** An option or configuration field with a value that makes no sense. */
 export class OptionError extends UserError {}
 

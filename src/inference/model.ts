@@ -54,6 +54,7 @@ export class Model {
       const graph = new Graph(name);
       build(graph);
       session = Session.load(graph, this.#options);
+      session.catch(() => this.#sessions.delete(key)); // a failed load is not kept: disposing would throw its error again
       this.#sessions.set(key, session);
     }
     return session;

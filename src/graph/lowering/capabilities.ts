@@ -1,0 +1,27 @@
+/** @file What an engine may be unable to do, so that a graph can be lowered to what it can.
+ *
+ *  A use is an operator or one way to use it. The table of decompositions (lowered.ts) is total over these uses: they are ONNX Runtime's
+ *  own operators, which a plain ONNX engine does not know, and those that some device computes wrongly or too coarsely. */
+
+export const USES = [
+  "MoE",
+  "FusedMatMul",
+  "RotaryEmbedding",
+  "SimplifiedLayerNormalization",
+  /** SimplifiedLayerNormalization where its second result, 1 / sqrt(mean(x^2) + epsilon), is used: gradients are built from it. */
+  "SimplifiedLayerNormalization, second result",
+  "QuickGelu",
+  "FastGelu",
+  "Sin",
+  "Cos",
+] as const;
+export type Use = (typeof USES)[number];
+
+export interface Capabilities {
+  /** Uses the engine cannot run, or not rightly, each with the reason. A graph is lowered until it has none of them. */
+  readonly lacks: Readonly<Partial<Record<Use, string>>>;
+  /** Whether values may be float16. */
+  readonly float16: boolean;
+  /** Whether values can stay where they were computed, between runs. */
+  readonly deviceTensors: boolean;
+}

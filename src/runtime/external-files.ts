@@ -1,0 +1,16 @@
+/** @file Where the engine finds a graph's weights. ONNX Runtime reads external data from one folder. */
+
+import * as path from "node:path";
+import type { Graph } from "../graph/graph.ts";
+
+/** The deepest folder that holds every file the graph refers to, and a file's place in it. */
+export function filesFolder(graph: Graph): { readonly folder: string; readonly locate: (file: string) => string } {
+  const files = [...graph.initializers.values()].flatMap((initializer) => (initializer.kind === "file" ? [initializer.region.file] : []));
+  const folders = [...new Set(files.map((file) => path.dirname(path.resolve(file))))];
+  const folder = folders.reduce((a, b) => {
+    let common = a;
+    while (!`${b}/`.startsWith(common === "/" ? "/" : `${common}/`)) common = path.dirname(common);
+    return common;
+  }, folders[0] ?? process.cwd());
+  return { folder, locate: (file) => path.relative(folder, file) };
+}

@@ -1,0 +1,260 @@
+/** @file ONNX Runtime in Node, one engine for each device. The only file that imports the package `onnxruntime-node`, and it imports it
+ *  when the first graph is loaded: commands and programs that compute nothing work without the native library. */
+
+import type * as Ort from "onnxruntime-node";
+import { EngineError, invariant, messageOf } from "../base/errors.ts";
+import type { HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
+import { Graph } from "../graph/graph.ts";
+import type { Capabilities } from "../graph/lowering/capabilities.ts";
+import { serialize } from "../graph/onnx/serialize.ts";
+import type { DType } from "../graph/value.ts";
+import {
+  type DeviceFeeds,
+  type DeviceTensor,
+  type Engine,
+  type Fetches,
+  isOnDevice,
+  type LoadOptions,
+  type Results,
+  type Session,
+} from "./engine.ts";
+import { filesFolder } from "./external-files.ts";
+
+type Library = typeof Ort;
+
+/** ONNX Runtime on the processor. It has every operator. */
+export const cpu: Engine = onnxRuntime("cpu", { lacks: {}, float16: false, deviceTensors: false });
+
+/** ONNX Runtime on a GPU through WebGPU (Vulkan, Metal or Direct3D 12). */
+export const webgpu: Engine = onnxRuntime("webgpu", {
+  lacks: {
+    MoE: "it runs on the CPU, and every expert is copied there at each run",
+    "SimplifiedLayerNormalization, second result": "it is wrong in onnxruntime-node 1.30.0",
+    Sin: "it is right to 1e-4 only",
+    Cos: "it is right to 1e-4 only",
+  },
+  float16: false,
+  deviceTensors: true,
+});
+
+function onnxRuntime(device: Engine["device"], capabilities: Capabilities): Engine {
+  const engine: Engine = {
+    name: device,
+    device,
+    capabilities,
+    load: (graph, options) => OrtSession.load(engine, graph, options),
+    async upload(tensor) {
+      const copy = await copySession(engine, tensor, { keep: ["y"] });
+      return (await copy.runKeeping({ x: tensor })).kept.y!;
+    },
+  };
+  return engine;
+}
+
+class OrtSession implements Session {
+  readonly #engine: Engine;
+  readonly #ort: Library;
+  readonly #session: Ort.InferenceSession;
+  readonly #dtypes: ReadonlyMap<string, DType>;
+  readonly #kept: readonly string[];
+  readonly inputs: ReadonlySet<string>;
+  readonly outputs: readonly string[];
+
+  private constructor(
+    parts: { engine: Engine; ort: Library; session: Ort.InferenceSession; graph: Graph; inputs: ReadonlySet<string> },
+    kept: readonly string[],
+  ) {
+    this.#engine = parts.engine;
+    this.#ort = parts.ort;
+    this.#session = parts.session;
+    this.#dtypes = new Map([...parts.graph.inputs].map(([name, { dtype }]) => [name, dtype]));
+    this.#kept = kept;
+    this.inputs = parts.inputs;
+    this.outputs = [...parts.graph.outputs.keys()];
+  }
+
+  static async load(engine: Engine, graph: Graph, options: LoadOptions = {}): Promise<OrtSession> {
+    const { keep = [] } = options;
+    for (const name of keep)
+      invariant(graph.outputs.has(name), `output ${name} is to stay on the device, but graph ${graph.name} has no such output`);
+    const ort = await library();
+    const { folder, locate } = filesFolder(graph);
+    const { bytes, inputs } = serialize(graph, locate);
+    const session = await opened(engine, () => ort.InferenceSession.create(bytes, sessionOptions(engine, folder, options)));
+    return new OrtSession({ engine, ort, session, graph, inputs }, keep);
+  }
+
+  async run(feeds: DeviceFeeds, fetches: readonly string[] = this.#fetchable()): Promise<Fetches> {
+    const { fetched, kept } = await this.runKeeping(feeds, fetches);
+    for (const tensor of Object.values(kept)) tensor.dispose();
+    return fetched;
+  }
+
+  async runKeeping(feeds: DeviceFeeds, fetches: readonly string[] = this.#fetchable()): Promise<Results> {
+    for (const name of fetches) if (this.#kept.includes(name)) invariant(false, `output ${name} stays on the device; it is not fetched`);
+    // A session that keeps outputs gives all of them in 1.30.0, or fails with "Output count mismatch".
+    const results = await this.#results(feeds, this.#kept.length === 0 ? fetches : this.outputs);
+    return {
+      fetched: Object.fromEntries(fetches.map((name) => [name, hostTensor(results[name]!)])),
+      kept: Object.fromEntries(this.#kept.map((name) => [name, deviceTensor(this.#engine, results[name]!)])),
+    };
+  }
+
+  async #results(feeds: DeviceFeeds, names: readonly string[]): Promise<Ort.InferenceSession.ReturnType> {
+    const tensors: Record<string, Ort.Tensor> = {};
+    for (const name of this.inputs) {
+      const feed = feeds[name];
+      const dtype = this.#dtypes.get(name);
+      // Messages are written only when wanted: there are hundreds of feeds, many times a second.
+      if (!feed) invariant(false, `feed ${name} is missing; given: ${Object.keys(feeds).join(", ")}`);
+      if (feed.dtype !== dtype) invariant(false, `feed ${name} is ${feed.dtype}[${feed.shape}], not ${dtype}`);
+      tensors[name] = isOnDevice(feed) ? heldBy(this.#engine, feed, name) : wrapped(this.#ort, feed);
+    }
+    return this.#session.run(tensors, names as string[]);
+  }
+
+  #fetchable(): readonly string[] {
+    return this.#kept.length === 0 ? this.outputs : this.outputs.filter((name) => !this.#kept.includes(name));
+  }
+
+  endProfiling(): void {
+    this.#session.endProfiling();
+  }
+
+  async dispose(): Promise<void> {
+    await this.#session.release();
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+}
+
+function sessionOptions(
+  { device, capabilities }: Engine,
+  folder: string,
+  { threads = threadsAsked(), prepack = true, profile, keep = [] }: LoadOptions,
+): Ort.InferenceSession.SessionOptions {
+  return {
+    logSeverityLevel: 3,
+    graphOptimizationLevel: "all",
+    extra: { session: { model_external_initializers_file_folder_path: folder, ...(prepack ? {} : { disable_prepacking: "1" }) } },
+    ...(device === "cpu" ? {} : { executionProviders: [device] }),
+    ...(threads ? { intraOpNumThreads: threads } : {}),
+    ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
+    ...(capabilities.deviceTensors && keep.length > 0
+      ? { preferredOutputLocation: Object.fromEntries(keep.map((name) => [name, "gpu-buffer" as const])) }
+      : {}),
+  };
+}
+
+/** Several processes on one machine are faster with a thread each than with all threads waiting on each other. */
+function threadsAsked(): number {
+  return Number(process.env.SKEIN_THREADS ?? 0) || 0;
+}
+
+// Hundreds of expert weights are fed again at every decoded token: wrapping each once is a tenth of a small model's step.
+const wrappers = new WeakMap<HostTensor, Ort.Tensor>();
+
+/** The engine's view of a host tensor's numbers; nothing is copied. */
+function wrapped(ort: Library, feed: HostTensor): Ort.Tensor {
+  const known = wrappers.get(feed);
+  if (known) return known;
+  const tensor = new ort.Tensor(feed.dtype as "float32", feed.data as Float32Array, feed.shape);
+  wrappers.set(feed, tensor);
+  return tensor;
+}
+
+function hostTensor(tensor: Ort.Tensor): HostTensor {
+  return { dtype: tensor.type as HostDType, shape: tensor.dims, data: tensor.data as HostArrays[HostDType] };
+}
+
+/** What device tensors hold. */
+const held = new WeakMap<DeviceTensor, { readonly engine: Engine; readonly tensor: Ort.Tensor }>();
+
+function deviceTensor(engine: Engine, tensor: Ort.Tensor): DeviceTensor {
+  const dispose = () => {
+    if (held.delete(self)) tensor.dispose();
+  };
+  const self: DeviceTensor = {
+    location: "device",
+    dtype: tensor.type as HostDType,
+    shape: tensor.dims,
+    // The library's own getData() aborts the process on a device tensor in 1.30.0; a graph that copies its input to the host does not.
+    read: async () => (await (await copySession(engine, self, {})).run({ x: self })).y!,
+    dispose,
+    [Symbol.dispose]: dispose,
+  };
+  held.set(self, { engine, tensor });
+  return self;
+}
+
+function heldBy(engine: Engine, feed: DeviceTensor, name: string): Ort.Tensor {
+  const found = held.get(feed);
+  if (!found) invariant(false, `feed ${name} was disposed of`);
+  if (found.engine !== engine) invariant(false, `feed ${name} lives on the engine ${found.engine.name}, not on ${engine.name}`);
+  return found.tensor;
+}
+
+const copySessions = new Map<string, Promise<Session>>();
+
+/** y = x, for tensors of this dtype and rank. These sessions are few and tiny, and live as long as the process. */
+function copySession(engine: Engine, { dtype, shape }: DeviceTensor | HostTensor, options: LoadOptions): Promise<Session> {
+  const key = `${engine.name} ${dtype} ${shape.length} ${options.keep ?? ""}`;
+  let session = copySessions.get(key);
+  if (!session) {
+    const graph = new Graph("copy");
+    graph.output(
+      "y",
+      graph.input(
+        "x",
+        dtype as DType,
+        shape.map((_, axis) => `size${axis}`),
+      ),
+    );
+    session = engine.load(graph, options);
+    session.catch(() => copySessions.delete(key));
+    copySessions.set(key, session);
+  }
+  return session;
+}
+
+let known: Promise<Library> | undefined;
+
+/** The native library, loaded once a process. A failure is not remembered. */
+function library(): Promise<Library> {
+  known ??= openLibrary(() => import("onnxruntime-node")).catch((error: unknown) => {
+    known = undefined;
+    throw error;
+  });
+  return known;
+}
+
+/** Loads the package; what goes wrong becomes an error that says what to install. */
+export async function openLibrary<T>(load: () => Promise<T>): Promise<T> {
+  try {
+    return await load();
+  } catch (cause) {
+    throw new EngineError({
+      what: `The engine, ONNX Runtime, cannot be loaded: ${messageOf(cause).split("\n")[0]}`,
+      where: `package onnxruntime-node on ${process.platform} ${process.arch}, Node ${process.version}`,
+      fix:
+        "Install the package: ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node@1.30.0. It runs on Linux with glibc (x64, arm64), " +
+        "macOS (arm64) and Windows (x64, arm64). Alpine Linux has no glibc.",
+      cause,
+    });
+  }
+}
+
+/** A session, or an error that says that the device is missing. */
+async function opened(engine: Engine, create: () => Promise<Ort.InferenceSession>): Promise<Ort.InferenceSession> {
+  try {
+    return await create();
+  } catch (cause) {
+    if (engine.device === "cpu" || !/adapter|WebGPU|Vulkan|device/i.test(messageOf(cause))) throw cause;
+    throw new EngineError({
+      what: `The engine ${engine.name} found no device that it can use: ${messageOf(cause).split("\n")[0]}`,
+      fix: "Install the driver of the GPU (on Linux a Vulkan driver and its loader, libvulkan1), or compute on the CPU.",
+      cause,
+    });
+  }
+}

@@ -1,0 +1,21 @@
+/** @file The engines that this machine can test, and why it cannot test the others.
+ *
+ *  WebGPU is tested without a GPU: on SwiftShader, the software Vulkan that comes with Chromium. */
+
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import type { Engine } from "../src/runtime/engine.ts";
+import { cpu, webgpu } from "../src/runtime/onnxruntime-node.ts";
+
+const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
+
+/** Why WebGPU is not tested here; undefined where it is. */
+export const webgpuMissing = existsSync(SWIFTSHADER) ? undefined : `${SWIFTSHADER} is missing; on Debian: apt install chromium libvulkan1`;
+
+// Read by the Vulkan loader when the first WebGPU session is made.
+if (!webgpuMissing) {
+  process.env.VK_DRIVER_FILES ??= SWIFTSHADER;
+  process.env.XDG_RUNTIME_DIR ??= tmpdir();
+}
+
+export const ENGINES_HERE: readonly Engine[] = webgpuMissing ? [cpu] : [cpu, webgpu];
