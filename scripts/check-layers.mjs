@@ -43,6 +43,7 @@ const PINNED = {
   "@huggingface/hub": ["hub"],
   "@huggingface/tokenizers": ["text"],
   "@huggingface/jinja": ["text", "evaluation/tasks"],
+  "csv-parse": ["data"],
   "ml-matrix": ["adapters"],
   hyparquet: ["data"],
   "hyparquet-compressors": ["data"],

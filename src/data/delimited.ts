@@ -1,12 +1,18 @@
-/** @file CSV and TSV (RFC 4180): a header line, then rows of as many fields; quoted fields may hold delimiters and line ends. */
+/** @file CSV and TSV (RFC 4180), read by csv-parse: a header line, then rows of as many fields; quoted fields may hold delimiters and
+ *  line ends. A quote inside a field that does not begin with one is a character like any other, as spreadsheets have it. */
 
-import { DataError } from "../base/errors.ts";
+import { CsvError, type InfoField, parse } from "csv-parse/sync";
+import { DataError, invariant } from "../base/errors.ts";
 import type { Row } from "./rows.ts";
+
+const LF = 0x0a;
+const CR = 0x0d;
 
 /** Rows as objects of strings, keyed by the header. */
 export function parseDelimited(text: string, delimiter: string, path: string): Row[] {
-  const [header, ...lines] = splitFields(text, delimiter, path);
+  const [header, ...lines] = records(Buffer.from(text), delimiter, path);
   if (!header) return [];
+  refuseTwins(header, path);
   return lines.map(({ fields, line }) => {
     const where = `${path}, line ${line}`;
     if (fields.length !== header.fields.length) {
@@ -21,45 +27,81 @@ export function parseDelimited(text: string, delimiter: string, path: string): R
 }
 
 interface Line {
-  readonly fields: string[];
+  readonly fields: readonly string[];
   readonly line: number;
 }
 
-function splitFields(text: string, delimiter: string, path: string): Line[] {
-  const lines: Line[] = [];
-  let number = 1;
-  let at = 0;
-  while (at < text.length) {
-    const fields: string[] = [];
-    const line = number;
-    for (let ended = false; !ended; ) {
-      const field = text[at] === '"' ? quotedField(text, at, `${path}, line ${number}`) : bareField(text, at, delimiter);
-      fields.push(field.value);
-      number += field.value.split("\n").length - 1;
-      at = field.end;
-      ended = text[at] !== delimiter;
-      at++;
-      if (text[at - 1] === "\r") at++;
-    }
-    number++;
-    if (fields.length > 1 || fields[0] !== "") lines.push({ fields, line });
-  }
-  return lines;
+/** Two columns of one name: one of them would be lost. */
+function refuseTwins({ fields, line }: Line, path: string): void {
+  const twin = fields.find((name, i) => fields.indexOf(name) !== i);
+  if (twin === undefined) return;
+  const fix = "Give each column a name of its own in the header line.";
+  throw new DataError({ what: `Two columns are named ${JSON.stringify(twin)}.`, where: `${path}, line ${line}`, fix });
 }
 
-function bareField(text: string, start: number, delimiter: string): { value: string; end: number } {
-  let end = start;
-  while (end < text.length && text[end] !== delimiter && text[end] !== "\n" && text[end] !== "\r") end++;
-  return { value: text.slice(start, end), end };
+function records(bytes: Buffer, delimiter: string, path: string): Line[] {
+  const starts: number[] = []; // of each record, as an offset of its first byte
+  let at = 0; // where the field at hand begins
+  /** Called at the end of each field. The parser lets a closing quote pass wherever it stands, so what it read is held to the bytes. */
+  const checked = (value: string, { bytes: end, index, quoting }: InfoField): string => {
+    if (index === 0) {
+      at = behindLineEnds(bytes, at);
+      starts.push(at);
+    } else at++;
+    if (quoting && bytes.toString("utf8", at, end) !== `"${value.replaceAll('"', '""')}"`) refuseClosing(bytes, at, path);
+    at = end;
+    return value;
+  };
+  const rows = parsed(bytes, delimiter, checked, () => {
+    const isFirst = bytes[at] === CR || bytes[at] === LF;
+    return placeOf(bytes, isFirst ? behindLineEnds(bytes, at) : at === 0 ? 0 : at + 1, path);
+  });
+  invariant(starts.length === rows.length, "every record of a CSV file begins somewhere");
+  const lines = lineNumbers(bytes, starts);
+  return rows.map((fields, i) => ({ fields, line: lines[i]! }));
 }
 
-function quotedField(text: string, start: number, where: string): { value: string; end: number } {
-  let end = start + 1;
-  for (;;) {
-    end = text.indexOf('"', end);
-    if (end < 0) throw new DataError({ what: "A quoted field is not closed.", where, fix: 'Close it with ".' });
-    if (text[end + 1] !== '"') break;
-    end += 2;
+type Cast = (value: string, context: InfoField) => string;
+
+function parsed(bytes: Buffer, delimiter: string, cast: Cast, opening: () => string): readonly string[][] {
+  try {
+    const record_delimiter = ["\r\n", "\n", "\r"];
+    return parse(bytes, { cast, delimiter, record_delimiter, relax_column_count: true, relax_quotes: true, skip_empty_lines: true });
+  } catch (error) {
+    if (!(error instanceof CsvError) || error.code !== "CSV_QUOTE_NOT_CLOSED") throw error;
+    throw new DataError({ what: "A quoted field is not closed.", where: opening(), fix: 'Close it with ".', cause: error });
   }
-  return { value: text.slice(start + 1, end).replaceAll('""', '"'), end: end + 1 };
+}
+
+/** A field that begins with a quote and does not end with one. */
+function refuseClosing(bytes: Buffer, start: number, path: string): never {
+  const [quoted = ""] = /^"(?:[^"]|"")*"/.exec(bytes.toString("utf8", start)) ?? [];
+  const behind = start + Buffer.byteLength(quoted);
+  const [character = ""] = bytes.toString("utf8", behind, behind + 4);
+  throw new DataError({
+    what: `A quoted field is closed and goes on: ${JSON.stringify(character)} stands behind its closing quote.`,
+    where: placeOf(bytes, behind, path),
+    fix: 'Write a quote inside a quoted field twice (""), or take away what stands behind the closing one.',
+  });
+}
+
+function behindLineEnds(bytes: Buffer, from: number): number {
+  let at = from;
+  while (bytes[at] === CR || bytes[at] === LF) at++;
+  return at;
+}
+
+/** File, line and column of an offset. Columns count characters, from 1. */
+function placeOf(bytes: Buffer, offset: number, path: string): string {
+  const lines = bytes.toString("utf8", 0, offset).split(/\r\n|\n|\r/);
+  return `${path}, line ${lines.length}, column ${[...(lines.at(-1) ?? "")].length + 1}`;
+}
+
+/** The line that each of the rising offsets lies on, from 1. */
+function lineNumbers(bytes: Buffer, offsets: readonly number[]): number[] {
+  let [line, at] = [1, 0];
+  return offsets.map((offset) => {
+    for (; at < offset; at++) if (bytes[at] === LF || (bytes[at] === CR && bytes[at + 1] !== LF)) line++;
+    return line;
+  });
 }
