@@ -14,7 +14,7 @@ import { runTask, type TaskResult } from "../scoring/run-task.ts";
 import type { Example, Task } from "../tasks/task.ts";
 import { derivedResults } from "./derived.ts";
 import { expertRow, type Method, type MethodKind, type MethodRun, methodName, methodRuns, NEEDS_EXPERTS } from "./methods.ts";
-import { readCached, writeCached } from "./result-cache.ts";
+import { readCached, settingsHash, writeCached } from "./result-cache.ts";
 
 /** A task, and the group it is averaged in. */
 export interface EvaluationTask extends Task {
@@ -120,11 +120,12 @@ async function runAll(job: EvaluationJob, runs: readonly MethodRun[], base: stri
   for (const { name, identity, model, overlay, perTask = false } of runs) {
     const before = model.overlay;
     const own: Record<string, TaskResult> = {};
+    const settings = cache === undefined ? "" : await settingsHash(model.checkpoint.directory);
     let isOn = false; // what is cached needs no overlay
     try {
       for (const task of tasks) {
         const { shots: _, ...asked } = task;
-        const key = { base, method: identity, task: perTask ? task : asked, maxLength: maxLength ?? longestSequence(model) };
+        const key = { base, settings, method: identity, task: perTask ? task : asked, maxLength: maxLength ?? longestSequence(model) };
         const label = `${name}.${task.name}`;
         const report = (done: number) =>
           onProgress?.({ method: name, task: task.name, done, examples: task.examples.length, finished, total });

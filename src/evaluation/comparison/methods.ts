@@ -164,7 +164,7 @@ function ownRun(method: Method, setting: MethodSetting): MethodRun {
       const identity = `k=${topK ?? ""} ${experts.map(expertIdentity).join()}`;
       if (typeof router !== "string") {
         const overlay = () => new RoutedPool(experts, model.modules, { router, ...(topK !== undefined && { topK }) });
-        return { ...shared, identity: `router ${router.key} ${identity}`, overlay };
+        return { ...shared, identity: `router ${routerIdentity(router, setting)} ${identity}`, overlay };
       }
       const options = parsedRouter(router, { topK });
       return {
@@ -230,6 +230,13 @@ function adapterHash(adapter: Adapter): string {
 function expertIdentity({ name, adapter, gates, activations, embeddings }: Expert): string {
   const known = [gates && [...gates], activations && [...activations], embeddings];
   return `${name}:${adapterHash(adapter)}:${remembered(gates ?? activations ?? embeddings ?? adapter.modules, () => known)}`;
+}
+
+/** A router by its options and by the numbers it scores these experts by; its key names only what changes the graph. */
+function routerIdentity(router: Router, { experts }: MethodSetting): string {
+  const { name, key, topK, mixes, renormalize } = router;
+  const prototypes = experts.map((expert) => [...expert.adapter.modules.keys()].map((module) => router.prototype(expert, module)));
+  return contentHash({ name, key, topK: String(topK), mixes, renormalize, prototypes });
 }
 
 function remembered(key: object, value: () => unknown): string {

@@ -1,28 +1,46 @@
 /** @file Results of methods on tasks, kept in a folder, so that an evaluation goes on where it was stopped.
  *
- *  A file's name holds a hash of everything the result depends on: base, method, task, longest sequence. What changes is
- *  computed anew, what stays is read back. The size of batches is no part of it: it changes no result. */
+ *  A file's name holds a hash of everything the result depends on: base, configuration and tokenizer, method, task with its filters,
+ *  longest sequence. What changes is computed anew, what stays is read back. The size of batches is no part of it: it changes no result. */
 
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf, writeFileAtomically } from "../../checkpoint/atomic.ts";
+import { TOKENIZER_FILES } from "../../checkpoint/checkpoint.ts";
 import type { TaskResult } from "../scoring/run-task.ts";
 import type { Task } from "../tasks/task.ts";
 import { contentHash } from "./methods.ts";
 
-const VERSION = 3; // raised when the same inputs come to give other results
+const VERSION = 4; // raised when the same inputs come to give other results
 
 export interface CacheKey {
+  /** The base's fingerprint: its tensors. */
   readonly base: string;
+  /** `settingsHash` of the model that answers: its configuration and tokenizer. */
+  readonly settings: string;
   readonly method: string;
   readonly task: Task;
   /** Longest sequence in tokens. */
   readonly maxLength: number | undefined;
 }
 
-function pathOf(folder: string, { task, ...rest }: CacheKey, label: string): string {
-  const filters = task.filters?.map(({ name, apply }) => [name, apply.toString()]);
-  const hash = contentHash({ VERSION, ...rest, task: { ...task, filters, clean: task.exactMatchFilter?.toString() } });
+/** A hash of the files beside the tensors that change an answer: config.json and the tokenizer's. */
+export async function settingsHash(directory: string): Promise<string> {
+  const hash = createHash("sha256");
+  for (const name of ["config.json", "generation_config.json", ...TOKENIZER_FILES]) {
+    try {
+      const file = await readFile(join(directory, name));
+      hash.update(`${name} ${file.length}\n`).update(file);
+    } catch (error) {
+      if (codeOf(error) !== "ENOENT") throw error;
+    }
+  }
+  return hash.digest("hex").slice(0, 32);
+}
+
+function pathOf(folder: string, key: CacheKey, label: string): string {
+  const hash = contentHash({ VERSION, ...key });
   return join(folder, `${label.replace(/[^\w.-]+/g, "-").slice(0, 80)}.${hash}.json`);
 }
 

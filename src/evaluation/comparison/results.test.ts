@@ -78,8 +78,8 @@ test("filtered text has a line for each filter, with that filter's answer and va
   const task = {
     ...evaluation.tasks[0]!,
     filters: [
-      { name: "last", apply: (text: string) => text.split(" ").at(-1)! },
-      { name: "loud", apply: (text: string) => text.toUpperCase() },
+      { name: "last", filters: [{ kind: "regex" as const, pattern: "\\S+", group: -1, fallback: "" }] },
+      { name: "loud", filters: [{ kind: "uppercase" as const }] },
     ],
   };
   const outcomes = task.examples.map(() => ({

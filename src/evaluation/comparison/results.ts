@@ -15,7 +15,7 @@ import { writeFileAtomically } from "../../checkpoint/atomic.ts";
 import type { Chart } from "../report/curves.ts";
 import type { RouteUsage } from "../scoring/route-usage.ts";
 import type { Outcome } from "../scoring/run-task.ts";
-import type { FilterPipeline } from "../tasks/filters.ts";
+import { type FilterPipeline, filtering } from "../tasks/filters.ts";
 import type { Example } from "../tasks/task.ts";
 import type { Evaluation, EvaluationTask, MethodResult } from "./evaluate.ts";
 import { markdownTables } from "./tables.ts";
@@ -145,8 +145,8 @@ export function harnessSamples(task: EvaluationTask, outcomes: readonly Outcome[
   });
 }
 
-function filteredBy(filters: readonly FilterPipeline[], text: string) {
-  return filters.map(({ name, apply }) => ({ name, answers: [apply(text)] }));
+function filteredBy(pipelines: readonly FilterPipeline[], text: string) {
+  return pipelines.map(({ name, filters }) => ({ name, answers: [filtering(filters)(text)] }));
 }
 
 /** The values of one pipeline, without its name: those of "exact_match,strict" and of what no filter touches. */

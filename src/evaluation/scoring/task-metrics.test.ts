@@ -49,14 +49,14 @@ test("a task's score is the mean of its metrics, squad's two parts among them", 
 
 test("each filter gives its own values, and exact_match's own cleaning applies to both sides", () => {
   const filters = [
-    { name: "as-is", apply: (text: string) => text },
-    { name: "number", apply: (text: string) => /\d+/.exec(text)?.[0] ?? "" },
+    { name: "as-is", filters: [] },
+    { name: "number", filters: [{ kind: "regex" as const, pattern: "\\d+", group: 0, fallback: "" }] },
   ];
   const { metrics } = measured(task(["exact_match"], { filters }), [said("It is 42.", "42"), said("7", "7")]);
   expect(metrics["exact_match,as-is"]!.value).toBe(0.5);
   expect(metrics["exact_match,number"]!.value).toBe(1);
-  const exactMatchFilter = (text: string) => text.toLowerCase();
-  expect(measured(task(["exact_match"], { exactMatchFilter }), [said("YES", "yes")]).metrics.exact_match!.value).toBe(1);
+  const exactMatchFilters = [{ kind: "lowercase" as const }];
+  expect(measured(task(["exact_match"], { exactMatchFilters }), [said("YES", "yes")]).metrics.exact_match!.value).toBe(1);
 });
 
 test("accuracy follows the task's rule; acc, acc_norm and acc_bytes have their own", () => {

@@ -18,6 +18,7 @@ import { sentenceChrf } from "../metrics/chrf.ts";
 import { type DocumentLikelihood, perplexities, perplexity } from "../metrics/perplexity.ts";
 import { bestRouge, ROUGE_TYPES } from "../metrics/rouge.ts";
 import { squad } from "../metrics/squad.ts";
+import { type FilterPipeline, filtering } from "../tasks/filters.ts";
 import type { Example, Task } from "../tasks/task.ts";
 import { bestChoice, type RankRule } from "./rank.ts";
 import type { Likelihood } from "./score-tokens.ts";
@@ -77,9 +78,10 @@ function textMetric(score: TextScore, references: (example: Example) => readonly
 
 const exactMatch =
   (name: string): TextScore =>
-  (prediction, references, { exactMatchFilter: clean = (text) => text }) => ({
-    [name]: right(references.some((reference) => clean(reference) === clean(prediction))),
-  });
+  (prediction, references, { exactMatchFilters = [] }) => {
+    const clean = filtering(exactMatchFilters);
+    return { [name]: right(references.some((reference) => clean(reference) === clean(prediction))) };
+  };
 
 const bleu: Metric = {
   ...textMetric((p, refs) => ({ bleu: bleuFromStatistics(bleuStatistics(p, refs), { effectiveOrder: true }).score / 100 }), allTargets),
@@ -175,7 +177,7 @@ export function measured(task: Task, answered: readonly Answered[]): Measured {
   for (const metricName of task.metrics) {
     const metric = metricNamed(metricName, task);
     for (const pipeline of metric.needs === "text" ? pipelines : [undefined]) {
-      const seen = pipeline ? answered.map((one) => filtered(one, pipeline.apply)) : answered;
+      const seen = pipeline ? filteredBy(pipeline, answered) : answered;
       const values = seen.map((one) => metric.ofExample(one, task));
       for (const part of Object.keys(values[0] ?? {})) {
         const name = pipeline ? `${part},${pipeline.name}` : part;
@@ -193,8 +195,12 @@ export function measured(task: Task, answered: readonly Answered[]): Measured {
   return { metrics, perExample, lowerIsBetter: better.length === 0, score: scoreOf(metrics, better) };
 }
 
-function filtered({ example, answer }: Answered, apply: (text: string) => string): Answered {
-  return { example, answer: answer.text === undefined ? answer : { ...answer, text: apply(answer.text) } };
+function filteredBy({ filters }: FilterPipeline, answered: readonly Answered[]): Answered[] {
+  const apply = filtering(filters);
+  return answered.map(({ example, answer }) => ({
+    example,
+    answer: answer.text === undefined ? answer : { ...answer, text: apply(answer.text) },
+  }));
 }
 
 function summary(values: readonly number[], ofAll?: (sample: readonly number[]) => number): MetricValue {

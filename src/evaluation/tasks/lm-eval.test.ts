@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { rejection, temporaryFolder } from "../../../tests/temporary-folder.ts";
-import { parseFilterList } from "./filters.ts";
+import { filtering, parseFilterList } from "./filters.ts";
 import { readLmEvalTask } from "./lm-eval.ts";
 import { parseListLiteral } from "./python-literal.ts";
 
@@ -57,7 +57,7 @@ filter_list:
   );
   expect(task).toMatchObject({ kind: "generate_until", generation: { until: ["\n"], maxTokens: 8 }, metrics: ["exact_match"] });
   expect(task.examples[0]).toMatchObject({ input: "2+2", target: "4" });
-  const answer = (text: string) => task.filters?.map((filter) => filter.apply(text));
+  const answer = (text: string) => task.filters?.map(({ filters }) => filtering(filters)(text));
   expect([answer("It is 4, not is 5"), answer("no idea")]).toEqual([["4"], ["[invalid]"]]);
 });
 
@@ -73,7 +73,7 @@ metric_list:
     regexes_to_ignore: [",", "\\\\$", "(?s).*#### "]
 `;
   const task = await read("gsm", text);
-  expect(task.exactMatchFilter?.("First\nthen #### $1,234 EUR")).toBe("1234 eur");
+  expect(filtering(task.exactMatchFilters ?? [])("First\nthen #### $1,234 EUR")).toBe("1234 eur");
   expect(await rejection(read("odd", text.replace("ignore_case", "ignore_colour")))).toMatchObject({ name: "DataError" });
 });
 

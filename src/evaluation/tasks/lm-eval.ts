@@ -14,7 +14,7 @@ import { dirname } from "node:path";
 import { DataError } from "../../base/errors.ts";
 import { derivedSeed, seededRandom } from "../../base/random.ts";
 import { type Row, readRows } from "../../data/rows.ts";
-import { exactMatchFilter, parseFilterList } from "./filters.ts";
+import { exactMatchFilters, parseFilterList } from "./filters.ts";
 import { type DataSources, findDataFiles } from "./find-data.ts";
 import { type LmEvalConfig, readLmEvalConfig } from "./lm-eval-config.ts";
 import { type DocumentReader, documentReader } from "./lm-eval-document.ts";
@@ -67,9 +67,9 @@ const DEFAULT_METRICS: Readonly<Record<Task["kind"], readonly string[]>> = {
   loglikelihood_rolling: ["word_perplexity", "byte_perplexity", "bits_per_byte"],
 };
 
-function exactMatchOf({ metric_list }: LmEvalConfig, path: string): Pick<Task, "exactMatchFilter"> {
+function exactMatchOf({ metric_list }: LmEvalConfig, path: string): Pick<Task, "exactMatchFilters"> {
   const options = metric_list?.find((metric) => "ignore_case" in metric);
-  return options && "ignore_case" in options ? { exactMatchFilter: exactMatchFilter(options, path) } : {};
+  return options && "ignore_case" in options ? { exactMatchFilters: exactMatchFilters(options, path) } : {};
 }
 
 async function splitRows(config: LmEvalConfig, sources: DataSources, split: string): Promise<Row[]> {

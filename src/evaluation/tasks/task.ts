@@ -45,7 +45,7 @@ export interface Task {
   /** Applied to generated text before it is compared; each pipeline gives its own scores. None: the text as it is. */
   readonly filters?: readonly FilterPipeline[];
   /** Applied to prediction and target alike before `exact_match` compares them. */
-  readonly exactMatchFilter?: TextFilter;
+  readonly exactMatchFilters?: readonly TextFilter[];
   /** Inputs are cut to this many tokens. */
   readonly maxInputTokens?: number;
 }
