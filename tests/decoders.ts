@@ -1,7 +1,7 @@
 /** @file Helpers for tests of decoder-only models: states of each layer, greedy tokens by full forwards, random checkpoints. */
 
 import { type HostTensor, int64 } from "../src/base/tensor.ts";
-import { Graph } from "../src/graph/graph.ts";
+import { createGraph } from "../src/graph/graph.ts";
 import { type Batch, batchFeeds } from "../src/inference/batch.ts";
 import type { Model } from "../src/inference/model.ts";
 import { baseSeams } from "../src/models/embedding.ts";
@@ -11,7 +11,7 @@ import { type Fetches, Session } from "../src/runtime/session.ts";
 
 /** Every state the architecture lets observe, by its name. */
 export async function hiddenStates(model: Model, batch: Batch): Promise<Fetches> {
-  const graph = new Graph("states");
+  const graph = createGraph("states");
   const weights = fileWeights(graph, model.checkpoint);
   logitsOf(graph, model.architecture, { weights, ...baseSeams(weights), observe: (name, state) => graph.output(name, state) });
   await using session = await Session.load(graph);

@@ -14,7 +14,7 @@ import { saveCheckpoint } from "../src/checkpoint/checkpoint.ts";
 import { readTensor } from "../src/checkpoint/safetensors.ts";
 import { bestChoice, choiceScore } from "../src/evaluation/scoring/rank.ts";
 import { Decoder } from "../src/generation/decoder.ts";
-import { Graph } from "../src/graph/graph.ts";
+import { createGraph } from "../src/graph/graph.ts";
 import type { Batch } from "../src/inference/batch.ts";
 import { loadModel } from "../src/inference/model.ts";
 import { RoutedPool, singleAdapter } from "../src/inference/overlay.ts";
@@ -92,7 +92,7 @@ async function scores(token: readonly number[], gates: readonly (readonly number
     const expert: Expert = { ...experts[0]!, gates: new Map([[FIRST, float32([n], gate)]]) };
     return router.prototype(expert, FIRST)!.data;
   });
-  const graph = new Graph("scores");
+  const graph = createGraph("scores");
   graph.output("scores", router.scores(graph.float("x", 1, 1, n), graph.float("prototypes", count, n), 1));
   await using session = await Session.load(graph);
   const feeds = {

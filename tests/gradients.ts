@@ -2,8 +2,8 @@
 
 import { gradients } from "../src/autodiff/gradient.ts";
 import { type HostTensor, int64 } from "../src/base/tensor.ts";
-import { Graph } from "../src/graph/graph.ts";
-import type { Float } from "../src/graph/value.ts";
+import { createGraph } from "../src/graph/graph.ts";
+import type { Float, Graph } from "../src/graph/value.ts";
 import type { Model } from "../src/inference/model.ts";
 import type { Architecture } from "../src/models/architecture.ts";
 import { logitsOf } from "../src/models/logits.ts";
@@ -33,7 +33,7 @@ export async function differentiated(
   batch: TrainingBatch,
   forward: Forward = logitsOf,
 ): Promise<Differentiated> {
-  const graph = new Graph("gradients");
+  const graph = createGraph("gradients");
   const { architecture } = model;
   const labels = graph.int("labels", "batch", architecture.kind === "encoder-decoder" ? "targets" : "sequence");
   const { mean, perToken } = crossEntropy(forward(graph, architecture, learner.build(graph)), labels);

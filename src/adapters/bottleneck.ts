@@ -11,7 +11,7 @@ import { add, geluTanh, mul, relu, silu } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import type { Float } from "../graph/value.ts";
 import type { BottleneckActivation, BottleneckAdapter, BottleneckPlacement, BottleneckWeights } from "./adapter.ts";
-import type { KindInGraph } from "./in-graph.ts";
+import type { KindInGraph } from "./kind-in-graph.ts";
 import type { ModuleSizes } from "./modules.ts";
 
 const ACTIVATIONS: Readonly<Record<BottleneckActivation, (x: Float) => Float>> = { relu, gelu_new: geluTanh, silu };

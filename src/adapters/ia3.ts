@@ -9,7 +9,7 @@ import type { HostTensor } from "../base/tensor.ts";
 import { float32 } from "../base/tensor.ts";
 import { add, mul, sub } from "../graph/ops/elementwise.ts";
 import type { Ia3Adapter, Ia3Weights } from "./adapter.ts";
-import type { KindInGraph } from "./in-graph.ts";
+import type { KindInGraph } from "./kind-in-graph.ts";
 import type { ModuleSizes } from "./modules.ts";
 
 /** The name under which a module's scale enters a graph. */

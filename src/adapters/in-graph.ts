@@ -8,48 +8,16 @@
 
 import { invariant } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
-import type { Float, Int } from "../graph/value.ts";
+import type { Float } from "../graph/value.ts";
 import type { Seams } from "../models/embedding.ts";
 import type { Adapter } from "./adapter.ts";
 import { bottleneckInGraph } from "./bottleneck.ts";
 import { ia3InGraph } from "./ia3.ts";
+import type { KindInGraph } from "./kind-in-graph.ts";
 import { gateName, loraInGraph, trainingGate } from "./lora.ts";
 import type { ModuleSizes } from "./modules.ts";
 
 type Tensor = HostTensor<"float32">;
-
-export interface ProjectOptions<Weights> {
-  /** [batch, sequence, in] */
-  readonly x: Float;
-  /** The projection without the adapter. */
-  readonly base: (x: Float) => Float;
-  readonly module: string;
-  readonly weights: Weights;
-  readonly size: { readonly in: number; readonly out: number };
-  /** [batch, sequence, 1], while gates are trained. */
-  readonly gate?: Float | undefined;
-}
-
-export interface LookUpOptions<Weights> extends Pick<ProjectOptions<Weights>, "module" | "weights" | "size"> {
-  /** int64 [batch, sequence] */
-  readonly ids: Int;
-  /** The embeddings without the adapter: [batch, sequence, out]. */
-  readonly base: Float;
-}
-
-/** What each kind of adapter must answer. `Weights` are those of one module. */
-export interface KindInGraph<Weights> {
-  /** The module's tensors under the names of the graph inputs they feed. */
-  tensors(module: string, weights: Weights): Readonly<Record<string, Tensor>>;
-  /** The weights with tensors read anew, by the same names. */
-  withTensors(module: string, weights: Weights, read: (name: string) => Tensor): Weights;
-  /** What of the weights is built into a graph. */
-  graphKey(weights: Weights): string;
-  /** The projection with the adapter on it: [batch, sequence, out]. */
-  project(options: ProjectOptions<Weights>): Float;
-  /** The embeddings with the adapter on their table: [batch, sequence, out]. Absent for kinds that adapt projections alone. */
-  lookUp?(options: LookUpOptions<Weights>): Float;
-}
 
 type Kinds = { readonly [A in Adapter as A["kind"]]: KindInGraph<A["modules"] extends ReadonlyMap<string, infer W> ? W : never> };
 const KINDS: Kinds = { lora: loraInGraph, ia3: ia3InGraph, bottleneck: bottleneckInGraph };

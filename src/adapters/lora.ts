@@ -8,13 +8,12 @@
  *  does:  delta(sigmoid(vᵀ x) x),   v: [in]. For LoRA that equals scaling its output. */
 
 import { float32, type HostTensor } from "../base/tensor.ts";
-import type { Graph } from "../graph/graph.ts";
 import { add, mul, sigmoid } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { gather, reshape } from "../graph/ops/movement.ts";
-import type { Float, Int } from "../graph/value.ts";
+import type { Float, Graph, Int } from "../graph/value.ts";
 import type { LoraWeights } from "./adapter.ts";
-import type { KindInGraph } from "./in-graph.ts";
+import type { KindInGraph } from "./kind-in-graph.ts";
 
 /** One module's LoRA as values of a graph. */
 export interface LoraValues {

@@ -4,10 +4,9 @@
  *  used more than once the contributions add up. Nodes that lead to no parameter are never visited. */
 
 import { invariant } from "../base/errors.ts";
-import type { Node } from "../graph/graph.ts";
 import type { OpType } from "../graph/operators.ts";
 import { scalar } from "../graph/ops/elementwise.ts";
-import type { Float, Value } from "../graph/value.ts";
+import type { Float, Node, Value } from "../graph/value.ts";
 import type { Rule, Stop } from "./rule.ts";
 import { elementwise } from "./rules/elementwise.ts";
 import { linalg } from "./rules/linalg.ts";

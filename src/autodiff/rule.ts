@@ -1,11 +1,11 @@
 /** @file What a gradient rule is, and the helpers rules share. */
 
-import type { Node } from "../graph/graph.ts";
 import type { OpType } from "../graph/operators.ts";
 import { scalar } from "../graph/ops/elementwise.ts";
 import { expand, reshape } from "../graph/ops/movement.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
-import type { Float, Shape, Value } from "../graph/value.ts";
+import type { Shape } from "../graph/sizes.ts";
+import type { Float, Node, Value } from "../graph/value.ts";
 
 /** dLoss/dOperand for each operand, from dLoss/dOutput; undefined where none flows.
  *  `wanted[i]` says whether operand i leads to a parameter: a rule need not compute the others. */

@@ -6,11 +6,10 @@
  *
  *  with G_i [tokens, rank] and A_i [rank, in]. The nodes that this replaces are left without use and are not written. */
 
-import type { Node } from "../graph/graph.ts";
 import { add } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { concat, split } from "../graph/ops/movement.ts";
-import type { Float } from "../graph/value.ts";
+import type { Float, Node } from "../graph/value.ts";
 
 const THIN = 64; // beyond it the arithmetic outweighs the traffic
 

@@ -6,7 +6,8 @@ import { golden } from "../../tests/golden.ts";
 import { writeWordTokenizer } from "../../tests/word-tokenizer.ts";
 import { loadModel, type Model } from "../inference/model.ts";
 import { renderChat } from "../text/chat.ts";
-import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer } from "../text/load-tokenizer.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import { Conversation } from "./conversation.ts";
 
 const TEMPLATE =

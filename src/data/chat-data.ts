@@ -11,7 +11,8 @@
 import { z } from "zod";
 import { DataError } from "../base/errors.ts";
 import type { ChatMessage } from "../text/chat.ts";
-import { type DataRecord, fieldNames, parseRow, type Row, readRows } from "./rows.ts";
+import { type DataRecord, parseRow, type Row } from "./row.ts";
+import { fieldNames, readRows } from "./rows.ts";
 
 export interface Chat {
   readonly kind: "messages";

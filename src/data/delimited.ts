@@ -3,7 +3,7 @@
 
 import { CsvError, type InfoField, parse } from "csv-parse/sync";
 import { DataError, invariant } from "../base/errors.ts";
-import type { Row } from "./rows.ts";
+import type { Row } from "./row.ts";
 
 const LF = 0x0a;
 const CR = 0x0d;

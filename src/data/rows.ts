@@ -7,17 +7,9 @@ import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import { parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
-import type { z } from "zod";
 import { DataError, messageOf } from "../base/errors.ts";
 import { parseDelimited } from "./delimited.ts";
-
-export type DataRecord = Readonly<Record<string, unknown>>;
-
-export interface Row {
-  readonly value: DataRecord;
-  /** File and line (or row), for messages. */
-  readonly where: string;
-}
+import type { DataRecord, Row } from "./row.ts";
 
 export const DATA_FORMATS = ["jsonl", "ndjson", "json", "csv", "tsv", "parquet"] as const;
 type Format = (typeof DATA_FORMATS)[number];
@@ -54,14 +46,6 @@ export async function readRows(path: string): Promise<Row[]> {
 /** The text of a UTF-8 file, gunzipped where its name ends in .gz. */
 export async function readUtf8(path: string): Promise<string> {
   return decodeUtf8(await readBytes(path), path);
-}
-
-/** A row's value checked against a schema; the error names file, line and field. */
-export function parseRow<T>(schema: z.ZodType<T>, { value, where }: Row, fix: string): T {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path, message }) => `${path.join(".") || "row"}: ${message}`);
-  throw new DataError({ what: `This row has not the fields it should have. ${problems.join("; ")}.`, where, fix });
 }
 
 async function readBytes(path: string): Promise<Uint8Array> {

@@ -11,7 +11,8 @@ import { z } from "zod";
 import { DataError } from "../base/errors.ts";
 import type { ChatMessage } from "../text/chat.ts";
 import { type Chat, conversationOf, isConversation } from "./chat-data.ts";
-import { parseRow, type Row, readRows } from "./rows.ts";
+import { parseRow, type Row } from "./row.ts";
+import { readRows } from "./rows.ts";
 
 /** What a model learns from: loss falls on the target, on the assistant's turns, or on the whole text. */
 export type TrainingExample =

@@ -16,7 +16,7 @@ import { readSafetensors } from "../checkpoint/safetensors.ts";
 import { loadModel } from "../inference/model.ts";
 import { tracedTensors } from "../models/logits.ts";
 import { t5 } from "../models/t5.ts";
-import { loadTokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { LoopHooks } from "../training/loop.ts";
 import { trainFull } from "../training/train.ts";
 import { corpus } from "./corpus.ts";

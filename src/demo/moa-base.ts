@@ -11,7 +11,7 @@ import { readSafetensors } from "../checkpoint/safetensors.ts";
 import { loadModel } from "../inference/model.ts";
 import { llama } from "../models/llama.ts";
 import { tracedTensors } from "../models/logits.ts";
-import { loadTokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { trainFull } from "../training/train.ts";
 import type { BaseOptions } from "./base.ts";
 import { corpus } from "./corpus.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createMoaPool } from "../inference/moa-pool.ts";
 import { loadModel } from "../inference/model.ts";
-import { loadTokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { domainExamples, MOA_DOMAINS } from "./moa-domains.ts";
 import { moaStudy, type Study, type StudyJob, type StudyOptions } from "./moa-study.ts";
 

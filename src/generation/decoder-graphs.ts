@@ -6,10 +6,11 @@
  *
  *  Rows of unequal length are padded on the left, so that every row's last token is the last of the batch. */
 
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { cast, less } from "../graph/ops/elementwise.ts";
 import { gather, integers, range, unsqueeze } from "../graph/ops/movement.ts";
-import type { Float, Shape } from "../graph/value.ts";
+import type { Shape } from "../graph/sizes.ts";
+import type { Float, Graph } from "../graph/value.ts";
 import type { Architecture, EncoderDecoder, KeysAndValues, Parts } from "../models/architecture.ts";
 import { type Cache, cachedAttention, fullAttention, noDropout, type Places } from "../models/attention.ts";
 import type { Seams } from "../models/embedding.ts";
@@ -101,7 +102,7 @@ export interface DecodePlan {
 
 /** Found by building the graph once without weights. */
 export function planOf(architecture: Architecture): DecodePlan {
-  const graph = new Graph("plan");
+  const graph = createGraph("plan");
   const base = outline(graph);
   const cross = architecture.kind === "encoder-decoder" ? crossShapes(graph, architecture, base) : [];
   buildDecode(graph, architecture, base, { caches: [], cross });

@@ -7,7 +7,7 @@ import { loadModel, type Model } from "../inference/model.ts";
 import { RoutedPool } from "../inference/overlay.ts";
 import { t5Experts } from "../routing/experts.test-helper.ts";
 import { phatgoose } from "../routing/phatgoose.ts";
-import { loadTokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { Decoder } from "./decoder.ts";
 import { type CompletionEvent, type GenerateControl, generate, generateBatch, type Prompt, type TokenEvent } from "./generate.ts";
 import type { GenerationOptions } from "./options.ts";

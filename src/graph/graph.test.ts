@@ -5,14 +5,15 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ShapeError } from "../base/errors.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { Session } from "../runtime/session.ts";
-import { Graph } from "./graph.ts";
+import { createGraph } from "./graph.ts";
 import { serialize } from "./onnx/serialize.ts";
 import { add, exp, mul, neg } from "./ops/elementwise.ts";
 import { matmul } from "./ops/linalg.ts";
 import { concat, expand, flattenRows, gather, pad, range, reshape, slice, transpose } from "./ops/movement.ts";
 import { rmsNorm, topK } from "./ops/reduce.ts";
 import { graphText } from "./print.ts";
-import { flattened, type Value } from "./value.ts";
+import { flattened } from "./sizes.ts";
+import type { Graph, Value } from "./value.ts";
 
 async function run(graph: Graph, feeds: Record<string, HostTensor>): Promise<Record<string, HostTensor>> {
   await using session = await Session.load(graph, { threads: 1 });
@@ -21,7 +22,7 @@ async function run(graph: Graph, feeds: Record<string, HostTensor>): Promise<Rec
 
 describe("the same computation is one value", () => {
   test("the same operator on the same operands is found again", () => {
-    const g = new Graph("g");
+    const g = createGraph("g");
     const [x, y] = [g.float("x", "batch", 3), g.float("y", 3)];
     expect(add(x, y)).toBe(add(x, y));
     expect(add(mul(x, 2), y)).toBe(add(mul(x, 2), y));
@@ -29,7 +30,7 @@ describe("the same computation is one value", () => {
   });
 
   test("other operands, their order, another operator or another attribute make another value", () => {
-    const g = new Graph("g");
+    const g = createGraph("g");
     const [x, y] = [g.float("x", 3, 3), g.float("y", 3, 3)];
     const values = [
       add(x, y),
@@ -45,27 +46,27 @@ describe("the same computation is one value", () => {
   });
 
   test("every result of an operator with two is found again", () => {
-    const x = new Graph("g").float("x", 4);
+    const x = createGraph("g").float("x", 4);
     expect(topK(x, 2)).toEqual(topK(x, 2));
     expect(topK(x, 2).indices).toBe(topK(x, 2).indices);
   });
 
   test("equal constants are one; dtype, shape and the sign of zero tell others apart", () => {
-    const g = new Graph("g");
+    const g = createGraph("g");
     const constants = [float32([2], [0, 1]), float32([2, 1], [0, 1]), float32([2], [-0, 1]), int64([2], [0, 1])].map((t) => g.constant(t));
     expect(new Set(constants).size).toBe(4);
     expect(g.constant(float32([2], [0, 1]))).toBe(constants[0]);
   });
 
   test("an input asked for twice is one, and must be the same", () => {
-    const g = new Graph("g");
+    const g = createGraph("g");
     expect(g.float("x", "batch")).toBe(g.float("x", "batch"));
     expect(() => g.float("x", "sequence")).toThrow(/input x is declared twice with different types/);
     expect(() => g.int("x", "batch")).toThrow(/input x is declared twice/);
   });
 
   test("a shared node stays where it was made first", () => {
-    const g = new Graph("g");
+    const g = createGraph("g");
     const x = g.float("x", 2);
     g.scope("first", () => exp(x));
     g.scope("second", () => exp(x));
@@ -74,7 +75,7 @@ describe("the same computation is one value", () => {
 });
 
 test("one name cannot stand for two tensors", () => {
-  const g = new Graph("g");
+  const g = createGraph("g");
   const x = g.float("x", 2);
   expect(() => g.file("x", "float32", [2], { file: "f", offset: 0, bytes: 8 })).toThrow(/x is both an input and an initialiser/);
   g.file("w", "float32", [2], { file: "f", offset: 0, bytes: 8 });
@@ -87,13 +88,13 @@ test("one name cannot stand for two tensors", () => {
 });
 
 test("values of two graphs do not mix", () => {
-  const [g, h] = [new Graph("g"), new Graph("h")];
+  const [g, h] = [createGraph("g"), createGraph("h")];
   expect(() => add(g.float("x", 2), h.float("y", 2))).toThrow(/operand y belongs to another graph/);
   expect(() => g.output("x", h.float("x", 2))).toThrow(/belongs to another graph/);
 });
 
 test("scopes name what is built inside them, also when building fails", () => {
-  const g = new Graph("g");
+  const g = createGraph("g");
   const x = g.float("x", 2);
   g.scope("outer", () => {
     g.scope("inner", () => exp(x));
@@ -110,7 +111,7 @@ test("scopes name what is built inside them, also when building fails", () => {
 
 describe("serialising", () => {
   test("only what the outputs need is written and must be fed", async () => {
-    const g = new Graph("g");
+    const g = createGraph("g");
     const [x, unused] = [g.float("x", 2), g.float("unused", 2)];
     g.file("missing.weight", "float32", [2], { file: "/nowhere", offset: 0, bytes: 8 });
     exp(unused);
@@ -120,7 +121,7 @@ describe("serialising", () => {
   });
 
   test("one value under two names, an input and a constant can be outputs", async () => {
-    const g = new Graph("g");
+    const g = createGraph("g");
     const x = g.float("x", 2);
     for (const [name, value] of Object.entries({ a: exp(x), b: exp(x), same: x, x, constant: g.constant(float32([1], [7])) }))
       g.output(name, value);
@@ -137,7 +138,7 @@ describe("serialising", () => {
   test("20,000 nodes are built and written in time that grows with their number", () => {
     const seconds = (count: number): number => {
       const start = performance.now();
-      const g = new Graph("g");
+      const g = createGraph("g");
       const x = g.float("x", 4);
       let y = x;
       for (let i = 0; i < count; i++) y = i % 2 === 0 ? add(y, x) : mul(y, 1 + i);
@@ -159,7 +160,7 @@ describe("named sizes", () => {
 
   /** The result of `build` on x: [batch, sequence, 4] at run time [2, 3, 4]. */
   async function built(build: (x: Value<"float32">) => Value): Promise<HostTensor> {
-    const g = new Graph("g");
+    const g = createGraph("g");
     g.output("y", build(g.float("x", "batch", "sequence", 4)));
     return (await run(g, { x: ROWS })).y!;
   }
@@ -202,7 +203,7 @@ describe("named sizes", () => {
   });
 
   test("a size nobody has is an error that names it", () => {
-    const g = new Graph("lonely");
+    const g = createGraph("lonely");
     expect(() => range(g, "heads")).toThrow(ShapeError);
     expect(() => range(g, "heads")).toThrow(/no value of graph lonely has a size named "heads"/);
   });
@@ -224,7 +225,7 @@ describe("initialisers in files", () => {
   }
 
   test("are read from their place, in subfolders too", async () => {
-    const g = new Graph("g");
+    const g = createGraph("g");
     const a = g.file("a", "float32", [2, 2], await written(join(folder, "a.bin"), [1, 2, 3, 4]));
     const b = g.file("b", "float32", [2], await written(join(folder, "shards", "b.bin"), [10, 20]));
     const c = g.file("c", "float32", [2], await written(join(folder, "shards", "deep", "c.bin"), [100, 200]));
@@ -234,7 +235,7 @@ describe("initialisers in files", () => {
 
   test("may lie in folders that share only their parent, and be half a file", async () => {
     await mkdir(join(folder, "shards-2"), { recursive: true });
-    const g = new Graph("g");
+    const g = createGraph("g");
     const region = await written(join(folder, "shards", "b.bin"), [10, 20]);
     const b = g.file("b", "float32", [1], { ...region, offset: 20, bytes: 4 });
     const c = g.file("c", "float32", [1], await written(join(folder, "shards-2", "c.bin"), [5]));
@@ -247,7 +248,7 @@ describe("initialisers in files", () => {
     const link = join(folder, "shards", "linked.bin");
     await symlink("../blob", link);
     const linked = (file: string) => {
-      const g = new Graph("g");
+      const g = createGraph("g");
       g.output("y", add(g.float("x", 1), g.file("w", "float32", [1], { ...region, file })));
       return run(g, { x: float32([1], [1]) });
     };
@@ -256,7 +257,7 @@ describe("initialisers in files", () => {
   });
 
   test("that are not there are an error that names the file", async () => {
-    const g = new Graph("g");
+    const g = createGraph("g");
     g.output("y", neg(g.file("w", "float32", [1], { file: join(folder, "gone.bin"), offset: 0, bytes: 4 })));
     await expect(run(g, {})).rejects.toThrow(/gone\.bin/);
   });
@@ -264,7 +265,7 @@ describe("initialisers in files", () => {
 
 describe("printing", () => {
   test("inputs and outputs come first, then a line for each node that matters", () => {
-    const g = new Graph("forward");
+    const g = createGraph("forward");
     const x = g.float("x", "batch", "sequence", 4);
     const weight = g.file("q.weight", "float32", [8, 4], { file: "/models/model.safetensors", offset: 0, bytes: 128 });
     const scale = g.constant(float32([9], Array(9).fill(1)));
@@ -290,7 +291,7 @@ output scale: float32[9] = %neg_11
   });
 
   test("a graph without outputs is printed whole, absent operands as none", () => {
-    const g = new Graph("draft");
+    const g = createGraph("draft");
     g.apply("MoE", [g.float("x", 3, 4), g.float("s", 3, 2), g.float("a", 2, 1, 4), undefined, g.float("b", 2, 4, 1)], { k: 1 });
     expect(graphText(g).split("\n").slice(1)).toEqual([
       "input  x: float32[3, 4]",

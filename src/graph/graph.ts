@@ -7,32 +7,15 @@ import { invariant, ShapeError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import type { OpAttributes, OpType } from "./operators.ts";
 import { inferred } from "./shapes.ts";
-import type { DType, Float, Int, Shape, Value } from "./value.ts";
+import type { DType, Shape } from "./sizes.ts";
+import type { ConstantDType, FileRegion, Float, Graph, Initializer, Int, Node, Value } from "./value.ts";
 
-/** One application of an operator. */
-export interface Node<Op extends OpType = OpType> {
-  readonly op: Op;
-  readonly inputs: readonly (Value | undefined)[];
-  readonly attributes: OpAttributes[Op];
-  readonly outputs: readonly Value[];
-  /** Where in the model it was made: "decoder.block.0.layer.1". Empty outside any scope. */
-  readonly scope: string;
+/** An empty graph. */
+export function createGraph(name: string): Graph {
+  return new RecordedGraph(name);
 }
 
-/** Where the bytes of an initialiser lie: straight in a checkpoint file. */
-export interface FileRegion {
-  readonly file: string;
-  readonly offset: number;
-  readonly bytes: number;
-}
-
-export type Initializer =
-  | { readonly value: Value; readonly kind: "file"; readonly region: FileRegion }
-  | { readonly value: Value; readonly kind: "inline"; readonly tensor: HostTensor };
-
-const HOST_DTYPES = { float32: "float32", int64: "int64", int32: "int32", bool: "bool", uint8: "uint8", int8: "int8" } as const;
-
-export class Graph {
+class RecordedGraph implements Graph {
   readonly name: string;
   readonly #nodes: Node[] = [];
   readonly #inputs = new Map<string, Value>();
@@ -62,12 +45,10 @@ export class Graph {
     return this.#initializers;
   }
 
-  /** The node that computes `value`; none for inputs and initialisers. */
   producer(value: Value): Node | undefined {
     return this.#producers.get(value);
   }
 
-  /** A feed. The same name twice is the same value. */
   input<D extends DType>(name: string, dtype: D, shape: Shape): Value<D> {
     const known = this.#inputs.get(name);
     if (known) {
@@ -86,7 +67,6 @@ export class Graph {
     return this.input(name, "int64", shape);
   }
 
-  /** A tensor whose bytes stay in their file. */
   file<D extends DType>(name: string, dtype: D, shape: Shape, region: FileRegion): Value<D> {
     const known = this.#initializers.get(name);
     if (known) {
@@ -103,8 +83,7 @@ export class Graph {
     return value;
   }
 
-  /** A small tensor that travels inside the graph; equal constants are one. */
-  constant<D extends keyof typeof HOST_DTYPES>(tensor: HostTensor<D>): Value<D> {
+  constant<D extends ConstantDType>(tensor: HostTensor<D>): Value<D> {
     const bytes = Buffer.from(tensor.data.buffer, tensor.data.byteOffset, tensor.data.byteLength).toString("base64");
     const name = `const:${tensor.dtype}[${tensor.shape}]${bytes}`;
     const known = this.#initializers.get(name);
@@ -115,12 +94,10 @@ export class Graph {
     return value;
   }
 
-  /** The inline tensor behind a constant, for shape inference and printing. */
   constantOf(value: Value): HostTensor | undefined {
     return this.#constants.get(value);
   }
 
-  /** Names a fetch. */
   output(name: string, value: Value): void {
     invariant(value.graph === this, `output ${name} belongs to another graph`);
     invariant(!this.#outputs.has(name), `output ${name} is declared twice`);
@@ -129,7 +106,6 @@ export class Graph {
     this.#outputs.set(name, value);
   }
 
-  /** Runs `build` with its nodes named under `scope`. */
   scope<T>(scope: string, build: () => T): T {
     const outer = this.#scope;
     this.#scope = scope;
@@ -140,7 +116,6 @@ export class Graph {
     }
   }
 
-  /** Records one node, or finds the one that already computes this. */
   apply<Op extends OpType>(op: Op, inputs: readonly (Value | undefined)[], attributes: OpAttributes[Op]): readonly Value[] {
     for (const input of inputs) invariant(!input || input.graph === this, `${op}: operand ${input?.name} belongs to another graph`);
     const key = `${op}(${inputs.map((value) => value?.name ?? "").join(",")})${JSON.stringify(attributes)}`;
@@ -155,7 +130,6 @@ export class Graph {
     return outputs;
   }
 
-  /** A value and axis that have the named size at run time. */
   holderOf(size: string): { readonly value: Value; readonly axis: number } {
     const holder = this.#sizes.get(size);
     if (!holder)

@@ -5,7 +5,7 @@
  *  (docs/ContribOperators.md). Two are ours to keep graphs readable: `MatMul` covers FusedMatMul, and axes are
  *  attributes even where ONNX wants them as an input. */
 
-import type { DType, Shape } from "./value.ts";
+import type { DType, Shape } from "./sizes.ts";
 
 type None = Readonly<Record<never, never>>;
 interface Axis {

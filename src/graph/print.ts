@@ -7,9 +7,9 @@
  *      %matmul_3: float32[batch, sequence, 64] = MatMul(%x, %q.weight) {transB}  # decoder.block.0 */
 
 import * as path from "node:path";
-import type { Graph, Initializer, Node } from "./graph.ts";
 import { reachable } from "./onnx/serialize.ts";
-import { show, type Value } from "./value.ts";
+import { show } from "./sizes.ts";
+import type { Graph, Initializer, Node, Value } from "./value.ts";
 
 /** Constants of up to so many numbers are written out where they are used. */
 const WRITTEN_OUT = 8;

@@ -2,7 +2,8 @@
 
 import { invariant, ShapeError } from "../base/errors.ts";
 import type { OpAttributes, OpType } from "./operators.ts";
-import { axisOf, broadcast, type DType, productOf, type Shape, type Size, show, type Value } from "./value.ts";
+import { axisOf, broadcast, type DType, productOf, type Shape, type Size, show } from "./sizes.ts";
+import type { Value } from "./value.ts";
 
 export interface TensorType {
   readonly dtype: DType;

@@ -1,14 +1,10 @@
-/** @file Values: the typed edges of a graph. A value is not numbers but a promise of numbers: a dtype and a shape.
+/** @file Values, nodes and graphs as types. A value is an edge of a graph: not numbers but a promise of numbers, with a dtype and a shape.
  *
- *  A size is a number, or a name when it is known only at run time ("batch", "sequence"). Two sizes are the same when
- *  they are the same number or the same name; "a*b" is the product of two named sizes. */
+ *  `createGraph` (graph.ts) makes a graph; everything else needs only these types. */
 
-import { ShapeError } from "../base/errors.ts";
-import type { Graph } from "./graph.ts";
-
-export type DType = "float32" | "int64" | "int32" | "bool" | "uint8" | "int8" | "float16" | "bfloat16";
-export type Size = number | string;
-export type Shape = readonly Size[];
+import type { HostTensor } from "../base/tensor.ts";
+import type { OpAttributes, OpType } from "./operators.ts";
+import type { DType, Shape } from "./sizes.ts";
 
 export interface Value<D extends DType = DType> {
   readonly graph: Graph;
@@ -20,52 +16,55 @@ export type Float = Value<"float32">;
 export type Int = Value<"int64">;
 export type Bool = Value<"bool">;
 
-/** "float32[batch, sequence, 64]" */
-export function show(value: { dtype: DType; shape: Shape }): string {
-  return `${value.dtype}[${value.shape.join(", ")}]`;
+/** One application of an operator. */
+export interface Node<Op extends OpType = OpType> {
+  readonly op: Op;
+  readonly inputs: readonly (Value | undefined)[];
+  readonly attributes: OpAttributes[Op];
+  readonly outputs: readonly Value[];
+  /** Where in the model it was made: "decoder.block.0.layer.1". Empty outside any scope. */
+  readonly scope: string;
 }
 
-/** The shape two operands broadcast to (numpy's rule; a named size only meets itself or 1). */
-export function broadcast(operator: string, a: Shape, b: Shape): Shape {
-  const rank = Math.max(a.length, b.length);
-  return Array.from({ length: rank }, (_, i) => {
-    const left = a[i - rank + a.length] ?? 1;
-    const right = b[i - rank + b.length] ?? 1;
-    if (left === right || right === 1) return left;
-    if (left === 1) return right;
-    throw new ShapeError({
-      what: `${operator}: shapes do not broadcast: [${a.join(", ")}] with [${b.join(", ")}].`,
-      fix: "Make the sizes equal, or 1 where the other should be repeated.",
-    });
-  });
+/** Where the bytes of an initialiser lie: straight in a checkpoint file. */
+export interface FileRegion {
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
 }
 
-/** An axis counted from the front; negative axes count from the back. */
-export function axisOf(shape: Shape, axis: number): number {
-  const positive = axis < 0 ? axis + shape.length : axis;
-  if (positive < 0 || positive >= shape.length) {
-    throw new ShapeError({
-      what: `axis ${axis} is out of range for a shape of rank ${shape.length}.`,
-      fix: "Count axes from 0, or from -1 at the back.",
-    });
-  }
-  return positive;
-}
+export type Initializer =
+  | { readonly value: Value; readonly kind: "file"; readonly region: FileRegion }
+  | { readonly value: Value; readonly kind: "inline"; readonly tensor: HostTensor };
 
-/** The product of sizes in a normal form, to compare shapes that hold the same number of elements. */
-export function productOf(shape: Shape): { readonly count: number; readonly names: string } {
-  let count = 1;
-  const names: string[] = [];
-  for (const part of shape.flatMap((size): (string | number)[] => (typeof size === "number" ? [size] : size.split("*")))) {
-    if (Number.isInteger(Number(part))) count *= Number(part);
-    else names.push(String(part));
-  }
-  return { count, names: names.sort().join("*") };
-}
+/** The dtypes of constants. */
+export type ConstantDType = "float32" | "int64" | "int32" | "bool" | "uint8" | "int8";
 
-/** The single size that several adjacent axes flatten to. */
-export function flattened(shape: Shape): Size {
-  const { count, names } = productOf(shape);
-  if (names === "") return count;
-  return count === 1 ? names : `${names}*${count}`;
+/** A graph under construction. */
+export interface Graph {
+  readonly name: string;
+  readonly nodes: readonly Node[];
+  readonly inputs: ReadonlyMap<string, Value>;
+  readonly outputs: ReadonlyMap<string, Value>;
+  readonly initializers: ReadonlyMap<string, Initializer>;
+  /** The node that computes `value`; none for inputs and initializers. */
+  producer(value: Value): Node | undefined;
+  /** A feed. The same name twice is the same value. */
+  input<D extends DType>(name: string, dtype: D, shape: Shape): Value<D>;
+  float(name: string, ...shape: Shape): Float;
+  int(name: string, ...shape: Shape): Int;
+  /** A tensor whose bytes stay in their file. */
+  file<D extends DType>(name: string, dtype: D, shape: Shape, region: FileRegion): Value<D>;
+  /** A small tensor that travels inside the graph; equal constants are one. */
+  constant<D extends ConstantDType>(tensor: HostTensor<D>): Value<D>;
+  /** The inline tensor behind a constant, for shape inference and printing. */
+  constantOf(value: Value): HostTensor | undefined;
+  /** Names a fetch. */
+  output(name: string, value: Value): void;
+  /** Runs `build` with its nodes named under `scope`. */
+  scope<T>(scope: string, build: () => T): T;
+  /** Records one node, or finds the one that already computes this. */
+  apply<Op extends OpType>(op: Op, inputs: readonly (Value | undefined)[], attributes: OpAttributes[Op]): readonly Value[];
+  /** A value and axis that have the named size at run time. */
+  holderOf(size: string): { readonly value: Value; readonly axis: number };
 }

@@ -6,7 +6,13 @@ import { HubApiError } from "@huggingface/hub";
 import { CheckpointError, DataError, messageOf, type Problem, UserError } from "../base/errors.ts";
 import { asWriteProblem } from "../checkpoint/atomic.ts";
 import { accessToken, type Environment, type HubRepository, repositoryCache } from "./cache.ts";
-import type { HubAccess } from "./files.ts";
+
+/** How the hub is reached; what is left out is @huggingface/hub's default. */
+export interface HubAccess {
+  readonly hubUrl?: string;
+  readonly accessToken?: string;
+  readonly fetch?: typeof fetch;
+}
 
 /** Where the hub is and who asks. */
 export async function hubAccess(env: Environment, fetch: typeof globalThis.fetch | undefined): Promise<HubAccess> {

@@ -10,7 +10,7 @@ import { lstat, mkdir, open, rename, rm, stat, symlink } from "node:fs/promises"
 import { dirname, join, relative } from "node:path";
 import { datasetInfo, downloadFile, type ListFileEntry, listFiles, modelInfo } from "@huggingface/hub";
 import { codeOf, writeFileAtomically } from "../checkpoint/atomic.ts";
-import { repositoryProblem } from "./access.ts";
+import { type HubAccess, repositoryProblem } from "./access.ts";
 import { type HubRepository, isCommit } from "./cache.ts";
 
 /** How far a download has come. */
@@ -19,13 +19,6 @@ export interface DownloadProgress {
   readonly file: string;
   readonly loadedBytes: number;
   readonly totalBytes: number;
-}
-
-/** How the hub is reached; what is left out is @huggingface/hub's default. */
-export interface HubAccess {
-  readonly hubUrl?: string;
-  readonly accessToken?: string;
-  readonly fetch?: typeof fetch;
 }
 
 export interface DownloadOptions {

@@ -4,13 +4,13 @@ import { expect, test } from "vitest";
 import { respelled } from "../../tests/checkpoints.ts";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { bert, pooledUnit, textInputs } from "../models/bert.ts";
 import { fileWeights } from "../models/weights.ts";
 import { Session } from "../runtime/session.ts";
 import { bertTokenizerJson } from "../text/bert-vocabulary.ts";
 import { createHubTokenizer } from "../text/hub-tokenizer.ts";
-import { loadTokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { baseEmbedder, promptsOf, textEmbedder } from "./embedder.ts";
 import { loadModel } from "./model.ts";
 
@@ -27,7 +27,7 @@ const { texts, batch_texts: batchTexts } = JSON.parse(await readFile(golden("ber
 test("every layer, the mean and the embedding equal transformers'", async () => {
   const expected = await goldenTensors("bert_embedder/golden.safetensors");
   const checkpoint = await openCheckpoint(golden("bert_embedder/model"));
-  const graph = new Graph("bert");
+  const graph = createGraph("bert");
   const { ids, valid } = textInputs(graph);
   const encoder = bert(checkpoint.config, new Set(checkpoint.tensors.keys()));
   const states = encoder.encode(ids, valid, fileWeights(graph, checkpoint), (name, state) => graph.output(`${name} out`, state));

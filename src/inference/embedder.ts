@@ -11,14 +11,14 @@ import { basename, join, resolve } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
 import { type HostTensor, padded } from "../base/tensor.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
-import type { Graph } from "../graph/graph.ts";
-import type { Float } from "../graph/value.ts";
+import type { Float, Graph } from "../graph/value.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
 import { bert, pooledUnit, textInputs } from "../models/bert.ts";
 import { baseSeams } from "../models/embedding.ts";
 import { logitsOf } from "../models/logits.ts";
 import { fileWeights } from "../models/weights.ts";
-import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer } from "../text/load-tokenizer.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Model } from "./model.ts";
 import type { Prompts } from "./overlay.ts";
 

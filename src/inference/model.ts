@@ -4,7 +4,8 @@ import type { ModuleSizes } from "../adapters/modules.ts";
 import { ShapeError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
+import type { Graph } from "../graph/value.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { baseSeams } from "../models/embedding.ts";
@@ -51,7 +52,7 @@ export class Model {
     const key = `${name} | ${this.overlay.key}`;
     let session = this.#sessions.get(key);
     if (!session) {
-      const graph = new Graph(name);
+      const graph = createGraph(name);
       build(graph);
       session = Session.load(graph, this.#options);
       session.catch(() => this.#sessions.delete(key)); // a failed load is not kept: disposing would throw its error again

@@ -6,7 +6,7 @@ import { adapted, adapterGraphKey, adapterTensors } from "../adapters/in-graph.t
 import type { ModuleSizes } from "../adapters/modules.ts";
 import { PoolError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import type { Graph } from "../graph/graph.ts";
+import type { Graph } from "../graph/value.ts";
 import type { Seams } from "../models/embedding.ts";
 import { ROW_BIAS, routed } from "../routing/mixture.ts";
 import type { Route, Router } from "../routing/router.ts";

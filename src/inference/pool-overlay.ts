@@ -9,7 +9,7 @@ import { withoutGeneralKnowledge } from "../routing/general-knowledge.ts";
 import { createRouter, isScoring, type RouterOptions } from "../routing/registry.ts";
 import type { Router } from "../routing/router.ts";
 import { loraOf } from "../routing/stack.ts";
-import { loadTokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { baseEmbedder, textEmbedder } from "./embedder.ts";
 import type { Model } from "./model.ts";
 import { type Overlay, openRows, RoutedPool, type RowBias, singleAdapter } from "./overlay.ts";

@@ -10,7 +10,8 @@ import type { Batch } from "../inference/batch.ts";
 import { type HostRoute, Model } from "../inference/model.ts";
 import { type OpenOptions, weaveIn } from "../inference/open.ts";
 import type { SessionOptions } from "../runtime/session.ts";
-import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer } from "../text/load-tokenizer.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
 
 export interface LoadOptions extends Omit<OpenOptions, "base">, SessionOptions {
   /** Told what is worth knowing about the adapter or pool; by default it is not said. */

@@ -11,7 +11,8 @@ import { add, and, cast, div, equal, less, lessOrEqual, mul, subInt, tanh, where
 import { matmul } from "../graph/ops/linalg.ts";
 import { concat, expand, reshape, sizeOf, slice, transpose, unsqueeze } from "../graph/ops/movement.ts";
 import { softmax } from "../graph/ops/reduce.ts";
-import { type Bool, type Float, flattened, type Int, type Size } from "../graph/value.ts";
+import { flattened, type Size } from "../graph/sizes.ts";
+import type { Bool, Float, Int } from "../graph/value.ts";
 
 /** Keys or queries of one attention: where each token stands and whether it is real. */
 export interface Places {

@@ -8,11 +8,10 @@
 
 import * as z from "zod";
 import { int64 } from "../base/tensor.ts";
-import type { Graph } from "../graph/graph.ts";
 import { add, div, max, mul, sqrt, square, toFloat } from "../graph/ops/elementwise.ts";
 import { gather, range, unsqueeze } from "../graph/ops/movement.ts";
 import { layerNorm, reduceSum } from "../graph/ops/reduce.ts";
-import type { Float, Int } from "../graph/value.ts";
+import type { Float, Graph, Int } from "../graph/value.ts";
 import { activationOf } from "./activations.ts";
 import { fullAttention, splitHeads } from "./attention.ts";
 import { parseConfig } from "./config.ts";

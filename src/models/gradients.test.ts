@@ -9,7 +9,7 @@ import type { ModuleSize } from "../adapters/modules.ts";
 import { gradients } from "../autodiff/gradient.ts";
 import { seededRandom } from "../base/random.ts";
 import { elements, float32, type HostTensor, int64 } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { mul, tanh, toFloat } from "../graph/ops/elementwise.ts";
 import { unsqueeze } from "../graph/ops/movement.ts";
 import { reduceMean } from "../graph/ops/reduce.ts";
@@ -34,7 +34,7 @@ describe.each(FOLDERS)("%s", (folder) => {
 
 async function expectGradient(folder: string, isTarget: (module: string, size: ModuleSize) => boolean): Promise<void> {
   await using model = await loadModel(golden(folder));
-  const graph = new Graph("gradients");
+  const graph = createGraph("gradients");
   const weights = fileWeights(graph, model.checkpoint);
   const adapter = freshLora(model.modules, {
     targets: [...model.modules].flatMap(([module, size]) => (isTarget(module, size) ? [module] : [])),

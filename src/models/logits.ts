@@ -1,10 +1,10 @@
 /** @file The whole forward computation of any architecture, from token ids to logits, and what can be learned by tracing it. */
 
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { addInt, cast, whereInt } from "../graph/ops/elementwise.ts";
 import { range, unsqueeze } from "../graph/ops/movement.ts";
 import { cumulativeSum } from "../graph/ops/reduce.ts";
-import type { Float, Int } from "../graph/value.ts";
+import type { Float, Graph, Int } from "../graph/value.ts";
 import type { Architecture, DecoderOnly, EncoderDecoder, Parts } from "./architecture.ts";
 import { type Dropout, fullAttention, noDropout, type Places } from "./attention.ts";
 import { baseSeams, type Seams } from "./embedding.ts";
@@ -80,7 +80,7 @@ export interface TracedModule extends Projection {
 /** Every module of the model that an adapter can name, found by building it once: module path -> sizes. */
 export function tracedModules(architecture: Architecture): Map<string, TracedModule> {
   const modules = new Map<string, TracedModule>();
-  const graph = new Graph("trace");
+  const graph = createGraph("trace");
   const { weights, linear, embedding } = outline(graph);
   logitsOf(graph, architecture, {
     weights,
@@ -112,7 +112,7 @@ export function outline(graph: Graph): Seams & { readonly weights: Weights } {
 /** Every tensor the model reads, found the same way: name -> shape. */
 export function tracedTensors(architecture: Architecture): Map<string, readonly number[]> {
   const tensors = new Map<string, readonly number[]>();
-  const graph = new Graph("trace");
+  const graph = createGraph("trace");
   const weights = inputWeights(graph, (tensor, value) => tensors.set(tensor, value.shape as readonly number[]));
   logitsOf(graph, architecture, { weights, ...baseSeams(weights) });
   return tensors;

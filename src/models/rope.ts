@@ -12,7 +12,8 @@ import { addInt, cast, cos, exp, less, log, max, mul, sin, sub, toFloat } from "
 import { rotaryEmbedding } from "../graph/ops/linalg.ts";
 import { concat, expand, gather, range, reshape, slice, unsqueeze } from "../graph/ops/movement.ts";
 import { reduceMax, reduceSum } from "../graph/ops/reduce.ts";
-import { type Float, flattened, type Int, type Size } from "../graph/value.ts";
+import { flattened, type Size } from "../graph/sizes.ts";
+import type { Float, Int } from "../graph/value.ts";
 import {
   inverseFrequencies,
   llama3Frequencies,

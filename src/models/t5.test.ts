@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
+import type { Graph } from "../graph/value.ts";
 import { loadModel } from "../inference/model.ts";
 import { Session } from "../runtime/session.ts";
 import { baseSeams } from "./embedding.ts";
@@ -26,7 +27,7 @@ test.each(["t5", "mt5", "t5_v1_0"])("%s: logits equal the reference's", async (n
 test("hidden states equal transformers' layer by layer", async () => {
   const expected = await goldenTensors("t5/golden.safetensors");
   await using model = await loadModel(golden("t5/model"));
-  const graph = new Graph("states");
+  const graph = createGraph("states");
   const weights = fileWeights(graph, model.checkpoint);
   const observe = (name: string, state: Parameters<Graph["output"]>[1]) => graph.output(name, state);
   graph.output("logits", logitsOf(graph, model.architecture, { weights, ...baseSeams(weights), observe }));

@@ -3,9 +3,9 @@
 import { CheckpointError, invariant } from "../base/errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { TensorInfo } from "../checkpoint/safetensors.ts";
-import type { Graph } from "../graph/graph.ts";
 import { toFloat } from "../graph/ops/elementwise.ts";
-import type { DType, Float } from "../graph/value.ts";
+import type { DType } from "../graph/sizes.ts";
+import type { Float, Graph } from "../graph/value.ts";
 import type { Weights } from "./linear.ts";
 
 const GRAPH_DTYPES: Partial<Record<TensorInfo["dtype"], DType>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { type HostRoute, loadModel } from "../inference/model.ts";
 import { RoutedPool } from "../inference/overlay.ts";
 import { Session } from "../runtime/session.ts";
@@ -89,7 +89,7 @@ test.each([
   const expected = await goldenTensors("peft_arrow/peft_arrow.safetensors");
   const module = "model.layers.0.self_attn.q_proj";
   const similarity = expected.float(`${name}.sim.${module}`);
-  const graph = new Graph("chosen");
+  const graph = createGraph("chosen");
   const { experts, weights } = chosen(graph.float("scores", 2, 10, 3), k);
   graph.output("experts", experts);
   graph.output("weights", weights);

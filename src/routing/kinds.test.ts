@@ -3,7 +3,7 @@ import { BOTTLENECK_ACTIVATIONS, type BottleneckWeights, type Ia3Weights, type L
 import type { Expert } from "../adapters/expert.ts";
 import { seededRandom } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { RoutedPool } from "../inference/overlay.ts";
 import { outline } from "../models/logits.ts";
@@ -34,7 +34,7 @@ const list = ({ data }: HostTensor<"float32">): number[] => [...data];
 /** The pool's output for each token, with the weights of its route. */
 async function run(experts: readonly Expert[], router: Router): Promise<{ y: Row[]; weights: Row[] }> {
   const pool = new RoutedPool(experts, SIZES, { router });
-  const graph = new Graph("kinds");
+  const graph = createGraph("kinds");
   const { linear } = pool.weave(
     graph,
     { ...outline(graph), linear: (x) => matmul(x, graph.float("W", OUT, IN), { transB: true }) },

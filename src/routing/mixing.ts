@@ -4,7 +4,8 @@ import type { Adapter } from "../adapters/adapter.ts";
 import { addInt, subInt } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { flattenRows, gather, range, reshape, sizeOf } from "../graph/ops/movement.ts";
-import { type Float, flattened, type Int } from "../graph/value.ts";
+import { flattened } from "../graph/sizes.ts";
+import type { Float, Int } from "../graph/value.ts";
 import type { Router } from "./router.ts";
 
 /** The shape of one expert's record, by factor. */

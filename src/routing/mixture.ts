@@ -8,10 +8,10 @@
  *  reverse: ties then go to the lower index, as they do in a route. An expert whose weight is no positive number it leaves
  *  out, so where all are barred the module is the base's. */
 
-import type { Graph } from "../graph/graph.ts";
 import { add, mul, sub } from "../graph/ops/elementwise.ts";
 import { expand, unsqueeze } from "../graph/ops/movement.ts";
-import { type Float, flattened } from "../graph/value.ts";
+import { flattened } from "../graph/sizes.ts";
+import type { Float, Graph } from "../graph/value.ts";
 import type { Linear } from "../models/linear.ts";
 import { type ModuleShape, reversed } from "./mixing.ts";
 import { chosen, type Route, type Router, shareOfBest } from "./router.ts";

@@ -3,7 +3,7 @@ import { expectClose } from "../../tests/golden.ts";
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { seededRandom } from "../base/random.ts";
 import { float32, int64 } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { softmax } from "../graph/ops/reduce.ts";
 import { Session } from "../runtime/session.ts";
 import { domainDelta, mixtureDelta, oneHot, pooled, routerOf, stackedLoras, stackInputs, unstackedLoras } from "./moa.ts";
@@ -37,7 +37,7 @@ function byHand(domain: number, input: ArrayLike<number>): number[] {
 const token = (row: number, t: number) => x.data.subarray((row * 5 + t) * 6, (row * 5 + t + 1) * 6);
 
 test("each row is served by its own domain's LoRA, whatever the ranks", async () => {
-  const graph = new Graph("delta");
+  const graph = createGraph("delta");
   const choice = oneHot(graph.int("domains", "batch"), 3);
   graph.output("y", domainDelta(graph.float("x", "batch", "sequence", 6), choice, stackInputs(graph, "layer.q", shape), shape));
   await using session = await Session.load(graph);
@@ -47,7 +47,7 @@ test("each row is served by its own domain's LoRA, whatever the ranks", async ()
 });
 
 test.each([1, 5])("a mixture is the weighted sum of all domains' outputs (weights for %i tokens of a row)", async (tokens) => {
-  const graph = new Graph("mixture");
+  const graph = createGraph("mixture");
   const scores = noise(3, tokens, 3);
   const weights = softmax(graph.float("scores", "batch", tokens === 1 ? 1 : "sequence", 3));
   graph.output("weights", weights);
@@ -69,7 +69,7 @@ test("LoRAs come out of a stack as they went in", () => {
 });
 
 test.each(["mean", "last"] as const)("pooling by %s reads the prompt's tokens alone", async (pooling) => {
-  const graph = new Graph("pooling");
+  const graph = createGraph("pooling");
   graph.output("h", pooled(graph.float("x", "batch", "sequence", 2), graph.float("prompt", "batch", "sequence"), pooling));
   await using session = await Session.load(graph);
   const states = float32([2, 4, 2], [9, 9, 1, 2, 3, 6, 9, 9, 5, 0, 7, 4, 8, 8, 9, 9]);

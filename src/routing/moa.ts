@@ -21,12 +21,12 @@ import type { LoraAdapter, LoraWeights } from "../adapters/adapter.ts";
 import { type ModuleSizes, needInputs } from "../adapters/modules.ts";
 import { AdapterError } from "../base/errors.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { add, and, cast, div, equal, mul, neg, toFloat, where } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { gatherElements, reshape, transpose, unsqueeze } from "../graph/ops/movement.ts";
 import { cumulativeSum, logSoftmax, reduceMean, reduceSum } from "../graph/ops/reduce.ts";
-import type { Float, Int } from "../graph/value.ts";
+import type { Float, Graph, Int } from "../graph/value.ts";
 import type { Architecture, Parts } from "../models/architecture.ts";
 import { fullAttention, noDropout, type Places } from "../models/attention.ts";
 import { outline, positionsOf, slots } from "../models/logits.ts";
@@ -61,7 +61,7 @@ export function readPrompt(
 
 /** The paths of the layers that have routers, in order. */
 export function routerLayers(architecture: Architecture): string[] {
-  const graph = new Graph("layers");
+  const graph = createGraph("layers");
   const layers: string[] = [];
   readPrompt(graph, architecture, { ...outline(graph), enterLayer: (layer) => layers.push(layer) });
   return layers;

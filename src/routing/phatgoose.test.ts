@@ -4,7 +4,7 @@ import type { Expert } from "../adapters/expert.ts";
 import { loraDelta, trainingGate } from "../adapters/lora.ts";
 import { gradients } from "../autodiff/gradient.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { mul } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
@@ -54,7 +54,7 @@ async function layer(k: number, router: Router = phatgoose()): Promise<Layer> {
     return { name: `e${i}`, adapter: { kind: "lora", modules: new Map([["m", lora]]), warnings: [] }, gates, warnings: [] };
   });
   const shapes = stackShapes(experts, new Map([["m", { in: 32, out: 48 }]]), router);
-  const graph = new Graph("layer");
+  const graph = createGraph("layer");
   const onRoute = (_: string, route: Route) => {
     graph.output("experts", route.experts);
     graph.output("weights", route.weights);
@@ -117,7 +117,7 @@ test.each([4, 5, 6])("top-%i of the authors' weights over all experts, renormali
 
 test.each(["zero", "random"])("the authors' gate while it trains, from a %s start: value, output and gradient", async (start) => {
   const file = await goldenTensors("phatgoose_layer/layer.safetensors");
-  const graph = new Graph("gate");
+  const graph = createGraph("gate");
   const x = graph.float("x", 2, 9, 32);
   const gate = graph.float("v", 32);
   const lora = { a: graph.float("A", 4, 32), b: graph.float("B", 48, 4), scaling: 1 / 4 };

@@ -8,7 +8,7 @@ import type { LoraWeights } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { type Random, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { tanh } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import type { HostRoute } from "../inference/model.ts";
@@ -125,7 +125,7 @@ interface Result {
 
 /** tanh(down(tanh(up(x)))) under the overlay, and its routes. */
 async function computed(overlay: Overlay, { x, mask }: Rows): Promise<Result> {
-  const graph = new Graph("contract");
+  const graph = createGraph("contract");
   const inner: Linear = (value, module, { in: inputs, out }) => matmul(value, graph.float(`W.${module}`, out, inputs), { transB: true });
   const modules: string[] = [];
   const { linear } = overlay.weave(graph, { ...outline(graph), linear: inner }, (module, { experts, weights }) => {

@@ -4,8 +4,8 @@ import type { Expert } from "../adapters/expert.ts";
 import { loraProduct } from "../adapters/merge.ts";
 import { seededRandom } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
-import { flattened } from "../graph/value.ts";
+import { createGraph } from "../graph/graph.ts";
+import { flattened } from "../graph/sizes.ts";
 import type { Batch } from "../inference/batch.ts";
 import { loadModel, type Model } from "../inference/model.ts";
 import { openRows, plain, RoutedPool, singleAdapter } from "../inference/overlay.ts";
@@ -37,7 +37,7 @@ async function logits(model: Model, batch: Batch): Promise<HostTensor<"float32">
 async function scoresOf(router: Router, tokens: HostTensor<"float32">, prototypes: readonly HostTensor<"float32">[]): Promise<number[][]> {
   const [count = 0, width = 0] = tokens.shape;
   const rows = prototypes[0]!.shape[0]!;
-  const graph = new Graph("scores");
+  const graph = createGraph("scores");
   graph.output("experts", graph.float("experts", "experts")); // names the size
   const rowsOfAll = graph.float("prototypes", flattened(["experts", rows]), width);
   graph.output("scores", router.scores(graph.float("x", 1, count, width), rowsOfAll, rows));

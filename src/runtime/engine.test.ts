@@ -5,15 +5,16 @@ import { describe, expect, test } from "vitest";
 import { ENGINES_HERE, webgpuMissing } from "../../tests/engines.ts";
 import { EngineError, OptionError } from "../base/errors.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { add, addInt, mul } from "../graph/ops/elementwise.ts";
+import type { Graph } from "../graph/value.ts";
 import type { DeviceTensor, Engine } from "./engine.ts";
 import { cpu, openLibrary, webgpu } from "./onnxruntime-node.ts";
 import { engineNamed, Session } from "./session.ts";
 
 /** double = 2 x, more = x + 1 */
 function arithmetic(): Graph {
-  const g = new Graph("arithmetic");
+  const g = createGraph("arithmetic");
   const x = g.float("x", "rows", 2);
   g.output("double", mul(x, 2));
   g.output("more", add(x, 1));
@@ -57,7 +58,7 @@ describe.each(ENGINES_HERE)("tensors that stay on $name", (engine) => {
 
   test("host tensors can be put on the device, integers too", async () => {
     using large = await engine.upload(int64([2], [2 ** 40, -1]));
-    const g = new Graph("sum");
+    const g = createGraph("sum");
     g.output("y", addInt(g.int("x", 2), g.int("x", 2)));
     await using session = await engine.load(g, { threads: 1 });
     expect((await session.run({ x: large })).y).toEqual(int64([2], [2 ** 41, -2]));

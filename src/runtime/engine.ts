@@ -3,8 +3,8 @@
  *  Numbers enter as host tensors or as tensors that an engine holds; they come back as host tensors unless they were asked to stay. */
 
 import type { HostDType, HostTensor } from "../base/tensor.ts";
-import type { Graph } from "../graph/graph.ts";
 import type { Capabilities } from "../graph/lowering/capabilities.ts";
+import type { Graph } from "../graph/value.ts";
 
 /** Numbers that an engine holds where it computes. Owns memory of the device: `using` or `dispose` it. */
 export interface DeviceTensor extends Disposable {

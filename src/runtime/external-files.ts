@@ -1,7 +1,7 @@
 /** @file Where the engine finds a graph's weights. ONNX Runtime reads external data from one folder. */
 
 import * as path from "node:path";
-import type { Graph } from "../graph/graph.ts";
+import type { Graph } from "../graph/value.ts";
 
 /** The deepest folder that holds every file the graph refers to, and a file's place in it. */
 export function filesFolder(graph: Graph): { readonly folder: string; readonly locate: (file: string) => string } {

@@ -4,10 +4,11 @@
 import type * as Ort from "onnxruntime-node";
 import { EngineError, invariant, messageOf } from "../base/errors.ts";
 import type { HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import type { Capabilities } from "../graph/lowering/capabilities.ts";
 import { serialize } from "../graph/onnx/serialize.ts";
-import type { DType } from "../graph/value.ts";
+import type { DType } from "../graph/sizes.ts";
+import type { Graph } from "../graph/value.ts";
 import {
   type DeviceFeeds,
   type DeviceTensor,
@@ -202,7 +203,7 @@ function copySession(engine: Engine, { dtype, shape }: DeviceTensor | HostTensor
   const key = `${engine.name} ${dtype} ${shape.length} ${options.keep ?? ""}`;
   let session = copySessions.get(key);
   if (!session) {
-    const graph = new Graph("copy");
+    const graph = createGraph("copy");
     graph.output(
       "y",
       graph.input(

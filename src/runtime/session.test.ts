@@ -3,14 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { float32, int64 } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { add, exp, less, mul } from "../graph/ops/elementwise.ts";
 import { gather } from "../graph/ops/movement.ts";
+import type { Graph } from "../graph/value.ts";
 import { Session } from "./session.ts";
 
 /** double = 2 x, sum = x + y, with an input that nothing uses. */
 function arithmetic(): Graph {
-  const g = new Graph("arithmetic");
+  const g = createGraph("arithmetic");
   const [x, y] = [g.float("x", "batch"), g.float("y", "batch")];
   g.float("unused", "batch");
   g.output("double", mul(x, 2));
@@ -63,7 +64,7 @@ describe("feeds and fetches", () => {
 });
 
 test("integers and booleans come back as such", async () => {
-  const g = new Graph("g");
+  const g = createGraph("g");
   const ids = g.int("ids", 3);
   g.output("picked", gather(ids, g.constant(int64([2], [2, 0]))));
   g.output("small", less(ids, 5));
@@ -89,7 +90,7 @@ test("weights that are not laid out anew give the same numbers", async () => {
 test("a profile is written when asked for", async () => {
   const folder = await mkdtemp(join(tmpdir(), "skein-profile-"));
   try {
-    const g = new Graph("g");
+    const g = createGraph("g");
     g.output("y", exp(g.float("x", 2)));
     const other = await Session.load(g, { threads: 1, profile: join(folder, "run") });
     await other.run({ x: float32([2], [0, 1]) });

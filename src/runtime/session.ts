@@ -1,7 +1,7 @@
 /** @file The door to sessions: a graph loaded in the engine that the options name. */
 
 import { OptionError } from "../base/errors.ts";
-import type { Graph } from "../graph/graph.ts";
+import type { Graph } from "../graph/value.ts";
 import type { Session as AnySession, Engine, LoadOptions } from "./engine.ts";
 import { cpu, webgpu } from "./onnxruntime-node.ts";
 

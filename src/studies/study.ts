@@ -16,7 +16,7 @@ import type { ExpertsJob } from "../demo/experts.ts";
 import { type Evaluation, evaluate } from "../evaluation/comparison/evaluate.ts";
 import { expertRow, type Method } from "../evaluation/comparison/methods.ts";
 import { loadModel } from "../inference/model.ts";
-import { loadTokenizer } from "../text/tokenizer.ts";
+import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { type GateSteps, STUDY_SIZE, type StudySize, studyExperts } from "./study-experts.ts";
 import { STUDY_HELD_IN, STUDY_HELD_OUT } from "./study-tasks.ts";
 

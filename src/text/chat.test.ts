@@ -5,7 +5,8 @@ import golden from "../../tests/golden/chat/renderings.json" with { type: "json"
 import { CheckpointError, DataError } from "../base/errors.ts";
 import { assistantSpans, type ChatMessage, renderChat } from "./chat.ts";
 import { chatTemplates } from "./chat-template.ts";
-import { loadTokenizer, type SpecialTokens, type Tokenizer } from "./tokenizer.ts";
+import { loadTokenizer } from "./load-tokenizer.ts";
+import type { SpecialTokens, Tokenizer } from "./tokenizer.ts";
 
 const here = (path: string): string => new URL(path, import.meta.url).pathname;
 const SHARED = here("../../../shared/tokenizers/");

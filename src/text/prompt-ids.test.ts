@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { byteTokenizer } from "../../tests/byte-tokenizer.ts";
 import { golden, shared } from "../../tests/golden.ts";
+import { loadTokenizer } from "./load-tokenizer.ts";
 import { answerIds, promptIds, withoutEnd } from "./prompt-ids.ts";
-import { loadTokenizer } from "./tokenizer.ts";
 
 const tokenizer = byteTokenizer(); // ends every text with id 1
 

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import golden from "../../tests/golden/qwen_tokenizer/encodings.json" with { type: "json" };
 import { CheckpointError } from "../base/errors.ts";
+import { loadTokenizer } from "./load-tokenizer.ts";
 import { loadQwenTiktoken } from "./qwen-tiktoken.ts";
-import { loadTokenizer } from "./tokenizer.ts";
 
 // The golden was computed by QWenTokenizer itself over a vocabulary of our own; its special tokens keep their ids of 151,643 and up.
 const FOLDER = new URL("../../tests/golden/qwen_tokenizer/", import.meta.url).pathname;

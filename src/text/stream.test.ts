@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { cleanUpSpaces, settledLength } from "./clean-up.ts";
+import { loadTokenizer } from "./load-tokenizer.ts";
 import { textStream } from "./stream.ts";
-import { type DecodeOptions, loadTokenizer, type Tokenizer } from "./tokenizer.ts";
+import type { DecodeOptions, Tokenizer } from "./tokenizer.ts";
 
 const folder = (name: string): string => new URL(`../../tests/golden/${name}`, import.meta.url).pathname;
 let llama: Tokenizer;

@@ -1,17 +1,4 @@
-/** @file Text to token ids and back, as the model's own tokenizer files say.
- *
- *  A folder holds either tokenizer.json (everything Hugging Face publishes; run by @huggingface/tokenizers), a *.tiktoken file
- *  (Qwen-7B) or a vocab.txt (BERT).
- *  tokenizer_config.json and special_tokens_map.json name the special tokens; chat_template.jinja, or the former, holds chat templates. */
-
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { CheckpointError, messageOf } from "../base/errors.ts";
-import { readJsonObject } from "../checkpoint/checkpoint.ts";
-import { bertTokenizerJson } from "./bert-vocabulary.ts";
-import { chatTemplates } from "./chat-template.ts";
-import { createHubTokenizer } from "./hub-tokenizer.ts";
-import { loadQwenTiktoken } from "./qwen-tiktoken.ts";
+/** @file Text to token ids and back: what every tokenizer answers. */
 
 export interface EncodeOptions {
   /** Add what the model expects around a text: T5's `</s>`, LLaMA's `<s>`. Default true. */
@@ -55,42 +42,4 @@ export interface Tokenizer {
   readonly chatTemplate?: string;
   /** All chat templates by name; "default" is `chatTemplate`. */
   readonly chatTemplates: ReadonlyMap<string, string>;
-}
-
-/** Loads the tokenizer in the folder `directory`. */
-export async function loadTokenizer(directory: string): Promise<Tokenizer> {
-  const names = await readdir(directory).catch((error: unknown) => {
-    throw new CheckpointError({
-      what: `Cannot open the tokenizer's folder: ${messageOf(error)}.`,
-      where: directory,
-      fix: "Check the path.",
-      cause: error,
-    });
-  });
-  const read = async (name: string): Promise<Readonly<Record<string, unknown>>> =>
-    names.includes(name) ? readJsonObject(join(directory, name)) : {};
-  // tokenizer_config.json is the newer of the two and wins.
-  const config = { ...(await read("special_tokens_map.json")), ...withoutNulls(await read("tokenizer_config.json")) };
-  const templates = await chatTemplates(directory, config);
-  if (names.includes("tokenizer.json")) {
-    return createHubTokenizer(await read("tokenizer.json"), { config, templates, where: join(directory, "tokenizer.json") });
-  }
-  const tiktoken = names.find((name) => name.endsWith(".tiktoken"));
-  if (tiktoken !== undefined) return loadQwenTiktoken(join(directory, tiktoken), templates);
-  if (names.includes("vocab.txt")) {
-    const where = join(directory, "vocab.txt");
-    const lowercase = config.do_lower_case !== false;
-    const content = bertTokenizerJson(await readFile(where, "utf8"), { lowercase, where });
-    return createHubTokenizer(content, { config, templates, where });
-  }
-  const parts = names.filter((name) => /^(spiece\.model|tokenizer\.model.*|vocab\.json|merges\.txt)$/.test(name));
-  throw new CheckpointError({
-    what: `No tokenizer.json in this folder${parts.length > 0 ? ` (only ${parts.join(", ")})` : ""}.`,
-    where: directory,
-    fix: "Write one with Python: from transformers import AutoTokenizer; AutoTokenizer.from_pretrained(folder).save_pretrained(folder).",
-  });
-}
-
-function withoutNulls(object: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null));
 }

@@ -6,8 +6,8 @@ import { adapted, adapterTensors } from "../adapters/in-graph.ts";
 import { needInputs } from "../adapters/modules.ts";
 import { DataError } from "../base/errors.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
-import type { Float } from "../graph/value.ts";
+import { createGraph } from "../graph/graph.ts";
+import type { Float, Graph } from "../graph/value.ts";
 import type { Model } from "../inference/model.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { baseSeams } from "../models/embedding.ts";
@@ -54,7 +54,7 @@ export async function averageActivations(
 
 /** Fetches, under each module's name, every row's mean input: [batch, in]. */
 function activationGraph(model: Model, adapter: Adapter): Graph {
-  const graph = new Graph("activations");
+  const graph = createGraph("activations");
   const weights = fileWeights(graph, model.checkpoint);
   const worn = adapted(baseSeams(weights), adapter, model.modules);
   const linear: Linear = (x, module, projection) => {

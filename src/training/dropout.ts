@@ -5,10 +5,10 @@
 
 import { derivedSeed } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import type { Graph } from "../graph/graph.ts";
 import { addInt, mul } from "../graph/ops/elementwise.ts";
 import { integers, reshape, sizeOf, slice } from "../graph/ops/movement.ts";
-import { flattened, productOf, type Shape } from "../graph/value.ts";
+import { flattened, productOf, type Shape } from "../graph/sizes.ts";
+import type { Graph } from "../graph/value.ts";
 import type { Dropout } from "../models/attention.ts";
 
 // Places read the table at different offsets within this slack; a prime stride spreads them.

@@ -5,7 +5,8 @@ import type { Expert } from "../adapters/expert.ts";
 import { adapted, adapterTensors } from "../adapters/in-graph.ts";
 import { PoolError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
+import type { Graph } from "../graph/value.ts";
 import type { Model } from "../inference/model.ts";
 import { baseSeams } from "../models/embedding.ts";
 import { logitsOf } from "../models/logits.ts";
@@ -55,7 +56,7 @@ export async function lorahub(
 }
 
 function lossGraph({ architecture, checkpoint, modules }: Model, adapter: LoraAdapter): Graph {
-  const graph = new Graph("lorahub");
+  const graph = createGraph("lorahub");
   const weights = fileWeights(graph, checkpoint);
   const logits = logitsOf(graph, architecture, { weights, ...adapted(baseSeams(weights), adapter, modules) });
   const labels = graph.int("labels", "batch", architecture.kind === "encoder-decoder" ? "targets" : "sequence");

@@ -1,10 +1,9 @@
 /** @file Language-model loss: the mean over real targets of -log softmax(logits)[target]. */
 
-import type { Graph } from "../graph/graph.ts";
 import { div, integer, lessOrEqual, maxInt, mul, neg, toFloat } from "../graph/ops/elementwise.ts";
 import { gatherElements, reshape, unsqueeze } from "../graph/ops/movement.ts";
 import { logSoftmax, reduceSum } from "../graph/ops/reduce.ts";
-import type { Float, Int } from "../graph/value.ts";
+import type { Float, Graph, Int } from "../graph/value.ts";
 import type { Architecture } from "../models/architecture.ts";
 
 /** The label of a position that does not count (transformers' ignore index). */

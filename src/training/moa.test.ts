@@ -6,7 +6,7 @@ import type { LoraAdapter } from "../adapters/adapter.ts";
 import { gradients } from "../autodiff/gradient.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { add } from "../graph/ops/elementwise.ts";
 import { MoaOverlay } from "../inference/moa-overlay.ts";
 import { loadModel, type Model } from "../inference/model.ts";
@@ -91,7 +91,7 @@ const OPTIONS: MoaLearning = { lambda: 0.7, pooling: "mean", states: "base", fre
 /** The loss and its gradients at the starting point. */
 async function gradientsOf(model: Model, given: MoaParts, batch: Batch, options: MoaLearning) {
   const learner = moaLearner(model, given, options);
-  const graph = new Graph("gradients");
+  const graph = createGraph("gradients");
   const built = learner.build(graph);
   const { mean } = crossEntropy(logitsOf(graph, model.architecture, built), labelsOf(graph, model.architecture));
   const loss = built.extraLoss ? add(mean, built.extraLoss()) : mean;

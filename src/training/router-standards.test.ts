@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { expectClose } from "../../tests/golden.ts";
 import { seededRandom } from "../base/random.ts";
 import { float32 } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { routerScores } from "../routing/moa.ts";
 import { Session } from "../runtime/session.ts";
 import { plainRouter, standardized, standardOf, whitened, whitenedIn } from "./router-standards.ts";
@@ -35,7 +35,7 @@ test("whitened states are uncorrelated, of mean 0 and deviation 1", () => {
 });
 
 test("a graph whitens as the host does", async () => {
-  const graph = new Graph("whitening");
+  const graph = createGraph("whitening");
   graph.output("white", whitenedIn(graph.float("h", "batch", HIDDEN), standard));
   await using session = await Session.load(graph);
   const rows = states.slice(0, 3);
@@ -54,7 +54,7 @@ test("a router scores the same in both coordinates, and comes back as it was", a
   const numbers = (count: number) => Float32Array.from({ length: count }, () => random.normal());
   const router = { weight: float32([3, HIDDEN], numbers(3 * HIDDEN)), bias: float32([3], numbers(3)) };
   const own = standardized(router, standard);
-  const graph = new Graph("scores");
+  const graph = createGraph("scores");
   const [h, white] = [graph.float("h", "batch", HIDDEN), graph.float("white", "batch", HIDDEN)];
   graph.output("plain", routerScores(h, graph.constant(router.weight), graph.constant(router.bias)));
   graph.output("own", routerScores(white, graph.constant(own.weight), graph.constant(own.bias)));

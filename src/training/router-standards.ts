@@ -13,10 +13,10 @@
 import { fromRows, truncatedSvd } from "../adapters/linalg.ts";
 import { derivedSeed, seededRandom, shuffled } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { add, mul, sub, toFloat } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import type { Float } from "../graph/value.ts";
+import type { Float, Graph } from "../graph/value.ts";
 import type { Model } from "../inference/model.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { baseSeams } from "../models/embedding.ts";
@@ -57,7 +57,7 @@ export async function routerStandards(
   pooling: Pooling,
   examples: readonly Encoded[],
 ): Promise<Standards> {
-  const graph = new Graph("router standards");
+  const graph = createGraph("router standards");
   const weights = fileWeights(graph, checkpoint);
   const prompt = promptIn(graph, architecture);
   const layers: string[] = [];

@@ -3,9 +3,9 @@
 import { gradients } from "../autodiff/gradient.ts";
 import { TrainingError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import { Graph } from "../graph/graph.ts";
+import { createGraph } from "../graph/graph.ts";
 import { add } from "../graph/ops/elementwise.ts";
-import type { Float } from "../graph/value.ts";
+import type { Float, Graph } from "../graph/value.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { logitsOf } from "../models/logits.ts";
 import { type Feeds, Session, type SessionOptions } from "../runtime/session.ts";
@@ -71,7 +71,7 @@ export class Trainer {
 
   static async create(architecture: Architecture, learner: Learner, options: TrainerOptions): Promise<Trainer> {
     const rate = options.dropout ?? architecture.dropoutRate;
-    const training = new Graph("training");
+    const training = createGraph("training");
     const dropout = rate > 0 ? seededDropout(training, rate) : undefined;
     const loss = lossOf(training, architecture, learner, options, dropout);
     const parameters = [...learner.initial].map(([name, { shape }]) => training.float(name, ...shape));
@@ -82,7 +82,7 @@ export class Trainer {
     const session = { prepack: false, ...options.session };
     // Opened when first asked for: of a base in half precision every session holds a float32 copy.
     const openScoring = () => {
-      const scoring = new Graph("scoring");
+      const scoring = createGraph("scoring");
       lossOf(scoring, architecture, learner, options);
       return Session.load(scoring, session);
     };

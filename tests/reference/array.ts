@@ -1,7 +1,7 @@
 /** @file Arrays of plain float64 numbers, for the slow evaluator that everything fast is checked against. */
 
 import { elements, float32, type HostTensor, int64 } from "../../src/base/tensor.ts";
-import type { DType } from "../../src/graph/value.ts";
+import type { DType } from "../../src/graph/sizes.ts";
 
 /** Numbers in row-major order; booleans are 0 and 1. `dtype` says what the graph holds, not how it is stored here. */
 export interface NdArray {

@@ -1,6 +1,6 @@
 /** @file The real engine, behind the same signature as the reference. */
 
-import type { Graph } from "../../src/graph/graph.ts";
+import type { Graph } from "../../src/graph/value.ts";
 import { Session } from "../../src/runtime/session.ts";
 import { fromHost, type NdArray, toHost } from "./array.ts";
 import type { Tolerance } from "./compare.ts";

@@ -1,8 +1,7 @@
 /** @file Runs a graph in float64, node by node: the oracle for ONNX Runtime's results and for gradients. */
 
-import type { Graph } from "../../src/graph/graph.ts";
 import { reachable } from "../../src/graph/onnx/serialize.ts";
-import type { Value } from "../../src/graph/value.ts";
+import type { Graph, Value } from "../../src/graph/value.ts";
 import { fromHost, type NdArray } from "./array.ts";
 import { MEANINGS, type Meaning } from "./operators.ts";
 

@@ -2,8 +2,9 @@
 
 import { derivedSeed, type Random, seededRandom } from "../../src/base/random.ts";
 import { elements } from "../../src/base/tensor.ts";
-import { Graph } from "../../src/graph/graph.ts";
-import type { Bool, DType, Float, Int, Shape, Size, Value } from "../../src/graph/value.ts";
+import { createGraph } from "../../src/graph/graph.ts";
+import type { DType, Shape, Size } from "../../src/graph/sizes.ts";
+import type { Bool, Float, Int, Value } from "../../src/graph/value.ts";
 import { type NdArray, ndarray } from "./array.ts";
 
 /** What the named sizes are at run time. `none` is an empty axis, as a cache has before the first token. */
@@ -26,7 +27,7 @@ export function runtimeSize(size: Size): number {
 
 /** Declares inputs of a graph and draws the numbers to feed them. */
 export class Sandbox {
-  readonly graph = new Graph("sandbox");
+  readonly graph = createGraph("sandbox");
   readonly feeds: Record<string, NdArray> = {};
   readonly #random: Random;
 

@@ -13,7 +13,8 @@ import { add, div, equal, exp, mul, neg, sqrt, square, sub, toFloat, where } fro
 import { matmul, rotaryEmbedding } from "../../graph/ops/linalg.ts";
 import { expand, flattenRows, reshape, scatterAddElements, sizeOf } from "../../graph/ops/movement.ts";
 import { reduceMean, reduceSum } from "../../graph/ops/reduce.ts";
-import { axisOf, type Float, flattened, type Int, type Shape } from "../../graph/value.ts";
+import { axisOf, flattened, type Shape } from "../../graph/sizes.ts";
+import type { Float, Int } from "../../graph/value.ts";
 import { operand, type Rule, result, unbroadcast, zerosLike } from "../rule.ts";
 
 /** Sums over every axis but the last. */

@@ -3,7 +3,8 @@
 import { invariant } from "../../base/errors.ts";
 import { scalar } from "../../graph/ops/elementwise.ts";
 import { concat, expand, reshape, scatterAddElements, scatterAddRows, slice, transpose } from "../../graph/ops/movement.ts";
-import { axisOf, type Float, type Int, type Shape, type Size, type Value } from "../../graph/value.ts";
+import { axisOf, type Shape, type Size } from "../../graph/sizes.ts";
+import type { Float, Int, Value } from "../../graph/value.ts";
 import { operand, type Rule, unbroadcast, zerosLike } from "../rule.ts";
 
 const known = (value: Value): number => {

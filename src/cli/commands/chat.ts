@@ -21,7 +21,7 @@ export function addChat(program: Command, io: Io): void {
     .action(async (flags: Flags) => {
       const { openModel } = await import("../../inference/open.ts");
       const { unheededDefaults } = await import("../../generation/options.ts");
-      const { loadTokenizer } = await import("../../text/tokenizer.ts");
+      const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
       const { Conversation } = await import("../conversation.ts");
       const { longestSequence } = await import("../../evaluation/scoring/length.ts");
       const { talk } = await import("../talk.ts");

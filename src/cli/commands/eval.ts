@@ -3,7 +3,8 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { Expert } from "../../adapters/expert.ts";
-import type { Evaluation, EvaluationJob, EvaluationProgress, EvaluationTask } from "../../evaluation/comparison/evaluate.ts";
+import type { Evaluation, EvaluationJob, EvaluationProgress } from "../../evaluation/comparison/evaluate.ts";
+import type { EvaluationTask } from "../../evaluation/comparison/evaluation-task.ts";
 import type { Chart } from "../../evaluation/report/curves.ts";
 import type { RouteUsage } from "../../evaluation/scoring/route-usage.ts";
 import type { Model } from "../../inference/model.ts";
@@ -100,7 +101,7 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
   const { evaluate } = await import("../../evaluation/comparison/evaluate.ts");
   const { resultsJson, saveResults } = await import("../../evaluation/comparison/results.ts");
   const { terminalTable } = await import("../../evaluation/comparison/tables.ts");
-  const { loadTokenizer } = await import("../../text/tokenizer.ts");
+  const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
   await checkPlaces(flags);
   const names = await namesOf(flags);
   await using model = await loadModel(flags.base);

@@ -91,7 +91,7 @@ export function addGenerate(program: Command, io: Io): void {
     .option("--experts <choices>", 'for each prompt the experts it may use, as in "law,law+code,*": one, two, all', list)
     .action(async (prompts: readonly string[], flags: Flags) => {
       const { openModel } = await import("../../inference/open.ts");
-      const { loadTokenizer } = await import("../../text/tokenizer.ts");
+      const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
       const { unheededDefaults } = await import("../../generation/options.ts");
       const { model, warnings } = await openModel({
         ...flags,

@@ -194,7 +194,7 @@ type OpenJob = MoaJob & { readonly model: Model; readonly options: Record<string
 /** Loads what a job needs, and runs it with progress and Ctrl-C. */
 async function train<T>(io: Io, flags: RecipeFlags, run: string, work: (job: OpenJob) => Promise<T>): Promise<T> {
   const { loadModel } = await import("../../inference/model.ts");
-  const { loadTokenizer } = await import("../../text/tokenizer.ts");
+  const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
   await using model = await loadModel(flags.base);
   const tokenizer = await loadTokenizer(model.checkpoint.directory);
   const { batchSize, microBatchSize, lr, dropout, maxLength, seed, validateEvery, schedule, rank, alpha, targets } = flags;

@@ -28,7 +28,7 @@ export function addStatistics(program: Command, io: Io): void {
     .option("--max-length <n>", "longest input and target in tokens (default: 512)", wholeNumber(2))
     .action(async (expert: string, { base, data, positions, embedder, maxLength, ...flags }: StatisticsFlags) => {
       const { loadModel } = await import("../../inference/model.ts");
-      const { loadTokenizer } = await import("../../text/tokenizer.ts");
+      const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
       const { readTrainingExamples } = await import("../../data/training-data.ts");
       const { gatherStatistics } = await import("../../training/statistics.ts");
       await using model = await loadModel(base);
@@ -65,7 +65,7 @@ export function addLorahub(program: Command, io: Io): void {
     .action(async ({ base, pool, data, out, evaluations, seed, maxLength = 512, ...flags }: LorahubFlags) => {
       const { loadModel } = await import("../../inference/model.ts");
       const { openExperts } = await import("../../inference/open.ts");
-      const { loadTokenizer } = await import("../../text/tokenizer.ts");
+      const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
       const { readTrainingExamples } = await import("../../data/training-data.ts");
       const { encodeExamples } = await import("../../training/examples.ts");
       const { lorahub } = await import("../../training/lorahub.ts");

@@ -19,7 +19,7 @@ export function addTrace(program: Command, io: Io): void {
     .action(async (prompt: string, flags: Flags) => {
       const { traceLines } = await import("../trace-lines.ts");
       const { openModel } = await import("../../inference/open.ts");
-      const { loadTokenizer } = await import("../../text/tokenizer.ts");
+      const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
       const { checkFile, writeFileAtomically } = await import("../../checkpoint/atomic.ts");
       const { trace } = await import("../../evaluation/scoring/trace.ts");
       const { tracePage } = await import("../../evaluation/report/trace-page.ts");

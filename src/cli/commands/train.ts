@@ -120,7 +120,7 @@ async function train(
   work: (job: TrainingJob, options: Record<string, unknown>) => Promise<void>,
 ): Promise<void> {
   const { loadModel } = await import("../../inference/model.ts");
-  const { loadTokenizer } = await import("../../text/tokenizer.ts");
+  const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
   const { readTrainingExamples } = await import("../../data/training-data.ts");
   await using model = await loadModel(flags.base);
   const job = {

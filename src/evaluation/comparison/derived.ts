@@ -8,7 +8,7 @@ import { invariant } from "../../base/errors.ts";
 import { mean } from "../metrics/bootstrap.ts";
 import type { TaskResult } from "../scoring/run-task.ts";
 import { measured } from "../scoring/task-metrics.ts";
-import type { EvaluationTask } from "./evaluate.ts";
+import type { EvaluationTask } from "./evaluation-task.ts";
 import type { Method } from "./methods.ts";
 
 export interface ExpertResults {

@@ -11,17 +11,11 @@ import type { Tokenizer } from "../../text/tokenizer.ts";
 import { mean } from "../metrics/bootstrap.ts";
 import { longestSequence } from "../scoring/length.ts";
 import { runTask, type TaskResult } from "../scoring/run-task.ts";
-import type { Example, Task } from "../tasks/task.ts";
 import { derivedResults } from "./derived.ts";
+import { type EvaluationTask, groupsOf } from "./evaluation-task.ts";
 import { expertRow, type Method, type MethodKind, type MethodRun, methodName, methodRuns, NEEDS_EXPERTS } from "./methods.ts";
 import { readCached, settingsHash, writeCached } from "./result-cache.ts";
 
-/** A task, and the group it is averaged in. */
-export interface EvaluationTask extends Task {
-  readonly group?: string;
-  /** A few labelled examples apart from those it is measured on, for the methods that learn from such (lorahub). */
-  readonly shots?: readonly Example[];
-}
 export interface EvaluationProgress {
   readonly method: string;
   readonly task: string;
@@ -167,11 +161,6 @@ function stopped(finished: number, total: number, cache: string | undefined): St
     ...(cache === undefined ? {} : { where: cache }),
     fix: cache === undefined ? "Name a cache folder to be able to go on later." : "Run the same command again to go on from here.",
   });
-}
-
-/** The groups of a set of tasks, in order of appearance. */
-export function groupsOf(tasks: readonly EvaluationTask[]): string[] {
-  return [...new Set(tasks.flatMap(({ group }) => group ?? []))];
 }
 
 /** A method's results with their means, per group and over all. */

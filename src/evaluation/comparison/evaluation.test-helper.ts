@@ -3,7 +3,8 @@
 import { seededRandom } from "../../base/random.ts";
 import { measured } from "../scoring/task-metrics.ts";
 import { taskOf } from "../tasks/jsonl.ts";
-import { type Evaluation, type EvaluationTask, type MethodResult, summarised } from "./evaluate.ts";
+import { type Evaluation, type MethodResult, summarised } from "./evaluate.ts";
+import type { EvaluationTask } from "./evaluation-task.ts";
 import type { MethodKind } from "./methods.ts";
 
 const EXPERTS = ["reverse", "sort", "capitals"];

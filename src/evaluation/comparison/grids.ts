@@ -7,7 +7,8 @@
  *  The best of each line or column is marked among the methods that could be used in the wild: those that were told the
  *  answers (best individual, oracle) are shown beside them and take no part. */
 
-import { type Evaluation, groupsOf, type MethodResult } from "./evaluate.ts";
+import type { Evaluation, MethodResult } from "./evaluate.ts";
+import { groupsOf } from "./evaluation-task.ts";
 
 export interface Cell {
   readonly value: number;

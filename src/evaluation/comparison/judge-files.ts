@@ -5,7 +5,8 @@
 
 import { z } from "zod";
 import { DataError } from "../../base/errors.ts";
-import { parseRow, type Row, readRows } from "../../data/rows.ts";
+import { parseRow, type Row } from "../../data/row.ts";
+import { readRows } from "../../data/rows.ts";
 
 export interface JudgePair {
   readonly id: string;

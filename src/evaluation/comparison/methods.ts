@@ -30,7 +30,7 @@ import type { Router } from "../../routing/router.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { encodeExamples } from "../../training/examples.ts";
 import { lorahub } from "../../training/lorahub.ts";
-import type { EvaluationTask } from "./evaluate.ts";
+import type { EvaluationTask } from "./evaluation-task.ts";
 
 export type Method =
   | { readonly kind: "base" | "experts" | "best_individual" | "oracle"; readonly name?: string }

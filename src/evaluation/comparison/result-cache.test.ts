@@ -9,7 +9,8 @@ import { single } from "../../routing/baselines.ts";
 import { t5Experts } from "../../routing/experts.test-helper.ts";
 import { parseFilterList } from "../tasks/filters.ts";
 import { taskOf } from "../tasks/jsonl.ts";
-import { type EvaluationTask, evaluate } from "./evaluate.ts";
+import { evaluate } from "./evaluate.ts";
+import type { EvaluationTask } from "./evaluation-task.ts";
 import type { Method } from "./methods.ts";
 
 const tokenizer = byteTokenizer(160);

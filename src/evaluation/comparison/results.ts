@@ -17,7 +17,8 @@ import type { RouteUsage } from "../scoring/route-usage.ts";
 import type { Outcome } from "../scoring/run-task.ts";
 import { type FilterPipeline, filtering } from "../tasks/filters.ts";
 import type { Example } from "../tasks/task.ts";
-import type { Evaluation, EvaluationTask, MethodResult } from "./evaluate.ts";
+import type { Evaluation, MethodResult } from "./evaluate.ts";
+import type { EvaluationTask } from "./evaluation-task.ts";
 import { markdownTables } from "./tables.ts";
 
 /** Writes all files below `folder`; the paths come back. */

@@ -5,7 +5,8 @@
 import { OptionError } from "../../base/errors.ts";
 import { parsedRouter } from "../../routing/registry.ts";
 import type { Chart, Point } from "../report/curves.ts";
-import { type Evaluation, type EvaluationJob, evaluate, groupsOf } from "./evaluate.ts";
+import { type Evaluation, type EvaluationJob, evaluate } from "./evaluate.ts";
+import { groupsOf } from "./evaluation-task.ts";
 import { type Method, methodName } from "./methods.ts";
 
 /** The job of an evaluation; its methods are those that are swept. */

@@ -4,7 +4,8 @@
  *  counts. Corpus values are means over examples, but for BLEU and chrF, which sum statistics over the corpus first. */
 
 import { z } from "zod";
-import { parseRow, readRows } from "../../data/rows.ts";
+import { parseRow } from "../../data/row.ts";
+import { readRows } from "../../data/rows.ts";
 import { corpusBleu, sentenceBleu } from "./bleu.ts";
 import { mean } from "./bootstrap.ts";
 import { corpusChrf, sentenceChrf } from "./chrf.ts";

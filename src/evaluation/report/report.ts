@@ -3,7 +3,8 @@
 import { basename } from "node:path";
 import { counted } from "../../base/counted.ts";
 import { writeFileAtomically } from "../../checkpoint/atomic.ts";
-import { type Evaluation, groupsOf } from "../comparison/evaluate.ts";
+import type { Evaluation } from "../comparison/evaluate.ts";
+import { groupsOf } from "../comparison/evaluation-task.ts";
 import { expertsGrid, isTold, leftOutText, meansGrid, tasksGrid } from "../comparison/grids.ts";
 import type { RouteUsage } from "../scoring/route-usage.ts";
 import type { Trace } from "../scoring/trace.ts";

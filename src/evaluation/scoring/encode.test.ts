@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { golden } from "../../../tests/golden.ts";
-import { loadTokenizer } from "../../text/tokenizer.ts";
+import { loadTokenizer } from "../../text/load-tokenizer.ts";
 import { encodeAnswer, encodeContext } from "./encode.ts";
 
 const tokenizer = await loadTokenizer(golden("tokenizers/tinystories"));

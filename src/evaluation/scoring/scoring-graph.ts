@@ -12,10 +12,9 @@
  *      fetches loglikelihoods [batch, targets]                   log softmax(logits)[label]
  *              best [batch, targets]                             the likeliest token there */
 
-import type { Graph } from "../../graph/graph.ts";
 import { concat, expand, flattenRows, gather, gatherElements, reshape, unsqueeze } from "../../graph/ops/movement.ts";
 import { logSoftmax, topK } from "../../graph/ops/reduce.ts";
-import type { Float, Int } from "../../graph/value.ts";
+import type { Float, Graph, Int } from "../../graph/value.ts";
 import type { Architecture, DecoderOnly, EncoderDecoder, KeysAndValues, Parts } from "../../models/architecture.ts";
 import { type Attention, fullAttention, noDropout, type Places } from "../../models/attention.ts";
 import type { Seams } from "../../models/embedding.ts";

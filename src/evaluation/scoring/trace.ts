@@ -4,7 +4,7 @@ import { invariant, OptionError } from "../../base/errors.ts";
 import { type CompletionEvent, generate } from "../../generation/generate.ts";
 import type { GenerationOptions } from "../../generation/options.ts";
 import type { Routes } from "../../generation/routes.ts";
-import { Graph } from "../../graph/graph.ts";
+import { createGraph } from "../../graph/graph.ts";
 import type { Model } from "../../inference/model.ts";
 import type { Architecture } from "../../models/architecture.ts";
 import { logitsOf, outline } from "../../models/logits.ts";
@@ -65,7 +65,7 @@ function partsOf(architecture: Architecture, routes: Routes, input: readonly num
 /** The modules of an encoder-decoder that see the decoder's tokens. */
 export function outputModules(architecture: Architecture): ReadonlySet<string> {
   const modules = new Set<string>();
-  const graph = new Graph("trace");
+  const graph = createGraph("trace");
   const parts = outline(graph);
   logitsOf(graph, architecture, {
     ...parts,

@@ -6,7 +6,8 @@
 import { basename } from "node:path";
 import { z } from "zod";
 import { DataError } from "../../base/errors.ts";
-import { parseJson, parseRow, type Row, readRows, readUtf8 } from "../../data/rows.ts";
+import { parseRow, type Row } from "../../data/row.ts";
+import { parseJson, readRows, readUtf8 } from "../../data/rows.ts";
 import { taskOf } from "./jsonl.ts";
 import { type Example, labelsFromText, type Task } from "./task.ts";
 

@@ -9,7 +9,8 @@
 import { z } from "zod";
 import { DataError } from "../../base/errors.ts";
 import { derivedSeed, seededRandom, shuffled } from "../../base/random.ts";
-import { parseJson, parseRow, type Row, readUtf8 } from "../../data/rows.ts";
+import { parseRow, type Row } from "../../data/row.ts";
+import { parseJson, readUtf8 } from "../../data/rows.ts";
 import { DEFAULT_GENERATION, type Example, labelsFromText, type Task } from "./task.ts";
 
 const exampleSchema = z.object({

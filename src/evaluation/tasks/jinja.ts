@@ -3,7 +3,7 @@
 
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { DataError, messageOf } from "../../base/errors.ts";
-import type { DataRecord } from "../../data/rows.ts";
+import type { DataRecord } from "../../data/row.ts";
 import { PYTHON_FUNCTIONS, rewriteForPython } from "./jinja-python.ts";
 
 /** Text from the fields of a row. `where` names the row in errors. */

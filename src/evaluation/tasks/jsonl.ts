@@ -3,7 +3,8 @@
 import { basename } from "node:path";
 import { z } from "zod";
 import { DataError } from "../../base/errors.ts";
-import { parseRow, type Row, readRows } from "../../data/rows.ts";
+import { parseRow, type Row } from "../../data/row.ts";
+import { readRows } from "../../data/rows.ts";
 import { DEFAULT_GENERATION, type Example, labelsFromText, type Task } from "./task.ts";
 
 const schema = z.strictObject({

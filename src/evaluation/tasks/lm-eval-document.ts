@@ -4,7 +4,7 @@
  *  is a list (api/task.py, `ConfigurableTask`). */
 
 import { DataError } from "../../base/errors.ts";
-import type { Row } from "../../data/rows.ts";
+import type { Row } from "../../data/row.ts";
 import { compileTemplate } from "./jinja.ts";
 import type { LmEvalConfig } from "./lm-eval-config.ts";
 import { parseListLiteral } from "./python-literal.ts";

@@ -13,7 +13,8 @@
 import { dirname } from "node:path";
 import { DataError } from "../../base/errors.ts";
 import { derivedSeed, seededRandom } from "../../base/random.ts";
-import { type Row, readRows } from "../../data/rows.ts";
+import type { Row } from "../../data/row.ts";
+import { readRows } from "../../data/rows.ts";
 import { exactMatchFilters, parseFilterList } from "./filters.ts";
 import { type DataSources, findDataFiles } from "./find-data.ts";
 import { type LmEvalConfig, readLmEvalConfig } from "./lm-eval-config.ts";

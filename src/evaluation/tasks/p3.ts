@@ -8,7 +8,7 @@
 
 import { z } from "zod";
 import { DataError } from "../../base/errors.ts";
-import { parseRow, type Row } from "../../data/rows.ts";
+import { parseRow, type Row } from "../../data/row.ts";
 import { withoutEndOfText } from "../../data/training-data.ts";
 import { type Example, labelsFromText } from "./task.ts";
 

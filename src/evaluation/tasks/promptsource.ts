@@ -7,7 +7,8 @@
 import { parseDocument } from "yaml";
 import { z } from "zod";
 import { DataError, messageOf } from "../../base/errors.ts";
-import { type DataRecord, type Row, readUtf8 } from "../../data/rows.ts";
+import type { DataRecord, Row } from "../../data/row.ts";
+import { readUtf8 } from "../../data/rows.ts";
 import { compileTemplate, type Render } from "./jinja.ts";
 import { type Example, labelsFromText } from "./task.ts";
 

@@ -2,7 +2,7 @@
  *  Reference: onnx.ai/onnx/operators at opset 21 and ONNX Runtime's docs/ContribOperators.md. Total by type. */
 
 import type { OpAttributes, OpType } from "../operators.ts";
-import type { DType } from "../value.ts";
+import type { DType } from "../sizes.ts";
 
 /** ONNX's TensorProto.DataType. */
 export const ONNX_DTYPES: Readonly<Record<DType, number>> = {

@@ -2,8 +2,8 @@
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { invariant } from "../../base/errors.ts";
-import type { Graph, Initializer, Node } from "../graph.ts";
-import type { Shape, Value } from "../value.ts";
+import type { Shape } from "../sizes.ts";
+import type { Graph, Initializer, Node, Value } from "../value.ts";
 import {
   type AttributeProto,
   AttributeProto_AttributeType,

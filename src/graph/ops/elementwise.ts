@@ -2,7 +2,8 @@
 
 import { float32, int64 } from "../../base/tensor.ts";
 import type { OpType } from "../operators.ts";
-import type { Bool, DType, Float, Int, Value } from "../value.ts";
+import type { DType } from "../sizes.ts";
+import type { Bool, Float, Int, Value } from "../value.ts";
 
 type Operand = Float | number;
 

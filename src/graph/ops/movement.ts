@@ -1,8 +1,8 @@
 /** @file Operators that move numbers without computing: reshape, transpose, slice, gather and their kin. */
 
 import { int64 } from "../../base/tensor.ts";
-import type { Graph } from "../graph.ts";
-import { axisOf, type DType, type Float, flattened, type Int, productOf, type Shape, type Size, type Value } from "../value.ts";
+import { axisOf, type DType, flattened, productOf, type Shape, type Size } from "../sizes.ts";
+import type { Float, Graph, Int, Value } from "../value.ts";
 
 /** int64 vector constant. */
 export function integers(graph: Graph, numbers: readonly number[]): Int {

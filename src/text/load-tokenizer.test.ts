@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import golden from "../../tests/golden/tokenizers/encodings.json" with { type: "json" };
 import { CheckpointError } from "../base/errors.ts";
-import { loadTokenizer } from "./tokenizer.ts";
+import { loadTokenizer } from "./load-tokenizer.ts";
 
 const here = (path: string): string => new URL(path, import.meta.url).pathname;
 const TINY = here("../../tests/golden/tokenizers/tinystories");

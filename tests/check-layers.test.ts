@@ -1,0 +1,85 @@
+/** @file scripts/check-layers.mjs finds each kind of forbidden import, and nothing else. */
+
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { temporaryFolder } from "./temporary-folder.ts";
+
+const SCRIPT = fileURLToPath(new URL("../scripts/check-layers.mjs", import.meta.url));
+
+const { folder, write } = temporaryFolder();
+let projects = 0;
+
+/** What the script says of a project with these files in src/: a line for each problem. */
+async function problemsOf(files: Readonly<Record<string, string>>): Promise<string[]> {
+  const project = `project-${projects++}`;
+  await write(`${project}/package.json`, JSON.stringify({ dependencies: { zod: "4.0.0", "onnxruntime-node": "1.30.0" } }));
+  for (const [path, text] of Object.entries(files)) await write(`${project}/src/${path}`, text);
+  const { stderr } = spawnSync(process.execPath, [SCRIPT, join(folder, project)], { encoding: "utf8" });
+  return stderr.split("\n").filter((line) => line !== "");
+}
+
+test("imports from layers above and from the own folder hold", async () => {
+  const files = {
+    "base/errors.ts": 'import * as z from "zod";',
+    "graph/value.ts": 'import { a } from "../base/errors.ts";',
+    "graph/graph.ts": 'import type { V } from "./value.ts";\nimport { a } from "../base/errors.ts";',
+    "index.ts": 'export { g } from "./graph/graph.ts";',
+  };
+  expect(await problemsOf(files)).toEqual([]);
+});
+
+test("an import from a layer below is found, also of a type", async () => {
+  expect(await problemsOf({ "base/a.ts": 'import type { G } from "../graph/g.ts";', "graph/g.ts": "" })).toEqual([
+    expect.stringMatching(/^src\/base\/a\.ts: layer "base" imports .* of "graph"/),
+  ]);
+});
+
+test("a circle of two files is found, also through types", async () => {
+  const files = { "graph/a.ts": 'import type { B } from "./b.ts";', "graph/b.ts": 'import {\n  a,\n} from "./a.ts";' };
+  expect(await problemsOf(files)).toEqual([
+    expect.stringMatching(/^src\/graph\/a\.ts -> src\/graph\/b\.ts -> src\/graph\/a\.ts: .*circle/),
+  ]);
+});
+
+test("each group of files that import each other is said once, by its shortest circle", async () => {
+  const files = {
+    "graph/outside.ts": 'import "./a.ts";',
+    "graph/a.ts": 'import "./b.ts";',
+    "graph/b.ts": 'import "./c.ts";\nimport "./d.ts";',
+    "graph/c.ts": 'import "./a.ts";\nimport "./d.ts";',
+    "graph/d.ts": 'import "./a.ts";\nimport "../text/none.ts";',
+    "text/self.ts": 'export * from "./self.ts";',
+  };
+  const [circle, self, ...others] = (await problemsOf(files)).filter((line) => line.includes("circle"));
+  expect(circle).toMatch(/^src\/graph\/a\.ts -> src\/graph\/b\.ts -> src\/graph\/[cd]\.ts -> src\/graph\/a\.ts:/);
+  expect(self).toMatch(/^src\/text\/self\.ts -> src\/text\/self\.ts:/);
+  expect(others).toEqual([]);
+});
+
+test("dynamic imports count, imports in comments and in tests do not", async () => {
+  const files = {
+    "graph/a.ts": 'export const b = () => import("./b.ts");',
+    "graph/b.ts": 'import "./a.ts";',
+    "text/c.ts": '/** import { d } from "./d.ts"; */\n// import "./d.ts";\n',
+    "text/d.ts": 'import "./c.ts";',
+    "text/c.test.ts": 'import "../cli/main.ts";',
+  };
+  expect(await problemsOf(files)).toEqual([expect.stringContaining("src/graph/a.ts -> src/graph/b.ts")]);
+});
+
+test("packages are pinned, declared, and Node's modules have their prefix", async () => {
+  const files = {
+    "graph/a.ts": 'import "onnxruntime-node";',
+    "graph/b.ts": 'import "left-pad";',
+    "runtime/c.ts": 'import "onnxruntime-node/dist";\nimport "fs";',
+    "elsewhere/d.ts": "",
+  };
+  expect(await problemsOf(files)).toEqual([
+    expect.stringMatching(/"elsewhere" is in no layer/),
+    expect.stringMatching(/^src\/graph\/a\.ts: imports "onnxruntime-node", which only src\/runtime may/),
+    expect.stringMatching(/^src\/graph\/b\.ts: imports "left-pad", which is not among/),
+    expect.stringMatching(/^src\/runtime\/c\.ts: write "node:fs"/),
+  ]);
+});
