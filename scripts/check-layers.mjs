@@ -20,6 +20,7 @@ const LAYERS = [
   "autodiff",
   "runtime",
   "checkpoint",
+  "pickle",
   "hub",
   "text",
   "data",
