@@ -72,10 +72,10 @@ function parsedConfig(text: string, directory: string): Config {
   try {
     raw = JSON.parse(text);
   } catch (cause) {
-    throw broken(`${BOTTLENECK_CONFIG_FILE} is not JSON: ${String(cause)}.`, directory);
+    throw broken(`${BOTTLENECK_CONFIG_FILE} is not JSON: ${String(cause)}.`, directory, "adapter-bad-config");
   }
   const result = configSchema.safeParse(raw);
-  if (!result.success) throw broken(z.prettifyError(result.error), join(directory, BOTTLENECK_CONFIG_FILE));
+  if (!result.success) throw broken(z.prettifyError(result.error), join(directory, BOTTLENECK_CONFIG_FILE), "adapter-bad-config");
   return result.data;
 }
 
@@ -93,7 +93,8 @@ function weightsOf(
     const tensor = float32Of(full, found, file);
     if (tensor.shape.length !== shape.length || shape.some((size, axis) => size !== undefined && size !== tensor.shape[axis])) {
       const expected = shape.map((size) => size ?? "any").join(", ");
-      throw broken(`${full}: expected shape [${expected}] for this base model, got [${tensor.shape.join(", ")}].`, file);
+      const what = `${full}: expected shape [${expected}] for this base model, got [${tensor.shape.join(", ")}].`;
+      throw new AdapterError({ code: "adapter-shape", data: { module }, what, where: file, fix: REMEDY });
     }
     return tensor;
   };
@@ -109,13 +110,22 @@ function weightsOf(
   };
 }
 
+const REMEDY = "Use the base model it was trained on, or save the adapter again with Skein.";
+
 function unknownModule(module: string, modules: ModuleSizes, where: string): AdapterError {
-  const fix = `Use the base model this adapter was trained on. Closest names in this one: ${closestNames(module, modules.keys()).join(", ") || "none"}.`;
-  return new AdapterError({ what: `The base model has no module "${module}".`, where, fix });
+  const known = closestNames(module, modules.keys());
+  const fix = `Use the base model this adapter was trained on. Closest names in this one: ${known.join(", ") || "none"}.`;
+  return new AdapterError({
+    code: "adapter-unknown-module",
+    data: { module, known },
+    what: `The base model has no module "${module}".`,
+    where,
+    fix,
+  });
 }
 
-function broken(what: string, where: string): AdapterError {
-  return new AdapterError({ what, where, fix: "Use the base model it was trained on, or save the adapter again with Skein." });
+function broken(what: string, where: string, code: "adapter-incomplete" | "adapter-bad-config" = "adapter-incomplete"): AdapterError {
+  return new AdapterError({ code, what, where, fix: REMEDY });
 }
 
 /** Writes `adapter` into `directory`, each file whole or not at all. */
@@ -128,6 +138,7 @@ export async function saveBottleneck(
   const forms = new Set([...adapter.modules.values()].map(({ activation, placement }) => `${activation} ${placement}`));
   if (!first || forms.size !== 1) {
     throw new AdapterError({
+      code: adapter.modules.size === 0 ? "adapter-empty" : "adapter-forms-differ",
       what: `A bottleneck adapter needs modules of one form; this one has ${[...forms].join(", ") || "none"}.`,
       where: directory,
       fix: "Train it over at least one module, with one activation and placement.",

@@ -1,4 +1,4 @@
-/** @file What an adapter folder holds, said before it is used: what `skein check` prints. Reads headers and gates, not the adapter's weights. */
+/** @file What an adapter folder holds, said before it is used. Reads headers and gates, not the adapter's weights. */
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -84,9 +84,11 @@ function byNames(report: AdapterReport): AdapterReport {
   if (modelTypes.length > 0) return { ...report, modelTypes };
   const odd = modules.find((module) => modelTypesWith([module]).length === 0);
   const problem = {
+    code: "adapter-no-architecture" as const,
+    data: { known: MODEL_TYPES },
     what: `No supported architecture has ${odd === undefined ? "all these modules together" : `a module named "${odd}"`}${baseName === undefined ? "" : `; the adapter names ${baseName} as its base`}.`,
     where: directory,
-    fix: `Supported model types: ${MODEL_TYPES.join(", ")}. If its base is one of them, --base DIR tells for certain.`,
+    fix: `Supported model types: ${MODEL_TYPES.join(", ")}. If its base is one of them, check it against that base.`,
   };
   return { ...report, usable: false, modelTypes, problems: [problem] };
 }
@@ -141,5 +143,6 @@ function fits(fitted: readonly Fitted[]): Pick<AdapterReport, "modules" | "embed
 }
 
 function problemOf(error: UserError): Problem {
-  return { what: error.what, fix: error.fix, ...(error.where && { where: error.where }) };
+  const { code, what, where, fix, data } = error;
+  return { code, what, fix, data, ...(where && { where }) };
 }

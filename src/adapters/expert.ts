@@ -90,6 +90,7 @@ export async function readGates(directory: string, covered: ReadonlySet<string>,
   if (!hasConfig || !hasTensors) {
     const missing = hasConfig ? GATE_FILE : GATE_CONFIG_FILE;
     throw new AdapterError({
+      code: "gates-incomplete",
       what: `Half of the gates is there: ${missing} is missing.`,
       where: directory,
       fix: "Copy both gate files, or remove both.",
@@ -114,12 +115,17 @@ function parsedGateConfig(text: string, where: string): z.output<typeof gateConf
   try {
     raw = JSON.parse(text);
   } catch (cause) {
-    throw new AdapterError({ what: "gate_config.json is not JSON.", where, fix, cause });
+    throw new AdapterError({ code: "gates-bad-file", what: "gate_config.json is not JSON.", where, fix, cause });
   }
   const result = gateConfig.safeParse(raw);
-  if (!result.success) throw new AdapterError({ what: z.prettifyError(result.error), where, fix });
+  if (!result.success) throw new AdapterError({ code: "gates-bad-file", what: z.prettifyError(result.error), where, fix });
   if (result.data.gate_type !== GATE_TYPE) {
-    throw new AdapterError({ what: `gate_type is "${result.data.gate_type}"; expected "${GATE_TYPE}".`, where, fix });
+    throw new AdapterError({
+      code: "gates-bad-file",
+      what: `gate_type is "${result.data.gate_type}"; expected "${GATE_TYPE}".`,
+      where,
+      fix,
+    });
   }
   return result.data;
 }
@@ -129,6 +135,7 @@ async function namedGates(file: string, modules: ModuleSizes): Promise<Gates> {
   for (const [name, tensor] of await readSafetensors(file)) {
     if (!name.endsWith(".gate")) {
       throw new AdapterError({
+        code: "gates-bad-file",
         what: `Tensor "${name}" is no gate: expected names "<module>.gate".`,
         where: file,
         fix: "Save the gates with Skein.",
@@ -142,15 +149,30 @@ async function namedGates(file: string, modules: ModuleSizes): Promise<Gates> {
 
 /** Every module of the adapter has its gate, no other has one, and each is as long as its module's input. */
 function checkGates(gates: Gates, covered: ReadonlySet<string>, modules: ModuleSizes, where: string): void {
-  const fix = "Train the gates for this adapter (skein gate), or copy those that belong to it.";
+  const fix = "Train the gates for this adapter (trainGate), or copy those that belong to it.";
   const without = [...covered].filter((module) => !gates.has(module));
-  if (without.length > 0) throw new AdapterError({ what: `No gate for ${without.slice(0, 3).join(", ")}${andMore(without)}.`, where, fix });
+  if (without.length > 0)
+    throw new AdapterError({
+      code: "gates-mismatch",
+      data: { module: without[0]! },
+      what: `No gate for ${without.slice(0, 3).join(", ")}${andMore(without)}.`,
+      where,
+      fix,
+    });
   for (const [module, { shape }] of gates) {
     if (!covered.has(module))
-      throw new AdapterError({ what: `There is a gate for ${module}, which the adapter does not cover.`, where, fix });
+      throw new AdapterError({
+        code: "gates-mismatch",
+        data: { module },
+        what: `There is a gate for ${module}, which the adapter does not cover.`,
+        where,
+        fix,
+      });
     const width = modules.get(module)?.in;
     if (shape.length !== 1 || shape[0] !== width) {
       throw new AdapterError({
+        code: "gates-mismatch",
+        data: { module },
         what: `The gate of ${module} has shape [${shape.join(", ")}]; expected [${width}], the module's input.`,
         where,
         fix,

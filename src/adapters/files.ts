@@ -28,6 +28,8 @@ export const BASE_FINGERPRINT = "base_fingerprint";
 export function checkFingerprint(what: string, where: string, recorded: string | undefined, expected: string | undefined): void {
   if (recorded === undefined || expected === undefined || recorded === expected) return;
   throw new AdapterError({
+    code: "adapter-other-base",
+    data: { expected, got: recorded },
     what: `${what} trained on another base model: fingerprint ${recorded}, this base has ${expected}.`,
     where,
     fix: "Load that base model, or train again on this one.",
@@ -39,5 +41,11 @@ export function float32Of(name: string, tensor: HostTensor, where: string): Host
   const { dtype, shape, data } = tensor;
   if (data instanceof Float32Array) return { dtype: "float32", shape, data };
   if (data instanceof Float64Array) return { dtype: "float32", shape, data: Float32Array.from(data) };
-  throw new AdapterError({ what: `Tensor "${name}" is ${dtype}; expected a float.`, where, fix: "Save it in a float format." });
+  throw new AdapterError({
+    code: "adapter-dtype",
+    data: { tensor: name, dtype },
+    what: `Tensor "${name}" is ${dtype}; expected a float.`,
+    where,
+    fix: "Save it in a float format.",
+  });
 }

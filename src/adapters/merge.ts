@@ -61,7 +61,12 @@ export function mergeAdapters(
 ): LoraAdapter {
   if (adapters.length === 0 || weights.length !== adapters.length) {
     const what = `merge: expected one weight per adapter and at least one adapter, got ${adapters.length} adapters and ${weights.length} weights.`;
-    throw new OptionError({ what, fix: "Give as many weights as adapters." });
+    throw new OptionError({
+      code: "option-count",
+      data: { option: "weights", expected: adapters.length, got: weights.length },
+      what,
+      fix: "Give as many weights as adapters.",
+    });
   }
   const shares = method.kind === "average" ? adapters.map(() => 1 / adapters.length) : weights;
   const merged = new Map<string, LoraWeights>();
@@ -132,6 +137,8 @@ function mergedFactors(module: string, shares: readonly Share[], method: { reado
   const rank = shares[0]!.lora.rank;
   if (shares.some(({ lora }) => lora.rank !== rank)) {
     throw new AdapterError({
+      code: "adapter-ranks-differ",
+      data: { module },
       what: `merge: ${method.kind} needs adapters of one rank; ${module} has ${shares.map(({ lora }) => lora.rank).join(", ")}.`,
       where: module,
       fix: "Use average, cat or svd, which take different ranks.",
@@ -173,6 +180,8 @@ function ruleOf(kind: MergeMethod["kind"]): Rule {
   } as const;
   if (kind in rules) return rules[kind as keyof typeof rules];
   throw new OptionError({
+    code: "option-unknown-value",
+    data: { option: "method", got: kind, known: MERGE_METHODS },
     what: `merge: no method "${kind}".`,
     fix: `Use ${MERGE_METHODS.join(", ")}.`,
   });
@@ -207,6 +216,8 @@ function combined(
 function checkedDensity({ kind, density }: { readonly kind: Rule } & RuleOptions): number {
   if (density !== undefined && density > 0 && density <= 1) return density;
   throw new OptionError({
+    code: "option-out-of-range",
+    data: { option: "density", expected: "(0, 1]", got: String(density) },
     what: `merge: ${kind} expects a density in (0, 1], got ${density}.`,
     fix: "Give the share of entries to keep, for instance 0.5.",
   });
@@ -219,7 +230,13 @@ function cut({ left, values, right }: Svd, rank: number): LoraWeights {
 
 function refuseBias(module: string, shares: readonly Share[], kind: string): void {
   if (!shares.some(({ lora }) => lora.bias)) return;
-  throw new AdapterError({ what: `merge: ${kind} has no rule for adapters with lora_bias.`, where: module, fix: "Use average or cat." });
+  throw new AdapterError({
+    code: "adapter-has-bias",
+    data: { module },
+    what: `merge: ${kind} has no rule for adapters with lora_bias.`,
+    where: module,
+    fix: "Use average or cat.",
+  });
 }
 
 function biasOf({ bias }: LoraWeights): { bias?: HostTensor<"float32"> } {
@@ -239,7 +256,7 @@ export function foldedWeight(weight: HostTensor<"float32">, lora: LoraWeights, {
   const [first, second] = transposed ? [width, out] : [out, width];
   if (weight.shape[0] !== first || weight.shape[1] !== second) {
     const what = `fold: expected a weight [${first}, ${second}] for this adapter, got [${weight.shape.join(", ")}].`;
-    throw new AdapterError({ what, fix: "Fold the adapter into the base model it was trained on." });
+    throw new AdapterError({ code: "adapter-shape", what, fix: "Fold the adapter into the base model it was trained on." });
   }
   const product = loraProduct(lora);
   const data = Float32Array.from(weight.data, (value, i) => value + product[transposed ? (i % out) * width + Math.floor(i / out) : i]!);

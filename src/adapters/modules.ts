@@ -31,9 +31,11 @@ export function needInputs(adapter: Adapter, name: string): void {
   const [embedding] = embeddingsOf(adapter);
   if (embedding === undefined) return;
   throw new AdapterError({
+    code: "adapter-on-embeddings",
+    data: { module: embedding },
     what: `${name} adapts the embeddings ${embedding}, where a token id comes in and no vector that a gate or router could read.`,
     where: embedding,
-    fix: "Use it on every token (--adapter), merge it (skein merge, or router merged), or train it again without embeddings.",
+    fix: "Use it on every token (as `adapter`), merge it (mergeAdapters, or router merged), or train it again without embeddings.",
   });
 }
 
@@ -75,10 +77,13 @@ export function prefixChange(names: Iterable<string>, modules: ModuleSizes, wher
     if (only && fitting.length === 1) return only;
     if (fitting.length > 1) throw ambiguous(first, fitting, where);
   }
+  const known = closestNames(first, modules.keys());
   throw new AdapterError({
+    code: "adapter-unknown-module",
+    data: { module: first, known },
     what: `The base model has no module "${first}"${unknown.length > 1 ? ` (nor ${unknown.length - 1} more of the adapter's ${all.length})` : ""}.`,
     where,
-    fix: `Use the base model this adapter was trained on. Closest names in this one: ${closestNames(first, modules.keys()).join(", ") || "none"}.`,
+    fix: `Use the base model this adapter was trained on. Closest names in this one: ${known.join(", ") || "none"}.`,
   });
 }
 
@@ -106,9 +111,15 @@ function candidateChanges(
 }
 
 function ambiguous(name: string, changes: readonly PrefixChange[], where: string): AdapterError {
-  const readings = changes.map((change) => renamed(name, change));
+  const readings = changes.flatMap((change) => renamed(name, change) ?? []);
   const what = `"${name}" could be ${readings.join(" or ")}: the adapter's names leave out which.`;
-  return new AdapterError({ what, where, fix: "Save the adapter from the whole model, so that its names hold the full path." });
+  return new AdapterError({
+    code: "adapter-ambiguous-module",
+    data: { module: name, known: readings },
+    what,
+    where,
+    fix: "Save the adapter from the whole model, so that its names hold the full path.",
+  });
 }
 
 /** Every proper suffix after a dot -> the modules that end so. */

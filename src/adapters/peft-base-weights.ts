@@ -21,6 +21,8 @@ export function checkFrozen({ frozen, directory }: BaseWeights, modules: ModuleS
     const weight = modules.get(baseName(path, change, modules))?.weight;
     if (!weight || info.shape.length !== weight.shape.length || String(info.shape) === String(weight.shape)) continue;
     throw new AdapterError({
+      code: "adapter-shape",
+      data: { module: path },
       what: `"${info.name}" is the base model's weight [${info.shape.join(", ")}]; this base has [${weight.shape.join(", ")}].`,
       where: directory,
       fix: "Use the base model this adapter was trained on; where its vocabulary was resized, save that base with it.",
@@ -35,11 +37,13 @@ export async function checkWhole({ whole, directory }: BaseWeights, modules: Mod
     const why = weight ? await difference(info, weight) : "without the base model it cannot be told whether it was trained";
     if (why === undefined) continue;
     throw new AdapterError({
+      code: weight ? "adapter-unsupported" : "adapter-needs-base",
+      data: { tensor: info.name },
       what: `Tensor "${info.name}" is a whole tensor of the base model (save_embedding_layers, or a resized vocabulary): ${why}.`,
       where: directory,
       fix: weight
         ? "Merge the adapter into its base with PEFT and use the result as a base, or train again without it."
-        : "Give the base model (--base DIR); where the tensor equals the base's, the adapter is usable.",
+        : "Give the base model; where the tensor equals the base's, the adapter is usable.",
     });
   }
 }

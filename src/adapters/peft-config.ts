@@ -100,6 +100,7 @@ export function parsePeftConfig(text: string, where: string): ReadConfig {
   const kind = String(raw.peft_type).toUpperCase();
   if (kind !== "LORA" && kind !== "IA3") {
     throw new AdapterError({
+      code: "adapter-unsupported",
       what: `peft_type is ${JSON.stringify(raw.peft_type)}; expected "LORA" or "IA3".`,
       where,
       fix: "Use a LoRA or (IA)3 adapter, or merge this one into its base with PEFT and use the result as a base.",
@@ -123,12 +124,20 @@ function parseObject(text: string, where: string): Record<string, unknown> {
   try {
     return z.record(z.string(), z.unknown()).parse(JSON.parse(text));
   } catch (cause) {
-    throw new AdapterError({ what: "adapter_config.json is not a JSON object.", where, fix: "Download or save the adapter again.", cause });
+    throw new AdapterError({
+      code: "adapter-bad-config",
+      what: "adapter_config.json is not a JSON object.",
+      where,
+      fix: "Download or save the adapter again.",
+      cause,
+    });
   }
 }
 
-function judgedKeys(raw: Record<string, unknown>, schema: z.ZodObject, where: string): { problems: Problem[]; warnings: string[] } {
-  const problems: Problem[] = [];
+type Refusal = Pick<Problem, "what" | "where" | "fix">;
+
+function judgedKeys(raw: Record<string, unknown>, schema: z.ZodObject, where: string): { problems: Refusal[]; warnings: string[] } {
+  const problems: Refusal[] = [];
   const warnings: string[] = [];
   for (const [key, value] of Object.entries(raw)) {
     if (key in schema.shape || WITHOUT_EFFECT.has(key) || OTHER_KEYS.has(key)) continue;
@@ -165,16 +174,18 @@ function isOff(value: unknown): boolean {
   return typeof value === "object" && Object.keys(value).length === 0;
 }
 
-function joined(problems: readonly Problem[], where: string): Problem {
+function joined(problems: readonly Refusal[], where: string) {
   const [first] = problems;
-  if (problems.length === 1 && first) return first;
-  return { what: problems.map(({ what }) => what).join(" "), where, fix: problems.map(({ fix }) => fix).join(" ") };
+  const code = "adapter-unsupported" as const;
+  if (problems.length === 1 && first) return { code, ...first };
+  return { code, what: problems.map(({ what }) => what).join(" "), where, fix: problems.map(({ fix }) => fix).join(" ") };
 }
 
 function parsed<S extends z.ZodType>(schema: S, raw: unknown, where: string): z.output<S> {
   const result = schema.safeParse(raw);
   if (result.success) return result.data;
   throw new AdapterError({
+    code: "adapter-bad-config",
     what: z.prettifyError(result.error),
     where,
     fix: "Mend adapter_config.json, or save the adapter again with PEFT.",
@@ -197,7 +208,7 @@ function loraConfig(value: unknown, where: string): LoraConfig {
   const layersToTransform = typeof layers === "number" ? [layers] : layers;
   if (layersToTransform.length > 0 && typeof raw.target_modules === "string") {
     const what = "layers_to_transform goes with a list of target_modules; here target_modules is a pattern.";
-    throw new AdapterError({ what, where, fix: "Put the layer numbers in the pattern, or list the modules." });
+    throw new AdapterError({ code: "adapter-bad-config", what, where, fix: "Put the layer numbers in the pattern, or list the modules." });
   }
   const pattern = raw.layers_pattern || [];
   return {

@@ -73,6 +73,7 @@ function checkCoverage(config: PeftConfig, held: ReadonlySet<string>, basePaths:
       ? [missing, "covers modules that have no tensors in the file"]
       : [unused, "does not cover modules that have tensors in the file"];
   throw new AdapterError({
+    code: "adapter-targets",
     what: `The adapter's target_modules ${verb}: ${some.slice(0, 3).join(", ")}${some.length > 3 ? ` and ${some.length - 3} more` : ""}.`,
     where,
     fix:
@@ -107,7 +108,13 @@ function fittedLora({ a, b, bias }: ModuleTensors, { rank, scaling }: { rank: nu
   for (const info of bias ? [a, b, bias] : [a, b]) checkForm(info, place);
   if (a.shape[0] !== rank) {
     const what = `${module}: the configuration says rank ${rank}, but lora_A is [${a.shape.join(", ")}].`;
-    throw new AdapterError({ what, where, fix: "Set r or rank_pattern in adapter_config.json to what the adapter was trained with." });
+    throw new AdapterError({
+      code: "adapter-rank",
+      data: { module, expected: rank, got: a.shape[0]! },
+      what,
+      where,
+      fix: "Set r or rank_pattern in adapter_config.json to what the adapter was trained with.",
+    });
   }
   checkShape(a, [rank, size.in], place);
   checkShape(b, [size.out, rank], place);
@@ -117,8 +124,20 @@ function fittedLora({ a, b, bias }: ModuleTensors, { rank, scaling }: { rank: nu
 
 function fittedIa3({ scale }: ModuleTensors, config: Ia3Config, place: Place): Fitted {
   const { module, path, size, where } = place;
-  if (size.embedding) throw new AdapterError({ what: `${path}: (IA)3 on embeddings is not supported.`, where, fix: "Train a LoRA there." });
-  if (!scale) throw new AdapterError({ what: `${path} has LoRA tensors in an (IA)3 adapter.`, where, fix: "Save the adapter again." });
+  if (size.embedding)
+    throw new AdapterError({
+      code: "adapter-unsupported",
+      what: `${path}: (IA)3 on embeddings is not supported.`,
+      where,
+      fix: "Train a LoRA there.",
+    });
+  if (!scale)
+    throw new AdapterError({
+      code: "adapter-incomplete",
+      what: `${path} has LoRA tensors in an (IA)3 adapter.`,
+      where,
+      fix: "Save the adapter again.",
+    });
   const feedforward = isFeedforward(config, path, where);
   checkShape(scale, feedforward ? [1, size.in] : [size.out, 1], place);
   return { kind: "ia3", module, path, scale, feedforward };
@@ -141,7 +160,7 @@ function checkForm(info: TensorInfo, { module, size, where }: Place): void {
   const kinds = ["a projection", "a table of embeddings"];
   const [is, adapts] = size.embedding ? [kinds[1], kinds[0]] : kinds;
   const what = `${module} is ${is} in this base model, but "${info.name}" adapts ${adapts}.`;
-  throw new AdapterError({ what, where, fix: "Use the base model this adapter was trained on." });
+  throw new AdapterError({ code: "adapter-shape", data: { module }, what, where, fix: "Use the base model this adapter was trained on." });
 }
 
 /** PEFT's ensure_weight_tying makes one adapter of those on embeddings and head, which it does not do else. */
@@ -151,6 +170,7 @@ function refuseTied(config: PeftConfig, fitted: readonly Fitted[], modules: Modu
   const tied = fitted.find(({ module }) => modules.get(module)?.weight && users(modules.get(module)?.weight).length > 1);
   if (!tied) return;
   throw new AdapterError({
+    code: "adapter-unsupported",
     what: `ensure_weight_tying is true and the adapter covers ${tied.module}, whose weight other modules share: tied adapters are not supported.`,
     where,
     fix: "Train again without ensure_weight_tying, or merge the adapter with PEFT and use the result as a base.",
@@ -160,6 +180,8 @@ function refuseTied(config: PeftConfig, fitted: readonly Fitted[], modules: Modu
 function checkShape(info: TensorInfo, expected: readonly number[], { module, where }: Place): void {
   if (info.shape.length === expected.length && expected.every((size, axis) => size === info.shape[axis])) return;
   throw new AdapterError({
+    code: "adapter-shape",
+    data: { module, expected: expected.join(), got: info.shape.join() },
     what: `${module}: expected shape [${expected.join(", ")}] for this base model, got [${info.shape.join(", ")}] in "${info.name}".`,
     where,
     fix: "Use the base model this adapter was trained on.",
@@ -169,6 +191,7 @@ function checkShape(info: TensorInfo, expected: readonly number[], { module, whe
 /** An error that says which module lacks half of its LoRA. */
 export function halfPair(path: string, where: string): AdapterError {
   return new AdapterError({
+    code: "adapter-incomplete",
     what: `${path} has only one of lora_A and lora_B.`,
     where,
     fix: "The file is incomplete: save or download the adapter again.",

@@ -33,7 +33,12 @@ export interface SaveOptions {
  *  Bottleneck adapters, which PEFT does not know, are written in a format of ours (bottleneck-file.ts). */
 export async function saveAdapter(directory: string, adapter: Adapter, options: SaveOptions = {}): Promise<void> {
   if (adapter.modules.size === 0) {
-    throw new AdapterError({ what: "The adapter has no modules.", where: directory, fix: "Train or merge it over at least one module." });
+    throw new AdapterError({
+      code: "adapter-empty",
+      what: "The adapter has no modules.",
+      where: directory,
+      fix: "Train or merge it over at least one module.",
+    });
   }
   if (adapter.kind === "bottleneck") return saveBottleneck(directory, adapter, options);
   const config = { ...commonKeys(adapter, options), ...(adapter.kind === "lora" ? loraKeys(adapter, options) : ia3Keys(adapter)) };

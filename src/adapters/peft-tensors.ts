@@ -38,7 +38,7 @@ const ROLES: readonly { readonly role: Role; readonly pattern: RegExp }[] = [
   { role: "scale", pattern: /^(.+)\.ia3_l(?:\.[^.]+)?$/ },
 ];
 
-const REFUSALS: readonly { readonly pattern: RegExp; readonly is: string; readonly fix: string }[] = [
+const REFUSALS: readonly { readonly pattern: RegExp; readonly is: string; readonly fix: string; readonly code?: "adapter-incomplete" }[] = [
   {
     pattern: /\.lora_magnitude_vector/,
     is: "belongs to DoRA, which is not supported",
@@ -53,6 +53,7 @@ const REFUSALS: readonly { readonly pattern: RegExp; readonly is: string; readon
   {
     pattern: /./,
     is: "is no part of a LoRA or (IA)3 adapter, so it would be left unused",
+    code: "adapter-incomplete",
     fix: "Save the adapter without it; whole modules (modules_to_save) are not supported.",
   },
 ];
@@ -78,11 +79,17 @@ export function sortedTensors(tensors: ReadonlyMap<string, TensorInfo>, where: s
     const entry = modules.get(module) ?? {};
     if (entry[role]) {
       const what = `Two tensors for one place: "${entry[role].name}" and "${name}".`;
-      throw new AdapterError({ what, where, fix: "Save one adapter per file." });
+      throw new AdapterError({ code: "adapter-incomplete", what, where, fix: "Save one adapter per file." });
     }
     modules.set(module, Object.assign(entry, { [role]: info }));
   }
-  if (modules.size === 0) throw new AdapterError({ what: "The file holds no adapter tensors.", where, fix: "Save the adapter again." });
+  if (modules.size === 0)
+    throw new AdapterError({
+      code: "adapter-incomplete",
+      what: "The file holds no adapter tensors.",
+      where,
+      fix: "Save the adapter again.",
+    });
   return { modules, frozen, whole };
 }
 
@@ -97,5 +104,10 @@ function placed(path: string, name: string, where: string): { module: string; ro
     if (module !== undefined) return { module, role };
   }
   const refusal = REFUSALS.find(({ pattern }) => pattern.test(path));
-  throw new AdapterError({ what: `Tensor "${name}" ${refusal?.is}.`, where, fix: refusal?.fix ?? "" });
+  throw new AdapterError({
+    code: refusal?.code ?? "adapter-unsupported",
+    what: `Tensor "${name}" ${refusal?.is}.`,
+    where,
+    fix: refusal?.fix ?? "",
+  });
 }

@@ -55,6 +55,8 @@ async function adapterFolder(directory: string): Promise<string> {
   if (await exists(join(directory, CONFIG_FILE))) return directory;
   const entries = await readdir(directory, { withFileTypes: true }).catch((cause: unknown) => {
     throw new AdapterError({
+      code: "adapter-not-found",
+      data: { folder: directory },
       what: "There is no such adapter folder.",
       where: directory,
       fix: "Give the folder that holds adapter_config.json.",
@@ -67,6 +69,8 @@ async function adapterFolder(directory: string): Promise<string> {
   const [only] = holding;
   if (only !== undefined && holding.length === 1) return only;
   throw new AdapterError({
+    code: holding.length > 1 ? "adapter-several" : "adapter-not-found",
+    data: { folder: directory, known: holding },
     what: holding.length > 1 ? `The folder holds ${holding.length} adapters.` : `The folder holds no ${CONFIG_FILE}.`,
     where: directory,
     fix: holding.length > 1 ? `Name one of them: ${holding.join(", ")}.` : "Give the folder of an adapter saved by Skein or PEFT.",
@@ -77,8 +81,14 @@ async function refusePickle(directory: string, file: string): Promise<void> {
   if (await exists(file)) return;
   const pickle = join(directory, "adapter_model.bin");
   if (!(await exists(pickle)))
-    throw new AdapterError({ what: `${TENSOR_FILE} is missing.`, where: directory, fix: "Download or save the adapter again." });
+    throw new AdapterError({
+      code: "adapter-incomplete",
+      what: `${TENSOR_FILE} is missing.`,
+      where: directory,
+      fix: "Download or save the adapter again.",
+    });
   throw new AdapterError({
+    code: "adapter-pickled",
     what: "The adapter is a Python pickle, which can run code when it is opened; Skein never reads one.",
     where: pickle,
     fix:

@@ -66,7 +66,13 @@ export interface OpenPoolOptions {
 /** Refuses a folder that holds a pool already: before long work whose result would go there. */
 export async function refusePool(directory: string): Promise<void> {
   if (await exists(join(directory, POOL_FILE))) {
-    throw new PoolError({ what: "There is a pool here already.", where: directory, fix: "Add experts to it, or choose another folder." });
+    throw new PoolError({
+      code: "pool-exists",
+      data: { pool: directory },
+      what: "There is a pool here already.",
+      where: directory,
+      fix: "Add experts to it, or choose another folder.",
+    });
   }
 }
 
@@ -91,9 +97,11 @@ export async function listPool(directory: string): Promise<PoolFile> {
   const where = join(directory, POOL_FILE);
   const text = await readFile(where, "utf8").catch((cause: unknown) => {
     throw new PoolError({
+      code: "pool-not-found",
+      data: { pool: directory },
       what: "There is no pool here: pool.json is missing.",
       where: directory,
-      fix: "Make one with: skein pool create.",
+      fix: "Make one with createPool.",
       cause,
     });
   });
@@ -101,13 +109,34 @@ export async function listPool(directory: string): Promise<PoolFile> {
   try {
     raw = JSON.parse(text);
   } catch (cause) {
-    throw new PoolError({ what: "pool.json is not JSON.", where, fix: "Restore it from version control, or make the pool again.", cause });
+    throw new PoolError({
+      code: "pool-bad-file",
+      data: { pool: directory },
+      what: "pool.json is not JSON.",
+      where,
+      fix: "Restore it from version control, or make the pool again.",
+      cause,
+    });
   }
   const result = poolSchema.safeParse(raw);
-  if (!result.success) throw new PoolError({ what: z.prettifyError(result.error), where, fix: "Mend pool.json, or make the pool again." });
+  if (!result.success)
+    throw new PoolError({
+      code: "pool-bad-file",
+      data: { pool: directory },
+      what: z.prettifyError(result.error),
+      where,
+      fix: "Mend pool.json, or make the pool again.",
+    });
   const names = result.data.experts.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw new PoolError({ what: `Two experts are called "${twice}".`, where, fix: "Rename one of them." });
+  if (twice !== undefined)
+    throw new PoolError({
+      code: "pool-bad-file",
+      data: { pool: directory },
+      what: `Two experts are called "${twice}".`,
+      where,
+      fix: "Rename one of them.",
+    });
   return result.data;
 }
 
@@ -123,7 +152,13 @@ export interface AddExpertOptions {
 /** Refuses a name that no expert can have. */
 export function checkExpertName(name: string, where: string): void {
   if (NAME.test(name)) return;
-  throw new PoolError({ what: `"${name}" cannot name an expert.`, where, fix: "Use letters, digits, dots, dashes and underscores." });
+  throw new PoolError({
+    code: "pool-bad-name",
+    data: { got: name },
+    what: `"${name}" cannot name an expert.`,
+    where,
+    fix: "Use letters, digits, dots, dashes and underscores.",
+  });
 }
 
 /** Adds an expert folder as the pool's last. */
@@ -133,6 +168,8 @@ export async function addExpert(directory: string, source: string, options: AddE
   checkExpertName(name, directory);
   if (pool.experts.some((entry) => entry.name === name)) {
     throw new PoolError({
+      code: "pool-expert-exists",
+      data: { expert: name },
       what: `The pool has an expert "${name}" already.`,
       where: directory,
       fix: "Give another name, or remove the old one first.",
@@ -169,6 +206,8 @@ export async function openPool(directory: string, modules: ModuleSizes, { finger
   const { base, experts } = await listPool(directory);
   if (fingerprint !== undefined && base.fingerprint !== fingerprint) {
     throw new PoolError({
+      code: "pool-other-base",
+      data: { base: base.name, expected: base.fingerprint, got: fingerprint },
       what: `The pool was made for another base model: "${base.name}" with fingerprint ${base.fingerprint}; this base has ${fingerprint}.`,
       where: join(directory, POOL_FILE),
       fix: `Load "${base.name}", or make a pool for this base model.`,
@@ -181,6 +220,8 @@ export async function openPool(directory: string, modules: ModuleSizes, { finger
     const folder = entry && folders.get(entry.name);
     if (!entry || folder === undefined) {
       throw new PoolError({
+        code: "pool-expert-unknown",
+        data: { expert: String(expert), known: experts.map(({ name }) => name) },
         what: `There is no expert ${expert}: the pool has ${experts.length}.`,
         where: directory,
         fix: "Count from 0.",
@@ -204,6 +245,8 @@ function entryOf(experts: readonly PoolEntry[], name: string, where: string): Po
     experts.map((other) => other.name),
   );
   throw new PoolError({
+    code: "pool-expert-unknown",
+    data: { expert: name, known: close },
     what: `The pool has no expert "${name}".`,
     where,
     fix: close.length > 0 ? `Closest: ${close.join(", ")}.` : "It is empty.",
@@ -215,13 +258,17 @@ async function verified(directory: string, entry: PoolEntry, resolveHub: HubReso
   const folder = await folderOf(directory, entry, resolveHub);
   if (!(await exists(join(folder, TENSOR_FILE))) && !(await exists(join(folder, BOTTLENECK_FILE)))) {
     throw new PoolError({
+      code: "pool-expert-missing",
+      data: { pool: directory, expert: entry.name },
       what: `Expert "${entry.name}" is missing.`,
       where: folder,
-      fix: "Restore its folder, or take it out with: skein pool remove.",
+      fix: "Restore its folder, or take it out with removeExpert.",
     });
   }
   if ((await expertHash(folder)) === entry.sha256) return folder;
   throw new PoolError({
+    code: "pool-expert-changed",
+    data: { pool: directory, expert: entry.name },
     what: `Expert "${entry.name}" changed since it was added: its files no longer have the SHA-256 in pool.json.`,
     where: folder,
     fix: "Restore its files, or remove it and add it again.",
@@ -231,7 +278,13 @@ async function verified(directory: string, entry: PoolEntry, resolveHub: HubReso
 async function folderOf(directory: string, { name, path, hub, revision }: PoolEntry, resolveHub: HubResolver | undefined): Promise<string> {
   if (path !== undefined) return resolve(directory, await insidePath(directory, resolve(directory, path)));
   if (hub !== undefined && revision !== undefined && resolveHub) return resolveHub(hub, revision);
-  throw new PoolError({ what: `Expert "${name}" is on the hub (${hub}).`, where: directory, fix: "Fetch it first with: skein pull." });
+  throw new PoolError({
+    code: "pool-expert-remote",
+    data: { expert: name, repository: hub ?? "", revision: revision ?? "" },
+    what: `Expert "${name}" is on the hub (${hub}).`,
+    where: directory,
+    fix: "Download it, and open the pool with `resolveHub`, which gives its folder.",
+  });
 }
 
 /** `path` relative to the pool, with "/" between names; a path outside it, directly or by a symbolic link, is refused. */
@@ -240,6 +293,8 @@ async function insidePath(directory: string, path: string): Promise<string> {
   const inside = relative(await real(directory), await real(path));
   if (inside !== "" && !isAbsolute(inside) && inside.split(sep)[0] !== "..") return inside.split(sep).join("/");
   throw new PoolError({
+    code: "pool-expert-outside",
+    data: { pool: directory },
     what: `"${path}" lies outside the pool's folder.`,
     where: directory,
     fix: "Copy the expert in (the default), or move it into the pool's folder.",
@@ -252,7 +307,13 @@ async function copiedIn(directory: string, source: string, name: string): Promis
   const [target, partial] = [join(directory, "experts", name), join(directory, "experts", `.${name}.partial`)];
   if (await exists(target)) {
     const what = `experts/${name} is there already, but pool.json does not list it.`;
-    throw new PoolError({ what, where: target, fix: "Remove that folder, or add it with reference: true." });
+    throw new PoolError({
+      code: "pool-leftover",
+      data: { folder: target },
+      what,
+      where: target,
+      fix: "Remove that folder, or add it with reference: true.",
+    });
   }
   await rm(partial, { recursive: true, force: true });
   await makeFolder(partial);

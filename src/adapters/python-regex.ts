@@ -36,6 +36,7 @@ function compiled(source: string, flags: string, pattern: string, where: string)
 
 function refusal(pattern: string, part: string, where: string, cause?: unknown): AdapterError {
   return new AdapterError({
+    code: "adapter-bad-config",
     what: `The Python pattern ${JSON.stringify(pattern)} cannot be read here: ${part}.`,
     where,
     fix: "Write target_modules as a list of module names, or use a simpler pattern.",

@@ -67,7 +67,12 @@ async function readActivations(directory: string, covered: ReadonlySet<string>, 
     const width = modules.get(module)?.in;
     if (!name.endsWith(SUFFIX) || !covered.has(module) || tensor.shape.length !== 1 || tensor.shape[0] !== width) {
       const what = `Tensor "${name}" [${tensor.shape.join(", ")}] fits no module that the adapter covers.`;
-      throw new AdapterError({ what, where: file, fix: "Gather the activations again for this base model and adapter." });
+      throw new AdapterError({
+        code: "statistics-bad-file",
+        what,
+        where: file,
+        fix: "Gather the activations again for this base model and adapter.",
+      });
     }
     activations.set(module, float32Of(name, tensor, file));
   }
@@ -82,7 +87,7 @@ async function readEmbeddings(directory: string, warnings: string[]): Promise<Ex
   const tensor = (await readSafetensors(file)).get("embeddings");
   if (embedder === undefined || tensor?.shape.length !== 2) {
     const what = 'Expected a tensor "embeddings" [examples, dimension] and the embedder\'s name in the metadata.';
-    throw new AdapterError({ what, where: file, fix: "Embed the expert's examples again." });
+    throw new AdapterError({ code: "statistics-bad-file", what, where: file, fix: "Embed the expert's examples again." });
   }
   return { embedder, vectors: float32Of("embeddings", tensor, file) };
 }

@@ -89,9 +89,9 @@ export const HUB_CODES = {
   "hub-bad-token": code("input", "The access token is not one of the Hub's."),
   "hub-not-cached": code("resource", "It is not in the cache, and the network is off or fails.", "repository", "revision"),
   "hub-not-found": code("missing", "The Hub has no such repository, revision or file.", "repository", "revision"),
-  "hub-forbidden": code("input", "The repository is gated or private.", "repository", "revision", "status"),
-  "hub-refused": code("resource", "The Hub refused the request, for instance because there were too many.", "repository", "revision", "status"),
-  "hub-damaged": code("resource", "What was downloaded has another hash than the Hub says.", "repository", "revision"),
+  "hub-forbidden": code("input", "The repository is gated or private.", "repository", "revision"),
+  "hub-refused": code("resource", "The Hub refused the request, for instance because there were too many.", "repository", "revision"),
+  "hub-unsafe": code("input", "The Hub lists a file outside of the repository's folder.", "repository", "revision"),
 } as const;
 
 export const CHECKPOINT_CODES = {
@@ -131,7 +131,7 @@ export const ADAPTER_CODES = {
   "adapter-other-base": code("conflict", "The adapter or its gates were trained on another base model.", "expected", "got"),
   "adapter-unknown-module": code("conflict", "The base model has no module of this name.", "module", "known"),
   "adapter-ambiguous-module": code("conflict", "A name could be of several modules of the base model.", "module", "known"),
-  "adapter-shape": code("conflict", "A tensor of the adapter does not fit the base model's module.", "module"),
+  "adapter-shape": code("conflict", "A tensor of the adapter does not fit the base model's module."),
   "adapter-needs-base": code("input", "Only with the base model can it be told whether the adapter is usable.", "tensor"),
   "adapter-no-architecture": code("unsupported", "No supported architecture has the adapter's modules.", "known"),
   "adapter-empty": code("input", "The adapter has no modules."),

@@ -1,51 +1,109 @@
 /** @file The errors a person can cause, and the check for those only we can cause.
  *
- *  A UserError says what happened, where, and what to do about it; the CLI prints it without a stack and exits with 1.
- *  Everything else is our bug: the CLI prints the stack and exits with 70. */
+ *  A UserError says what happened, where, and what to do about it in terms of functions and their options; the command line
+ *  puts the last in terms of its flags, prints it without a stack and exits with 1. Its code is what programs go by.
+ *  Everything else is our bug: the command line prints the stack and exits with 70. */
+
+import {
+  type ADAPTER_CODES,
+  type CHECKPOINT_CODES,
+  type CodeEntry,
+  type DATA_CODES,
+  type DataOf,
+  type ENGINE_CODES,
+  ERROR_CODES,
+  type ErrorCode,
+  type ErrorFields,
+  type HUB_CODES,
+  type OPTION_CODES,
+  type OUTPUT_CODES,
+  type POOL_CODES,
+  type ProblemKind,
+  type SHAPE_CODES,
+  type STOPPED_CODES,
+  type TRAINING_CODES,
+} from "./error-codes.ts";
 
 export interface Problem {
+  /** The kind of problem, for programs: docs/errors.md lists all. */
+  readonly code?: ErrorCode;
   /** What is wrong: expected, then got. One sentence or two. */
   readonly what: string;
   /** The file, module, tensor, line or option it concerns. */
-  readonly where?: string;
-  /** What to do about it. */
+  readonly where?: string | undefined;
+  /** What to do about it, in terms of functions and their options. */
   readonly fix: string;
+  /** What a program or another remedy needs to know. */
+  readonly data?: Partial<ErrorFields> | undefined;
   readonly cause?: unknown;
 }
 
+type Without<T, K extends keyof T> = { readonly [P in keyof T as P extends K ? never : P]: T[P] };
+type Coded<C extends ErrorCode> = Without<Problem, "code" | "data"> & {
+  readonly code: C;
+} & ((typeof ERROR_CODES)[C]["fields"] extends readonly [] ? { readonly data?: DataOf<C> } : { readonly data: DataOf<C> });
+
+/** A problem with one of these codes, and the data that it needs. */
+export type ProblemOf<C extends ErrorCode> =
+  | { readonly [K in C]: Coded<K> }[C]
+  | (Without<Problem, "code"> & { readonly code?: undefined });
+
 /** An error that the person at the keyboard can mend. */
 export class UserError extends Error {
+  readonly code: ErrorCode | undefined;
   readonly what: string;
   readonly where: string | undefined;
   readonly fix: string;
+  readonly data: Readonly<Partial<ErrorFields>>;
 
-  constructor({ what, where, fix, cause }: Problem) {
+  constructor({ code, what, where, fix, data = {}, cause }: Problem) {
     super(`${what}${where ? `\n  where: ${where}` : ""}\n  fix:   ${fix}`, { cause });
     this.name = new.target.name;
+    this.code = code;
     this.what = what;
     this.where = where;
     this.fix = fix;
+    this.data = data;
+  }
+
+  /** What can be done about it, in general: a server's status follows from it. */
+  get kind(): ProblemKind {
+    const entry: CodeEntry | undefined = this.code && ERROR_CODES[this.code];
+    return entry?.kind ?? "input";
   }
 }
 
+/** The constructor of an error class that takes these codes. */
+function taking<C extends ErrorCode>() {
+  return UserError as new (
+    problem: ProblemOf<C>,
+  ) => UserError;
+}
+
 /** Tensors, graphs or feeds whose shapes do not fit together. */
-export class ShapeError extends UserError {}
+export class ShapeError extends taking<keyof typeof SHAPE_CODES>() {}
 /** A checkpoint (config, tensors, tokenizer) that cannot be read or is not supported. */
-export class CheckpointError extends UserError {}
+export class CheckpointError extends taking<keyof typeof CHECKPOINT_CODES | keyof typeof HUB_CODES | keyof typeof OUTPUT_CODES>() {}
 /** An adapter, gate or expert folder that cannot be used as it stands. */
-export class AdapterError extends UserError {}
+export class AdapterError extends taking<keyof typeof ADAPTER_CODES>() {}
 /** A pool that does not agree with itself, its experts or its base model. */
-export class PoolError extends UserError {}
+export class PoolError extends taking<keyof typeof POOL_CODES>() {}
 /** A dataset or task file that cannot be read. */
-export class DataError extends UserError {}
+export class DataError extends taking<keyof typeof DATA_CODES | keyof typeof HUB_CODES>() {}
 /** A training run that cannot go on. */
-export class TrainingError extends UserError {}
-/** Work that was asked to stop (Ctrl-C) before it was done. */
-export class StoppedError extends UserError {}
+export class TrainingError extends taking<keyof typeof TRAINING_CODES>() {}
+/** Work that was asked to stop (Ctrl-C) before it was done: generation, training, evaluation, judging. */
+export class StoppedError extends taking<keyof typeof STOPPED_CODES>() {}
 /** An engine or device that is missing or does not work on this machine. */
-export class EngineError extends UserError {}
+export class EngineError extends taking<keyof typeof ENGINE_CODES>() {}
 /** An option or configuration field with a value that makes no sense. */
-export class OptionError extends UserError {}
+export class OptionError extends taking<keyof typeof OPTION_CODES>() {}
+
+/** The same problem, said to be at another place. */
+export function relocated<E extends UserError>(error: E, where: string): E {
+  const { code, what, fix, data } = error;
+  return new (error.constructor as new (problem: Problem) => E)({ code, what, where, fix, data, cause: error });
+}
 
 /** Holds what must be true whatever a user does; a failure is a bug of ours. */
 export function invariant(condition: unknown, why: string): asserts condition {

@@ -53,7 +53,13 @@ export async function replaceFile(path: string, write: (handle: FileHandle) => P
 export function asWriteProblem(error: unknown, path: string): unknown {
   const fix = FIXES[codeOf(error)];
   if (error instanceof UserError || fix === undefined) return error;
-  return new CheckpointError({ what: `Could not write the file: ${messageOf(error)}.`, where: path, fix, cause: error });
+  return new CheckpointError({
+    code: "output-failed",
+    what: `Could not write the file: ${messageOf(error)}.`,
+    where: path,
+    fix,
+    cause: error,
+  });
 }
 
 /** Calls `work`, which writes at `path`; what the file system refuses is told as the user's problem. */
@@ -80,7 +86,7 @@ async function folderMade(path: string): Promise<void> {
     if (codeOf(cause) === "EEXIST" && !found) return; // someone else has just made it
     if (codeOf(cause) !== "ENOENT") throw cause;
     const fix = "Choose another folder; if you are in one that was deleted, change to one that exists.";
-    throw new CheckpointError({ what: `The folder cannot be made: ${messageOf(cause)}.`, where: path, fix, cause });
+    throw new CheckpointError({ code: "output-failed", what: `The folder cannot be made: ${messageOf(cause)}.`, where: path, fix, cause });
   });
 }
 
@@ -90,7 +96,12 @@ export async function checkFolder(path: string): Promise<void> {
     const found = await stat(at).catch(() => undefined); // absent: it will be made in the folder above
     if (found?.isDirectory()) return writing(at, () => access(at, constants.W_OK));
     if (found) {
-      throw new CheckpointError({ what: "There is a file where a folder is to be written.", where: at, fix: "Choose another folder." });
+      throw new CheckpointError({
+        code: "output-in-the-way",
+        what: "There is a file where a folder is to be written.",
+        where: at,
+        fix: "Choose another folder.",
+      });
     }
     if (at === dirname(at)) return;
   }
@@ -102,7 +113,7 @@ export async function checkFile(path: string, { appends = false } = {}): Promise
   const found = await stat(path).catch(() => undefined); // absent, or the folders above say why not
   if (found?.isDirectory()) {
     const fix = "Choose another file name.";
-    throw new CheckpointError({ what: "There is a folder where a file is to be written.", where: path, fix });
+    throw new CheckpointError({ code: "output-in-the-way", what: "There is a folder where a file is to be written.", where: path, fix });
   }
   if (found && appends) await writing(path, () => access(path, constants.W_OK));
   await checkFolder(dirname(resolve(path)));

@@ -48,10 +48,17 @@ export interface Checkpoint {
 export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const names = await filesOf(directory);
   if (!names.has(CONFIG)) {
-    const fix = names.has("adapter_config.json")
-      ? "This is an adapter: pass its folder as --adapter, and the model it was trained on as the base."
+    const isAdapter = names.has("adapter_config.json");
+    const fix = isAdapter
+      ? "This is an adapter: give its folder as `adapter`, and the model it was trained on as the base."
       : "Give the folder of a model that was saved in Hugging Face's format.";
-    throw new CheckpointError({ what: `No ${CONFIG} in this folder.`, where: directory, fix });
+    throw new CheckpointError({
+      code: isAdapter ? "checkpoint-is-adapter" : "checkpoint-no-config",
+      data: { folder: directory },
+      what: `No ${CONFIG} in this folder.`,
+      where: directory,
+      fix,
+    });
   }
   const config = await readJsonObject(join(directory, CONFIG));
   const tensors = names.has(TENSORS)
@@ -68,6 +75,7 @@ async function filesOf(directory: string): Promise<ReadonlySet<string>> {
     return new Set(await readdir(directory));
   } catch (error) {
     throw new CheckpointError({
+      code: "checkpoint-unreadable",
       what: `Cannot open the checkpoint's folder: ${messageOf(error)}.`,
       where: directory,
       fix: "Check the path: it must be a folder you may read.",
@@ -80,6 +88,7 @@ function refuseTensors(directory: string, names: ReadonlySet<string>): never {
   const pickle = [...names].find((name) => /^pytorch_model.*\.bin(\.index\.json)?$/.test(name));
   if (pickle !== undefined) {
     throw new CheckpointError({
+      code: "checkpoint-pickled",
       what: `The tensors of this checkpoint are pickled (${pickle}); opening a pickle runs the code in it, so it is not read.`,
       where: directory,
       fix: "Convert it once, in a place you trust, with Python: from transformers import AutoModel...; model = AutoModelForCausalLM (or AutoModelForSeq2SeqLM).from_pretrained(folder); model.save_pretrained(folder, safe_serialization=True).",
@@ -88,6 +97,7 @@ function refuseTensors(directory: string, names: ReadonlySet<string>): never {
   const other = [...names].filter((name) => name.endsWith(".safetensors"));
   const beside = other.length > 0 ? ` (found ${other.slice(0, 3).join(", ")})` : "";
   throw new CheckpointError({
+    code: "checkpoint-no-tensors",
     what: `Neither ${TENSORS} nor ${INDEX} in this folder${beside}.`,
     where: directory,
     fix:
@@ -100,7 +110,13 @@ function refuseTensors(directory: string, names: ReadonlySet<string>): never {
 /** Reads a JSON file whose top level is an object. */
 export async function readJsonObject(path: string): Promise<Readonly<Record<string, unknown>>> {
   const bad = (what: string, cause?: unknown): CheckpointError =>
-    new CheckpointError({ what, where: path, fix: "Fetch or write this file again.", cause });
+    new CheckpointError({
+      code: codeOf(cause) ? "checkpoint-unreadable" : "checkpoint-bad-json",
+      what,
+      where: path,
+      fix: "Fetch or write this file again.",
+      cause,
+    });
   let value: unknown;
   try {
     value = JSON.parse(await readFile(path, "utf8"));
@@ -118,7 +134,12 @@ const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
 async function openShards(directory: string): Promise<Map<string, TensorInfo>> {
   const path = join(directory, INDEX);
   const bad = (what: string): CheckpointError =>
-    new CheckpointError({ what, where: path, fix: "Index and shards are not from the same export: fetch or export the checkpoint again." });
+    new CheckpointError({
+      code: "checkpoint-shards-disagree",
+      what,
+      where: path,
+      fix: "Index and shards are not from the same export: fetch or export the checkpoint again.",
+    });
   const parsed = indexSchema.safeParse(await readJsonObject(path));
   if (!parsed.success) throw bad(`The index is malformed: ${z.prettifyError(parsed.error)}.`);
   const shardOf = new Map(Object.entries(parsed.data.weight_map));

@@ -31,8 +31,9 @@ export const METADATA = "__metadata__";
 export const MAX_HEADER_BYTES = 100_000_000;
 
 /** A file that is not what it should be. */
-export function corrupt(file: string, what: string, cause?: unknown): CheckpointError {
+export function corrupt(file: string, what: string, { cause, isCut = false }: { cause?: unknown; isCut?: boolean } = {}): CheckpointError {
   return new CheckpointError({
+    code: isCut ? "checkpoint-truncated" : "checkpoint-damaged",
     what: `Not a valid safetensors file: ${what}`,
     where: file,
     fix: "The file is damaged, incomplete or of another format: fetch or export it again.",
@@ -61,7 +62,7 @@ function parseObject(json: Uint8Array, file: string): [string, unknown][] {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(json);
     parsed = JSON.parse(text);
   } catch (error) {
-    throw corrupt(file, `its header is not JSON: ${messageOf(error)}.`, error);
+    throw corrupt(file, `its header is not JSON: ${messageOf(error)}.`, { cause: error });
   }
   if (!isObject(parsed)) throw corrupt(file, "its header is not a JSON object.");
   const twice = repeatedKey(text);
@@ -130,6 +131,7 @@ function checkCover(tensors: TensorInfo[], { file, dataStart, fileBytes }: { fil
     }
     covered = offset + bytes;
   }
-  if (covered > fileBytes) throw corrupt(file, `its tensors end at byte ${covered}, the file at byte ${fileBytes}: it is cut short.`);
+  if (covered > fileBytes)
+    throw corrupt(file, `its tensors end at byte ${covered}, the file at byte ${fileBytes}: it is cut short.`, { isCut: true });
   if (covered < fileBytes) throw corrupt(file, `its tensors end at byte ${covered}, but the file goes on to byte ${fileBytes}.`);
 }

@@ -31,13 +31,13 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     const file = await realpath(path);
     const stat = await handle.stat();
     if (!stat.isFile()) throw corrupt(file, "it is a folder or device.");
-    if (stat.size < 8) throw corrupt(file, `it has ${stat.size} bytes, a header alone takes more.`);
+    if (stat.size < 8) throw corrupt(file, `it has ${stat.size} bytes, a header alone takes more.`, { isCut: true });
     const start = await readRange(handle, { file, offset: 0, bytes: 8 });
     if (new TextDecoder().decode(start) === LFS_POINTER)
       throw corrupt(file, "it is a Git LFS pointer, not the file itself (git lfs pull).");
     const length = Number(new DataView(start).getBigUint64(0, true));
     if (length > MAX_HEADER_BYTES) throw corrupt(file, `its header claims ${length} bytes, more than ${MAX_HEADER_BYTES} allowed.`);
-    if (length > stat.size - 8) throw corrupt(file, `its header claims ${length} bytes, the file has ${stat.size}.`);
+    if (length > stat.size - 8) throw corrupt(file, `its header claims ${length} bytes, the file has ${stat.size}.`, { isCut: true });
     const json = new Uint8Array(await readRange(handle, { file, offset: 8, bytes: length }));
     return { path: file, ...parseHeader(json, { file, fileBytes: stat.size }) };
   });
@@ -110,6 +110,8 @@ async function readFrom(handle: FileHandle, info: TensorInfo): Promise<HostTenso
   const decoded = decode(info.dtype, await readRange(handle, info));
   if (decoded) return { ...decoded, shape: info.shape };
   throw new CheckpointError({
+    code: "checkpoint-dtype",
+    data: { tensor: info.name, dtype: info.dtype },
     what: `Tensor ${JSON.stringify(info.name)} is ${info.dtype}, which cannot be computed with.`,
     where: info.file,
     fix: "Convert the file to float32, float16 or bfloat16.",
@@ -120,7 +122,7 @@ async function readRange(handle: FileHandle, { file, offset, bytes }: Pick<Tenso
   const buffer = new ArrayBuffer(bytes);
   for (let at = 0; at < bytes; ) {
     const { bytesRead } = await handle.read(new Uint8Array(buffer, at, Math.min(PIECE, bytes - at)), { position: offset + at });
-    if (bytesRead === 0) throw corrupt(file, `it ends at byte ${offset + at}, ${bytes - at} bytes too early.`);
+    if (bytesRead === 0) throw corrupt(file, `it ends at byte ${offset + at}, ${bytes - at} bytes too early.`, { isCut: true });
     at += bytesRead;
   }
   return buffer;
@@ -139,6 +141,12 @@ async function withFile<T>(path: string, use: (handle: FileHandle) => Promise<T>
     if (error instanceof CheckpointError || code === "") throw error;
     const fix =
       code === "ENOENT" || code === "ENOTDIR" ? "Check the path." : "Check that you may read this file and that its disk is well.";
-    throw new CheckpointError({ what: `Cannot read the file: ${messageOf(error)}.`, where: path, fix, cause: error });
+    throw new CheckpointError({
+      code: "checkpoint-unreadable",
+      what: `Cannot read the file: ${messageOf(error)}.`,
+      where: path,
+      fix,
+      cause: error,
+    });
   }
 }

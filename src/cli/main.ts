@@ -22,6 +22,7 @@ import { addLorahub, addStatistics } from "./commands/statistics.ts";
 import { addTrace } from "./commands/trace.ts";
 import { addGate, addTrain } from "./commands/train.ts";
 import { type Io, processIo } from "./io.ts";
+import { onCommandLine } from "./remedies.ts";
 
 const COMMANDS: readonly ((program: Command, io: Io) => void)[] = [
   addDemo,
@@ -86,6 +87,7 @@ function fileProblem(error: unknown): unknown {
 function usageProblem({ message }: CommanderError) {
   return {
     name: "OptionError",
+    code: "option-invalid",
     what: message.replace(/^error: /, ""),
     where: "command line",
     fix: "See --help for the options and an example.",
@@ -99,8 +101,10 @@ function failure(error: unknown, io: Io, json: boolean): number {
   }
   const problem = fileProblem(error);
   if (problem instanceof UserError) {
-    const { name, what, where, fix } = problem;
-    io.err(json ? `${JSON.stringify({ error: { name, what, where, fix } })}\n` : `${name}: ${problem.message}\n`);
+    const { name } = problem;
+    const { what, where, fix, ...rest } = onCommandLine(problem);
+    const text = `${name}: ${what}${where ? `\n  where: ${where}` : ""}\n  fix:   ${fix}\n`;
+    io.err(json ? `${JSON.stringify({ error: { name, what, where, fix, ...rest } })}\n` : text);
     return 1;
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -47,6 +47,7 @@ export function detectChatFormat(row: Row): ChatFormat {
   const format = spelling(row);
   if (format) return format;
   throw new DataError({
+    code: "data-unknown-format",
     what: `The format of this row is not known; its fields are ${fieldNames(row.value)}.`,
     where: row.where,
     fix: "Use {instruction, input, output}, {conversations}, {messages} or {prompt, completion}; to learn from, also {input, target} or {text}.",
@@ -133,7 +134,7 @@ function functionCall(text: string, where: string): unknown {
     return z.object({ name: z.string(), arguments: z.unknown() }).parse(call);
   } catch (cause) {
     const fix = 'A function_call is the JSON text {"name": ..., "arguments": {...}}.';
-    throw new DataError({ what: `This function_call cannot be read: ${text.slice(0, 80)}`, where, fix, cause });
+    throw new DataError({ code: "data-bad-row", what: `This function_call cannot be read: ${text.slice(0, 80)}`, where, fix, cause });
   }
 }
 
@@ -176,7 +177,12 @@ function systemMessage(text: string | null | undefined): ChatMessage[] {
 
 function conversation(messages: readonly ChatMessage[], { where }: Row, tools?: unknown): Chat {
   if (!messages.some((message) => message.role === "assistant")) {
-    throw new DataError({ what: "The conversation has no answer of the assistant.", where, fix: "Add one, or leave the row out." });
+    throw new DataError({
+      code: "data-bad-row",
+      what: "The conversation has no answer of the assistant.",
+      where,
+      fix: "Add one, or leave the row out.",
+    });
   }
   const given: DataRecord = tools === undefined || tools === null || tools === "" ? {} : { tools };
   return { kind: "messages", messages, ...given };

@@ -17,6 +17,7 @@ export function parseDelimited(text: string, delimiter: string, path: string): R
     const where = `${path}, line ${line}`;
     if (fields.length !== header.fields.length) {
       throw new DataError({
+        code: "data-bad-csv",
         what: `Expected ${header.fields.length} fields as in the header, got ${fields.length}.`,
         where,
         fix: "Quote fields that hold the delimiter, quotes or line ends; a header line with names is needed.",
@@ -36,7 +37,12 @@ function refuseTwins({ fields, line }: Line, path: string): void {
   const twin = fields.find((name, i) => fields.indexOf(name) !== i);
   if (twin === undefined) return;
   const fix = "Give each column a name of its own in the header line.";
-  throw new DataError({ what: `Two columns are named ${JSON.stringify(twin)}.`, where: `${path}, line ${line}`, fix });
+  throw new DataError({
+    code: "data-bad-csv",
+    what: `Two columns are named ${JSON.stringify(twin)}.`,
+    where: `${path}, line ${line}`,
+    fix,
+  });
 }
 
 function records(bytes: Buffer, delimiter: string, path: string): Line[] {
@@ -69,7 +75,13 @@ function parsed(bytes: Buffer, delimiter: string, cast: Cast, opening: () => str
     return parse(bytes, { cast, delimiter, record_delimiter, relax_column_count: true, relax_quotes: true, skip_empty_lines: true });
   } catch (error) {
     if (!(error instanceof CsvError) || error.code !== "CSV_QUOTE_NOT_CLOSED") throw error;
-    throw new DataError({ what: "A quoted field is not closed.", where: opening(), fix: 'Close it with ".', cause: error });
+    throw new DataError({
+      code: "data-bad-csv",
+      what: "A quoted field is not closed.",
+      where: opening(),
+      fix: 'Close it with ".',
+      cause: error,
+    });
   }
 }
 
@@ -79,6 +91,7 @@ function refuseClosing(bytes: Buffer, start: number, path: string): never {
   const behind = start + Buffer.byteLength(quoted);
   const [character = ""] = bytes.toString("utf8", behind, behind + 4);
   throw new DataError({
+    code: "data-bad-csv",
     what: `A quoted field is closed and goes on: ${JSON.stringify(character)} stands behind its closing quote.`,
     where: placeOf(bytes, behind, path),
     fix: 'Write a quote inside a quoted field twice (""), or take away what stands behind the closing one.',

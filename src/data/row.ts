@@ -16,5 +16,5 @@ export function parseRow<T>(schema: z.ZodType<T>, { value, where }: Row, fix: st
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const problems = result.error.issues.map(({ path, message }) => `${path.join(".") || "row"}: ${message}`);
-  throw new DataError({ what: `This row has not the fields it should have. ${problems.join("; ")}.`, where, fix });
+  throw new DataError({ code: "data-bad-row", what: `This row has not the fields it should have. ${problems.join("; ")}.`, where, fix });
 }

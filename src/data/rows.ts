@@ -30,6 +30,7 @@ export async function readRows(path: string): Promise<Row[]> {
   const format = dataFormat(path);
   if (!format) {
     throw new DataError({
+      code: "data-unknown-format",
       what: "The kind of this data file is not known from its name.",
       where: path,
       fix: `Use one of ${DATA_FORMATS.map((name) => `.${name}`).join(", ")}, optionally followed by .gz.`,
@@ -38,7 +39,7 @@ export async function readRows(path: string): Promise<Row[]> {
   const bytes = await readBytes(path);
   const rows = format === "parquet" ? await parquetRows(bytes, path) : textRows(decodeUtf8(bytes, path), path, format);
   if (rows.length === 0) {
-    throw new DataError({ what: "The dataset is empty.", where: path, fix: "Give a file with at least one example." });
+    throw new DataError({ code: "data-empty", what: "The dataset is empty.", where: path, fix: "Give a file with at least one example." });
   }
   return rows;
 }
@@ -54,7 +55,7 @@ async function readBytes(path: string): Promise<Uint8Array> {
     return path.endsWith(".gz") ? await promisify(gunzip)(bytes) : bytes;
   } catch (cause) {
     const fix = "Check the path, and that the file can be read.";
-    throw new DataError({ what: `The file cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
+    throw new DataError({ code: "data-unreadable", what: `The file cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
   }
 }
 
@@ -63,6 +64,7 @@ function decodeUtf8(bytes: Uint8Array, path: string): string {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
     throw new DataError({
+      code: "data-not-utf8",
       what: `The file is not UTF-8 text: its line ${firstBadLine(bytes)} has bytes that UTF-8 does not allow.`,
       where: path,
       fix: "Convert it, for example: iconv -f LATIN1 -t UTF-8 old > new.",
@@ -102,7 +104,7 @@ function refuseObject(text: string, path: string): void {
   if (value === undefined) return; // told line by line
   const what = `This file is one JSON object, with the fields ${fieldNames(asRecord(value, path))}: not rows.`;
   const fix = "Give an array of objects, or one object a line; where a field holds the rows, keep that field alone.";
-  throw new DataError({ what, where: path, fix });
+  throw new DataError({ code: "data-bad-json", what, where: path, fix });
 }
 
 function jsonOf(text: string): unknown {
@@ -126,7 +128,7 @@ function jsonLine(line: string, where: string): Row {
 function jsonArray(text: string, path: string): Row[] {
   const values = parseJson(text, path);
   if (!Array.isArray(values)) {
-    throw new DataError({ what: "Expected a JSON array of objects.", where: path, fix: "Wrap the rows in [ ]." });
+    throw new DataError({ code: "data-bad-json", what: "Expected a JSON array of objects.", where: path, fix: "Wrap the rows in [ ]." });
   }
   return values.map((value: unknown, i) => {
     const where = `${path}, item ${i + 1}`;
@@ -140,14 +142,19 @@ export function parseJson(text: string, where: string): unknown {
     return JSON.parse(text);
   } catch (cause) {
     const fix = "Mend the JSON: one object per line in .jsonl, an array of objects in .json.";
-    throw new DataError({ what: `Not valid JSON: ${messageOf(cause)}`, where, fix, cause });
+    throw new DataError({ code: "data-bad-json", what: `Not valid JSON: ${messageOf(cause)}`, where, fix, cause });
   }
 }
 
 function asRecord(value: unknown, where: string): DataRecord {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
   const got = value === null ? "null" : Array.isArray(value) ? "an array" : `a ${typeof value}`;
-  throw new DataError({ what: `Expected an object, got ${got}.`, where, fix: 'Write rows as {"field": value, ...}.' });
+  throw new DataError({
+    code: "data-bad-row",
+    what: `Expected an object, got ${got}.`,
+    where,
+    fix: 'Write rows as {"field": value, ...}.',
+  });
 }
 
 async function parquetRows(bytes: Uint8Array, path: string): Promise<Row[]> {
@@ -157,7 +164,7 @@ async function parquetRows(bytes: Uint8Array, path: string): Promise<Row[]> {
     return rows.map((value, i) => ({ value: asRecord(plain(value), path), where: `${path}, row ${i + 1}` }));
   } catch (cause) {
     const fix = "Check that the file is complete; a Git LFS pointer or a broken download is a common reason.";
-    throw new DataError({ what: `The Parquet file cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
+    throw new DataError({ code: "data-unreadable", what: `The Parquet file cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
   }
 }
 

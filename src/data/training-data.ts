@@ -71,6 +71,7 @@ function withoutAnswer(rows: readonly Row[]): DataError {
   const more = others.length > MOST_PLACES ? [`${others.length - MOST_PLACES} more`] : [];
   const also = others.length > 0 ? ` The same is true of ${[...places, ...more].join(", ")}.` : "";
   return new DataError({
+    code: "data-empty-answer",
     what: `The ${ANSWER_FIELDS.find((field) => field in value) ?? "assistant's answer"} is empty: there is nothing to learn from.${also}`,
     where,
     fix: others.length > 0 ? `Fill them in, or leave these ${rows.length} rows out.` : "Fill it in, or leave the row out.",

@@ -134,6 +134,7 @@ class RecordedGraph implements Graph {
     const holder = this.#sizes.get(size);
     if (!holder)
       throw new ShapeError({
+        code: "shape-size-unknown",
         what: `no value of graph ${this.name} has a size named "${size}".`,
         fix: "Name the size in an input's shape first.",
       });

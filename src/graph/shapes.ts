@@ -24,6 +24,7 @@ export function inferred<Op extends OpType>(
 
 function fail(op: string, operands: Operands, why: string): never {
   throw new ShapeError({
+    code: "shape-operands",
     what: `${op}: ${why}: ${operands.map(show).join(", ")}.`,
     fix: "Compare the operands' shapes with the operator's documentation.",
   });
@@ -85,6 +86,7 @@ function matmulShape(operands: Operands, { transA, transB }: OpAttributes["MatMu
   const [[rows, inner], [inner2, columns]] = [last(a, transA), last(b, transB)];
   if (inner !== inner2) {
     throw new ShapeError({
+      code: "shape-operands",
       what: `MatMul: inner sizes differ: ${show(at(operands, 0))}${transA ? "ᵀ" : ""} @ ${show(at(operands, 1))}${transB ? "ᵀ" : ""}.`,
       fix: "Hugging Face stores linear weights [out, in]: transpose b, or use the architecture's linear().",
     });

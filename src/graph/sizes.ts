@@ -23,6 +23,7 @@ export function broadcast(operator: string, a: Shape, b: Shape): Shape {
     if (left === right || right === 1) return left;
     if (left === 1) return right;
     throw new ShapeError({
+      code: "shape-operands",
       what: `${operator}: shapes do not broadcast: [${a.join(", ")}] with [${b.join(", ")}].`,
       fix: "Make the sizes equal, or 1 where the other should be repeated.",
     });
@@ -34,6 +35,7 @@ export function axisOf(shape: Shape, axis: number): number {
   const positive = axis < 0 ? axis + shape.length : axis;
   if (positive < 0 || positive >= shape.length) {
     throw new ShapeError({
+      code: "shape-operands",
       what: `axis ${axis} is out of range for a shape of rank ${shape.length}.`,
       fix: "Count axes from 0, or from -1 at the back.",
     });

@@ -3,6 +3,7 @@
  *  @huggingface/hub itself reads none of these variables. */
 
 import { HubApiError } from "@huggingface/hub";
+import type { HUB_CODES } from "../base/error-codes.ts";
 import { CheckpointError, DataError, messageOf, type Problem, UserError } from "../base/errors.ts";
 import { asWriteProblem } from "../checkpoint/atomic.ts";
 import { accessToken, type Environment, type HubRepository, repositoryCache } from "./cache.ts";
@@ -19,6 +20,7 @@ export async function hubAccess(env: Environment, fetch: typeof globalThis.fetch
   const token = await accessToken(env);
   if (token !== undefined && !token.startsWith("hf_")) {
     throw new CheckpointError({
+      code: "hub-bad-token",
       what: "The access token does not start with hf_.",
       where: env.HF_TOKEN === undefined ? "the token file of Hugging Face" : "HF_TOKEN",
       fix: "Copy a token from https://huggingface.co/settings/tokens, or unset it: public models and datasets need none.",
@@ -32,15 +34,26 @@ export async function hubAccess(env: Environment, fetch: typeof globalThis.fetch
 }
 
 /** A problem with a model is a CheckpointError, one with a dataset a DataError. */
-export function repositoryProblem({ type, name, revision }: HubRepository, problem: Omit<Problem, "where">): UserError {
+export function repositoryProblem(repository: HubRepository, { status, ...problem }: HubProblem): UserError {
+  const { type, name, revision } = repository;
   const Kind = type === "model" ? CheckpointError : DataError;
-  return new Kind({ ...problem, where: `${type === "model" ? "" : "datasets/"}${name}@${revision}` });
+  return new Kind({ ...problem, where: placeOf(repository), data: { repository: name, revision, ...(status && { status }) } });
+}
+
+/** How a repository is named in errors. */
+export function placeOf({ type, name, revision }: HubRepository): string {
+  return `${type === "model" ? "" : "datasets/"}${name}@${revision}`;
+}
+
+interface HubProblem extends Pick<Problem, "what" | "fix" | "cause"> {
+  readonly code: keyof typeof HUB_CODES;
+  readonly status?: number;
 }
 
 /** Nothing can be had: the network is forbidden or fails, and the cache has it not. */
 export function notCached(repository: HubRepository, why: string, fix: string, cause?: unknown): UserError {
   const what = `The ${repository.type} is not in the cache, and ${why}.`;
-  return repositoryProblem(repository, { what, fix: `${fix}, or give the folder of a local copy.`, cause });
+  return repositoryProblem(repository, { code: "hub-not-cached", what, fix: `${fix}, or give the folder of a local copy.`, cause });
 }
 
 /** HF_HUB_OFFLINE is set, and the cache has it not. */
@@ -61,17 +74,29 @@ export function hubFailure(repository: HubRepository, env: Environment, error: u
 function refused(repository: HubRepository, error: HubApiError): UserError {
   const { type, name } = repository;
   const page = `https://huggingface.co/${type === "model" ? "" : "datasets/"}${name}`;
-  const [what, fix] =
+  const [code, what, fix] =
     error.statusCode === 401 || error.statusCode === 403
       ? [
+          "hub-forbidden" as const,
           `The hub does not give out this ${type}: it is gated or private, or its name is wrong.`,
           `Check the name at ${page}; if it asks you to accept terms, do, then set HF_TOKEN to a token of your account.`,
         ]
       : error.statusCode === 404
-        ? [`The hub knows no such ${type} or revision.`, `Check the name at ${page} and the revision among its branches and tags.`]
+        ? [
+            "hub-not-found" as const,
+            `The hub knows no such ${type} or revision.`,
+            `Check the name at ${page} and the revision among its branches and tags.`,
+          ]
         : [
+            "hub-refused" as const,
             "The hub refused the request.",
             error.statusCode === 429 ? "Too many requests: wait some minutes, or set HF_TOKEN." : "See the message above.",
           ];
-  return repositoryProblem(repository, { what: `${what} (HTTP ${error.statusCode}: ${error.message})`, fix, cause: error });
+  return repositoryProblem(repository, {
+    code,
+    status: error.statusCode,
+    what: `${what} (HTTP ${error.statusCode}: ${error.message})`,
+    fix,
+    cause: error,
+  });
 }

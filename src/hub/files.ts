@@ -51,6 +51,7 @@ export async function remoteFiles(
     if (entry.type !== "file") continue;
     if (leavesItsFolder(entry.path)) {
       throw repositoryProblem(repository, {
+        code: "hub-unsafe",
         what: `The hub lists the file ${JSON.stringify(entry.path)}, which would lie outside the repository's folder.`,
         fix: "Do not use this repository, and check that HF_ENDPOINT names a hub you trust.",
       });

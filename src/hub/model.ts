@@ -1,7 +1,8 @@
 /** @file The files that make a model or adapter on the hub: JSON, tokenizer files and safetensors at the top of the repository, no
  *  pickles and no other frameworks' copies. */
 
-import { repositoryProblem } from "./access.ts";
+import { CheckpointError } from "../base/errors.ts";
+import { placeOf } from "./access.ts";
 import type { HubRepository } from "./cache.ts";
 import { type DownloadOptions, remoteFiles } from "./files.ts";
 
@@ -18,7 +19,9 @@ function wantedFiles(paths: readonly string[], model: HubRepository): string[] {
   const wanted = paths.filter((path) => tensors.test(path) || others.test(path));
   if (wanted.some((path) => path.endsWith(".safetensors"))) return wanted;
   const pickle = paths.find((path) => /\.(bin|pt|pth|ckpt)$/.test(path));
-  throw repositoryProblem(model, {
+  throw new CheckpointError({
+    code: pickle ? "checkpoint-pickled" : "checkpoint-no-tensors",
+    where: placeOf(model),
     what: pickle
       ? `This model's tensors are pickled (${pickle}); opening a pickle runs the code in it, so it is not fetched.`
       : "This repository holds no safetensors.",

@@ -49,6 +49,7 @@ function parseHubId(id: string): HubRepository {
   const [, name, revision = "main"] = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:@([\w][\w./-]*))?$/.exec(id) ?? [];
   if (name !== undefined && !revision.split("/").includes("..")) return { type: "model", name, revision };
   throw new CheckpointError({
+    code: "checkpoint-not-found",
     what: "There is no such folder, and this is not the id of a model on the hub either.",
     where: id,
     fix: "Give a folder that exists, or an id such as google-t5/t5-small or google-t5/t5-small@main.",

@@ -21,6 +21,8 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
 export function activationOf(name: string): Activation {
   if (Object.hasOwn(ACTIVATIONS, name)) return ACTIVATIONS[name]!;
   throw new CheckpointError({
+    code: "checkpoint-setting",
+    data: { got: name, known: Object.keys(ACTIVATIONS) },
     what: `The activation function "${name}" is not supported.`,
     where: "config.json",
     fix: `Supported: ${Object.keys(ACTIVATIONS).join(", ")}.`,

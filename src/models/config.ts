@@ -9,6 +9,7 @@ export function parseConfig<T>(schema: z.ZodType<T>, raw: Readonly<Record<string
   if (result.success) return result.data;
   const problems = result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
   throw new CheckpointError({
+    code: "checkpoint-bad-config",
     what: `The model's configuration does not fit its model_type "${raw.model_type}": ${problems.join("; ")}.`,
     where: "config.json",
     fix: "Compare the file with the published checkpoint's.",

@@ -104,6 +104,7 @@ export function headsOf(config: DecoderConfig): Heads {
   const numKvHeads = config.num_key_value_heads ?? numHeads;
   if (numHeads % numKvHeads !== 0) {
     throw new CheckpointError({
+      code: "checkpoint-bad-config",
       what: `${numHeads} attention heads cannot share ${numKvHeads} heads of keys and values evenly.`,
       where: "config.json: num_key_value_heads",
       fix: "Compare the file with the published checkpoint's; one that leaves the field out means what transformers' default is.",

@@ -1,7 +1,7 @@
 /** @file The architectures Skein knows, by the `model_type` of config.json. */
 
 import { join } from "node:path";
-import { CheckpointError } from "../base/errors.ts";
+import { CheckpointError, relocated } from "../base/errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { Architecture, ArchitectureFactory } from "./architecture.ts";
 import { gemma } from "./gemma.ts";
@@ -44,6 +44,8 @@ export function architectureOf({ config, tensors, directory }: Named): Architect
   const factory = Object.hasOwn(ARCHITECTURES, type) ? ARCHITECTURES[type] : undefined;
   if (!factory) {
     throw new CheckpointError({
+      code: "checkpoint-model-type",
+      data: { modelType: type, known: MODEL_TYPES },
       what: `Models of type "${type}" are not supported.`,
       where: directory,
       fix: `Supported model types: ${MODEL_TYPES.join(", ")}. CONTRIBUTING.md says how to add one.`,
@@ -53,6 +55,6 @@ export function architectureOf({ config, tensors, directory }: Named): Architect
     return factory(config, new Set(tensors.keys()));
   } catch (error) {
     if (!(error instanceof CheckpointError) || error.where === undefined) throw error;
-    throw new CheckpointError({ what: error.what, where: join(directory, error.where), fix: error.fix, cause: error });
+    throw relocated(error, join(directory, error.where));
   }
 }

@@ -51,6 +51,8 @@ export function parseScaling(raw: Readonly<Record<string, unknown>> | null | und
   const kind = name === "su" || (name === "yarn" && raw?.long_factor) ? "longrope" : name;
   if (!Object.hasOwn(scalings, kind)) {
     throw new CheckpointError({
+      code: "checkpoint-setting",
+      data: { got: name, known: Object.keys(scalings) },
       what: `Rotary positions with scaling "${name}" are not supported.`,
       where: "config.json: rope_scaling",
       fix: `Supported: ${Object.keys(scalings).join(", ")}.`,
@@ -59,6 +61,7 @@ export function parseScaling(raw: Readonly<Record<string, unknown>> | null | und
   const parsed = scalings[kind as Kind].safeParse(raw ?? {});
   if (parsed.success) return { kind, ...parsed.data } as Scaling;
   throw new CheckpointError({
+    code: "checkpoint-bad-config",
     what: `The scaling "${name}" is incomplete: ${parsed.error.issues.map((i) => `${i.path.join(".")}: ${i.message}`).join("; ")}.`,
     where: "config.json: rope_scaling",
     fix: "Compare the file with the published checkpoint's.",

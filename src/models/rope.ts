@@ -99,6 +99,7 @@ function scaledRope(scaling: Scaling, base: number, size: number, config: RopeCo
 function divided(frequencies: readonly number[], factors: readonly number[]): number[] {
   if (factors.length === frequencies.length) return frequencies.map((w, i) => w / factors[i]!);
   throw new CheckpointError({
+    code: "checkpoint-bad-config",
     what: `The scaling "longrope" has ${factors.length} factors; a head of this model turns with ${frequencies.length} frequencies.`,
     where: "config.json: rope_scaling",
     fix: "Compare the file with the published checkpoint's.",

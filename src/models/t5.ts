@@ -86,6 +86,8 @@ function withActivation(config: z.infer<typeof schema>): T5Config {
   const activation = ACTIVATIONS[name as keyof typeof ACTIVATIONS];
   if (!activation) {
     throw new CheckpointError({
+      code: "checkpoint-setting",
+      data: { got: form, known: Object.keys(ACTIVATIONS) },
       what: `T5 with feed_forward_proj "${form}" is not supported.`,
       where: "config.json",
       fix: `Supported: ${Object.keys(ACTIVATIONS).join(", ")}, each also as gated-.`,

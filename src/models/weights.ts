@@ -17,6 +17,8 @@ export function fileWeights(graph: Graph, checkpoint: Checkpoint): Weights {
     const dtype = GRAPH_DTYPES[info.dtype];
     if (!dtype) {
       throw new CheckpointError({
+        code: "checkpoint-dtype",
+        data: { tensor, dtype: info.dtype },
         what: `Tensor ${tensor} has dtype ${info.dtype}.`,
         where: info.file,
         fix: `A base model's tensors must be one of ${Object.keys(GRAPH_DTYPES).join(", ")}: save it again in one of those.`,
@@ -39,6 +41,8 @@ function tensorOf(checkpoint: Checkpoint, name: string, shape: readonly number[]
   const info = checkpoint.tensors.get(name);
   if (!info) {
     throw new CheckpointError({
+      code: "checkpoint-tensor-missing",
+      data: { tensor: name },
       what: `The checkpoint has no tensor ${name}.`,
       where: checkpoint.directory,
       fix: "Export the checkpoint again; its config.json asks for this tensor.",
@@ -47,6 +51,8 @@ function tensorOf(checkpoint: Checkpoint, name: string, shape: readonly number[]
   invariant(shape.length > 0, `tensor ${name} is asked for without a shape`);
   if (String(info.shape) !== String(shape)) {
     throw new CheckpointError({
+      code: "checkpoint-tensor-shape",
+      data: { tensor: name, expected: shape.join(), got: info.shape.join() },
       what: `Tensor ${name} has shape [${info.shape.join(", ")}]; config.json asks for [${shape.join(", ")}].`,
       where: info.file,
       fix: "Configuration and tensors are of different models: fetch both from one place.",

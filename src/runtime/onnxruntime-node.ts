@@ -236,6 +236,7 @@ export async function openLibrary<T>(load: () => Promise<T>): Promise<T> {
     return await load();
   } catch (cause) {
     throw new EngineError({
+      code: "engine-not-loadable",
       what: `The engine, ONNX Runtime, cannot be loaded: ${messageOf(cause).split("\n")[0]}`,
       where: `package onnxruntime-node on ${process.platform} ${process.arch}, Node ${process.version}`,
       fix:
@@ -253,6 +254,7 @@ async function opened(engine: Engine, create: () => Promise<Ort.InferenceSession
   } catch (cause) {
     if (engine.device === "cpu" || !/adapter|WebGPU|Vulkan|device/i.test(messageOf(cause))) throw cause;
     throw new EngineError({
+      code: "engine-no-device",
       what: `The engine ${engine.name} found no device that it can use: ${messageOf(cause).split("\n")[0]}`,
       fix: "Install the driver of the GPU (on Linux a Vulkan driver and its loader, libvulkan1), or compute on the CPU.",
       cause,

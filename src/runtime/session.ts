@@ -26,5 +26,11 @@ export function engineNamed(name: string): Engine {
   const engine = ENGINES.find((candidate) => candidate.name === name);
   if (engine) return engine;
   const fix = `Choose one of: ${ENGINES.map((candidate) => candidate.name).join(", ")}.`;
-  throw new OptionError({ what: `There is no engine named "${name}".`, where: "device", fix });
+  throw new OptionError({
+    code: "option-unknown-value",
+    data: { option: "device", got: name, known: ENGINES.map((engine) => engine.name) },
+    what: `There is no engine named "${name}".`,
+    where: "device",
+    fix,
+  });
 }

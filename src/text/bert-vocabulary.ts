@@ -12,7 +12,12 @@ export function bertTokenizerJson(vocabulary: string, { lowercase = true, where 
   const idOf = (token: string): number => {
     const id = vocab[token];
     if (id !== undefined) return id;
-    throw new CheckpointError({ what: `The vocabulary has no ${token}.`, where, fix: "Use BERT's own vocab.txt, or a tokenizer.json." });
+    throw new CheckpointError({
+      code: "tokenizer-damaged",
+      what: `The vocabulary has no ${token}.`,
+      where,
+      fix: "Use BERT's own vocab.txt, or a tokenizer.json.",
+    });
   };
   const special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].filter((token) => token in vocab);
   const around = (token: string) => [token, { id: token, ids: [idOf(token)], tokens: [token] }];

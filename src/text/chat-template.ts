@@ -14,6 +14,7 @@ export async function chatTemplates(directory: string, config: Readonly<Record<s
   const parsed = schema.safeParse(config.chat_template);
   if (!parsed.success) {
     throw new CheckpointError({
+      code: "template-broken",
       what: "chat_template is neither text nor a list of { name, template }.",
       where: join(directory, "tokenizer_config.json"),
       fix: "Mend or remove chat_template.",

@@ -46,6 +46,7 @@ export function renderChat(
   } catch (error) {
     // Most often the template's own raise_exception: roles out of order, an unknown role.
     throw new DataError({
+      code: "data-template-refuses",
       what: `The model's chat template does not take this conversation: ${messageOf(error)}.`,
       where: `roles: ${messages.map(({ role }) => role).join(", ") || "none"}`,
       fix: "Give the conversation in the form this model was trained on (see its model card), or another template.",
@@ -64,6 +65,7 @@ function templateFor({ chatTemplates }: Pick<Tokenizer, "chatTemplates">, hasToo
   if (template !== undefined) return template;
   const named = [...chatTemplates.keys()];
   throw new CheckpointError({
+    code: "template-missing",
     what: `This model has no chat template${named.length > 0 ? ` called default (only ${named.join(", ")})` : ""}.`,
     where: "tokenizer_config.json or chat_template.jinja",
     fix: "Use a model trained for chat, give its prompt as plain text, or put the template into chat_template.jinja beside the tokenizer.",
@@ -81,6 +83,7 @@ function parsedTemplate(source: string): Template {
     return template;
   } catch (error) {
     throw new CheckpointError({
+      code: "template-broken",
       what: `The chat template is not valid Jinja: ${messageOf(error)}.`,
       where: "tokenizer_config.json or chat_template.jinja",
       fix: "Mend the template.",
@@ -129,6 +132,7 @@ function commonPrefix<T>(a: readonly T[], b: readonly T[]): number {
 
 function unstable(index: number): DataError {
   return new DataError({
+    code: "data-template-unstable",
     what: "The chat template writes a turn differently once later turns follow it, so the assistant's tokens cannot be told apart.",
     where: `message ${index}`,
     fix: "Split the conversation into one example for each assistant turn, or train on all tokens.",

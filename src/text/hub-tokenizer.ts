@@ -58,7 +58,13 @@ interface Source {
 /** A tokenizer from the content of tokenizer.json. */
 export function createHubTokenizer(content: Readonly<Record<string, unknown>>, { config: raw, templates, where }: Source): Tokenizer {
   const bad = (what: string, cause?: unknown): CheckpointError =>
-    new CheckpointError({ what, where, fix: "Fetch the tokenizer again, or write it anew with the transformers library.", cause });
+    new CheckpointError({
+      code: "tokenizer-damaged",
+      what,
+      where,
+      fix: "Fetch the tokenizer again, or write it anew with the transformers library.",
+      cause,
+    });
   const file = fileSchema.safeParse(content);
   const parsed = configSchema.safeParse(raw);
   if (!file.success) throw bad(`Not a tokenizer: ${z.prettifyError(file.error)}.`);
@@ -96,6 +102,7 @@ function encoded(engine: Engine, text: string, { addSpecialTokens, where }: { ad
   const known = ids.filter((id) => id !== undefined);
   if (known.length === ids.length) return known;
   throw new CheckpointError({
+    code: "tokenizer-damaged",
     what: `The vocabulary has no token for ${JSON.stringify(tokens[ids.indexOf(undefined)])}, nor one for unknown text.`,
     where,
     fix: "The tokenizer is incomplete: fetch it again from where the model came from.",

@@ -18,6 +18,7 @@ import type { Tokenizer } from "./tokenizer.ts";
 export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const names = await readdir(directory).catch((error: unknown) => {
     throw new CheckpointError({
+      code: "checkpoint-unreadable",
       what: `Cannot open the tokenizer's folder: ${messageOf(error)}.`,
       where: directory,
       fix: "Check the path.",
@@ -42,6 +43,7 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   }
   const parts = names.filter((name) => /^(spiece\.model|tokenizer\.model.*|vocab\.json|merges\.txt)$/.test(name));
   throw new CheckpointError({
+    code: "tokenizer-missing",
     what: `No tokenizer.json in this folder${parts.length > 0 ? ` (only ${parts.join(", ")})` : ""}.`,
     where: directory,
     fix: "Write one with Python: from transformers import AutoTokenizer; AutoTokenizer.from_pretrained(folder).save_pretrained(folder).",

@@ -76,7 +76,12 @@ function parseRanks(file: string, path: string): Map<string, number> {
 }
 
 function badFile(where: string, what: string): CheckpointError {
-  return new CheckpointError({ what, where, fix: "The file is damaged or not a tiktoken vocabulary: fetch it again." });
+  return new CheckpointError({
+    code: "tokenizer-damaged",
+    what,
+    where,
+    fix: "The file is damaged or not a tiktoken vocabulary: fetch it again.",
+  });
 }
 
 function encode(text: string, ranks: ReadonlyMap<string, number>, special: ReadonlyMap<string, number>): number[] {

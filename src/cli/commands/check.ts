@@ -18,7 +18,8 @@ export function addCheck(program: Command, io: Io): void {
   })
     .option("--base <dir>", "hold it against this base model: a folder or a Hugging Face id")
     .action(async (adapter: string, flags: Flags) => {
-      const { AdapterError } = await import("../../base/errors.ts");
+      const { UserError } = await import("../../base/errors.ts");
+      const { onCommandLine } = await import("../remedies.ts");
       const { checkAdapter } = await import("../../adapters/check.ts");
       const { loadModel } = await import("../../inference/model.ts");
       const { fingerprint } = await import("../../checkpoint/fingerprint.ts");
@@ -43,14 +44,9 @@ export function addCheck(program: Command, io: Io): void {
           !report.usable ? "no" : report.against === "base" ? "yes" : "yes, if the base is of such an architecture; --base DIR tells",
         ],
       ];
-      show(
-        io,
-        flags,
-        { ...report, warnings, problems: report.problems.map(({ what, where, fix }) => ({ what, where, fix })) },
-        table(rows),
-      );
+      show(io, flags, { ...report, warnings, problems: report.problems.map(onCommandLine) }, table(rows));
       warn(io, flags, warnings);
       const [problem] = report.problems;
-      if (problem) throw new AdapterError(problem);
+      if (problem) throw Object.assign(new UserError(problem), { name: "AdapterError" });
     });
 }
