@@ -183,7 +183,7 @@ describe("what does not fit is refused by name", () => {
     ["an unknown key that is on", { config: { use_sparkle: 3 } }, /use_sparkle is 3/],
     ["PiSSA", { config: { init_lora_weights: "pissa_niter_16" } }, /init_lora_weights is "pissa_niter_16"/],
     ["another method", { config: { peft_type: "PREFIX_TUNING" } }, /PREFIX_TUNING.*LORA.*IA3/],
-    ["a resized vocabulary", { add: [["base_model.model.lm_head.weight", float32([2, 2])]] }, /whole tensor of the base[\s\S]*--base/],
+    ["a resized vocabulary", { add: [["base_model.model.lm_head.weight", float32([2, 2])]] }, /whole tensor of the base[\s\S]*Give the base model/],
     ["a tensor of unknown use", { add: [["base_model.model.model.layers.0.foo", float32([2])]] }, /left unused/],
     [
       "bare parameters, layer copies and activation tokens, all at once",
