@@ -4,6 +4,8 @@
 
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { FUSED, PLAIN, type Use } from "../src/graph/lowering/capabilities.ts";
+import { lowered } from "../src/graph/lowering/lowered.ts";
 import type { Engine } from "../src/runtime/engine.ts";
 import { cpu, webgpu } from "../src/runtime/onnxruntime-node.ts";
 
@@ -19,3 +21,17 @@ if (!webgpuMissing) {
 }
 
 export const ENGINES_HERE: readonly Engine[] = webgpuMissing ? [cpu] : [cpu, webgpu];
+
+/** The engine, as if it lacked these uses of operators. */
+export function lacking(engine: Engine, uses: readonly Use[], mixture?: "masked" | "gathered"): Engine {
+  const capabilities = { ...engine.capabilities, lacks: Object.fromEntries(uses.map((use) => [use, "a test says so"])) };
+  return {
+    ...engine,
+    name: `${engine.name} without ${uses.length} operators`,
+    capabilities,
+    load: (graph, options) => engine.load(lowered(graph, capabilities, { mixture, ...options }), options),
+  };
+}
+
+/** Every use that has a decomposition. */
+export const EVERY_USE: readonly Use[] = [...FUSED, ...PLAIN];

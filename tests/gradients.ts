@@ -7,7 +7,7 @@ import type { Float, Graph } from "../src/graph/value.ts";
 import type { Model } from "../src/inference/model.ts";
 import type { Architecture } from "../src/models/architecture.ts";
 import { logitsOf } from "../src/models/logits.ts";
-import { Session } from "../src/runtime/session.ts";
+import { Session, type SessionOptions } from "../src/runtime/session.ts";
 import type { TrainingBatch } from "../src/training/batches.ts";
 import type { Learner } from "../src/training/learner.ts";
 import { crossEntropy, IGNORED } from "../src/training/loss.ts";
@@ -32,6 +32,7 @@ export async function differentiated(
   learner: Learner,
   batch: TrainingBatch,
   forward: Forward = logitsOf,
+  options: SessionOptions = {},
 ): Promise<Differentiated> {
   const graph = createGraph("gradients");
   const { architecture } = model;
@@ -44,7 +45,7 @@ export async function differentiated(
   gradients(mean, parameters).forEach((gradient, i) => {
     graph.output(`d ${names[i]}`, gradient);
   });
-  await using session = await Session.load(graph);
+  await using session = await Session.load(graph, options);
   const results = await session.run({ ...batch.feeds, ...learner.frozen, ...Object.fromEntries(learner.initial) });
   const float = (name: string) => results[name] as HostTensor<"float32">;
   return {

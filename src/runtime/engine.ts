@@ -1,9 +1,11 @@
 /** @file What runs a graph. An engine is a value: it loads graphs on one device and says what it can do there.
  *
+ *  A graph uses whatever operators it likes: `load` lowers it first (graph/lowering), so that none reaches an engine that lacks it.
  *  Numbers enter as host tensors or as tensors that an engine holds; they come back as host tensors unless they were asked to stay. */
 
 import type { HostDType, HostTensor } from "../base/tensor.ts";
 import type { Capabilities } from "../graph/lowering/capabilities.ts";
+import type { Mixture } from "../graph/lowering/mixture.ts";
 import type { Graph } from "../graph/value.ts";
 
 /** Numbers that an engine holds where it computes. Owns memory of the device: `using` or `dispose` it. */
@@ -39,6 +41,8 @@ export interface LoadOptions {
   readonly profile?: string;
   /** Outputs that stay on the device; they come back as device tensors. Default none. */
   readonly keep?: readonly string[];
+  /** How a mixture of experts is computed where the engine lacks the operator (graph/lowering/mixture.ts). Default "masked". */
+  readonly mixture?: Mixture;
 }
 
 /** A graph ready to run. Owns native memory: `await using` or `dispose` it. */

@@ -6,6 +6,7 @@ import { EngineError, invariant, messageOf } from "../base/errors.ts";
 import type { HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import type { Capabilities } from "../graph/lowering/capabilities.ts";
+import { lowered } from "../graph/lowering/lowered.ts";
 import { serialize } from "../graph/onnx/serialize.ts";
 import type { DType } from "../graph/sizes.ts";
 import type { Graph } from "../graph/value.ts";
@@ -26,10 +27,17 @@ type Library = typeof Ort;
 /** ONNX Runtime on the processor. It has every operator. */
 export const cpu: Engine = onnxRuntime("cpu", { lacks: {}, float16: false, deviceTensors: false });
 
+const CPU_ONLY = "it runs on the CPU: its operands leave the device and come back";
+
 /** ONNX Runtime on a GPU through WebGPU (Vulkan, Metal or Direct3D 12). */
 export const webgpu: Engine = onnxRuntime("webgpu", {
   lacks: {
-    MoE: "it runs on the CPU, and every expert is copied there at each run",
+    MoE: CPU_ONLY,
+    FusedMatMul: CPU_ONLY,
+    LogSoftmax: CPU_ONLY,
+    Sign: CPU_ONLY,
+    Or: CPU_ONLY,
+    ScatterND: CPU_ONLY,
     "SimplifiedLayerNormalization, second result": "it is wrong in onnxruntime-node 1.30.0",
     Sin: "it is right to 1e-4 only",
     Cos: "it is right to 1e-4 only",
@@ -75,12 +83,12 @@ class OrtSession implements Session {
   }
 
   static async load(engine: Engine, graph: Graph, options: LoadOptions = {}): Promise<OrtSession> {
-    const { keep = [] } = options;
+    const { keep = [], mixture } = options;
     for (const name of keep)
       invariant(graph.outputs.has(name), `output ${name} is to stay on the device, but graph ${graph.name} has no such output`);
     const ort = await library();
     const { folder, locate } = filesFolder(graph);
-    const { bytes, inputs } = serialize(graph, locate);
+    const { bytes, inputs } = serialize(lowered(graph, engine.capabilities, { mixture }), locate);
     const session = await opened(engine, () => ort.InferenceSession.create(bytes, sessionOptions(engine, folder, options)));
     return new OrtSession({ engine, ort, session, graph, inputs }, keep);
   }

@@ -1,6 +1,7 @@
 /** @file The real engine, behind the same signature as the reference. */
 
 import type { Graph } from "../../src/graph/value.ts";
+import type { Engine } from "../../src/runtime/engine.ts";
 import { Session } from "../../src/runtime/session.ts";
 import { fromHost, type NdArray, toHost } from "./array.ts";
 import type { Tolerance } from "./compare.ts";
@@ -9,9 +10,9 @@ import type { Tolerance } from "./compare.ts";
  *  approximations good to a few units in the last place. 1e-5 leaves room for both and for nothing else. */
 export const FLOAT32: Tolerance = { relative: 1e-5, absolute: 1e-5 };
 
-/** The graph's outputs by name, as ONNX Runtime computes them. */
-export async function computed(graph: Graph, feeds: Readonly<Record<string, NdArray>>): Promise<Record<string, NdArray>> {
-  await using session = await Session.load(graph, { threads: 1 });
+/** The graph's outputs by name, as the engine computes them; by default the one that sessions use. */
+export async function computed(graph: Graph, feeds: Readonly<Record<string, NdArray>>, engine?: Engine): Promise<Record<string, NdArray>> {
+  await using session = await Session.load(graph, { threads: 1, ...(engine && { engine }) });
   const fetches = await session.run(Object.fromEntries(Object.entries(feeds).map(([name, feed]) => [name, toHost(feed)])));
   return Object.fromEntries(Object.entries(fetches).map(([name, tensor]) => [name, fromHost(tensor)]));
 }
