@@ -27,6 +27,7 @@ const LAYERS = [
   "models",
   "adapters",
   "routing",
+  "storage",
   "inference",
   "generation",
   "training",

@@ -1,12 +1,9 @@
 /** @file Skein's public surface: what `import { ... } from "skein"` gives. Everything else is internal. */
 
 export type { Adapter, BottleneckAdapter, Ia3Adapter, LoraAdapter } from "./adapters/adapter.ts";
-export { type AdapterReport, checkAdapter } from "./adapters/check.ts";
-export { type Expert, loadExpert } from "./adapters/expert.ts";
+export type { Expert } from "./adapters/expert.ts";
 export { type MergeMethod, mergeAdapters } from "./adapters/merge.ts";
-export { loadAdapter } from "./adapters/peft.ts";
-export { type SaveOptions, saveAdapter } from "./adapters/peft-save.ts";
-export { addExpert, createPool, listPool, openPool, type Pool, removeExpert } from "./adapters/pool.ts";
+export type { SaveOptions } from "./adapters/peft-save.ts";
 export {
   AdapterError,
   CheckpointError,
@@ -36,6 +33,11 @@ export { namedExperts, rowsOf } from "./inference/row-choices.ts";
 export { type LoadedModel, type LoadOptions, loadModel, route } from "./library/loaded-model.ts";
 export { parsedRouter, type RouterOptions, routerNamed } from "./routing/registry.ts";
 export type { Route, Router } from "./routing/router.ts";
+export { type AdapterReport, checkAdapter } from "./storage/check.ts";
+export { loadExpert } from "./storage/expert.ts";
+export { loadAdapter } from "./storage/peft.ts";
+export { saveAdapter } from "./storage/peft-save.ts";
+export { addExpert, createPool, listPool, openPool, type Pool, removeExpert } from "./storage/pool.ts";
 export { loadTokenizer } from "./text/load-tokenizer.ts";
 export type { Tokenizer } from "./text/tokenizer.ts";
 export { type LorahubResult, lorahub } from "./training/lorahub.ts";

@@ -1,4 +1,4 @@
-/** @file Bottleneck adapters on disk, in a format of our own, since PEFT has none.
+/** @file The files of a bottleneck adapter, in a format of our own, since PEFT has none.
  *
  *    skein_adapter_config.json         { "adapter_type": "BOTTLENECK", "version": 1, "activation", "placement",
  *                                        "target_modules": [module paths], "base_model_name_or_path"? }
@@ -7,19 +7,15 @@
  *
  *  width is the module's input for placement "parallel", its output for "output" (bottleneck.ts has the equations). */
 
-import { readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
 import * as z from "zod";
 import { AdapterError } from "../base/errors.ts";
+import { fileIn } from "../base/paths.ts";
 import type { HostTensor } from "../base/tensor.ts";
-import { makeFolder, writeFileAtomically } from "../checkpoint/atomic.ts";
-import { openSafetensors, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
+import type { Header } from "../checkpoint/safetensors-header.ts";
 import { BOTTLENECK_ACTIVATIONS, BOTTLENECK_PLACEMENTS, type BottleneckAdapter, type BottleneckWeights } from "./adapter.ts";
-import { BASE_FINGERPRINT, checkFingerprint, exists, float32Of } from "./files.ts";
+import { BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE } from "./file-names.ts";
 import { closestNames, type ModuleSizes } from "./modules.ts";
-
-export const BOTTLENECK_CONFIG_FILE = "skein_adapter_config.json";
-export const BOTTLENECK_FILE = "skein_adapter_model.safetensors";
+import { BASE_FINGERPRINT, checkFingerprint, float32Of, type ReadTensor } from "./tensor-file.ts";
 
 const configSchema = z.strictObject({
   adapter_type: z.literal("BOTTLENECK"),
@@ -31,15 +27,9 @@ const configSchema = z.strictObject({
 });
 type Config = z.output<typeof configSchema>;
 
-/** Whether the folder holds a bottleneck adapter. */
-export function isBottleneckFolder(directory: string): Promise<boolean> {
-  return exists(join(directory, BOTTLENECK_CONFIG_FILE));
-}
-
 /** The sizes an adapter's own tensors speak of: what it can be checked against without a base. One whose width is that of the
  *  module's output says nothing of its input, which then counts as equally wide. */
-export async function ownBottleneckSizes(directory: string): Promise<ModuleSizes> {
-  const { tensors } = await openSafetensors(join(directory, BOTTLENECK_FILE));
+export function ownBottleneckSizes({ tensors }: Pick<Header, "tensors">): ModuleSizes {
   const sizes = new Map<string, { in: number; out: number }>();
   for (const [name, { shape }] of tensors) {
     if (!name.endsWith(".down.weight")) continue;
@@ -49,13 +39,28 @@ export async function ownBottleneckSizes(directory: string): Promise<ModuleSizes
   return sizes;
 }
 
-/** Reads a bottleneck adapter for a base model of these modules. */
-export async function loadBottleneck(directory: string, modules: ModuleSizes, fingerprint?: string): Promise<BottleneckAdapter> {
-  const config = parsedConfig(await readFile(join(directory, BOTTLENECK_CONFIG_FILE), "utf8"), directory);
-  const file = join(directory, BOTTLENECK_FILE);
-  if (!(await exists(file))) throw broken(`${BOTTLENECK_FILE} is missing.`, directory);
-  checkFingerprint("The adapter was", directory, (await openSafetensors(file)).metadata[BASE_FINGERPRINT], fingerprint);
-  const tensors = await readSafetensors(file);
+/** What a bottleneck adapter's folder holds. */
+export interface BottleneckContents {
+  /** Where it lies, for messages. */
+  readonly directory: string;
+  /** The text of skein_adapter_config.json. */
+  readonly config: string;
+  /** The header of skein_adapter_model.safetensors. */
+  readonly header: Header;
+  readonly read: ReadTensor;
+}
+
+/** The bottleneck adapter in these files, for a base model of these modules. */
+export async function parseBottleneck(
+  { directory, config: text, header, read }: BottleneckContents,
+  modules: ModuleSizes,
+  fingerprint?: string,
+): Promise<BottleneckAdapter> {
+  const config = parsedConfig(text, directory);
+  const file = fileIn(directory, BOTTLENECK_FILE);
+  checkFingerprint("The adapter was", directory, header.metadata[BASE_FINGERPRINT], fingerprint);
+  const tensors = new Map<string, HostTensor>();
+  for (const [name, info] of header.tensors) tensors.set(name, await read(info));
   const loaded = config.target_modules.map((module): [string, BottleneckWeights] => {
     const size = modules.get(module);
     if (!size) throw unknownModule(module, modules, directory);
@@ -75,7 +80,7 @@ function parsedConfig(text: string, directory: string): Config {
     throw broken(`${BOTTLENECK_CONFIG_FILE} is not JSON: ${String(cause)}.`, directory, "adapter-bad-config");
   }
   const result = configSchema.safeParse(raw);
-  if (!result.success) throw broken(z.prettifyError(result.error), join(directory, BOTTLENECK_CONFIG_FILE), "adapter-bad-config");
+  if (!result.success) throw broken(z.prettifyError(result.error), fileIn(directory, BOTTLENECK_CONFIG_FILE), "adapter-bad-config");
   return result.data;
 }
 
@@ -128,12 +133,11 @@ function broken(what: string, where: string, code: "adapter-incomplete" | "adapt
   return new AdapterError({ code, what, where, fix: REMEDY });
 }
 
-/** Writes `adapter` into `directory`, each file whole or not at all. */
-export async function saveBottleneck(
-  directory: string,
+/** What saving a bottleneck adapter writes: the configuration's text, and the tensors with their metadata. `directory`: for messages. */
+export function bottleneckFiles(
   adapter: BottleneckAdapter,
-  { baseName, baseFingerprint }: { baseName?: string | undefined; baseFingerprint?: string | undefined } = {},
-): Promise<void> {
+  { directory, baseName, baseFingerprint }: { directory: string; baseName?: string | undefined; baseFingerprint?: string | undefined },
+): { config: string; tensors: Map<string, HostTensor>; metadata: Record<string, string> } {
   const [first] = adapter.modules.values();
   const forms = new Set([...adapter.modules.values()].map(({ activation, placement }) => `${activation} ${placement}`));
   if (!first || forms.size !== 1) {
@@ -157,10 +161,6 @@ export async function saveBottleneck(
     tensors.set(`${module}.down.weight`, down).set(`${module}.down.bias`, downBias);
     tensors.set(`${module}.up.weight`, up).set(`${module}.up.bias`, upBias);
   }
-  await makeFolder(directory);
-  // The old configuration goes first: a folder caught between two writes is then incomplete, never a wrong pair.
-  await rm(join(directory, BOTTLENECK_CONFIG_FILE), { force: true });
   const metadata = { format: "pt", ...(baseFingerprint && { [BASE_FINGERPRINT]: baseFingerprint }) };
-  await writeSafetensors(join(directory, BOTTLENECK_FILE), tensors, { metadata });
-  await writeFileAtomically(join(directory, BOTTLENECK_CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
+  return { config: `${JSON.stringify(config, null, 2)}\n`, tensors, metadata };
 }

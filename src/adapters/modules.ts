@@ -5,7 +5,7 @@
  *  the same for every module but those that stand outside the prefix, is followed; anything else is an error that lists close names. */
 
 import { AdapterError } from "../base/errors.ts";
-import type { TensorInfo } from "../checkpoint/safetensors.ts";
+import type { TensorInfo } from "../checkpoint/safetensors-header.ts";
 import type { Adapter } from "./adapter.ts";
 
 export interface ModuleSize {

@@ -5,14 +5,21 @@
  *                                 to the rounding of its own dtype; anything else has been trained or resized, and is refused */
 
 import { AdapterError } from "../base/errors.ts";
-import { readTensor, type TensorInfo } from "../checkpoint/safetensors.ts";
-import { float32Of } from "./files.ts";
+import type { HostTensor } from "../base/tensor.ts";
+import type { TensorInfo } from "../checkpoint/safetensors-header.ts";
 import { baseName, type ModuleSizes, type PrefixChange } from "./modules.ts";
+import { float32Of, type ReadTensor } from "./tensor-file.ts";
 
 interface BaseWeights {
   readonly frozen: ReadonlyMap<string, TensorInfo>;
   readonly whole: ReadonlyMap<string, TensorInfo>;
   readonly directory: string;
+}
+
+interface Base {
+  readonly modules: ModuleSizes;
+  readonly change: PrefixChange;
+  readonly readTensor: ReadTensor;
 }
 
 /** Refuses a frozen weight of another shape than the base's: the adapter was trained on a resized or another model. */
@@ -31,10 +38,10 @@ export function checkFrozen({ frozen, directory }: BaseWeights, modules: ModuleS
 }
 
 /** Refuses embeddings or heads saved whole, unless they are the base's own. */
-export async function checkWhole({ whole, directory }: BaseWeights, modules: ModuleSizes, change: PrefixChange): Promise<void> {
+export async function checkWhole({ whole, directory }: BaseWeights, { modules, change, readTensor }: Base): Promise<void> {
   for (const [path, info] of whole) {
     const weight = modules.get(baseName(path, change, modules))?.weight;
-    const why = weight ? await difference(info, weight) : "without the base model it cannot be told whether it was trained";
+    const why = weight ? await difference(info, weight, readTensor) : "without the base model it cannot be told whether it was trained";
     if (why === undefined) continue;
     throw new AdapterError({
       code: weight ? "adapter-unsupported" : "adapter-needs-base",
@@ -53,9 +60,9 @@ const ROUNDING: Partial<Record<TensorInfo["dtype"], number>> = { BF16: 2 ** -8, 
 const SMALLEST_F16 = 2 ** -25; // half the distance of its numbers next to 0
 
 /** How two tensors differ; undefined when they are the same up to the rounding of `saved`. */
-async function difference(saved: TensorInfo, base: TensorInfo): Promise<string | undefined> {
+async function difference(saved: TensorInfo, base: TensorInfo, readTensor: ReadTensor): Promise<string | undefined> {
   if (String(saved.shape) !== String(base.shape)) return `it is [${saved.shape.join(", ")}], the base's [${base.shape.join(", ")}]`;
-  const [own, theirs] = [await numbersOf(saved), await numbersOf(base)];
+  const [own, theirs] = [numbersOf(saved, await readTensor(saved)), numbersOf(base, await readTensor(base))];
   const rounding = ROUNDING[saved.dtype] ?? 0;
   const least = saved.dtype === "F16" ? SMALLEST_F16 : 0;
   const other = own.reduce(
@@ -65,6 +72,6 @@ async function difference(saved: TensorInfo, base: TensorInfo): Promise<string |
   return other === 0 ? undefined : `${other} of its ${own.length} numbers are not the base's`;
 }
 
-async function numbersOf(info: TensorInfo): Promise<Float32Array> {
-  return float32Of(info.name, await readTensor(info), info.file).data;
+function numbersOf({ name, file }: TensorInfo, tensor: HostTensor): Float32Array {
+  return float32Of(name, tensor, file).data;
 }

@@ -2,12 +2,13 @@
  *  finds its tensors, and every shape agrees. Nothing is read but headers, and whole embeddings where a file holds them. */
 
 import { AdapterError } from "../base/errors.ts";
-import type { TensorInfo } from "../checkpoint/safetensors.ts";
+import type { TensorInfo } from "../checkpoint/safetensors-header.ts";
 import { baseName, type ModuleSize, type ModuleSizes, NO_CHANGE, type PrefixChange, prefixChange, renamedBack } from "./modules.ts";
 import { checkFrozen, checkWhole } from "./peft-base-weights.ts";
 import type { Ia3Config, PeftConfig } from "./peft-config.ts";
 import { idleTargets, isAllLinear, loraScales, namesTest, targetTest } from "./peft-targets.ts";
 import { isEmbeddingTensor, type ModuleTensors, type SortedTensors } from "./peft-tensors.ts";
+import type { ReadTensor } from "./tensor-file.ts";
 
 /** An adapter folder whose configuration and tensor names are known, but no numbers read. */
 export interface OpenedAdapter extends SortedTensors {
@@ -37,6 +38,7 @@ export type Fitted = { readonly module: string; readonly path: string } & (
 export async function fittedModules(
   opened: OpenedAdapter,
   modules: ModuleSizes,
+  readTensor: ReadTensor,
 ): Promise<{ fitted: Fitted[]; warnings: string[]; change: PrefixChange }> {
   const { config, directory } = opened;
   const change = prefixChange(opened.modules.keys(), modules, directory);
@@ -47,7 +49,7 @@ export async function fittedModules(
   const basePaths = coverable.map((module) => own.get(module) ?? renamedBack(module, change)).filter((path) => path !== undefined);
   checkCoverage(config, new Set(opened.modules.keys()), basePaths, directory);
   checkFrozen(opened, modules, change);
-  await checkWhole(opened, modules, change);
+  await checkWhole(opened, { modules, change, readTensor });
   refuseTied(config, fitted, modules, directory);
   const warnings = [...opened.warnings];
   for (const { name } of opened.whole.values()) warnings.push(`"${name}" equals the base model's own tensor: ignored.`);

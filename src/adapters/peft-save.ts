@@ -1,19 +1,13 @@
-/** @file Writing adapters as PEFT does: adapter_config.json + adapter_model.safetensors, which Python's PeftModel.from_pretrained reads.
+/** @file The files of a PEFT adapter, adapter_config.json and adapter_model.safetensors, as Python's PeftModel.from_pretrained reads them.
  *
  *  Ranks and scalings of single modules go to rank_pattern and alpha_pattern under the module's whole path, in both tables,
  *  so that older PEFT (which takes one key for both) and newer (which looks them up separately) agree. */
 
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
-import { AdapterError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
-import { makeFolder, writeFileAtomically } from "../checkpoint/atomic.ts";
-import { writeSafetensors } from "../checkpoint/safetensors.ts";
-import type { Adapter, Ia3Adapter, LoraAdapter } from "./adapter.ts";
-import { saveBottleneck } from "./bottleneck-file.ts";
-import { BASE_FINGERPRINT } from "./files.ts";
-import { CONFIG_FILE, TENSOR_FILE } from "./peft.ts";
+import type { Ia3Adapter, LoraAdapter } from "./adapter.ts";
+import { CONFIG_FILE } from "./file-names.ts";
 import { loraScales } from "./peft-targets.ts";
+import { BASE_FINGERPRINT } from "./tensor-file.ts";
 
 export interface SaveOptions {
   /** Name or path of the base model to record. Default: what the adapter was read with. */
@@ -29,27 +23,16 @@ export interface SaveOptions {
   readonly dropout?: number;
 }
 
-/** Writes `adapter` into `directory`, each file whole or not at all. Files of other kinds there are left alone.
- *  Bottleneck adapters, which PEFT does not know, are written in a format of ours (bottleneck-file.ts). */
-export async function saveAdapter(directory: string, adapter: Adapter, options: SaveOptions = {}): Promise<void> {
-  if (adapter.modules.size === 0) {
-    throw new AdapterError({
-      code: "adapter-empty",
-      what: "The adapter has no modules.",
-      where: directory,
-      fix: "Train or merge it over at least one module.",
-    });
-  }
-  if (adapter.kind === "bottleneck") return saveBottleneck(directory, adapter, options);
+/** What saving an adapter as PEFT does writes: the configuration's text, and the tensors with their metadata. */
+export function peftFiles(
+  adapter: LoraAdapter | Ia3Adapter,
+  options: SaveOptions,
+): { config: string; tensors: Map<string, HostTensor>; metadata: Record<string, string> } {
   const config = { ...commonKeys(adapter, options), ...(adapter.kind === "lora" ? loraKeys(adapter, options) : ia3Keys(adapter)) };
   const sorted = Object.fromEntries(Object.entries(config).sort(([p], [q]) => (p < q ? -1 : 1)));
-  await makeFolder(directory);
-  // The old configuration goes first: a folder caught between two writes is then incomplete, never a wrong pair.
-  await rm(join(directory, CONFIG_FILE), { force: true });
   const { baseFingerprint } = options;
   const metadata = { format: "pt", ...(baseFingerprint && { [BASE_FINGERPRINT]: baseFingerprint }) }; // PEFT passes over what it does not know
-  await writeSafetensors(join(directory, TENSOR_FILE), savedTensors(adapter), { metadata });
-  await writeFileAtomically(join(directory, CONFIG_FILE), `${JSON.stringify(sorted, null, 2)}\n`);
+  return { config: `${JSON.stringify(sorted, null, 2)}\n`, tensors: savedTensors(adapter), metadata };
 }
 
 function savedTensors(adapter: LoraAdapter | Ia3Adapter): Map<string, HostTensor> {

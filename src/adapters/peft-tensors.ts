@@ -10,7 +10,7 @@
  *  Also read: the prefix repeated, `_orig_mod` of compiled models, and the adapter's name inside (`lora_A.default.weight`). */
 
 import { AdapterError } from "../base/errors.ts";
-import type { TensorInfo } from "../checkpoint/safetensors.ts";
+import type { TensorInfo } from "../checkpoint/safetensors-header.ts";
 
 export type Role = "a" | "b" | "bias" | "scale";
 

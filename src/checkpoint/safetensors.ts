@@ -7,15 +7,14 @@ import { type FileHandle, open, realpath } from "node:fs/promises";
 import { CheckpointError, invariant, messageOf } from "../base/errors.ts";
 import { elements, type HostTensor } from "../base/tensor.ts";
 import { codeOf, replaceFile, writeAll } from "./atomic.ts";
-import { DTYPE_BYTES, decode, encode, FILE_DTYPE, type FileDType } from "./dtypes.ts";
-import { corrupt, MAX_HEADER_BYTES, METADATA, parseHeader, type TensorInfo } from "./safetensors-header.ts";
+import { DTYPE_BYTES, encode, FILE_DTYPE, type FileDType } from "./dtypes.ts";
+import { headerLength, hostTensor, tooShort } from "./safetensors-bytes.ts";
+import { corrupt, METADATA, parseHeader, type TensorInfo } from "./safetensors-header.ts";
 
 export type { TensorInfo } from "./safetensors-header.ts";
 
 // One read call takes less than 2 GiB.
 const PIECE = 2 ** 30;
-
-const LFS_POINTER = "version "; // what the text that git leaves in place of a large file begins with
 
 /** An open safetensors file; nothing is held open on the disk. */
 export interface SafetensorsFile {
@@ -31,15 +30,11 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     const file = await realpath(path);
     const stat = await handle.stat();
     if (!stat.isFile()) throw corrupt(file, "it is a folder or device.");
-    if (stat.size < 8) throw corrupt(file, `it has ${stat.size} bytes, a header alone takes more.`, { isCut: true });
-    const start = await readRange(handle, { file, offset: 0, bytes: 8 });
-    if (new TextDecoder().decode(start) === LFS_POINTER)
-      throw corrupt(file, "it is a Git LFS pointer, not the file itself (git lfs pull).");
-    const length = Number(new DataView(start).getBigUint64(0, true));
-    if (length > MAX_HEADER_BYTES) throw corrupt(file, `its header claims ${length} bytes, more than ${MAX_HEADER_BYTES} allowed.`);
-    if (length > stat.size - 8) throw corrupt(file, `its header claims ${length} bytes, the file has ${stat.size}.`, { isCut: true });
+    const whole = { file, fileBytes: stat.size };
+    if (stat.size < 8) throw tooShort(whole);
+    const length = headerLength(await readRange(handle, { file, offset: 0, bytes: 8 }), whole);
     const json = new Uint8Array(await readRange(handle, { file, offset: 8, bytes: length }));
-    return { path: file, ...parseHeader(json, { file, fileBytes: stat.size }) };
+    return { path: file, ...parseHeader(json, whole) };
   });
 }
 
@@ -107,15 +102,7 @@ function plan(tensors: readonly (readonly [string, HostTensor])[], dtype: "keep"
 }
 
 async function readFrom(handle: FileHandle, info: TensorInfo): Promise<HostTensor> {
-  const decoded = decode(info.dtype, await readRange(handle, info));
-  if (decoded) return { ...decoded, shape: info.shape };
-  throw new CheckpointError({
-    code: "checkpoint-dtype",
-    data: { tensor: info.name, dtype: info.dtype },
-    what: `Tensor ${JSON.stringify(info.name)} is ${info.dtype}, which cannot be computed with.`,
-    where: info.file,
-    fix: "Convert the file to float32, float16 or bfloat16.",
-  });
+  return hostTensor(info, await readRange(handle, info));
 }
 
 async function readRange(handle: FileHandle, { file, offset, bytes }: Pick<TensorInfo, "file" | "offset" | "bytes">): Promise<ArrayBuffer> {

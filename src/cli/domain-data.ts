@@ -77,7 +77,7 @@ export function unknownDomain(name: string, known: readonly string[]): OptionErr
 }
 
 async function loraIn(io: Io, flags: CommonFlags, folder: string, model: Model): Promise<LoraAdapter> {
-  const { loadExpert } = await import("../adapters/expert.ts");
+  const { loadExpert } = await import("../storage/expert.ts");
   const { lorasOf } = await import("../inference/moa-overlay.ts");
   const expert = await loadExpert(folder, model.modules);
   warn(io, flags, expert.warnings);

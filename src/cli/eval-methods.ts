@@ -23,7 +23,7 @@ export async function namesOf({ pool, methods, routers }: MethodFlags): Promise<
   if (pool === undefined && routers) {
     throw new OptionError({ what: "There are routers, and no pool to route.", where: "--routers", fix: "Name the pool with --pool." });
   }
-  const { hasMoa } = await import("../routing/moa-files.ts");
+  const { hasMoa } = await import("../storage/moa.ts");
   const own = async () => (pool !== undefined && (await hasMoa(pool)) ? ["moa"] : ["phatgoose"]);
   const usual = async () => (pool === undefined ? ["base"] : [...READ_OFF, ...(routers ? [] : await own())]);
   return [...new Set([...(methods ?? (await usual())), ...(routers ?? [])])];
@@ -62,7 +62,7 @@ async function moaMethod(
 
 /** The adapters that --adapter names, each a method of its own. */
 export async function adaptersOf(io: Io, flags: MethodFlags, model: Model): Promise<Method[]> {
-  const { loadAdapter } = await import("../adapters/peft.ts");
+  const { loadAdapter } = await import("../storage/peft.ts");
   const { fingerprint } = await import("../checkpoint/fingerprint.ts");
   const base = await fingerprint(model.checkpoint);
   const methods: Method[] = [];

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { golden, goldenTensors } from "../../tests/golden.ts";
 import { writeWordTokenizer } from "../../tests/word-tokenizer.ts";
-import { saveGates } from "../adapters/expert.ts";
 import { float32 } from "../base/tensor.ts";
 import type { RouteUsage } from "../evaluation/scoring/route-usage.ts";
+import { saveGates } from "../storage/expert.ts";
 import { skein } from "./captured-io.test-helper.ts";
 
 const WORDS = ["red", "green", "blue", "one", "two", "three", "Answer:"];

@@ -5,12 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
-import { saveGates } from "../adapters/expert.ts";
-import { loadAdapter } from "../adapters/peft.ts";
-import { saveAdapter } from "../adapters/peft-save.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { loadModel } from "../inference/model.ts";
+import { saveGates } from "../storage/expert.ts";
+import { loadAdapter } from "../storage/peft.ts";
+import { saveAdapter } from "../storage/peft-save.ts";
 import { skein } from "./captured-io.test-helper.ts";
 
 const BASE = golden("t5/model");

@@ -33,15 +33,15 @@ import {
   type Weigh,
 } from "../../tests/reference/routing.ts";
 import type { LoraWeights } from "../adapters/adapter.ts";
-import { saveGates } from "../adapters/expert.ts";
-import { loadAdapter } from "../adapters/peft.ts";
-import { saveAdapter } from "../adapters/peft-save.ts";
-import { saveActivations } from "../adapters/side-files.ts";
 import { type Random, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { loadModel } from "../inference/model.ts";
+import { saveGates } from "../storage/expert.ts";
+import { loadAdapter } from "../storage/peft.ts";
+import { saveAdapter } from "../storage/peft-save.ts";
+import { saveActivations } from "../storage/side-files.ts";
 import { averageActivations } from "../training/activations.ts";
 import { skein } from "./captured-io.test-helper.ts";
 

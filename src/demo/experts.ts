@@ -10,11 +10,11 @@
 
 import { access, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { addExpert, createPool } from "../adapters/pool.ts";
-import { EMBEDDING_FILE } from "../adapters/side-files.ts";
+import { EMBEDDING_FILE } from "../adapters/file-names.ts";
 import { derivedSeed } from "../base/random.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
 import type { Model } from "../inference/model.ts";
+import { addExpert, createPool } from "../storage/pool.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { LoopHooks } from "../training/loop.ts";
 import { gatherStatistics } from "../training/statistics.ts";

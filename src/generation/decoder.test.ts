@@ -5,7 +5,6 @@ import { describe, expect, test } from "vitest";
 import { expectClose, golden, goldenTensors, maxDifference } from "../../tests/golden.ts";
 import type { LoraAdapter, LoraWeights } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
-import { loadAdapter } from "../adapters/peft.ts";
 import { ShapeError } from "../base/errors.ts";
 import { type Random, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
@@ -14,6 +13,7 @@ import { loadModel, Model } from "../inference/model.ts";
 import { type Overlay, plain, RoutedPool, type RowBias, singleAdapter } from "../inference/overlay.ts";
 import { phatgoose } from "../routing/phatgoose.ts";
 import { BARRED } from "../routing/router.ts";
+import { loadAdapter } from "../storage/peft.ts";
 import { Decoder, type Step } from "./decoder.ts";
 import { joinedRoutes, type Routes } from "./routes.ts";
 

@@ -84,7 +84,8 @@ class RecordedGraph implements Graph {
   }
 
   constant<D extends ConstantDType>(tensor: HostTensor<D>): Value<D> {
-    const bytes = Buffer.from(tensor.data.buffer, tensor.data.byteOffset, tensor.data.byteLength).toString("base64");
+    const { buffer, byteOffset, byteLength } = tensor.data;
+    const bytes = new TextDecoder("latin1").decode(new Uint8Array(buffer, byteOffset, byteLength)); // one character per byte
     const name = `const:${tensor.dtype}[${tensor.shape}]${bytes}`;
     const known = this.#initializers.get(name);
     if (known) return known.value as Value<D>;

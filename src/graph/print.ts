@@ -6,7 +6,6 @@
  *      output logits: float32[batch, sequence, 64] = %matmul_3
  *      %matmul_3: float32[batch, sequence, 64] = MatMul(%x, %q.weight) {transB}  # decoder.block.0 */
 
-import * as path from "node:path";
 import { reachable } from "./onnx/serialize.ts";
 import { show } from "./sizes.ts";
 import type { Graph, Initializer, Node, Value } from "./value.ts";
@@ -33,7 +32,7 @@ export function graphText(graph: Graph): string {
 
 function initializerLine(initializer: Initializer): string[] {
   const { value } = initializer;
-  if (initializer.kind === "file") return [`file   ${value.name}: ${show(value)} at ${path.basename(initializer.region.file)}`];
+  if (initializer.kind === "file") return [`file   ${value.name}: ${show(value)} at ${initializer.region.file.split(/[\\/]/).at(-1)}`];
   return initializer.tensor.data.length > WRITTEN_OUT ? [`const  ${value.name}: ${show(value)}`] : [];
 }
 

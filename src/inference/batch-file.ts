@@ -5,7 +5,7 @@
  *      out  logits                                            float32 [batch, sequence or targets, vocabulary]
  *           routes.<module>.experts, routes.<module>.weights  int64 and float32 [batch, sequence, k] */
 
-import { float32Of } from "../adapters/files.ts";
+import { float32Of } from "../adapters/tensor-file.ts";
 import { DataError, ShapeError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { openSafetensors, readTensor, type SafetensorsFile, writeSafetensors } from "../checkpoint/safetensors.ts";

@@ -1,6 +1,6 @@
 import { test } from "vitest";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
-import { loadAdapter } from "../adapters/peft.ts";
+import { loadAdapter } from "../storage/peft.ts";
 import { loadModel } from "./model.ts";
 import { singleAdapter } from "./overlay.ts";
 

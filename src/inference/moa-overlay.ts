@@ -31,7 +31,7 @@ import {
   stackInputs,
 } from "../routing/moa.ts";
 import { type Decision, type DecisionRule, decided } from "../routing/moa-decision.ts";
-import type { Moa } from "../routing/moa-files.ts";
+import type { Moa } from "../routing/moa-file.ts";
 import type { Route } from "../routing/router.ts";
 import type { Feeds } from "../runtime/session.ts";
 import type { Model } from "./model.ts";

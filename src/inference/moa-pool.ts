@@ -3,16 +3,18 @@
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { LoraAdapter } from "../adapters/adapter.ts";
-import { writeModelCard } from "../adapters/card.ts";
 import type { Expert } from "../adapters/expert.ts";
-import { exists, fileHash } from "../adapters/files.ts";
-import { saveAdapter } from "../adapters/peft-save.ts";
-import { addExpert, createPool, expertHash, listPool, POOL_FILE, refusePool, removeExpert } from "../adapters/pool.ts";
+import { POOL_FILE } from "../adapters/pool-file.ts";
 import { PoolError } from "../base/errors.ts";
 import { writing } from "../checkpoint/atomic.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
 import { routerLayers } from "../routing/moa.ts";
-import { checkRouters, MOA_FILE, type Moa, ROUTER_FILE, readMoa, withoutDomain, writeMoa, writeSmallerMoa } from "../routing/moa-files.ts";
+import { checkRouters, MOA_FILE, type Moa, ROUTER_FILE, withoutDomain } from "../routing/moa-file.ts";
+import { writeModelCard } from "../storage/card.ts";
+import { exists, fileHash } from "../storage/files.ts";
+import { readMoa, writeMoa, writeSmallerMoa } from "../storage/moa.ts";
+import { saveAdapter } from "../storage/peft-save.ts";
+import { addExpert, createPool, expertHash, listPool, refusePool, removeExpert } from "../storage/pool.ts";
 import type { Model } from "./model.ts";
 
 /** Writes a new pool with the domains' LoRAs as its experts; pool.json comes last, so that a broken run leaves no pool.

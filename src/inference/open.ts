@@ -1,16 +1,16 @@
 /** @file A base model opened with what is asked for on top: nothing, one adapter, or a pool with its router. */
 
 import type { Expert } from "../adapters/expert.ts";
-import { loadAdapter } from "../adapters/peft.ts";
-import { openPool } from "../adapters/pool.ts";
 import { counted } from "../base/counted.ts";
 import { OptionError } from "../base/errors.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
 import type { DecisionRule } from "../routing/moa-decision.ts";
-import { hasMoa, MOA } from "../routing/moa-files.ts";
 import { parsedRouter, type RouterOptions } from "../routing/registry.ts";
 import type { SessionOptions } from "../runtime/session.ts";
+import { hasMoa, MOA } from "../storage/moa.ts";
+import { loadAdapter } from "../storage/peft.ts";
+import { openPool } from "../storage/pool.ts";
 import { type MoaOptions, MoaOverlay } from "./moa-overlay.ts";
 import { needMoaPool } from "./moa-pool.ts";
 import { loadModel, type Model } from "./model.ts";

@@ -1,12 +1,13 @@
 /** @file Pools made and extended with their base model at hand: every expert is held against it before anything is written. */
 
 import { resolve } from "node:path";
-import { checkAdapter } from "../adapters/check.ts";
-import { loadExpert } from "../adapters/expert.ts";
-import { type AddExpertOptions, addExpert, createPool, listPool, type PoolEntry } from "../adapters/pool.ts";
+import type { PoolEntry } from "../adapters/pool-file.ts";
 import { OptionError, PoolError } from "../base/errors.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
 import { checkKinds, type NamedKind } from "../routing/stack.ts";
+import { checkAdapter } from "../storage/check.ts";
+import { loadExpert } from "../storage/expert.ts";
+import { type AddExpertOptions, addExpert, createPool, listPool } from "../storage/pool.ts";
 import { loadModel } from "./model.ts";
 
 export interface Added {

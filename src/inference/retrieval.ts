@@ -1,8 +1,7 @@
 /** @file Retrieval at work: the examples of an expert embedded once, each query embedded when it comes (routing/retrieval.ts). */
 
-import type { Expert } from "../adapters/expert.ts";
+import type { ExampleEmbeddings, Expert } from "../adapters/expert.ts";
 import type { ModuleSizes } from "../adapters/modules.ts";
-import type { ExampleEmbeddings } from "../adapters/side-files.ts";
 import { DataError } from "../base/errors.ts";
 import { float32 } from "../base/tensor.ts";
 import { uniform } from "../routing/baselines.ts";

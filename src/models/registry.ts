@@ -1,7 +1,7 @@
 /** @file The architectures Skein knows, by the `model_type` of config.json. */
 
-import { join } from "node:path";
 import { CheckpointError, relocated } from "../base/errors.ts";
+import { fileIn } from "../base/paths.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { Architecture, ArchitectureFactory } from "./architecture.ts";
 import { gemma } from "./gemma.ts";
@@ -55,6 +55,6 @@ export function architectureOf({ config, tensors, directory }: Named): Architect
     return factory(config, new Set(tensors.keys()));
   } catch (error) {
     if (!(error instanceof CheckpointError) || error.where === undefined) throw error;
-    throw relocated(error, join(directory, error.where));
+    throw relocated(error, fileIn(directory, error.where));
   }
 }

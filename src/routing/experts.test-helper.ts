@@ -3,8 +3,8 @@
 import { golden, goldenTensors } from "../../tests/golden.ts";
 import type { Expert } from "../adapters/expert.ts";
 import type { ModuleSizes } from "../adapters/modules.ts";
-import { loadAdapter } from "../adapters/peft.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
+import { loadAdapter } from "../storage/peft.ts";
 
 /** Row `i` of a tensor's first axis. */
 export function row({ shape, data }: HostTensor<"float32">, i: number): HostTensor<"float32"> {

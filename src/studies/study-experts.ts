@@ -9,16 +9,17 @@
  *  warm-up. What is finished is not done again. */
 
 import { join } from "node:path";
-import { type Expert, type Gates, loadExpert, readGates, saveGates } from "../adapters/expert.ts";
-import { exists } from "../adapters/files.ts";
+import type { Expert, Gates } from "../adapters/expert.ts";
+import { EMBEDDING_FILE } from "../adapters/file-names.ts";
 import { gateName } from "../adapters/lora.ts";
-import { EMBEDDING_FILE } from "../adapters/side-files.ts";
 import { invariant } from "../base/errors.ts";
 import { derivedSeed } from "../base/random.ts";
 import { float32 } from "../base/tensor.ts";
 import type { TrainingExample } from "../data/training-data.ts";
 import { asPairs, type ExpertsJob, lora } from "../demo/experts.ts";
 import { examples } from "../demo/tasks.ts";
+import { loadExpert, readGates, saveGates } from "../storage/expert.ts";
+import { exists } from "../storage/files.ts";
 import { encodeExamples } from "../training/examples.ts";
 import { gateLearner } from "../training/learner.ts";
 import { train } from "../training/loop.ts";

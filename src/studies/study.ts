@@ -9,13 +9,13 @@
 
 import { join } from "node:path";
 import type { Expert, Gates } from "../adapters/expert.ts";
-import { loadAdapter } from "../adapters/peft.ts";
 import { derivedSeed, seededRandom, shuffled } from "../base/random.ts";
 import { DEMO_BASE, evaluationTask } from "../demo/demo.ts";
 import type { ExpertsJob } from "../demo/experts.ts";
 import { type Evaluation, evaluate } from "../evaluation/comparison/evaluate.ts";
 import { expertRow, type Method } from "../evaluation/comparison/methods.ts";
 import { loadModel } from "../inference/model.ts";
+import { loadAdapter } from "../storage/peft.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { type GateSteps, STUDY_SIZE, type StudySize, studyExperts } from "./study-experts.ts";
 import { STUDY_HELD_IN, STUDY_HELD_OUT } from "./study-tasks.ts";

@@ -4,8 +4,7 @@ import { describe, expect, test } from "vitest";
 import golden from "../../tests/golden/chat/renderings.json" with { type: "json" };
 import { CheckpointError, DataError } from "../base/errors.ts";
 import { assistantSpans, type ChatMessage, renderChat } from "./chat.ts";
-import { chatTemplates } from "./chat-template.ts";
-import { loadTokenizer } from "./load-tokenizer.ts";
+import { loadChatTemplates, loadTokenizer } from "./load-tokenizer.ts";
 import type { SpecialTokens, Tokenizer } from "./tokenizer.ts";
 
 const here = (path: string): string => new URL(path, import.meta.url).pathname;
@@ -20,7 +19,7 @@ function specialOf(tokens: Readonly<Record<string, string>>): SpecialTokens {
 async function templateOf(model: string): Promise<ReadonlyMap<string, string>> {
   if (model === "chat") return new Map([["default", await readFile(here("../../tests/golden/chat/chatml.jinja"), "utf8")]]);
   const config = JSON.parse(await readFile(`${SHARED}${model}/tokenizer_config.json`, "utf8"));
-  return chatTemplates(SHARED + model, config);
+  return loadChatTemplates(SHARED + model, config);
 }
 
 describe("renders as Python's Jinja does", () => {

@@ -7,11 +7,12 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CheckpointError, messageOf } from "../base/errors.ts";
+import { codeOf } from "../checkpoint/atomic.ts";
 import { readJsonObject } from "../checkpoint/checkpoint.ts";
 import { bertTokenizerJson } from "./bert-vocabulary.ts";
-import { chatTemplates } from "./chat-template.ts";
+import { parseChatTemplates, TEMPLATE_FILE } from "./chat-template.ts";
 import { createHubTokenizer } from "./hub-tokenizer.ts";
-import { loadQwenTiktoken } from "./qwen-tiktoken.ts";
+import { parseQwenTiktoken } from "./qwen-tiktoken.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Loads the tokenizer in the folder `directory`. */
@@ -29,12 +30,15 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
     names.includes(name) ? readJsonObject(join(directory, name)) : {};
   // tokenizer_config.json is the newer of the two and wins.
   const config = { ...(await read("special_tokens_map.json")), ...withoutNulls(await read("tokenizer_config.json")) };
-  const templates = await chatTemplates(directory, config);
+  const templates = await loadChatTemplates(directory, config);
   if (names.includes("tokenizer.json")) {
     return createHubTokenizer(await read("tokenizer.json"), { config, templates, where: join(directory, "tokenizer.json") });
   }
   const tiktoken = names.find((name) => name.endsWith(".tiktoken"));
-  if (tiktoken !== undefined) return loadQwenTiktoken(join(directory, tiktoken), templates);
+  if (tiktoken !== undefined) {
+    const path = join(directory, tiktoken);
+    return parseQwenTiktoken(await readFile(path, "latin1"), { path, templates });
+  }
   if (names.includes("vocab.txt")) {
     const where = join(directory, "vocab.txt");
     const lowercase = config.do_lower_case !== false;
@@ -48,6 +52,15 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
     where: directory,
     fix: "Write one with Python: from transformers import AutoTokenizer; AutoTokenizer.from_pretrained(folder).save_pretrained(folder).",
   });
+}
+
+/** The chat templates of the model in `directory`, by name; `config` is its tokenizer_config.json. */
+export async function loadChatTemplates(directory: string, config: Readonly<Record<string, unknown>>): Promise<Map<string, string>> {
+  const jinja = await readFile(join(directory, TEMPLATE_FILE), "utf8").catch((error: unknown) => {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw error;
+  });
+  return parseChatTemplates({ config, jinja, where: join(directory, "tokenizer_config.json") });
 }
 
 function withoutNulls(object: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -6,7 +6,6 @@
  *
  *  A .tiktoken file has a line "base64 rank" for each token; a token's rank is its id. Special tokens have ids from 151,643 on. */
 
-import { readFile } from "node:fs/promises";
 import { CheckpointError } from "../base/errors.ts";
 import { cleanUpSpaces } from "./clean-up.ts";
 import { textWithin } from "./token-text.ts";
@@ -34,23 +33,26 @@ const PIECES = new RegExp(
 );
 const SPECIALS = /(<\|(?:endoftext|im_start|im_end|extra_\d+)\|>)/;
 
-/** Loads a tokenizer from a .tiktoken file. */
-export async function loadQwenTiktoken(path: string, templates: ReadonlyMap<string, string> = new Map()): Promise<Tokenizer> {
-  const ranks = parseRanks(await readFile(path, "latin1"), path);
+/** The tokenizer of a .tiktoken file. `text` is the file read as Latin-1, `path` its name for messages. */
+export function parseQwenTiktoken(
+  text: string,
+  { path, templates = new Map() }: { path: string; templates?: ReadonlyMap<string, string> },
+): Tokenizer {
+  const ranks = parseRanks(text, path);
   const special = new Map(SPECIAL_TOKENS.map((name, i) => [name, FIRST_SPECIAL_ID + i]));
-  const bytesOf = new Map<number, Buffer>();
-  for (const [token, rank] of ranks) bytesOf.set(rank, Buffer.from(token, "latin1"));
-  for (const [name, id] of special) bytesOf.set(id, Buffer.from(name));
+  const bytesOf = new Map<number, string>();
+  for (const [token, rank] of ranks) bytesOf.set(rank, token);
+  for (const [name, id] of special) bytesOf.set(id, name);
   const decode: Tokenizer["decode"] = (ids, { skipSpecialTokens = false, cleanUpSpaces: cleans = false } = {}) => {
     const kept = skipSpecialTokens ? ids.filter((id) => id < FIRST_SPECIAL_ID) : ids;
-    const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(Buffer.concat(kept.map((id) => bytesOf.get(id) ?? Buffer.of())));
-    return cleans ? cleanUpSpaces(text) : text;
+    const decoded = textOf(kept.map((id) => bytesOf.get(id) ?? "").join(""));
+    return cleans ? cleanUpSpaces(decoded) : decoded;
   };
   return {
-    encode: (text) => encode(text, ranks, special),
+    encode: (input) => encode(input, ranks, special),
     decode,
     tokenText: (id) => textWithin(decode, id),
-    idOf: (token) => special.get(token) ?? ranks.get(Buffer.from(token).toString("latin1")),
+    idOf: (token) => special.get(token) ?? ranks.get(utf8(token)),
     vocabularySize: FIRST_SPECIAL_ID + SPECIAL_TOKENS.length,
     eosId: FIRST_SPECIAL_ID,
     specialTokens: { eos: END_OF_TEXT },
@@ -60,6 +62,16 @@ export async function loadQwenTiktoken(path: string, templates: ReadonlyMap<stri
   };
 }
 
+/** The UTF-8 bytes of a text, as a string of one character per byte. */
+function utf8(text: string): string {
+  return Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join("");
+}
+
+/** The text of UTF-8 bytes in a string of one character per byte. */
+function textOf(bytes: string): string {
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(bytes, (byte) => byte.charCodeAt(0)));
+}
+
 /** Tokens, as strings of one character per byte, and their ranks. */
 function parseRanks(file: string, path: string): Map<string, number> {
   const ranks = new Map<string, number>();
@@ -67,12 +79,21 @@ function parseRanks(file: string, path: string): Map<string, number> {
     if (line.trim() === "") continue;
     const [, base64, rank] = /^([A-Za-z0-9+/]+={0,2}) (\d+)\s*$/.exec(line) ?? [];
     if (base64 === undefined) throw badFile(`${path}:${index + 1}`, 'Expected a line of the form "base64 rank".');
-    ranks.set(Buffer.from(base64, "base64").toString("latin1"), Number(rank));
+    ranks.set(bytesIn(base64, `${path}:${index + 1}`), Number(rank));
   }
   for (let byte = 0; byte < 256; byte++) {
     if (!ranks.has(String.fromCharCode(byte))) throw badFile(path, `The byte ${byte} has no token; every byte needs one.`);
   }
   return ranks;
+}
+
+/** The bytes that a base64 text stands for, as a string of one character per byte. */
+function bytesIn(base64: string, where: string): string {
+  try {
+    return atob(base64);
+  } catch {
+    throw badFile(where, `"${base64}" is not base64.`);
+  }
 }
 
 function badFile(where: string, what: string): CheckpointError {
@@ -88,9 +109,7 @@ function encode(text: string, ranks: ReadonlyMap<string, number>, special: Reado
   return text
     .normalize("NFC")
     .split(SPECIALS)
-    .flatMap(
-      (part) => special.get(part) ?? (part.match(PIECES) ?? []).flatMap((piece) => pieceIds(Buffer.from(piece).toString("latin1"), ranks)),
-    );
+    .flatMap((part) => special.get(part) ?? (part.match(PIECES) ?? []).flatMap((piece) => pieceIds(utf8(piece), ranks)));
 }
 
 /** Byte-pair merges of one piece, lowest rank first, leftmost of equals first. */

@@ -41,7 +41,7 @@ import {
   stackInputs,
   unstackedLoras,
 } from "../routing/moa.ts";
-import type { RouterStates } from "../routing/moa-files.ts";
+import type { RouterStates } from "../routing/moa-file.ts";
 import type { Built, Learner, Parameters } from "./learner.ts";
 import { plainRouter, promptIn, type Standard, type Standards, standardized, whitenedIn } from "./router-standards.ts";
 

@@ -14,7 +14,7 @@ import { singleAdapter } from "../inference/overlay.ts";
 import { logitsOf } from "../models/logits.ts";
 import { type MoaRouters, routerLayers } from "../routing/moa.ts";
 import { decided } from "../routing/moa-decision.ts";
-import type { Moa } from "../routing/moa-files.ts";
+import type { Moa } from "../routing/moa-file.ts";
 import { Session } from "../runtime/session.ts";
 import { freshLora } from "./learner.ts";
 import { crossEntropy, labelsOf } from "./loss.ts";

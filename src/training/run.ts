@@ -8,12 +8,12 @@
 
 import { appendFile, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { exists } from "../adapters/files.ts";
-import { CONFIG_FILE } from "../adapters/peft.ts";
+import { CONFIG_FILE } from "../adapters/file-names.ts";
 import { OptionError, TrainingError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { codeOf, makeFolder, writeFileAtomically, writing } from "../checkpoint/atomic.ts";
 import { openSafetensors, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
+import { exists } from "../storage/files.ts";
 import type { Parameters } from "./learner.ts";
 import type { Trainer } from "./trainer.ts";
 

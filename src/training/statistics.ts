@@ -7,14 +7,15 @@
  *  A decoder-only model reads prompt and answer as one sequence: all counts the prompt's tokens too. */
 
 import type { Adapter } from "../adapters/adapter.ts";
-import { loadAdapter } from "../adapters/peft.ts";
-import { type ExampleEmbeddings, saveActivations, saveEmbeddings } from "../adapters/side-files.ts";
+import type { ExampleEmbeddings } from "../adapters/expert.ts";
 import type { TrainingExample } from "../data/training-data.ts";
 import { generateBatch } from "../generation/generate.ts";
 import { baseEmbedder, textEmbedder } from "../inference/embedder.ts";
 import type { Model } from "../inference/model.ts";
 import { singleAdapter } from "../inference/overlay.ts";
 import { embeddedExamples } from "../inference/retrieval.ts";
+import { loadAdapter } from "../storage/peft.ts";
+import { saveActivations, saveEmbeddings } from "../storage/side-files.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { averageActivations, MOST_EXAMPLES } from "./activations.ts";
 import type { Encoded } from "./batches.ts";

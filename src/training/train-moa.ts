@@ -6,12 +6,12 @@
 
 import type { z } from "zod";
 import type { LoraAdapter } from "../adapters/adapter.ts";
-import { checkExpertName } from "../adapters/pool.ts";
+import { checkExpertName } from "../adapters/pool-file.ts";
 import { AdapterError, OptionError } from "../base/errors.ts";
 import { derivedSeed } from "../base/random.ts";
 import type { TrainingExample } from "../data/training-data.ts";
 import { type MoaRouter, routerLayers } from "../routing/moa.ts";
-import type { Moa } from "../routing/moa-files.ts";
+import type { Moa } from "../routing/moa-file.ts";
 import type { Encoded } from "./batches.ts";
 import { freshLora } from "./learner.ts";
 import { freshRouters, type MoaParts, moaLearner, trainedParts } from "./moa-learner.ts";

@@ -20,7 +20,7 @@ export function addCheck(program: Command, io: Io): void {
     .action(async (adapter: string, flags: Flags) => {
       const { UserError } = await import("../../base/errors.ts");
       const { onCommandLine } = await import("../remedies.ts");
-      const { checkAdapter } = await import("../../adapters/check.ts");
+      const { checkAdapter } = await import("../../storage/check.ts");
       const { loadModel } = await import("../../inference/model.ts");
       const { fingerprint } = await import("../../checkpoint/fingerprint.ts");
       const base = flags.base === undefined ? undefined : await loadModel(flags.base);

@@ -41,7 +41,7 @@ export function addMerge(program: Command, io: Io): void {
     .action(async (given: readonly string[], flags: Flags) => {
       const folders = await expertFolders(io, flags, given);
       const { mergeAdapters } = await import("../../adapters/merge.ts");
-      const { saveAdapter } = await import("../../adapters/peft-save.ts");
+      const { saveAdapter } = await import("../../storage/peft-save.ts");
       const { loadModel } = await import("../../inference/model.ts");
       const { checkFolder } = await import("../../checkpoint/atomic.ts");
       const { base, out, method: kind, weights, rank, density, majoritySign, rescale, seed } = flags;
@@ -65,7 +65,7 @@ export function addMerge(program: Command, io: Io): void {
 
 async function loraAdapter(folder: string, modules: ModuleSizes, fingerprint: string): Promise<LoraAdapter> {
   const { AdapterError } = await import("../../base/errors.ts");
-  const { loadAdapter } = await import("../../adapters/peft.ts");
+  const { loadAdapter } = await import("../../storage/peft.ts");
   const adapter = await loadAdapter(folder, modules, { fingerprint });
   if (adapter.kind === "lora") return adapter;
   throw new AdapterError({

@@ -81,7 +81,7 @@ function addMoaTrain(moa: Command, io: Io): void {
     .option("--from-scratch", "leave the first stage out (an ablation)")
     .option("--no-labels", "routers learn from the text alone, on adapted states (an ablation)")
     .action(async (flags: TrainFlags) => {
-      const { refusePool } = await import("../../adapters/pool.ts");
+      const { refusePool } = await import("../../storage/pool.ts");
       const { trainMoa } = await import("../../training/train-moa.ts");
       const { createMoaPool } = await import("../../inference/moa-pool.ts");
       const { checkFolder } = await import("../../checkpoint/atomic.ts");
@@ -111,7 +111,7 @@ function addAddDomain(moa: Command, io: Io): void {
     .option("--rows <which>", "train the new rows, or all rows of the routers: new or all (default: new)", oneOf("new", "all"))
     .action(async (directory: string, name: string, flags: AddFlags) => {
       const { addDomain } = await import("../../training/train-moa.ts");
-      const { exists } = await import("../../adapters/files.ts");
+      const { exists } = await import("../../storage/files.ts");
       const { addToMoaPool, refuseExpert } = await import("../../inference/moa-pool.ts");
       const run = flags.run ?? `${directory}.${name}.run`;
       if (!(await exists(run))) await refuseExpert(directory, name); // else this may resume a run that was stopped after adding it
@@ -147,7 +147,7 @@ function addMoaGates(moa: Command, io: Io): void {
     .requiredOption("--domains <name=file...>", "each domain and its examples")
     .action(async (directory: string, flags: RecipeFlags & { readonly domains: readonly string[] }) => {
       const { join } = await import("node:path");
-      const { listPool, recordExpert } = await import("../../adapters/pool.ts");
+      const { listPool, recordExpert } = await import("../../storage/pool.ts");
       const { trainGate } = await import("../../training/train.ts");
       const paths = new Map((await listPool(directory)).experts.map(({ name, path }) => [name, path]));
       const names = await train(io, flags, `${directory}.gates.run`, async ({ expert: _, onStage, ...job }) => {

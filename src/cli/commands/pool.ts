@@ -63,7 +63,7 @@ function addPoolRemove(pool: Command, io: Io): void {
     summary: "Take experts out of a pool; copies in its experts/ folder are deleted.",
     example: "skein pool remove my-pool nouns",
   }).action(async (directory: string, names: readonly string[], flags: CommonFlags) => {
-    const { removeExpert } = await import("../../adapters/pool.ts");
+    const { removeExpert } = await import("../../storage/pool.ts");
     const { refuseDomains } = await import("../../inference/moa-pool.ts");
     await refuseDomains(directory, names);
     for (const name of names) await removeExpert(directory, name);
@@ -76,7 +76,7 @@ function addPoolList(pool: Command, io: Io): void {
     summary: "List a pool's base model and experts, in the order that routes count them.",
     example: "skein pool list my-pool",
   }).action(async (directory: string, flags: CommonFlags) => {
-    const { listPool } = await import("../../adapters/pool.ts");
+    const { listPool } = await import("../../storage/pool.ts");
     const { base, experts } = await listPool(directory);
     const rows = experts.map(({ name, path, hub, revision, sha256 }, index) => [
       String(index),

@@ -69,7 +69,7 @@ export function addLorahub(program: Command, io: Io): void {
       const { readTrainingExamples } = await import("../../data/training-data.ts");
       const { encodeExamples } = await import("../../training/examples.ts");
       const { lorahub } = await import("../../training/lorahub.ts");
-      const { saveAdapter } = await import("../../adapters/peft-save.ts");
+      const { saveAdapter } = await import("../../storage/peft-save.ts");
       const { checkFolder } = await import("../../checkpoint/atomic.ts");
       await checkFolder(out);
       await using model = await loadModel(base);

@@ -2,12 +2,13 @@ import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { TINY_LLAMA, temporary } from "../../tests/adapter-fixtures.ts";
+import { GATE_CONFIG_FILE, GATE_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { noteGates, writeModelCard } from "./card.ts";
 import { checkAdapter } from "./check.ts";
-import { GATE_CONFIG_FILE, GATE_FILE, loadExpert, saveGates } from "./expert.ts";
-import { loadAdapter, TENSOR_FILE } from "./peft.ts";
+import { loadExpert, saveGates } from "./expert.ts";
+import { loadAdapter } from "./peft.ts";
 import { saveAdapter } from "./peft-save.ts";
 
 const ADAPTER = "tests/golden/lora_variants/default_targets";

@@ -7,8 +7,8 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import type { Adapter } from "../adapters/adapter.ts";
 import { writeFileAtomically } from "../checkpoint/atomic.ts";
-import type { Adapter } from "./adapter.ts";
 
 export interface ModelCard {
   readonly name: string;

@@ -1,25 +1,11 @@
-/** @file Small file work of the adapter folders: existence, hashes, float32 tensors. */
+/** @file What the tensor files of adapters have in common: how numbers are read, and which base model they belong to. */
 
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { access } from "node:fs/promises";
-import { pipeline } from "node:stream/promises";
 import { AdapterError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
+import type { TensorInfo } from "../checkpoint/safetensors-header.ts";
 
-export async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
-}
-
-/** SHA-256 of a file's bytes, in hexadecimal. */
-export async function fileHash(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(path), hash);
-  return hash.digest("hex");
-}
+/** Reads the numbers of a tensor, wherever they lie. */
+export type ReadTensor = (info: TensorInfo) => Promise<HostTensor>;
 
 /** Where a tensor file says which base model it was made for. */
 export const BASE_FINGERPRINT = "base_fingerprint";

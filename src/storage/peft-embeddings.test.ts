@@ -4,14 +4,15 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { TINY_LLAMA, temporary } from "../../tests/adapter-fixtures.ts";
 import { golden } from "../../tests/golden.ts";
+import type { Adapter, LoraWeights } from "../adapters/adapter.ts";
+import { CONFIG_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
+import type { ModuleSizes } from "../adapters/modules.ts";
 import { AdapterError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { loadModel } from "../inference/model.ts";
-import type { Adapter, LoraWeights } from "./adapter.ts";
 import { checkAdapter } from "./check.ts";
-import type { ModuleSizes } from "./modules.ts";
-import { CONFIG_FILE, loadAdapter, TENSOR_FILE } from "./peft.ts";
+import { loadAdapter } from "./peft.ts";
 import { saveAdapter } from "./peft-save.ts";
 
 const SAVED = "tests/golden/lora_variants/embedding_and_head";

@@ -2,19 +2,22 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Adapter } from "../adapters/adapter.ts";
+import { BOTTLENECK_FILE, GATE_CONFIG_FILE, GATE_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
+import type { ModuleSizes } from "../adapters/modules.ts";
+import { ownSizes } from "../adapters/parse-adapter.ts";
+import { type Fitted, fittedModules, type OpenedAdapter } from "../adapters/peft-fit.ts";
+import { checkFingerprint } from "../adapters/tensor-file.ts";
 import { type Problem, UserError } from "../base/errors.ts";
 import { elements } from "../base/tensor.ts";
-import { openSafetensors, type TensorInfo } from "../checkpoint/safetensors.ts";
+import { openSafetensors, readTensor, type TensorInfo } from "../checkpoint/safetensors.ts";
 import { modelTypesWith } from "../models/module-names.ts";
 import { MODEL_TYPES } from "../models/registry.ts";
-import type { Adapter } from "./adapter.ts";
-import { BOTTLENECK_FILE, isBottleneckFolder, loadBottleneck, ownBottleneckSizes } from "./bottleneck-file.ts";
-import { GATE_CONFIG_FILE, GATE_FILE, readGates } from "./expert.ts";
-import { checkFingerprint, exists } from "./files.ts";
+import { bottleneckSizes, isBottleneckFolder, loadBottleneck } from "./bottleneck.ts";
+import { readGates } from "./expert.ts";
+import { exists } from "./files.ts";
 import { glimpsed } from "./glimpse.ts";
-import type { ModuleSizes } from "./modules.ts";
-import { type LoadAdapterOptions, openAdapter, ownSizes, TENSOR_FILE } from "./peft.ts";
-import { type Fitted, fittedModules, type OpenedAdapter } from "./peft-fit.ts";
+import { type LoadAdapterOptions, openAdapter } from "./peft.ts";
 
 export interface AdapterReport {
   /** True when nothing will be refused. */
@@ -65,7 +68,7 @@ export async function checkAdapter(
     const opened = await openAdapter(directory);
     report = { ...report, ...(await described(opened)) };
     checkFingerprint("The adapter was", opened.directory, opened.baseFingerprint, fingerprint);
-    const { fitted, warnings } = await fittedModules(opened, modules ?? ownSizes(opened));
+    const { fitted, warnings } = await fittedModules(opened, modules ?? ownSizes(opened), readTensor);
     report = { ...report, ...fits(fitted), warnings };
     const gates = await readGates(opened.directory, new Set(report.modules), modules ?? ownSizes(opened));
     checkFingerprint("The gates were", opened.directory, gates?.baseFingerprint, fingerprint);
@@ -97,8 +100,8 @@ function byNames(report: AdapterReport): AdapterReport {
 async function describedBottleneck(directory: string, modules?: ModuleSizes, fingerprint?: string): Promise<Partial<AdapterReport>> {
   const file = join(directory, BOTTLENECK_FILE);
   const { tensors } = await openSafetensors(file);
-  const adapter = await loadBottleneck(directory, modules ?? (await ownBottleneckSizes(directory)), fingerprint);
-  const gates = await readGates(directory, new Set(adapter.modules.keys()), modules ?? (await ownBottleneckSizes(directory)));
+  const adapter = await loadBottleneck(directory, modules ?? (await bottleneckSizes(directory)), fingerprint);
+  const gates = await readGates(directory, new Set(adapter.modules.keys()), modules ?? (await bottleneckSizes(directory)));
   return {
     kind: "bottleneck",
     ...(adapter.baseName && { baseName: adapter.baseName }),

@@ -3,11 +3,13 @@ import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { HAS_SHARED_ADAPTERS, SHARED_ADAPTERS, TINY_LLAMA, TINY_T5, temporary } from "../../tests/adapter-fixtures.ts";
+import { CONFIG_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
+import type { ModuleSizes } from "../adapters/modules.ts";
+import { ownSizes } from "../adapters/parse-adapter.ts";
 import { AdapterError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
-import type { ModuleSizes } from "./modules.ts";
-import { CONFIG_FILE, loadAdapter, openAdapter, ownSizes, TENSOR_FILE } from "./peft.ts";
+import { loadAdapter, openAdapter } from "./peft.ts";
 import { saveAdapter } from "./peft-save.ts";
 
 const VARIANTS = "tests/golden/lora_variants";
@@ -183,7 +185,11 @@ describe("what does not fit is refused by name", () => {
     ["an unknown key that is on", { config: { use_sparkle: 3 } }, /use_sparkle is 3/],
     ["PiSSA", { config: { init_lora_weights: "pissa_niter_16" } }, /init_lora_weights is "pissa_niter_16"/],
     ["another method", { config: { peft_type: "PREFIX_TUNING" } }, /PREFIX_TUNING.*LORA.*IA3/],
-    ["a resized vocabulary", { add: [["base_model.model.lm_head.weight", float32([2, 2])]] }, /whole tensor of the base[\s\S]*Give the base model/],
+    [
+      "a resized vocabulary",
+      { add: [["base_model.model.lm_head.weight", float32([2, 2])]] },
+      /whole tensor of the base[\s\S]*Give the base model/,
+    ],
     ["a tensor of unknown use", { add: [["base_model.model.model.layers.0.foo", float32([2])]] }, /left unused/],
     [
       "bare parameters, layer copies and activation tokens, all at once",

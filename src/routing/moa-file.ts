@@ -1,27 +1,20 @@
-/** @file A Mixture-of-LoRAs model on disk: a pool whose experts are the domains' LoRAs, with their routers beside pool.json.
+/** @file The files of a Mixture-of-LoRAs model: a pool whose experts are the domains' LoRAs, with their routers beside pool.json.
  *
  *      moa.json              { version, domains, layers, pooling, states, lambda?, ... }     domains are names of the pool's experts
  *      routers.safetensors   <layer>.router.weight  float32 [domains, hidden]
  *                            <layer>.router.bias    float32 [domains]
  *                            metadata               domains: the names of the rows, as a JSON array
  *
- *  Two files cannot be replaced at once. So the routers may know more domains than moa.json does, whose word counts: a domain's
- *  rows are written before moa.json names it, and go after it no longer does. Who is stopped in between has the model from before. */
+ *  Two files cannot be replaced at once. So the routers may know more domains than moa.json, which decides. */
 
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import * as z from "zod";
-import { exists } from "../adapters/files.ts";
-import { messageOf, PoolError, UserError } from "../base/errors.ts";
+import { PoolError } from "../base/errors.ts";
+import { fileIn } from "../base/paths.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import { codeOf, writeFileAtomically } from "../checkpoint/atomic.ts";
-import { openSafetensors, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { type MoaRouter, type MoaRouters, type Pooling, routerNames } from "./moa.ts";
 
 export const MOA_FILE = "moa.json";
 export const ROUTER_FILE = "routers.safetensors";
-/** The router's name on a command line. */
-export const MOA = "moa";
 const VERSION = 1;
 
 /** What routers read: the base model's states, or states that the domains' LoRAs have changed. */
@@ -50,76 +43,56 @@ export interface Moa {
   readonly training: Readonly<Record<string, unknown>>;
 }
 
-export async function writeMoa(directory: string, moa: Moa): Promise<void> {
-  await writeRouters(directory, moa);
-  await writeConfig(directory, moa);
+/** The text of moa.json. */
+export function moaConfig({ domains, routers, pooling, states, training }: Moa): string {
+  const config = { version: VERSION, domains, layers: [...routers.keys()], pooling, states, training };
+  return `${JSON.stringify(config, null, 2)}\n`;
 }
 
-/** Writes a model that knows fewer domains than the one on the disk. */
-export async function writeSmallerMoa(directory: string, moa: Moa): Promise<void> {
-  await writeConfig(directory, moa);
-  await writeRouters(directory, moa);
-}
-
-async function writeRouters(directory: string, { domains, routers }: Moa): Promise<void> {
+/** What routers.safetensors holds. */
+export function routerTensors({ domains, routers }: Moa): {
+  tensors: ReadonlyMap<string, HostTensor>;
+  metadata: Readonly<Record<string, string>>;
+} {
   const tensors = new Map<string, HostTensor>();
   for (const [layer, { weight, bias }] of routers) {
     const names = routerNames(layer);
     tensors.set(names.weight, weight).set(names.bias, bias);
   }
-  await writeSafetensors(join(directory, ROUTER_FILE), tensors, { metadata: { format: "pt", domains: JSON.stringify(domains) } });
+  return { tensors, metadata: { format: "pt", domains: JSON.stringify(domains) } };
 }
 
-async function writeConfig(directory: string, { domains, routers, pooling, states, training }: Moa): Promise<void> {
-  const config = { version: VERSION, domains, layers: [...routers.keys()], pooling, states, training };
-  await writeFileAtomically(join(directory, MOA_FILE), `${JSON.stringify(config, null, 2)}\n`);
+const namesOfRows = z.array(z.string());
+
+/** The domains whose rows a router file holds, where its metadata says so. */
+export function domainsOfRows({ domains }: Readonly<Record<string, string>>): readonly string[] | undefined {
+  return domains === undefined ? undefined : namesOfRows.parse(JSON.parse(domains));
 }
 
-/** Whether a pool has MoA routers. */
-export async function hasMoa(directory: string): Promise<boolean> {
-  return exists(join(directory, MOA_FILE));
+export interface MoaContents {
+  /** What `parsedMoa` made of moa.json. */
+  readonly config: MoaConfig;
+  /** The tensors of routers.safetensors, and the domains of their rows where the file names them. */
+  readonly tensors: ReadonlyMap<string, HostTensor>;
+  readonly rows?: readonly string[] | undefined;
+  /** The router file, for messages. */
+  readonly file: string;
 }
 
-/** Reads moa.json and the routers; undefined where the pool has none. */
-export async function readMoa(directory: string): Promise<Moa | undefined> {
-  const where = join(directory, MOA_FILE);
-  const text = await readFile(where, "utf8").catch((cause: unknown) => {
-    if (codeOf(cause) === "ENOENT") return undefined;
-    throw new PoolError({ what: `moa.json cannot be read: ${messageOf(cause)}.`, where, fix: "Restore the file.", cause });
-  });
-  if (text === undefined) return undefined;
-  const { domains, layers, pooling, states, training } = parsedMoa(text, where);
-  const file = join(directory, ROUTER_FILE);
-  const { rows = domains, tensors } = await readRouters(file);
-  const all: MoaRouters = new Map(layers.map((layer) => [layer, routerOf(layer, tensors, rows.length, file)]));
+/** The routers of the domains that moa.json names. */
+export function parseMoa({ config, tensors, rows = config.domains, file }: MoaContents): Moa {
+  const { domains, layers, pooling, states, training } = config;
+  const all: MoaRouters = new Map(layers.map((layer) => [layer, routerIn(tensors, { layer, numDomains: rows.length, file })]));
   const keep = domains.map((domain) => rows.indexOf(domain));
   if (keep.includes(-1)) throw apart(`The routers do not know the domain "${domains[keep.indexOf(-1)]}", which moa.json names.`, file);
   const routers = domains.join() === rows.join() ? all : keptRows(all, keep);
   return { domains, routers, pooling, states, training };
 }
 
-const namesOfRows = z.array(z.string());
+export type MoaConfig = z.output<typeof schema>;
 
-/** The routers' tensors, and whose their rows are, where the file says so. */
-async function readRouters(
-  file: string,
-): Promise<{ readonly rows?: readonly string[]; readonly tensors: ReadonlyMap<string, HostTensor> }> {
-  try {
-    const { domains } = (await openSafetensors(file)).metadata;
-    const tensors = await readSafetensors(file);
-    return domains === undefined ? { tensors } : { rows: namesOfRows.parse(JSON.parse(domains)), tensors };
-  } catch (cause) {
-    const why = cause instanceof UserError ? cause.what : messageOf(cause);
-    throw new PoolError({
-      what: `The routers that moa.json speaks of cannot be read. ${why}`,
-      where: file,
-      fix: "Restore the file.",
-      cause,
-    });
-  }
-}
-
-function parsedMoa(text: string, where: string): z.output<typeof schema> {
+/** What moa.json says. */
+export function parsedMoa(text: string, where: string): MoaConfig {
   const fix = "Mend moa.json, or train the routers again: skein moa train.";
   let raw: unknown;
   try {
@@ -132,12 +105,15 @@ function parsedMoa(text: string, where: string): z.output<typeof schema> {
   throw new PoolError({ what: z.prettifyError(result.error), where, fix });
 }
 
-function routerOf(layer: string, tensors: ReadonlyMap<string, HostTensor>, numDomains: number, where: string): MoaRouter {
+function routerIn(
+  tensors: ReadonlyMap<string, HostTensor>,
+  { layer, numDomains, file }: { layer: string; numDomains: number; file: string },
+): MoaRouter {
   const names = routerNames(layer);
   const [weight, bias] = [tensors.get(names.weight), tensors.get(names.bias)];
   const whole = weight?.dtype === "float32" && bias?.dtype === "float32" && weight.shape.length === 2 && bias.shape.length === 1;
   if (!whole || weight.shape[0] !== numDomains || bias.shape[0] !== numDomains) {
-    throw apart(`The router of ${layer} is missing or not of ${numDomains} domains.`, where);
+    throw apart(`The router of ${layer} is missing or not of ${numDomains} domains.`, file);
   }
   return { weight: weight as HostTensor<"float32">, bias: bias as HostTensor<"float32"> };
 }
@@ -152,13 +128,13 @@ export function checkRouters({ routers }: Moa, layers: readonly string[], hidden
   const fix = "moa.json, routers.safetensors and the base model belong together: restore the files.";
   if (own.join() !== layers.join()) {
     const what = `The routers are of the layers ${own.join(", ")}; the base model's are ${layers.join(", ")}.`;
-    throw new PoolError({ what, where: join(directory, MOA_FILE), fix });
+    throw new PoolError({ what, where: fileIn(directory, MOA_FILE), fix });
   }
   const wrong = own.find((layer) => routers.get(layer)!.weight.shape[1] !== hidden);
   if (wrong === undefined) return;
   const width = routers.get(wrong)!.weight.shape[1];
   const what = `The router of ${wrong} reads states of width ${width}; the base model's have ${hidden}.`;
-  throw new PoolError({ what, where: join(directory, ROUTER_FILE), fix });
+  throw new PoolError({ what, where: fileIn(directory, ROUTER_FILE), fix });
 }
 
 /** The model's routers without a domain; the other rows stay bit for bit. */

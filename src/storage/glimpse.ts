@@ -4,10 +4,10 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
+import { CONFIG_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
 import { UserError } from "../base/errors.ts";
 import { elements } from "../base/tensor.ts";
 import { openSafetensors, type TensorInfo } from "../checkpoint/safetensors.ts";
-import { CONFIG_FILE, TENSOR_FILE } from "./peft.ts";
 
 export interface Glimpse {
   readonly kind?: "lora" | "ia3";

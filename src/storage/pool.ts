@@ -1,6 +1,6 @@
 /** @file A pool: experts over one base model, in order (the order is the expert index), as a folder with a lockfile.
  *
- *    pool.json   { version, base: { name, fingerprint }, experts: [{ name, path | hub + revision, sha256 }] }
+ *    pool.json   the lockfile (adapters/pool-file.ts)
  *    experts/    the folders of experts that were copied in
  *
  *  Opening compares every expert with its hash: one that changed or is gone is an error that names it. The hash covers the
@@ -9,39 +9,18 @@
 import { createHash } from "node:crypto";
 import { copyFile, readdir, readFile, realpath, rename, rm } from "node:fs/promises";
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
-import * as z from "zod";
+import type { Expert } from "../adapters/expert.ts";
+import { BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, CONFIG_FILE, GATE_CONFIG_FILE, GATE_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
+import type { ModuleSizes } from "../adapters/modules.ts";
+import { checkExpertName, entryOf, POOL_FILE, POOL_VERSION, type PoolEntry, type PoolFile, parsePool } from "../adapters/pool-file.ts";
 import { PoolError } from "../base/errors.ts";
 import { makeFolder, writeFileAtomically, writing } from "../checkpoint/atomic.ts";
-import { BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, isBottleneckFolder } from "./bottleneck-file.ts";
-import { type Expert, GATE_CONFIG_FILE, GATE_FILE, loadExpert } from "./expert.ts";
+import { isBottleneckFolder } from "./bottleneck.ts";
+import { loadExpert } from "./expert.ts";
 import { exists, fileHash } from "./files.ts";
-import { closestNames, type ModuleSizes } from "./modules.ts";
-import { CONFIG_FILE, openAdapter, TENSOR_FILE } from "./peft.ts";
+import { openAdapter } from "./peft.ts";
 
-export const POOL_FILE = "pool.json";
-const VERSION = 1;
 const HASHED_FILES = [CONFIG_FILE, TENSOR_FILE, BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, GATE_CONFIG_FILE, GATE_FILE];
-
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
-const entrySchema = z
-  .strictObject({
-    name: z.string().regex(NAME, "use letters, digits, dots, dashes and underscores"),
-    /** Relative to the pool's folder. */
-    path: z.string().optional(),
-    hub: z.string().optional(),
-    revision: z.string().optional(),
-    sha256: z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hexadecimal digits"),
-  })
-  .refine(({ path, hub }) => (path === undefined) !== (hub === undefined), "give either path or hub")
-  .refine(({ hub, revision }) => hub === undefined || revision !== undefined, "an expert from the hub needs its revision");
-const poolSchema = z.strictObject({
-  version: z.literal(VERSION),
-  base: z.strictObject({ name: z.string(), fingerprint: z.string() }),
-  experts: z.array(entrySchema),
-});
-
-export type PoolEntry = Readonly<z.output<typeof entrySchema>>;
-export type PoolFile = Readonly<z.output<typeof poolSchema>>;
 
 /** Where an expert from the hub lies on this machine. */
 export type HubResolver = (id: string, revision: string) => Promise<string>;
@@ -89,7 +68,7 @@ export async function createPool(
     checkExpertName(name, directory);
     entries.push({ name, path: `experts/${name}`, sha256: await expertHash(join(directory, "experts", name)) });
   }
-  await writePool(directory, { version: VERSION, base, experts: entries });
+  await writePool(directory, { version: POOL_VERSION, base, experts: entries });
 }
 
 /** What the pool holds, as pool.json says it, without looking at the experts. */
@@ -105,39 +84,7 @@ export async function listPool(directory: string): Promise<PoolFile> {
       cause,
     });
   });
-  let raw: unknown;
-  try {
-    raw = JSON.parse(text);
-  } catch (cause) {
-    throw new PoolError({
-      code: "pool-bad-file",
-      data: { pool: directory },
-      what: "pool.json is not JSON.",
-      where,
-      fix: "Restore it from version control, or make the pool again.",
-      cause,
-    });
-  }
-  const result = poolSchema.safeParse(raw);
-  if (!result.success)
-    throw new PoolError({
-      code: "pool-bad-file",
-      data: { pool: directory },
-      what: z.prettifyError(result.error),
-      where,
-      fix: "Mend pool.json, or make the pool again.",
-    });
-  const names = result.data.experts.map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined)
-    throw new PoolError({
-      code: "pool-bad-file",
-      data: { pool: directory },
-      what: `Two experts are called "${twice}".`,
-      where,
-      fix: "Rename one of them.",
-    });
-  return result.data;
+  return parsePool(text, directory);
 }
 
 export interface AddExpertOptions {
@@ -147,18 +94,6 @@ export interface AddExpertOptions {
   readonly reference?: boolean;
   /** Where it was fetched from: recorded instead of a path, and nothing is copied. */
   readonly hub?: { readonly id: string; readonly revision: string };
-}
-
-/** Refuses a name that no expert can have. */
-export function checkExpertName(name: string, where: string): void {
-  if (NAME.test(name)) return;
-  throw new PoolError({
-    code: "pool-bad-name",
-    data: { got: name },
-    what: `"${name}" cannot name an expert.`,
-    where,
-    fix: "Use letters, digits, dots, dashes and underscores.",
-  });
 }
 
 /** Adds an expert folder as the pool's last. */
@@ -235,22 +170,6 @@ export async function openPool(directory: string, modules: ModuleSizes, { finger
     return loaded;
   };
   return { directory, base, experts, load, loadAll };
-}
-
-function entryOf(experts: readonly PoolEntry[], name: string, where: string): PoolEntry {
-  const entry = experts.find((other) => other.name === name);
-  if (entry) return entry;
-  const close = closestNames(
-    name,
-    experts.map((other) => other.name),
-  );
-  throw new PoolError({
-    code: "pool-expert-unknown",
-    data: { expert: name, known: close },
-    what: `The pool has no expert "${name}".`,
-    where,
-    fix: close.length > 0 ? `Closest: ${close.join(", ")}.` : "It is empty.",
-  });
 }
 
 /** The folder of an expert whose files are those that were added. */

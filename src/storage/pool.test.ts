@@ -2,8 +2,9 @@ import { cp, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/pr
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { TINY_LLAMA, temporary } from "../../tests/adapter-fixtures.ts";
+import { POOL_FILE } from "../adapters/pool-file.ts";
 import { PoolError } from "../base/errors.ts";
-import { addExpert, createPool, listPool, openPool, POOL_FILE, removeExpert } from "./pool.ts";
+import { addExpert, createPool, listPool, openPool, removeExpert } from "./pool.ts";
 
 const VARIANTS = "tests/golden/lora_variants";
 const BASE = { name: "tiny", fingerprint: "abc" };

@@ -1,0 +1,7 @@
+/** @file Names of files in messages, where no file system need exist. */
+
+/** The file `name` in the folder `directory`. */
+export function fileIn(directory: string, name: string): string {
+  const folder = directory.replace(/\/+$/, "");
+  return directory === "" || directory === "." ? name : `${folder}/${name}`;
+}

@@ -1,0 +1,55 @@
+/** @file A safetensors file that is in memory already, and what reading from memory and from disk have in common. */
+
+import { CheckpointError } from "../base/errors.ts";
+import type { HostTensor } from "../base/tensor.ts";
+import { decode } from "./dtypes.ts";
+import { corrupt, type Header, MAX_HEADER_BYTES, parseHeader, type TensorInfo } from "./safetensors-header.ts";
+
+const LFS_POINTER = "version "; // what the text that git leaves in place of a large file begins with
+
+/** A safetensors file in memory. */
+export interface SafetensorsContent extends Header {
+  /** The numbers of one of its tensors. */
+  readonly read: (info: TensorInfo) => HostTensor;
+}
+
+/** Parses the bytes of a safetensors file. `file` names it in messages. */
+export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsContent {
+  const whole = { file, fileBytes: bytes.length };
+  if (bytes.length < 8) throw tooShort(whole);
+  const length = headerLength(bytes.slice(0, 8).buffer, whole);
+  const header = parseHeader(bytes.subarray(8, 8 + length), whole);
+  return { ...header, read: (info) => hostTensor(info, bytes.slice(info.offset, info.offset + info.bytes).buffer) };
+}
+
+interface WholeFile {
+  readonly file: string;
+  readonly fileBytes: number;
+}
+
+/** A file that cannot even say how long its header is. */
+export function tooShort({ file, fileBytes }: WholeFile): CheckpointError {
+  return corrupt(file, `it has ${fileBytes} bytes, a header alone takes more.`, { isCut: true });
+}
+
+/** The length of the header's JSON, from the first 8 bytes of the file. */
+export function headerLength(start: ArrayBuffer, { file, fileBytes }: WholeFile): number {
+  if (new TextDecoder().decode(start) === LFS_POINTER) throw corrupt(file, "it is a Git LFS pointer, not the file itself (git lfs pull).");
+  const length = Number(new DataView(start).getBigUint64(0, true));
+  if (length > MAX_HEADER_BYTES) throw corrupt(file, `its header claims ${length} bytes, more than ${MAX_HEADER_BYTES} allowed.`);
+  if (length > fileBytes - 8) throw corrupt(file, `its header claims ${length} bytes, the file has ${fileBytes}.`, { isCut: true });
+  return length;
+}
+
+/** A tensor from its bytes. F16 and BF16 become float32, exactly; I16, U16 int32, U32 int64; the others keep their dtype. */
+export function hostTensor(info: TensorInfo, bytes: ArrayBuffer): HostTensor {
+  const decoded = decode(info.dtype, bytes);
+  if (decoded) return { ...decoded, shape: info.shape };
+  throw new CheckpointError({
+    code: "checkpoint-dtype",
+    data: { tensor: info.name, dtype: info.dtype },
+    what: `Tensor ${JSON.stringify(info.name)} is ${info.dtype}, which cannot be computed with.`,
+    where: info.file,
+    fix: "Convert the file to float32, float16 or bfloat16.",
+  });
+}

@@ -1,0 +1,72 @@
+/** @file A Mixture-of-LoRAs model on disk (routing/moa-file.ts has the format).
+ *
+ *  A domain's rows are written before moa.json names it, and go after it no longer does: if the process stops in between, the previous
+ *  model is still intact. */
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { messageOf, PoolError, UserError } from "../base/errors.ts";
+import type { HostTensor } from "../base/tensor.ts";
+import { codeOf, writeFileAtomically } from "../checkpoint/atomic.ts";
+import { openSafetensors, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
+import { domainsOfRows, MOA_FILE, type Moa, moaConfig, parsedMoa, parseMoa, ROUTER_FILE, routerTensors } from "../routing/moa-file.ts";
+import { exists } from "./files.ts";
+
+/** The router's name on a command line. */
+export const MOA = "moa";
+
+export async function writeMoa(directory: string, moa: Moa): Promise<void> {
+  await writeRouters(directory, moa);
+  await writeConfig(directory, moa);
+}
+
+/** Writes a model that knows fewer domains than the one on the disk. */
+export async function writeSmallerMoa(directory: string, moa: Moa): Promise<void> {
+  await writeConfig(directory, moa);
+  await writeRouters(directory, moa);
+}
+
+async function writeRouters(directory: string, moa: Moa): Promise<void> {
+  const { tensors, metadata } = routerTensors(moa);
+  await writeSafetensors(join(directory, ROUTER_FILE), tensors, { metadata });
+}
+
+async function writeConfig(directory: string, moa: Moa): Promise<void> {
+  await writeFileAtomically(join(directory, MOA_FILE), moaConfig(moa));
+}
+
+/** Whether a pool has MoA routers. */
+export async function hasMoa(directory: string): Promise<boolean> {
+  return exists(join(directory, MOA_FILE));
+}
+
+/** Reads moa.json and the routers; undefined where the pool has none. */
+export async function readMoa(directory: string): Promise<Moa | undefined> {
+  const where = join(directory, MOA_FILE);
+  const text = await readFile(where, "utf8").catch((cause: unknown) => {
+    if (codeOf(cause) === "ENOENT") return undefined;
+    throw new PoolError({ what: `moa.json cannot be read: ${messageOf(cause)}.`, where, fix: "Restore the file.", cause });
+  });
+  if (text === undefined) return undefined;
+  const config = parsedMoa(text, where);
+  const file = join(directory, ROUTER_FILE);
+  return parseMoa({ config, ...(await readRouters(file)), file });
+}
+
+/** The routers' tensors, and whose their rows are, where the file says so. */
+async function readRouters(
+  file: string,
+): Promise<{ readonly rows: readonly string[] | undefined; readonly tensors: ReadonlyMap<string, HostTensor> }> {
+  try {
+    const { metadata } = await openSafetensors(file);
+    return { tensors: await readSafetensors(file), rows: domainsOfRows(metadata) };
+  } catch (cause) {
+    const why = cause instanceof UserError ? cause.what : messageOf(cause);
+    throw new PoolError({
+      what: `The routers that moa.json speaks of cannot be read. ${why}`,
+      where: file,
+      fix: "Restore the file.",
+      cause,
+    });
+  }
+}

@@ -1,0 +1,83 @@
+/** @file Adapter folders on disk: PEFT's adapter_config.json + adapter_model.safetensors, and bottlenecks in our own format. */
+
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Adapter } from "../adapters/adapter.ts";
+import { CONFIG_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
+import type { ModuleSizes } from "../adapters/modules.ts";
+import { adapterOf, openedAdapter } from "../adapters/parse-adapter.ts";
+import type { OpenedAdapter } from "../adapters/peft-fit.ts";
+import { checkFingerprint } from "../adapters/tensor-file.ts";
+import { AdapterError } from "../base/errors.ts";
+import { openSafetensors, readTensor } from "../checkpoint/safetensors.ts";
+import { isBottleneckFolder, loadBottleneck } from "./bottleneck.ts";
+import { exists } from "./files.ts";
+
+export interface LoadAdapterOptions {
+  /** Fingerprint of the base model it is loaded for; an adapter that records another one is refused. */
+  readonly fingerprint?: string;
+}
+
+/** Reads an adapter for a base model of these modules; anything that does not fit is an AdapterError that says what to do. */
+export async function loadAdapter(directory: string, modules: ModuleSizes, { fingerprint }: LoadAdapterOptions = {}): Promise<Adapter> {
+  if (await isBottleneckFolder(directory)) return loadBottleneck(directory, modules, fingerprint);
+  const opened = await openAdapter(directory);
+  checkFingerprint("The adapter was", opened.directory, opened.baseFingerprint, fingerprint);
+  return adapterOf(opened, modules, readTensor);
+}
+
+/** Opens an adapter folder: reads its configuration and the header of its tensor file. */
+export async function openAdapter(directory: string): Promise<OpenedAdapter> {
+  const found = await adapterFolder(directory);
+  const config = await readFile(join(found, CONFIG_FILE), "utf8");
+  const file = join(found, TENSOR_FILE);
+  await refusePickle(found, file);
+  return openedAdapter({ directory: found, config, ...(await openSafetensors(file)) });
+}
+
+/** The folder itself when it holds an adapter, else its only subfolder that does (PEFT saves named adapters so). */
+async function adapterFolder(directory: string): Promise<string> {
+  if (await exists(join(directory, CONFIG_FILE))) return directory;
+  const entries = await readdir(directory, { withFileTypes: true }).catch((cause: unknown) => {
+    throw new AdapterError({
+      code: "adapter-not-found",
+      data: { folder: directory },
+      what: "There is no such adapter folder.",
+      where: directory,
+      fix: "Give the folder that holds adapter_config.json.",
+      cause,
+    });
+  });
+  const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(directory, name));
+  const holding: string[] = [];
+  for (const folder of folders) if (await exists(join(folder, CONFIG_FILE))) holding.push(folder);
+  const [only] = holding;
+  if (only !== undefined && holding.length === 1) return only;
+  throw new AdapterError({
+    code: holding.length > 1 ? "adapter-several" : "adapter-not-found",
+    data: { folder: directory, known: holding },
+    what: holding.length > 1 ? `The folder holds ${holding.length} adapters.` : `The folder holds no ${CONFIG_FILE}.`,
+    where: directory,
+    fix: holding.length > 1 ? `Name one of them: ${holding.join(", ")}.` : "Give the folder of an adapter saved by Skein or PEFT.",
+  });
+}
+
+async function refusePickle(directory: string, file: string): Promise<void> {
+  if (await exists(file)) return;
+  const pickle = join(directory, "adapter_model.bin");
+  if (!(await exists(pickle)))
+    throw new AdapterError({
+      code: "adapter-incomplete",
+      what: `${TENSOR_FILE} is missing.`,
+      where: directory,
+      fix: "Download or save the adapter again.",
+    });
+  throw new AdapterError({
+    code: "adapter-pickled",
+    what: "The adapter is a Python pickle, which can run code when it is opened; Skein never reads one.",
+    where: pickle,
+    fix:
+      'Convert it where PyTorch is installed: python -c "import torch, safetensors.torch as s; ' +
+      "s.save_file({k: v.contiguous() for k, v in torch.load('adapter_model.bin', weights_only=True).items()}, 'adapter_model.safetensors')\"",
+  });
+}
