@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { float32 } from "../base/tensor.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
-import { readMoa, writeMoa, writeSmallerMoa } from "../storage/moa.ts";
-import { checkRouters, MOA_FILE, type Moa, ROUTER_FILE, withoutDomain } from "./moa-file.ts";
+import { checkRouters, MOA_FILE, type Moa, ROUTER_FILE, withoutDomain } from "../routing/moa-file.ts";
+import { readMoa, writeMoa, writeSmallerMoa } from "./moa.ts";
 
 const moa: Moa = {
   domains: ["law", "code", "exams"],
