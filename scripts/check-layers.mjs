@@ -1,8 +1,10 @@
-/** @file Checks every import of src/ against the layers. Type-only imports count; tests may import anything.
+/** @file Checks every import of src/ against the layers. Type-only imports count, except in point 4; tests may import anything.
  *
- *  1. A folder imports only from itself and from folders above it in LAYERS.
+ *  1. A folder imports only from itself and from folders above it in LAYERS; so do the folders inside a folder of SUBLAYERS.
  *  2. No files import each other in a circle.
  *  3. External packages are pinned to the folders in PINNED, so that each engine, parser and client can be replaced in one place.
+ *  4. The folders in CORE run without Node: their files use none of its modules and globals, and neither does what they load. Only the
+ *     files in LOADERS read from the disk.
  *
  *  `node scripts/check-layers.mjs [root]`: root is the folder with src/ and package.json, by default this repository. */
 
@@ -40,6 +42,9 @@ const LAYERS = [
   "cli",
 ];
 
+/** The order inside a folder of several layers. */
+const SUBLAYERS = { evaluation: ["metrics", "tasks", "scoring", "comparison", "report"] };
+
 /** Packages that only these folders and files may import; the dependencies not listed here are free for all. */
 const PINNED = {
   "onnxruntime-node": ["runtime/onnxruntime-node.ts"],
@@ -55,29 +60,36 @@ const PINNED = {
   commander: ["cli"],
 };
 
+/** Folders that a browser can run. */
+const CORE = ["base", "graph", "autodiff", "text", "models", "adapters", "routing", "generation"];
+/** Files in these folders that use Node all the same: they read from the disk. */
+const LOADERS = ["text/load-tokenizer.ts", "generation/decoder.ts"];
+/** Core folders that work on a Model, which inference/ loads with Node: only their own files are held to point 4. */
+const ON_A_MODEL = ["generation"];
+const NODE_GLOBALS = /\bBuffer\b|\bprocess\.\w+|\bsetImmediate\b|\b__(?:dirname|filename)\b|\bimport\.meta\.(?:dirname|filename)\b/;
+
 const TEST = /\.(test|test-helper|contract)\.ts$/;
-const IMPORT = /(?:\bfrom\s+|\bimport\s*\(\s*|\bimport\s+)"([^"]+)"/g;
+const IMPORT = /\b(?:import|export)(\s+type)?\b[^"';]*?\bfrom\s+"([^"]+)"|\bimport\s*\(\s*"([^"]+)"|\bimport\s+"([^"]+)"/g;
 const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const problems = [];
-/** For each file the files of src/ that it imports. */
-const graph = new Map();
+/** For each file: its code without comments, and what it imports. */
+const files = new Map(sources().map((file) => [placeOf(file), parsed(readFileSync(file, "utf8"))]));
+const loads = importGraph(({ isType }) => !isType);
 
-for (const file of sources()) {
-  const place = placeOf(file);
-  const imports = importsOf(file);
+for (const [place, { imports }] of files) {
   const folder = folderOf(place);
   if (folder !== undefined && !LAYERS.includes(folder)) {
     problems.push(`src/${place}: folder "${folder}" is in no layer; add it to LAYERS in scripts/check-layers.mjs.`);
     continue;
   }
-  for (const target of imports) {
+  for (const { target } of imports) {
     const problem = target.startsWith(".") ? layerProblem(place, target) : packageProblem(place, target);
     if (problem) problems.push(`src/${place}: ${problem}`);
   }
-  const own = imports.filter((target) => target.startsWith(".")).map((target) => resolvedImport(place, target));
-  graph.set(place, [...new Set(own)].sort());
+  const problem = nodeProblem(place);
+  if (problem) problems.push(`src/${place}: ${problem}`);
 }
-for (const circle of circles(graph)) {
+for (const circle of circles(importGraph(() => true))) {
   const path = [...circle, circle[0]].map((place) => `src/${place}`).join(" -> ");
   problems.push(`${path}: these files import each other in a circle; move what they share, often an interface, to a file of its own.`);
 }
@@ -92,8 +104,14 @@ function sources() {
     .sort();
 }
 
-function importsOf(file) {
-  return [...withoutComments(readFileSync(file, "utf8")).matchAll(IMPORT)].map(([, target]) => target);
+/** An import written in a comment's example imports nothing. */
+function parsed(text) {
+  const code = text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/^\s*\/\/.*$/gm, "");
+  const imports = [...code.matchAll(IMPORT)].map(([, type, from, dynamic, bare]) => ({
+    target: from ?? dynamic ?? bare,
+    isType: type !== undefined,
+  }));
+  return { code, imports };
 }
 
 /** A file's path from src/, with forward slashes. */
@@ -111,9 +129,13 @@ function folderOf(place) {
   return place.includes("/") ? place.slice(0, place.indexOf("/")) : undefined;
 }
 
-/** An import written in a comment's example imports nothing. */
-function withoutComments(text) {
-  return text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/^\s*\/\/.*$/gm, "");
+/** Which files of src/ each file imports, in imports that `counts`. */
+function importGraph(counts) {
+  const own = ([place, { imports }]) => {
+    const relatives = imports.filter((one) => one.target.startsWith(".") && counts(one));
+    return [place, [...new Set(relatives.map(({ target }) => resolvedImport(place, target)))].sort()];
+  };
+  return new Map([...files].map(own));
 }
 
 function layerProblem(place, target) {
@@ -122,8 +144,18 @@ function layerProblem(place, target) {
   if (path.startsWith("../")) return `imports ${target}, outside src/.`;
   if (folder === undefined) return undefined; // the public entry shows everything
   const other = folderOf(path) ?? "the public entry";
-  if (other === folder || (LAYERS.includes(other) && LAYERS.indexOf(other) < LAYERS.indexOf(folder))) return undefined;
+  if (other === folder) return sublayerProblem(folder, place.slice(folder.length + 1), path.slice(folder.length + 1), target);
+  if (LAYERS.includes(other) && LAYERS.indexOf(other) < LAYERS.indexOf(folder)) return undefined;
   return `layer "${folder}" imports ${target} of "${other}", which is below it; only layers above may be imported.`;
+}
+
+function sublayerProblem(folder, place, path, target) {
+  const order = SUBLAYERS[folder];
+  if (!order) return undefined;
+  const [own, other] = [place, path].map((inside) => order.indexOf(folderOf(inside)));
+  if (own < 0) return `is in no layer of ${folder}/; add its folder to SUBLAYERS in scripts/check-layers.mjs.`;
+  if (other <= own) return undefined;
+  return `layer "${folder}/${order[own]}" imports ${target} of "${folder}/${order[other]}", which is below it; only layers above may be imported.`;
 }
 
 function packageProblem(place, target) {
@@ -134,9 +166,36 @@ function packageProblem(place, target) {
     .slice(0, target.startsWith("@") ? 2 : 1)
     .join("/");
   if (!Object.hasOwn(dependencies, name)) return `imports "${name}", which is not among package.json's dependencies.`;
-  const folders = PINNED[name];
-  if (!folders || folders.some((folder) => place === folder || place.startsWith(`${folder}/`))) return undefined;
-  return `imports "${name}", which only src/${folders.join(" and src/")} may.`;
+  const places = PINNED[name];
+  if (!places || places.some((allowed) => place === allowed || place.startsWith(`${allowed}/`))) return undefined;
+  return `imports "${name}", which only src/${places.join(" and src/")} may.`;
+}
+
+/** What of Node a core file uses, itself or through what it loads. */
+function nodeProblem(place) {
+  const folder = folderOf(place);
+  if (!CORE.includes(folder) || LOADERS.includes(place)) return undefined;
+  const remedy = "the core runs in browsers too; leave reading files to storage/, checkpoint/ or a file in LOADERS.";
+  const own = nodeUse(place);
+  if (own !== undefined) return `uses ${own}: ${remedy}`;
+  if (ON_A_MODEL.includes(folder)) return undefined;
+  const way = waysFrom(place, loads).find((path) => nodeUse(path.at(-1)) !== undefined);
+  return way && `loads ${way.map((step) => `src/${step}`).join(" -> ")}, which uses ${nodeUse(way.at(-1))}: ${remedy}`;
+}
+
+function nodeUse(place) {
+  const { code = "", imports = [] } = files.get(place) ?? {};
+  const module = imports.find(({ target }) => target.startsWith("node:"));
+  if (module) return module.target;
+  const [name] = NODE_GLOBALS.exec(code) ?? [];
+  return name !== undefined && !new RegExp(`\\b(?:interface|type|class|const|function) ${name}\\b`).test(code) ? name : undefined;
+}
+
+/** The shortest ways from `start` to each file that it reaches, nearest first. */
+function waysFrom(start, imports) {
+  const ways = new Map([[start, []]]);
+  for (const [place, way] of ways) for (const next of imports.get(place) ?? []) if (!ways.has(next)) ways.set(next, [...way, next]);
+  return [...ways.values()].slice(1);
 }
 
 /** One circle, as short as can be, for each group of files that reach each other. */
@@ -145,35 +204,18 @@ function circles(imports) {
   const settled = new Set();
   for (const start of imports.keys()) {
     if (settled.has(start)) continue;
-    const circle = shortestWayBack(start, imports);
+    const circle = wayBack(start, imports);
     if (!circle) continue;
     found.push(circle);
-    for (const place of reachable(start, imports)) if (reachable(place, imports).has(start)) settled.add(place);
+    const reached = waysFrom(start, imports).map((way) => way.at(-1));
+    for (const place of reached) if (waysFrom(place, imports).some((way) => way.at(-1) === start)) settled.add(place);
   }
   return found;
 }
 
-/** The files of the shortest way from `start` to itself, breadth first; undefined when there is none. */
-function shortestWayBack(start, imports) {
-  const cameFrom = new Map();
-  const queue = [start];
-  for (const place of queue) {
-    for (const next of imports.get(place) ?? []) {
-      if (next === start) {
-        const way = [place];
-        while (way[0] !== start) way.unshift(cameFrom.get(way[0]));
-        return way;
-      }
-      if (cameFrom.has(next)) continue;
-      cameFrom.set(next, place);
-      queue.push(next);
-    }
-  }
-  return undefined;
-}
-
-function reachable(start, imports) {
-  const seen = new Set([start]);
-  for (const place of seen) for (const next of imports.get(place) ?? []) seen.add(next);
-  return seen;
+/** The files of the shortest circle through `start`; undefined when there is none. */
+function wayBack(start, imports) {
+  if (imports.get(start).includes(start)) return [start];
+  const way = waysFrom(start, imports).find((path) => imports.get(path.at(-1))?.includes(start));
+  return way && [start, ...way];
 }

@@ -83,3 +83,46 @@ test("packages are pinned, declared, and Node's modules have their prefix", asyn
     expect.stringMatching(/^src\/graph\/b\.ts: imports "left-pad", which is not among/),
   ]);
 });
+
+test("the folders inside evaluation are layers too", async () => {
+  const files = {
+    "evaluation/metrics/bleu.ts": 'import "../tasks/task.ts";',
+    "evaluation/tasks/task.ts": 'import "./other.ts";',
+    "evaluation/tasks/other.ts": 'import "../metrics/rouge.ts";',
+    "evaluation/metrics/rouge.ts": "",
+    "evaluation/elsewhere.ts": 'import "./tasks/task.ts";',
+  };
+  expect(await problemsOf(files)).toEqual([
+    expect.stringMatching(/^src\/evaluation\/elsewhere\.ts: is in no layer of evaluation/),
+    expect.stringMatching(/^src\/evaluation\/metrics\/bleu\.ts: layer "evaluation\/metrics" imports .* of "evaluation\/tasks"/),
+  ]);
+});
+
+test("the core uses neither Node's modules nor its globals", async () => {
+  const files = {
+    "graph/a.ts": 'import { join } from "node:path";',
+    "graph/b.ts": 'const bytes = Buffer.from("x");',
+    "graph/c.ts": "const threads = process.env.THREADS;",
+    "graph/own-buffer.ts": "// Buffer\ninterface Buffer {}\nconst one: Buffer = {};",
+    "text/load-tokenizer.ts": 'import { readFile } from "node:fs/promises";',
+    "checkpoint/free.ts": 'import { readFile } from "node:fs/promises";',
+  };
+  expect(await problemsOf(files)).toEqual([
+    expect.stringMatching(/^src\/graph\/a\.ts: uses node:path: the core/),
+    expect.stringMatching(/^src\/graph\/b\.ts: uses Buffer: the core/),
+    expect.stringMatching(/^src\/graph\/c\.ts: uses process\.env: the core/),
+  ]);
+});
+
+test("the core loads nothing that uses Node, but may speak of its types", async () => {
+  const files = {
+    "checkpoint/header.ts": 'import { t } from "./file.ts";',
+    "checkpoint/file.ts": 'import { open } from "node:fs/promises";',
+    "models/a.ts": 'import type { Checkpoint } from "../checkpoint/file.ts";',
+    "models/b.ts": 'import { header } from "../checkpoint/header.ts";',
+  };
+  expect(await problemsOf(files)).toEqual([
+    "src/models/b.ts: loads src/checkpoint/header.ts -> src/checkpoint/file.ts, which uses node:fs/promises: the core runs in browsers too; " +
+      "leave reading files to storage/, checkpoint/ or a file in LOADERS.",
+  ]);
+});

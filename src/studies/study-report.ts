@@ -2,8 +2,8 @@
  *
  *  A number is the mean over seeds of the mean over tasks; ± is its standard error over seeds (over-seeds.ts). */
 
+import type { Chart } from "../evaluation/comparison/chart.ts";
 import { chartSvg } from "../evaluation/report/chart-file.ts";
-import type { Chart } from "../evaluation/report/curves.ts";
 import { inMethodColours } from "../evaluation/report/method-colours.ts";
 import { over, table, text, verdict } from "./over-seeds.ts";
 import type { Scores, StudySeed } from "./study.ts";

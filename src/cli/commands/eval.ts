@@ -3,9 +3,9 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { Expert } from "../../adapters/expert.ts";
+import type { Chart } from "../../evaluation/comparison/chart.ts";
 import type { Evaluation, EvaluationJob, EvaluationProgress } from "../../evaluation/comparison/evaluate.ts";
 import type { EvaluationTask } from "../../evaluation/comparison/evaluation-task.ts";
-import type { Chart } from "../../evaluation/report/curves.ts";
 import type { RouteUsage } from "../../evaluation/scoring/route-usage.ts";
 import type { Model } from "../../inference/model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";

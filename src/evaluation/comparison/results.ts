@@ -12,11 +12,11 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../checkpoint/atomic.ts";
-import type { Chart } from "../report/curves.ts";
 import type { RouteUsage } from "../scoring/route-usage.ts";
 import type { Outcome } from "../scoring/run-task.ts";
 import { type FilterPipeline, filtering } from "../tasks/filters.ts";
 import type { Example } from "../tasks/task.ts";
+import type { Chart } from "./chart.ts";
 import type { Evaluation, MethodResult } from "./evaluate.ts";
 import type { EvaluationTask } from "./evaluation-task.ts";
 import { markdownTables } from "./tables.ts";

@@ -4,7 +4,7 @@
 
 import { OptionError } from "../../base/errors.ts";
 import { parsedRouter } from "../../routing/registry.ts";
-import type { Chart, Point } from "../report/curves.ts";
+import type { Chart, Point } from "./chart.ts";
 import { type Evaluation, type EvaluationJob, evaluate } from "./evaluate.ts";
 import { groupsOf } from "./evaluation-task.ts";
 import { type Method, methodName } from "./methods.ts";

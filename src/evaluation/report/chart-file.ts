@@ -1,6 +1,7 @@
 /** @file A chart as an SVG file of its own, for pages that have no style sheet of ours. */
 
-import { type Chart, chartDrawing } from "./curves.ts";
+import type { Chart } from "../comparison/chart.ts";
+import { chartDrawing } from "./curves.ts";
 import { escaped } from "./html.ts";
 
 const [COLUMNS, LINE, TITLE] = [4, 18, 24];

@@ -3,32 +3,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf } from "../../checkpoint/atomic.ts";
+import type { Chart, Point, Series } from "../comparison/chart.ts";
 import { escaped, hueOf } from "./html.ts";
-
-export interface Point {
-  readonly x: number;
-  readonly y: number;
-  /** Standard error. */
-  readonly error?: number;
-}
-export interface Series {
-  readonly name: string;
-  readonly points: readonly Point[];
-  /** Drawn dashed, in the colour of the series before: validation beside training. */
-  readonly dashed?: boolean;
-  /** Which colour it has, as `hueOf` counts them: an expert's or a method's. By its place in the chart when absent. */
-  readonly colour?: number;
-}
-export interface Chart {
-  readonly title: string;
-  readonly x: string;
-  readonly y: string;
-  /** Logarithmic in y; values of 0 or less are left out. */
-  readonly logarithmic?: boolean;
-  /** Shares in 0..1, shown in per cent. */
-  readonly percent?: boolean;
-  readonly series: readonly Series[];
-}
 
 const [WIDTH, HEIGHT] = [640, 260];
 const FRAME = { left: 46, right: 12, top: 20, bottom: 34 };

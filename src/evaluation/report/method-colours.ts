@@ -1,6 +1,6 @@
 /** @file One colour for each method, in every chart of every page and file. */
 
-import type { Chart } from "./curves.ts";
+import type { Chart } from "../comparison/chart.ts";
 
 /** Colours go by the place in this list: what is compared most comes first, where hues are furthest apart, and from the ninth on, where
  *  each is near an earlier one, what its line is not mistaken for. */

@@ -3,12 +3,13 @@
 import { basename } from "node:path";
 import { counted } from "../../base/counted.ts";
 import { writeFileAtomically } from "../../checkpoint/atomic.ts";
+import type { Chart } from "../comparison/chart.ts";
 import type { Evaluation } from "../comparison/evaluate.ts";
 import { groupsOf } from "../comparison/evaluation-task.ts";
 import { expertsGrid, isTold, leftOutText, meansGrid, tasksGrid } from "../comparison/grids.ts";
 import type { RouteUsage } from "../scoring/route-usage.ts";
 import type { Trace } from "../scoring/trace.ts";
-import { type Chart, chartFigure } from "./curves.ts";
+import { chartFigure } from "./curves.ts";
 import { traceFigure } from "./heatmap.ts";
 import { escaped } from "./html.ts";
 import { inMethodColours } from "./method-colours.ts";
