@@ -61,11 +61,23 @@ function pairs(texts: readonly string[], option: string): Map<string, string> {
     const [name, path] = [text.slice(0, Math.max(cut, 0)), text.slice(cut + 1)];
     if (name === "" || path === "") {
       const fix = "Write a domain's name, an equals sign and its file or folder: finance=a.jsonl.";
-      throw new OptionError({ what: `"${text}" names no file.`, where: option, fix });
+      throw new OptionError({
+        code: "option-bad-assignment",
+        data: { option, got: text },
+        what: `"${text}" names no file.`,
+        where: option,
+        fix,
+      });
     }
     if (paths.has(name)) {
       const what = `The domain "${name}" is given twice: ${paths.get(name)} and ${path}.`;
-      throw new OptionError({ what, where: option, fix: "Give each domain its own name, or put its examples into one file." });
+      throw new OptionError({
+        code: "option-duplicate",
+        data: { option, got: name },
+        what,
+        where: option,
+        fix: "Give each domain its own name, or put its examples into one file.",
+      });
     }
     paths.set(name, path);
   }
@@ -73,7 +85,12 @@ function pairs(texts: readonly string[], option: string): Map<string, string> {
 }
 
 export function unknownDomain(name: string, known: readonly string[]): OptionError {
-  return new OptionError({ what: `"${name}" is none of the domains.`, fix: `Name one of: ${known.join(", ")}.` });
+  return new OptionError({
+    code: "option-unknown-value",
+    data: { option: "domains", got: name, known },
+    what: `"${name}" is none of the domains.`,
+    fix: `Name one of: ${known.join(", ")}.`,
+  });
 }
 
 async function loraIn(io: Io, flags: CommonFlags, folder: string, model: Model): Promise<LoraAdapter> {

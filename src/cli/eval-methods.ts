@@ -21,7 +21,13 @@ const isReadOff = (name: string): name is (typeof READ_OFF)[number] => READ_OFF.
 /** What to run when nothing is named: everything that costs no more than the single experts do, and the pool's own router. */
 export async function namesOf({ pool, methods, routers }: MethodFlags): Promise<string[]> {
   if (pool === undefined && routers) {
-    throw new OptionError({ what: "There are routers, and no pool to route.", where: "--routers", fix: "Name the pool with --pool." });
+    throw new OptionError({
+      code: "option-needs-pool",
+      data: { options: ["routers"] },
+      what: "There are routers, and no pool to route.",
+      where: "--routers",
+      fix: "Name the pool with --pool.",
+    });
   }
   const { hasMoa } = await import("../storage/moa.ts");
   const own = async () => (pool !== undefined && (await hasMoa(pool)) ? ["moa"] : ["phatgoose"]);
@@ -52,7 +58,12 @@ async function moaMethod(
   rule: DecisionRule,
 ): Promise<Method> {
   if (pool === undefined)
-    throw new OptionError({ what: `${name} decides among a pool's domains, and there is no pool.`, fix: "Name it with --pool." });
+    throw new OptionError({
+      code: "option-needs-pool",
+      data: { options: ["methods"] },
+      what: `${name} decides among a pool's domains, and there is no pool.`,
+      fix: "Name it with --pool.",
+    });
   const { moaPoolHash, needMoaPool } = await import("../inference/moa-pool.ts");
   const { MoaOverlay } = await import("../inference/moa-overlay.ts");
   const { moa, experts: own } = await needMoaPool(model, pool, experts);

@@ -16,6 +16,8 @@ export async function expertFolders(io: Io, flags: CommonFlags, folders: readonl
   const experts = folders.filter((folder) => !runs.has(folder));
   if (experts.length > 0 || folders.length === 0) return experts;
   throw new OptionError({
+    code: "option-unknown-value",
+    data: { option: "experts", got: folders.join(", "), known: [] },
     what: "None of these folders is an expert.",
     where: folders.join(", "),
     fix: "Give the folder that --out named.",

@@ -1,6 +1,6 @@
 /** @file Ctrl-C for commands that run long: the first asks them to save and stop, the second stops at once. */
 
-import { StoppedError } from "../base/errors.ts";
+import { stopped } from "../base/stopped.ts";
 import type { Io } from "./io.ts";
 
 const STOPPED = 130; // what shells expect of a process that Ctrl-C ended
@@ -19,7 +19,7 @@ export async function interruptible<T>(io: Io, work: (signal: AbortSignal) => Pr
     return await work(controller.signal);
   } catch (error) {
     if (!controller.signal.aborted || error !== controller.signal.reason) throw error;
-    throw new StoppedError({ what: "Stopped before the work was done.", fix: "Run the same command again; it starts anew.", cause: error });
+    throw stopped({ work: "work", cause: error });
   } finally {
     process.off("SIGINT", stop).off("SIGTERM", stop);
   }

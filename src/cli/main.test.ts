@@ -87,6 +87,8 @@ test("errors are printed as what, where and fix, or as one JSON line", async () 
   expect(JSON.parse(machines.err)).toEqual({
     error: {
       name: "PoolError",
+      code: "pool-not-found",
+      data: { pool: "/no/such/pool" },
       what: "There is no pool here: pool.json is missing.",
       where: "/no/such/pool",
       fix: "Make one with: skein pool create.",

@@ -7,5 +7,10 @@ import { OptionError } from "../base/errors.ts";
 export function parsed<T>(schema: z.ZodType<T>, value: unknown, command: string): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw new OptionError({ what: z.prettifyError(result.error), where: command, fix: `See ${command} --help for what can be given.` });
+  throw new OptionError({
+    code: "option-invalid",
+    what: z.prettifyError(result.error),
+    where: command,
+    fix: "Add --help to the command for the options and their defaults.",
+  });
 }

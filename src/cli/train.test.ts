@@ -226,7 +226,7 @@ test("a run that is asked to stop saves, says how to go on, and exits with 1", a
     if (String(text).includes("1/100000")) child.kill("SIGINT");
   });
   expect(await new Promise((resolve) => child.once("exit", resolve))).toBe(1);
-  expect(err).toMatch(/TrainingError: Stopped after \d+ of 100000 steps/);
+  expect(err).toMatch(/StoppedError: Stopped after \d+ of 100000 steps/);
   expect(err).toContain("Run the same command again");
 });
 

@@ -36,7 +36,8 @@ export async function averageActivations(
 ): Promise<Map<string, HostTensor<"float32">>> {
   needInputs(adapter, "The expert");
   const used = examples.slice(0, MOST_EXAMPLES);
-  if (used.length === 0) throw new DataError({ what: "There are no examples to gather activations from.", fix: "Give at least one." });
+  if (used.length === 0)
+    throw new DataError({ code: "data-empty", what: "There are no examples to gather activations from.", fix: "Give at least one." });
   await using session = await Session.load(activationGraph(model, adapter), { prepack: false });
   const sums = new Map([...adapter.modules.keys()].map((module) => [module, new Float64Array(model.modules.get(module)!.in)]));
   for (const part of chunks(used, batchSize)) {

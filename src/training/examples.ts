@@ -33,14 +33,20 @@ export function encodeExamples(
   limits: EncodeLimits,
 ): EncodedSet {
   if (examples.length === 0)
-    throw new DataError({ what: "There are no examples to learn from.", fix: "Give a dataset with at least one example." });
+    throw new DataError({
+      code: "data-empty",
+      what: "There are no examples to learn from.",
+      fix: "Give a dataset with at least one example.",
+    });
   const encode = architecture.kind === "encoder-decoder" ? encodePair : encodeSequence;
   const encoded = examples.map((example, i) => encode(example, tokenizer, { ...limits, where: `example ${i + 1}` }));
   const learnable = encoded.filter(({ labels }) => labels.some((label) => label !== IGNORED));
   if (learnable.length === 0)
     throw new DataError({
+      code: "data-nothing-to-learn",
+      data: { option: "maxLength", expected: limits.maxInput },
       what: `After the cut to ${limits.maxInput} tokens no example has anything left to learn from.`,
-      fix: "Allow longer examples (--max-length), or shorten the prompts.",
+      fix: "Allow longer examples (`maxLength`), or shorten the prompts.",
     });
   return {
     examples: learnable.map(({ inputs, labels }) => ({ inputs, labels })),
@@ -74,9 +80,15 @@ function pairOf(example: TrainingExample, where: string): { input: string; targe
   if (pair) return pair;
   if (example.kind === "text") {
     const fix = 'Write rows as {"input": text, "target": text}.';
-    throw new DataError({ what: "An encoder-decoder model learns from an input and a target, not from plain text.", where, fix });
+    throw new DataError({
+      code: "data-not-for-encoder-decoder",
+      what: "An encoder-decoder model learns from an input and a target, not from plain text.",
+      where,
+      fix,
+    });
   }
   throw new DataError({
+    code: "data-not-for-encoder-decoder",
     what: `An encoder-decoder model learns from one question and its answer, not from a longer chat or one with tools (roles: ${example.messages.map(({ role }) => role).join(", ")}).`,
     where,
     fix: 'Write each answer as a row of its own, with all that was said before it as the input: {"input": text, "target": text}.',

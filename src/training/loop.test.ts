@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { golden, maxDifference } from "../../tests/golden.ts";
-import { TrainingError } from "../base/errors.ts";
+import { StoppedError } from "../base/errors.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
 import { loadModel, type Model } from "../inference/model.ts";
 import type { Encoded } from "./batches.ts";
@@ -82,7 +82,7 @@ test("an interrupt saves and says how to go on", async () => {
       if (step === 3) controller.abort();
     },
   };
-  await expect(attempt("interrupted", hooks)).rejects.toThrow(TrainingError);
+  await expect(attempt("interrupted", hooks)).rejects.toThrow(StoppedError);
   const resumed = await attempt("interrupted");
   const whole = await attempt("whole-again");
   for (const [parameter, tensor] of whole) expect(maxDifference(resumed.get(parameter)!, tensor)).toBe(0);

@@ -1,6 +1,6 @@
 /** @file The training loop, for LoRA, gates and full fine-tuning alike. */
 
-import { TrainingError } from "../base/errors.ts";
+import { stopped } from "../base/stopped.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { chunks, collate, type Encoded, exampleOrder, type TrainingBatch } from "./batches.ts";
 import type { Parameters } from "./learner.ts";
@@ -72,7 +72,7 @@ export async function train(
   for (let step = restored.step; step < steps; step++) {
     if (hooks.signal?.aborted) {
       await run?.save(step, trainer, best);
-      throw interrupted(step, steps, run);
+      throw stopped({ work: "training", done: step, total: steps, parts: "steps", kept: run?.directory, option: "run" });
     }
     const rate = lr * rateFactor(schedule, step, steps);
     const batches = chunks(byLength(examplesOf(step, batchSize)), microBatchSize).map((examples) => collate(examples, architecture));
@@ -120,12 +120,4 @@ function progressClock(first: number, steps: number) {
       };
     },
   };
-}
-
-function interrupted(step: number, steps: number, run: Run | undefined): TrainingError {
-  return new TrainingError({
-    what: `Stopped after ${step} of ${steps} steps.`,
-    ...(run ? { where: run.directory } : {}),
-    fix: run ? "Run the same command again to go on from here." : "Name a run folder to be able to resume.",
-  });
 }

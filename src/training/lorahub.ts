@@ -32,7 +32,11 @@ export async function lorahub(
 ): Promise<LorahubResult> {
   if (experts.length === 0 || examples.length === 0) {
     const what = `LoraHub was given ${experts.length} experts and ${examples.length} examples.`;
-    throw new PoolError({ what, fix: "Give at least one of each; the paper uses 20 experts and 5 examples." });
+    throw new PoolError({
+      code: "pool-nothing-to-combine",
+      what,
+      fix: "Give at least one of each; the paper uses 20 experts and 5 examples.",
+    });
   }
   const template = combinedLora(
     experts,

@@ -69,7 +69,8 @@ export function parseRecipe<T>(schema: z.ZodType<T>, options: unknown): T {
   const result = schema.safeParse(options);
   if (result.success) return result.data;
   throw new OptionError({
+    code: "option-invalid",
     what: `Training options: ${z.prettifyError(result.error)}`,
-    fix: "Add --help to the command for the options and their defaults.",
+    fix: "The recipe's schema lists the options and their defaults.",
   });
 }

@@ -7,7 +7,7 @@
  *  Everything else that a step needs (data order, dropout) is a function of the seed and the step, so the state is whole. */
 
 import { appendFile, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { CONFIG_FILE } from "../adapters/file-names.ts";
 import { OptionError, TrainingError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
@@ -56,9 +56,11 @@ export class Run {
     const known = await readIfThere(path);
     if (known !== undefined && known !== text) {
       throw new OptionError({
+        code: "run-differs",
+        data: { folder: directory },
         what: `This run was begun otherwise: ${differences(parsed(known, path), config)}.`,
         where: directory,
-        fix: "Repeat what it was begun with to resume it, name another folder with --run, or delete this one to start afresh.",
+        fix: "Repeat what it was begun with to resume it, name another `run` folder, or delete this one to start afresh.",
       });
     }
     if (known === undefined) await writeFileAtomically(path, text);
@@ -123,8 +125,15 @@ async function readState(path: string) {
   try {
     return { saved: await openSafetensors(path), tensors: await readSafetensors(path) };
   } catch (cause) {
-    const fix = "Name another folder with --run, or delete this one to start afresh.";
-    throw new TrainingError({ what: "The run's saved state is damaged.", where: path, fix, cause });
+    const fix = "Name another `run` folder, or delete this one to start afresh.";
+    throw new TrainingError({
+      code: "training-state-damaged",
+      data: { folder: dirname(path) },
+      what: "The run's saved state is damaged.",
+      where: path,
+      fix,
+      cause,
+    });
   }
 }
 
@@ -132,8 +141,15 @@ function parsed(text: string, where: string): Record<string, unknown> {
   try {
     return JSON.parse(text) as Record<string, unknown>;
   } catch (cause) {
-    const fix = "Name another folder with --run, or delete this one to start afresh.";
-    throw new OptionError({ what: "This run's configuration is not JSON.", where, fix, cause });
+    const fix = "Name another `run` folder, or delete this one to start afresh.";
+    throw new OptionError({
+      code: "run-bad-config",
+      data: { folder: dirname(where) },
+      what: "This run's configuration is not JSON.",
+      where,
+      fix,
+      cause,
+    });
   }
 }
 

@@ -91,7 +91,12 @@ export async function trainDomain(job: MoaJob, { name, training, validation }: D
     ...(expert && { options: expert }),
   });
   if (adapter.kind === "lora") return adapter;
-  throw new AdapterError({ what: `A domain's expert is a LoRA, not ${adapter.kind}.`, fix: "Leave --kind out." });
+  throw new AdapterError({
+    code: "adapter-kind",
+    data: { kind: adapter.kind, option: "kind" },
+    what: `A domain's expert is a LoRA, not ${adapter.kind}.`,
+    fix: "Leave `kind` out.",
+  });
 }
 
 /** The folder of the second stage's run; no domain can have this name. */
@@ -180,23 +185,56 @@ function modelOf(domains: readonly string[], { adapters, routers }: MoaParts, re
 
 function checkDomains(names: readonly string[]): void {
   const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw new OptionError({ what: `Two domains are called "${twice}".`, fix: "Give each its own name." });
+  if (twice !== undefined)
+    throw new OptionError({
+      code: "option-duplicate",
+      data: { option: "domains", got: twice },
+      what: `Two domains are called "${twice}".`,
+      fix: "Give each its own name.",
+    });
   for (const name of names) checkExpertName(name, "domains");
-  if (names.length < 2) throw new OptionError({ what: "One domain leaves nothing to choose.", fix: "Give at least two domains." });
+  if (names.length < 2)
+    throw new OptionError({
+      code: "option-count",
+      data: { option: "domains", expected: 2, got: names.length },
+      what: "One domain leaves nothing to choose.",
+      fix: "Give at least two domains.",
+    });
 }
 function checkReplay(replay: readonly DomainData[], known: readonly string[]): void {
   const wrong = replay.find(({ name }) => !known.includes(name));
   if (wrong === undefined) return;
   const what = `There are examples to replay of "${wrong.name}", which is none of the model's domains.`;
-  throw new OptionError({ what, fix: `Name some of: ${known.join(", ")}.` });
+  throw new OptionError({
+    code: "option-unknown-value",
+    data: { option: "replay", got: wrong.name, known },
+    what,
+    fix: `Name some of: ${known.join(", ")}.`,
+  });
 }
 function checkAblations({ domains, fromScratch }: TrainMoaJob, { freezeLoras, labels, states }: MoaRecipe): void {
   if (fromScratch && freezeLoras && domains.some(({ adapter }) => !adapter)) {
-    throw new OptionError({ what: "LoRAs from scratch that are frozen change nothing.", fix: "Leave out one of the two." });
+    throw new OptionError({
+      code: "option-conflict",
+      data: { options: ["fromScratch", "freezeLoras"] },
+      what: "LoRAs from scratch that are frozen change nothing.",
+      fix: "Leave out one of the two.",
+    });
   }
   if (labels || states === "adapted") return;
-  throw new OptionError({ what: "Without labels routers read the states that the LoRAs have changed.", fix: "Leave states out." });
+  throw new OptionError({
+    code: "option-conflict",
+    data: { options: ["labels", "states"] },
+    what: "Without labels routers read the states that the LoRAs have changed.",
+    fix: "Leave states out.",
+  });
 }
 function checkPacking({ packing }: MoaRecipe): void {
-  if (packing) throw new OptionError({ what: "Packed rows hold several prompts; a router reads one.", fix: "Leave --packing out." });
+  if (packing)
+    throw new OptionError({
+      code: "option-not-for-model",
+      data: { option: "packing" },
+      what: "Packed rows hold several prompts; a router reads one.",
+      fix: "Leave `packing` out.",
+    });
 }

@@ -136,7 +136,12 @@ export function encoded(job: TrainingSetting, examples: readonly TrainingExample
   if (examples.length === 0) return [];
   const { architecture } = job.model;
   if (recipe.packing && architecture.kind !== "decoder-only")
-    throw new OptionError({ what: "Packing is for decoder-only models.", fix: "Leave --packing out." });
+    throw new OptionError({
+      code: "option-not-for-model",
+      data: { option: "packing" },
+      what: "Packing is for decoder-only models.",
+      fix: "Leave `packing` out.",
+    });
   const own = architecture.kind === "decoder-only" ? architecture.maxPositions : undefined;
   const limit = Math.min(recipe.maxLength, own ?? Number.POSITIVE_INFINITY);
   const set = encodeExamples(examples, job.tokenizer, architecture, { maxInput: limit, maxTarget: limit });
@@ -184,12 +189,16 @@ export function targetModules(
   const table = chosen.find((module) => modules.get(module)!.embedding);
   if (table !== undefined && !embeddings) {
     throw new OptionError({
+      code: "option-not-for-model",
+      data: { option: "targets", module: table },
       what: `targets name the embeddings ${table}, on which only a single LoRA can be trained.`,
-      fix: "Leave them out, or train with --kind lora (skein train).",
+      fix: 'Leave them out, or train a LoRA (`kind: "lora"` of trainExpert).',
     });
   }
   if (chosen.length > 0) return chosen;
   throw new OptionError({
+    code: "option-unknown-module",
+    data: { option: "targets", known: all },
     what: `No module of the base is named by targets ${JSON.stringify(targets)}.`,
     fix: `Name some of: ${all.slice(0, 12).join(", ")}, ...`,
   });

@@ -156,9 +156,11 @@ function lossOf(graph: Graph, architecture: Architecture, learner: Learner, { pa
 /** The error of a loss that is no number after `step` steps. */
 export function diverged(step: number, loss: number): TrainingError {
   return new TrainingError({
+    code: "training-diverged",
+    data: { done: step },
     what: `Training has diverged: after ${step} steps the loss is ${loss}.`,
     fix:
-      "Try a lower learning rate (--lr) or a longer warm-up (--warmup-ratio) in another run folder (--run), or look for broken " +
+      "Try a lower learning rate (`lr`) or a longer warm-up (`schedule.warmupRatio`) in another `run` folder, or look for broken " +
       "examples in the data. This run's folder keeps the last good state and what led here (metrics.jsonl).",
   });
 }

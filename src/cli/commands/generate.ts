@@ -112,7 +112,13 @@ async function choosing(choices: readonly string[], prompts: number): Promise<(o
   const { OptionError } = await import("../../base/errors.ts");
   if (choices.length !== prompts) {
     const what = `${counted(choices.length, "choice")} of experts for ${counted(prompts, "prompt")}.`;
-    throw new OptionError({ what, where: "--experts", fix: "Give one for each prompt, separated by commas; * lets a prompt use all." });
+    throw new OptionError({
+      code: "option-count",
+      data: { option: "experts", expected: prompts, got: choices.length },
+      what,
+      where: "--experts",
+      fix: "Give one for each prompt, separated by commas; * lets a prompt use all.",
+    });
   }
   return (own) => rowsOf(choices.map((choice) => (choice === "*" ? own : namedExperts(choice.split("+")))));
 }

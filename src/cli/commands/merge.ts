@@ -69,6 +69,8 @@ async function loraAdapter(folder: string, modules: ModuleSizes, fingerprint: st
   const adapter = await loadAdapter(folder, modules, { fingerprint });
   if (adapter.kind === "lora") return adapter;
   throw new AdapterError({
+    code: "adapter-kind",
+    data: { kind: adapter.kind },
     what: `Adapters of kind ${adapter.kind} have no products to merge.`,
     where: folder,
     fix: "Merge LoRA adapters.",

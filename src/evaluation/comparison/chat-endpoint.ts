@@ -61,8 +61,16 @@ async function tryOnce(server: ChatEndpoint, message: string): Promise<Attempt> 
     });
     body = await response.text();
   } catch (cause) {
-    const fix = "Check --endpoint and the network; what is done is kept, so run the same command again.";
-    return { problem: new OptionError({ what: `The endpoint cannot be reached: ${reasonOf(cause)}.`, where, fix, cause }) };
+    const fix = "Check `endpoint` and the network, and call it again: what is done is kept.";
+    return {
+      problem: new OptionError({
+        code: "endpoint-unreachable",
+        what: `The endpoint cannot be reached: ${reasonOf(cause)}.`,
+        where,
+        fix,
+        cause,
+      }),
+    };
   }
   if (response.ok) return { text: textOf(body, where) };
   const problem = refused(response.status, body, where);
@@ -82,16 +90,28 @@ function textOf(body: string, where: string): string {
     return replySchema.parse(JSON.parse(body)).choices[0]!.message.content ?? "";
   } catch (cause) {
     const what = `The reply is no chat completion: ${body.slice(0, 200)}`;
-    throw new OptionError({ what, where, fix: "Give the base address of an OpenAI-compatible server, up to /v1.", cause });
+    throw new OptionError({
+      code: "endpoint-bad-reply",
+      what,
+      where,
+      fix: "Give the base address of an OpenAI-compatible server, up to /v1.",
+      cause,
+    });
   }
 }
 
 function refused(status: number, body: string, where: string): OptionError {
   const fix =
     status === 401 || status === 403
-      ? "Put a valid key into the environment variable that --api-key-env names (default: OPENAI_API_KEY)."
+      ? "Give a valid `apiKey`."
       : status === 404
-        ? "Check --endpoint (up to /v1) and --model."
-        : "See what the server says; what is done is kept, so the same command goes on.";
-  return new OptionError({ what: `The endpoint answered ${status}: ${body.slice(0, 300).trim()}`, where, fix });
+        ? "Check `endpoint` (up to /v1) and `model`."
+        : "See what the server says, and call it again: what is done is kept.";
+  return new OptionError({
+    code: "endpoint-refused",
+    data: { status },
+    what: `The endpoint answered ${status}: ${body.slice(0, 300).trim()}`,
+    where,
+    fix,
+  });
 }

@@ -1,6 +1,7 @@
 /** @file Models that serve several domains, compared domain by domain: perplexity of the right answers, BLEU, ROUGE-L and exact
  *  match of greedy ones, and how well routers tell the domains. */
 
+import { throwIfStopped } from "../../base/stopped.ts";
 import { type HostTensor, padded } from "../../base/tensor.ts";
 import { generateBatch } from "../../generation/generate.ts";
 import type { MoaOverlay } from "../../inference/moa-overlay.ts";
@@ -45,7 +46,7 @@ export async function scoreDomains(
 ): Promise<ReadonlyMap<string, DomainScores>> {
   const scores = new Map<string, DomainScores>();
   for (const { name, examples } of domains) {
-    options.signal?.throwIfAborted();
+    throwIfStopped(options.signal, "evaluation");
     model.overlay = overlayOf(name);
     scores.set(name, await domainScores(model, tokenizer, examples, options));
   }

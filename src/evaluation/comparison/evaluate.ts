@@ -4,7 +4,8 @@
  *  and over all. Results can be kept in a folder, method by method and task by task: an evaluation that was stopped goes on. */
 
 import type { Expert } from "../../adapters/expert.ts";
-import { OptionError, StoppedError } from "../../base/errors.ts";
+import { OptionError } from "../../base/errors.ts";
+import { stopped } from "../../base/stopped.ts";
 import { fingerprint } from "../../checkpoint/fingerprint.ts";
 import type { Model } from "../../inference/model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
@@ -136,7 +137,8 @@ async function runAll(job: EvaluationJob, runs: readonly MethodRun[], base: stri
         report(task.examples.length);
       }
     } catch (error) {
-      throw signal?.aborted ? stopped(finished, total, cache) : error;
+      if (!signal?.aborted) throw error;
+      throw stopped({ work: "evaluation", done: finished, total, parts: "evaluations", kept: cache, option: "cache" });
     } finally {
       model.overlay = before;
     }
@@ -148,19 +150,31 @@ async function runAll(job: EvaluationJob, runs: readonly MethodRun[], base: stri
 function checkTasks(tasks: readonly EvaluationTask[]): void {
   const names = tasks.map(({ name }) => name);
   const twice = names.find((name, i) => names.indexOf(name) < i);
-  if (twice !== undefined) throw new OptionError({ what: `Two tasks are named "${twice}".`, where: "tasks", fix: "Rename one of them." });
+  if (twice !== undefined)
+    throw new OptionError({
+      code: "option-duplicate",
+      data: { option: "tasks", got: twice },
+      what: `Two tasks are named "${twice}".`,
+      where: "tasks",
+      fix: "Rename one of them.",
+    });
   const empty = tasks.find(({ examples }) => examples.length === 0);
   if (empty)
-    throw new OptionError({ what: `Task "${empty.name}" has no examples.`, where: "tasks", fix: "Give it some, or leave it out." });
-  if (tasks.length === 0) throw new OptionError({ what: "There are no tasks to evaluate.", where: "tasks", fix: "Name at least one." });
-}
-
-function stopped(finished: number, total: number, cache: string | undefined): StoppedError {
-  return new StoppedError({
-    what: `Stopped after ${finished} of ${total} evaluations.`,
-    ...(cache === undefined ? {} : { where: cache }),
-    fix: cache === undefined ? "Name a cache folder to be able to go on later." : "Run the same command again to go on from here.",
-  });
+    throw new OptionError({
+      code: "option-empty",
+      data: { option: "tasks", task: empty.name },
+      what: `Task "${empty.name}" has no examples.`,
+      where: "tasks",
+      fix: "Give it some, or leave it out.",
+    });
+  if (tasks.length === 0)
+    throw new OptionError({
+      code: "option-empty",
+      data: { option: "tasks" },
+      what: "There are no tasks to evaluate.",
+      where: "tasks",
+      fix: "Name at least one.",
+    });
 }
 
 /** A method's results with their means, per group and over all. */

@@ -1,6 +1,6 @@
 /** @file Answers to be judged, from two files that answer the same requests.
  *
- *  A line is `{ input | prompt, prediction | output, id? }`, or a line of lm-evaluation-harness's samples (what `skein eval --out`
+ *  A line is `{ input | prompt, prediction | output, id? }`, or a line of lm-evaluation-harness's samples (what an evaluation
  *  writes; of several filters' lines the first filter's). Lines are matched by id where both files have ids, else by their order; their requests must be the same text. */
 
 import { z } from "zod";
@@ -41,12 +41,22 @@ export async function readJudgePairs(fileA: string, fileB: string): Promise<Judg
   const byId = [...a, ...b].every(({ id }) => id !== undefined);
   if (!byId && a.length !== b.length) {
     const what = `The files hold ${a.length} and ${b.length} answers, and not all have an id to match them by.`;
-    throw new DataError({ what, where: `${fileA}, ${fileB}`, fix: "Give answers to the same requests, in the same order or with ids." });
+    throw new DataError({
+      code: "judge-files-disagree",
+      what,
+      where: `${fileA}, ${fileB}`,
+      fix: "Give answers to the same requests, in the same order or with ids.",
+    });
   }
   const others = new Map(b.map((line) => [line.id, line]));
   if (byId && (others.size < b.length || new Set(a.map(({ id }) => id)).size < a.length || others.size !== a.length)) {
     const fix = "Give each request one answer in either file, under one id.";
-    throw new DataError({ what: "An id occurs twice in a file, or in one file alone.", where: `${fileA}, ${fileB}`, fix });
+    throw new DataError({
+      code: "judge-files-disagree",
+      what: "An id occurs twice in a file, or in one file alone.",
+      where: `${fileA}, ${fileB}`,
+      fix,
+    });
   }
   return a.map((line, i) => paired(line, byId ? others.get(line.id) : b[i], i));
 }
@@ -58,7 +68,12 @@ function ofFirstFilter(rows: readonly Row[]): Row[] {
 function paired(a: Line, b: Line | undefined, index: number): JudgePair {
   if (b && a.prompt === b.prompt) return { id: a.id ?? String(index), prompt: a.prompt, a: a.answer, b: b.answer };
   const what = b ? "These two lines answer different requests." : `No answer of the other file has the id ${a.id}.`;
-  throw new DataError({ what, where: b ? `${a.where}, ${b.where}` : a.where, fix: "Give answers to the same requests." });
+  throw new DataError({
+    code: "judge-files-disagree",
+    what,
+    where: b ? `${a.where}, ${b.where}` : a.where,
+    fix: "Give answers to the same requests.",
+  });
 }
 
 function lineOf(row: Row): Line {
@@ -71,7 +86,7 @@ function lineOf(row: Row): Line {
   const fix = 'Write lines as {"input": request, "prediction": answer}.';
   const { id, input, prompt = input, output, prediction = output } = parseRow(plain, row, fix);
   if (prompt === undefined || prediction === undefined) {
-    throw new DataError({ what: `This line has no ${prompt === undefined ? "request" : "answer"}.`, where, fix });
+    throw new DataError({ code: "data-bad-row", what: `This line has no ${prompt === undefined ? "request" : "answer"}.`, where, fix });
   }
   return { id: id == null ? undefined : String(id), prompt, answer: prediction, where };
 }

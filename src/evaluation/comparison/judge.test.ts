@@ -148,7 +148,8 @@ describe("judging by a model", () => {
     expect(down.asked).toHaveLength(3);
     const closed = await judgeServer(() => ({ status: 401, raw: "no" }));
     expect(await rejection(chatAsk({ endpoint: closed.endpoint, model: "m", sleep })("?"))).toMatchObject({
-      fix: expect.stringContaining("--api-key-env"),
+      code: "endpoint-refused",
+      data: { status: 401 },
     });
     expect(closed.asked).toHaveLength(1);
     const odd = await judgeServer(() => ({ raw: "<html>" }));

@@ -8,7 +8,8 @@
 
 import { createHash } from "node:crypto";
 import { appendFile, readFile } from "node:fs/promises";
-import { DataError, StoppedError } from "../../base/errors.ts";
+import { DataError } from "../../base/errors.ts";
+import { stopped } from "../../base/stopped.ts";
 import { checkFile, codeOf, writeFileAtomically, writing } from "../../checkpoint/atomic.ts";
 import type { JudgePair } from "./judge-files.ts";
 
@@ -53,7 +54,8 @@ export interface JudgeJob {
 /** Judges every pair that is not judged yet. Judgements come back in the order of the pairs. */
 export async function judgePairs(job: JudgeJob): Promise<Judgement[]> {
   const { pairs, judge, out, concurrency = 4, signal, onProgress } = job;
-  if (pairs.length === 0) throw new DataError({ what: "There are no pairs to judge.", fix: "Give files with at least one answer each." });
+  if (pairs.length === 0)
+    throw new DataError({ code: "data-empty", what: "There are no pairs to judge.", fix: "Give files with at least one answer each." });
   const keys = pairs.map((pair) => keyOf(judge, pair));
   await checkFile(out, { appends: true });
   const known = await readJudgements(out, new Set(keys));
@@ -76,8 +78,7 @@ export async function judgePairs(job: JudgeJob): Promise<Judgement[]> {
   };
   await Promise.all(Array.from({ length: Math.max(1, concurrency) }, work));
   if (signal?.aborted) {
-    const what = `Stopped after ${known.size} of ${pairs.length} pairs.`;
-    throw new StoppedError({ what, where: out, fix: "Run the same command again to go on from here." });
+    throw stopped({ work: "judging", done: known.size, total: pairs.length, parts: "pairs", kept: out });
   }
   if (failure) throw failure.error;
   return keys.map((key) => known.get(key)!);
@@ -169,12 +170,12 @@ async function readJudgements(path: string, wanted: ReadonlySet<string>): Promis
 }
 
 function parsedLine(line: string, where: string): Judgement {
-  const fix = "Name another --out file: this one was not written by skein judge.";
+  const fix = "Name another `out` file: this one holds something else than judgements.";
   try {
     const value: unknown = JSON.parse(line);
     if (typeof value === "object" && value !== null && "key" in value && "verdicts" in value) return value as Judgement;
   } catch (cause) {
-    throw new DataError({ what: "This line is no JSON.", where, fix, cause });
+    throw new DataError({ code: "judge-bad-file", what: "This line is no JSON.", where, fix, cause });
   }
-  throw new DataError({ what: "This line is no judgement.", where, fix });
+  throw new DataError({ code: "judge-bad-file", what: "This line is no judgement.", where, fix });
 }

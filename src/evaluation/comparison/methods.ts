@@ -125,7 +125,13 @@ export function methodRuns(methods: readonly Method[], setting: MethodSetting): 
   ];
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice === undefined) return runs;
-  throw new OptionError({ what: `Two methods are named "${twice}".`, where: "methods", fix: "Give one of them another name." });
+  throw new OptionError({
+    code: "option-duplicate",
+    data: { option: "methods", got: twice },
+    what: `Two methods are named "${twice}".`,
+    where: "methods",
+    fix: "Give one of them another name.",
+  });
 }
 
 function expertRun(expert: Expert, model: Model): MethodRun {
@@ -187,8 +193,14 @@ async function combinedFor(
 ): Promise<Overlay> {
   const { model, tokenizer, experts } = setting;
   if (shots.length === 0) {
-    const fix = "Give the task a few labelled examples (skein eval --shots 5), or leave lorahub out.";
-    throw new OptionError({ what: `LoraHub learns from labelled examples, and task "${name}" has none.`, where: "methods", fix });
+    const fix = "Give the task a few labelled examples (`shots`), or leave lorahub out.";
+    throw new OptionError({
+      code: "task-needs-shots",
+      data: { task: name, method: "lorahub" },
+      what: `LoraHub learns from labelled examples, and task "${name}" has none.`,
+      where: "methods",
+      fix,
+    });
   }
   const pairs = shots.map(({ input, target }) => ({ kind: "pair" as const, input, target: targetDelimiter + target }));
   const { examples } = encodeExamples(pairs, tokenizer, model.architecture, { maxInput: 512, maxTarget: 512 });
@@ -199,9 +211,11 @@ async function combinedFor(
 function requireExperts(method: Method, experts: readonly Expert[]): void {
   if (experts.length > 0) return;
   throw new OptionError({
+    code: "option-needs-pool",
+    data: { options: ["methods"], method: methodName(method) },
     what: `Method ${methodName(method)} needs experts, and there are none.`,
     where: "methods",
-    fix: "Give a pool with experts: --pool DIR.",
+    fix: "Give `experts`, those of a pool.",
   });
 }
 
@@ -210,6 +224,8 @@ function merged(experts: readonly Expert[], merge: MergeMethod): LoraAdapter {
   const adapters = experts.map(({ name, adapter }) => {
     if (adapter.kind === "lora") return adapter;
     throw new AdapterError({
+      code: "adapter-kind",
+      data: { kind: adapter.kind },
       what: `Expert "${name}" is of kind ${adapter.kind}, which cannot be merged.`,
       fix: "Leave method merged out for this pool.",
     });

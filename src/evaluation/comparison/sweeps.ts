@@ -53,7 +53,13 @@ export function checkPoolSizes(sizes: readonly number[], experts: number): void 
   const larger = sizes.find((size) => size > experts);
   if (larger === undefined) return;
   const what = `A pool of ${larger} experts was asked for, and the pool has ${experts}.`;
-  throw new OptionError({ what, where: "--sweep-pool", fix: `Ask for sizes up to ${experts}.` });
+  throw new OptionError({
+    code: "option-out-of-range",
+    data: { option: "sweepPool", expected: experts, got: larger },
+    what,
+    where: "sweepPool",
+    fix: `Ask for sizes up to ${experts}.`,
+  });
 }
 
 function takesK(method: Extract<Method, { kind: "router" }>): boolean {

@@ -5,6 +5,7 @@
  *    agreement                   the weight that goes to the task's best single expert (its oracle); by chance 1 / experts */
 
 import { OptionError } from "../../base/errors.ts";
+import { throwIfStopped } from "../../base/stopped.ts";
 import { padded } from "../../base/tensor.ts";
 import type { HostRoute, Model } from "../../inference/model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
@@ -44,13 +45,19 @@ export async function routeUsage(
   { examples = 32, batchSize = 16, signal }: UsageOptions = {},
 ): Promise<RouteUsage> {
   const { experts } = model.overlay;
-  if (experts.length === 0) throw new OptionError({ what: "Nothing is routed.", fix: "Give a pool of experts with a router." });
+  if (experts.length === 0)
+    throw new OptionError({
+      code: "option-needs-pool",
+      data: { options: ["experts"] },
+      what: "Nothing is routed.",
+      fix: "Give a pool of experts with a router.",
+    });
   const used: TaskUse[] = [];
   for (const task of tasks) {
     const totals = new Map<string, Float64Array>();
     const encoded = task.examples.slice(0, examples).map((example) => encode(model, tokenizer, task, example));
     for (let start = 0; start < encoded.length; start += batchSize) {
-      signal?.throwIfAborted();
+      throwIfStopped(signal, "evaluation");
       await addRoutes(totals, model, encoded.slice(start, start + batchSize), experts.length);
     }
     const modules = [...totals].map(([module, sums]) => ({ module, use: normalised(sums) }));

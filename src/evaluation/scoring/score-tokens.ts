@@ -5,6 +5,7 @@
  *  results by float32 rounding at most. */
 
 import { ShapeError } from "../../base/errors.ts";
+import { throwIfStopped } from "../../base/stopped.ts";
 import { type HostTensor, int64, padded } from "../../base/tensor.ts";
 import type { Model } from "../../inference/model.ts";
 import type { Architecture } from "../../models/architecture.ts";
@@ -48,7 +49,7 @@ export async function scoreTokens(model: Model, requests: readonly TokenRequest[
   for (const job of jobs) left[job.request]!++;
   let done = 0;
   for (let start = 0; start < jobs.length; ) {
-    signal?.throwIfAborted();
+    throwIfStopped(signal, "evaluation");
     let end = start;
     for (let rows = 0; end < jobs.length; end++) {
       rows += jobs[end]!.rows.length;
@@ -188,10 +189,15 @@ function batchFeeds(jobs: readonly Job[], architecture: Architecture, shared: bo
 }
 
 function emptyContinuation(): ShapeError {
-  return new ShapeError({ what: "A continuation has no tokens: there is nothing to score.", fix: "Leave out empty choices and targets." });
+  return new ShapeError({
+    code: "shape-empty",
+    what: "A continuation has no tokens: there is nothing to score.",
+    fix: "Leave out empty choices and targets.",
+  });
 }
 export function emptyContext(): ShapeError {
   return new ShapeError({
+    code: "shape-empty",
     what: "The context has no tokens, and a decoder-only model predicts nothing before the first.",
     fix: "Give a context, or a tokenizer with a bos or eos token to start from.",
   });

@@ -143,7 +143,13 @@ export const METRIC_NAMES: readonly string[] = Object.keys(METRICS);
 function metricNamed(name: string, task: Task): Metric {
   const metric = METRICS[name];
   if (metric) return metric;
-  throw new OptionError({ what: `There is no metric "${name}".`, where: task.name, fix: `Use some of: ${METRIC_NAMES.join(", ")}.` });
+  throw new OptionError({
+    code: "option-unknown-value",
+    data: { option: "metrics", got: name, known: METRIC_NAMES },
+    what: `There is no metric "${name}".`,
+    where: task.name,
+    fix: `Use some of: ${METRIC_NAMES.join(", ")}.`,
+  });
 }
 
 /** What has to be computed for a task's metrics. */

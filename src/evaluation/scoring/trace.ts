@@ -34,7 +34,13 @@ export interface Trace {
 /** Generates from `prompt` and keeps every route. A decoder's rows are named by the token that came out of them. */
 export async function trace(model: Model, tokenizer: Tokenizer, prompt: string, options: GenerationOptions = {}): Promise<Trace> {
   const { experts } = model.overlay;
-  if (experts.length === 0) throw new OptionError({ what: "Nothing is routed.", fix: "Give a pool of experts: --pool DIR." });
+  if (experts.length === 0)
+    throw new OptionError({
+      code: "option-needs-pool",
+      data: { options: ["pool"] },
+      what: "Nothing is routed.",
+      fix: "Open the model with a `pool` of experts.",
+    });
   const chosen: number[] = [];
   let done: CompletionEvent | undefined;
   for await (const event of generate(model, tokenizer, prompt, { ...options, n: 1, routes: true })) {

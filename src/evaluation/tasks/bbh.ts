@@ -43,7 +43,7 @@ export async function readBbhRows(path: string): Promise<Row[]> {
   const file = fileSchema.safeParse(parseJson(text, path));
   if (!file.success || file.data.examples.length === 0) {
     const fix = "Take the file from the BIG-Bench-Hard repository's bbh folder.";
-    throw new DataError({ what: 'Expected {"examples": [{"input", "target"}, ...]}, not empty.', where: path, fix });
+    throw new DataError({ code: "task-bad-file", what: 'Expected {"examples": [{"input", "target"}, ...]}, not empty.', where: path, fix });
   }
   return file.data.examples.map((value, i) => ({ value, where: `${path}, example ${i + 1}` }));
 }

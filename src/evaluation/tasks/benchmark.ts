@@ -84,6 +84,7 @@ export async function readBenchmarkRecipe(path: string): Promise<BenchmarkRecipe
     if (cause instanceof DataError) throw cause;
     const detail = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause);
     throw new DataError({
+      code: "task-bad-file",
       what: `Not a benchmark recipe. ${detail}`,
       where: path,
       fix: "Compare with recipes/benchmarks/bbh.yaml.",
@@ -109,7 +110,7 @@ export async function loadBenchmarkTask(task: BenchmarkTask, sources: DataSource
   const bad = kind === "multiple_choice" ? examples.findIndex((example) => !example.choices) : -1;
   if (bad >= 0) {
     const fix = "Use the dataset that the recipe names, with its choices.";
-    throw new DataError({ what: `Example ${bad + 1} of ${name} has no choices.`, where: files.join(", "), fix });
+    throw new DataError({ code: "task-bad-choices", what: `Example ${bad + 1} of ${name} has no choices.`, where: files.join(", "), fix });
   }
   return {
     name,
@@ -143,10 +144,21 @@ async function templatesOf({ templates, ignore, count }: Extract<Reader, { kind:
   const path = paths.find(existsSync) ?? paths[0] ?? templates;
   const all = await readPromptTemplates(path).catch((cause: unknown) => {
     const fix = `Copy promptsource/templates from github.com/bigscience-workshop/promptsource to ${join(folders[0] ?? "data", "promptsource")}.`;
-    throw new DataError({ what: `The prompt templates cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
+    throw new DataError({
+      code: "dataset-files-missing",
+      what: `The prompt templates cannot be read: ${messageOf(cause)}`,
+      where: path,
+      fix,
+      cause,
+    });
   });
   const chosen = selectTemplates(all, { ignore });
   if (chosen.length === count) return chosen;
   const fix = "Use the version of promptsource that T0's evaluation used (0.2), or change count in the recipe.";
-  throw new DataError({ what: `The protocol has ${count} templates, this file gives ${chosen.length}.`, where: path, fix });
+  throw new DataError({
+    code: "task-bad-file",
+    what: `The protocol has ${count} templates, this file gives ${chosen.length}.`,
+    where: path,
+    fix,
+  });
 }

@@ -43,6 +43,7 @@ export async function readBigBenchTask(path: string, { seed = 0 }: BigBenchOptio
   const result = taskSchema.safeParse(parseJson(await readUtf8(path), path));
   if (!result.success) {
     throw new DataError({
+      code: "task-bad-file",
       what: `Not a BIG-bench JSON task. ${z.prettifyError(result.error)}`,
       where: path,
       fix: "Give a task.json with name, metrics and examples; programmatic tasks (task.py) are not supported.",
@@ -74,7 +75,12 @@ function jsonExample(
   const best = Math.max(...Object.values(target_scores ?? {}));
   const targets = target ?? choices.filter((choice) => target_scores?.[choice] === best);
   if (targets.length === 0) {
-    throw new DataError({ what: "The example has neither target nor target_scores.", where, fix: "Add one of them." });
+    throw new DataError({
+      code: "data-bad-row",
+      what: "The example has neither target nor target_scores.",
+      where,
+      fix: "Add one of them.",
+    });
   }
   // Appended in a random order, since many files list the right choice first.
   const listed = shuffled([...choices].sort(), seededRandom(seed)).map((choice) => task.choice_prefix + choice);

@@ -159,6 +159,7 @@ function refuseMissingShards(files: readonly string[], request: DataRequest): vo
     const total = Number(shards.slice(-5));
     if (count === total) continue;
     throw new DataError({
+      code: "dataset-incomplete",
       what: `Of the ${total} parts of ${shards.slice(0, -9)} only ${count} are there.`,
       where: describeRequest(request),
       fix: "Download the rest, or remove the copy, so that it is fetched whole.",

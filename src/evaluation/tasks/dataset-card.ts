@@ -50,7 +50,12 @@ export function cardConfigs(readme: string, where: string): CardConfig[] {
   const result = z.array(configSchema).safeParse(described);
   if (!result.success) {
     const what = `The list configs in this dataset's README is not as it should be. ${z.prettifyError(result.error)}`;
-    throw new DataError({ what, where, fix: "Give the folder of a local copy of the data, with the list mended or without it." });
+    throw new DataError({
+      code: "dataset-bad-card",
+      what,
+      where,
+      fix: "Give the folder of a local copy of the data, with the list mended or without it.",
+    });
   }
   return result.data
     .filter(({ data_dir, data_files }) => data_dir !== undefined || data_files !== undefined)

@@ -90,7 +90,12 @@ function parseFilter(entry: unknown, where: string): TextFilter {
   const result = schema.safeParse(entry);
   if (!result.success) {
     const what = `This filter is not supported: ${JSON.stringify(entry)}.`;
-    throw new DataError({ what, where, fix: "Use regex, take_first, lowercase, uppercase or remove_whitespace." });
+    throw new DataError({
+      code: "task-unsupported",
+      what,
+      where,
+      fix: "Use regex, take_first, lowercase, uppercase or remove_whitespace.",
+    });
   }
   const filter = result.data;
   if (filter.function !== "regex") return { kind: filter.function };
@@ -105,7 +110,13 @@ function usable(pattern: string, where: string): string {
     return pattern;
   } catch (cause) {
     const fix = "Rewrite it without Python's own syntax, such as (?P<name>...).";
-    throw new DataError({ what: `The pattern ${pattern} cannot be used: ${messageOf(cause)}`, where, fix, cause });
+    throw new DataError({
+      code: "task-unsupported",
+      what: `The pattern ${pattern} cannot be used: ${messageOf(cause)}`,
+      where,
+      fix,
+      cause,
+    });
   }
 }
 

@@ -38,6 +38,8 @@ export async function findDataFiles(request: DataRequest, { folders, elsewhere }
   const [folder = "data"] = folders;
   const place = join(folder, dataset, config ?? "", `${splits[0] ?? "test"}.parquet`);
   throw new DataError({
+    code: "dataset-not-found",
+    data: { dataset },
     what: `The dataset ${describeRequest(request)}, was not found.`,
     where: folders.join(", "),
     fix: `Download it (huggingface-cli download ${dataset} --repo-type dataset), or put a file at ${place} (.jsonl and .json work too).`,

@@ -6,7 +6,7 @@
 
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path/posix";
-import { DataError, UserError } from "../../base/errors.ts";
+import { DataError, relocated, UserError } from "../../base/errors.ts";
 import { dataFormat } from "../../data/rows.ts";
 import { type HubListing, listRepository } from "../../hub/listing.ts";
 import type { ResolveOptions } from "../../hub/resolve-model.ts";
@@ -56,7 +56,12 @@ async function openDataset(name: string, revision: string, options: ResolveOptio
 async function fetchSplits(request: DataRequest, open: (name: string, revision: string) => Promise<Dataset>): Promise<string[]> {
   const { dataset: name, revision = "main" } = request;
   if (revision.split("/").includes("..") || !/^\w[\w./-]*$/.test(revision)) {
-    throw new DataError({ what: `There can be no revision called ${revision}.`, fix: "Give a branch, a tag or a commit." });
+    throw new DataError({
+      code: "dataset-bad-revision",
+      data: { revision },
+      what: `There can be no revision called ${revision}.`,
+      fix: "Give a branch, a tag or a commit.",
+    });
   }
   const main = await attempt(open(name, revision));
   const chosen = main.dataset && choose(main.dataset, request);
@@ -113,9 +118,11 @@ function notThere(request: DataRequest, main: Dataset | undefined, copy: Attempt
   const partial = paths.some((path) => path.includes("/partial-")) ? " A split called partial- is only the beginning of the data." : "";
   const noCopy = copy.problem ? ` For a Parquet copy (${PARQUET_COPY}): ${copy.problem.what}` : "";
   return new DataError({
+    code: "dataset-not-found",
+    data: { dataset: request.dataset, option: "data" },
     what: `The dataset ${describeRequest(request)}, was not found on the hub. ${has}${partial}${noCopy}`,
     where: `https://huggingface.co/datasets/${request.dataset}`,
-    fix: "Correct configuration or split; or get the data by other means, and name their folder with --data.",
+    fix: "Correct configuration or split; or get the data by other means, and give their folder.",
   });
 }
 
@@ -127,7 +134,7 @@ function shortList(names: readonly string[]): string {
 /** The problem with configuration and split in it. */
 function withRequest(error: unknown, request: DataRequest): unknown {
   if (!(error instanceof DataError)) return error;
-  const { what, where, fix } = error;
+  const { what, where } = error;
   if (what.includes(describeRequest(request))) return error;
-  return new DataError({ what, where: `${where ? `${where}; ` : ""}${describeRequest(request)}`, fix, cause: error.cause });
+  return relocated(error, `${where ? `${where}; ` : ""}${describeRequest(request)}`);
 }

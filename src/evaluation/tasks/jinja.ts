@@ -30,6 +30,7 @@ export function compileTemplate(source: string, { where, functions = {} }: Templ
     const missing = needed.filter((name) => !(name in fields));
     if (missing.length > 0) {
       throw new DataError({
+        code: "task-bad-template",
         what: `The template uses ${missing.join(", ")}, which the row does not have (it has ${Object.keys(fields).join(", ")}).`,
         where: `${where}; ${row}`,
         fix: "Correct the name in the template, or use data with that column.",
@@ -42,7 +43,13 @@ export function compileTemplate(source: string, { where, functions = {} }: Templ
       return String(new Interpreter(environment).run(program).value) + ending;
     } catch (cause) {
       const fix = "Correct the template; filters and methods beyond those of chat templates are not supported.";
-      throw new DataError({ what: `The template fails: ${messageOf(cause)}`, where: `${where}; ${row}`, fix, cause });
+      throw new DataError({
+        code: "task-bad-template",
+        what: `The template fails: ${messageOf(cause)}`,
+        where: `${where}; ${row}`,
+        fix,
+        cause,
+      });
     }
   };
 }
@@ -53,7 +60,13 @@ function parsed(source: string, where: string): ReturnType<typeof parse> {
     rewriteForPython(program);
     return program;
   } catch (cause) {
-    throw new DataError({ what: `The template is not valid Jinja: ${messageOf(cause)}`, where, fix: "Mend it.", cause });
+    throw new DataError({
+      code: "task-bad-template",
+      what: `The template is not valid Jinja: ${messageOf(cause)}`,
+      where,
+      fix: "Mend it.",
+      cause,
+    });
   }
 }
 

@@ -31,11 +31,16 @@ function toExample(row: Row): Example {
   const { input, target, targets, choices, label, id } = parseRow(schema, row, fix);
   if (target === "") {
     const what = "The target is empty: there is nothing to learn from or to compare with.";
-    throw new DataError({ what, where: row.where, fix: "Fill in the target, or leave the row out." });
+    throw new DataError({ code: "data-empty-answer", what, where: row.where, fix: "Fill in the target, or leave the row out." });
   }
   if (choices && label != null && label >= choices.length) {
     const what = `label is ${label}, but there are ${choices.length} choices, counted from 0.`;
-    throw new DataError({ what, where: row.where, fix: "Give the index of the right choice, or leave label out." });
+    throw new DataError({
+      code: "task-bad-choices",
+      what,
+      where: row.where,
+      fix: "Give the index of the right choice, or leave label out.",
+    });
   }
   return {
     input,

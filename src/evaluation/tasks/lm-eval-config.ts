@@ -79,6 +79,7 @@ export async function readLmEvalConfig(path: string): Promise<LmEvalConfig> {
   const result = schema.safeParse(await readYaml(path, []));
   if (result.success) return result.data;
   throw new DataError({
+    code: "task-unsupported",
     what: `This task cannot be evaluated as it is written. ${z.prettifyError(result.error)}`,
     where: path,
     fix: "Fields that are not known here would change the task: write it without them, or prepare the data beforehand.",
@@ -87,12 +88,17 @@ export async function readLmEvalConfig(path: string): Promise<LmEvalConfig> {
 
 async function readYaml(path: string, seen: readonly string[]): Promise<Record<string, unknown>> {
   if (seen.includes(path)) {
-    throw new DataError({ what: "The files include each other in a circle.", where: path, fix: "Break the circle." });
+    throw new DataError({
+      code: "task-bad-file",
+      what: "The files include each other in a circle.",
+      where: path,
+      fix: "Break the circle.",
+    });
   }
   const document = parseDocument(await readUtf8(path), { logLevel: "silent" });
   const [error] = document.errors;
   if (error || !isMap(document.contents)) {
-    throw new DataError({ what: `Not a YAML mapping. ${error?.message ?? ""}`, where: path, fix: "Mend the YAML." });
+    throw new DataError({ code: "task-bad-file", what: `Not a YAML mapping. ${error?.message ?? ""}`, where: path, fix: "Mend the YAML." });
   }
   refuseCode(document, path);
   const { include = [], ...own }: Record<string, unknown> = document.toJS();
@@ -108,6 +114,7 @@ function refuseCode(document: ReturnType<typeof parseDocument>, path: string): v
       if (!isScalar(value) || value.tag !== "!function") return;
       const field = isScalar(key) ? String(key.value) : "a field";
       throw new DataError({
+        code: "task-unsupported",
         what: `${field} is the Python function ${String(value.value)}, which cannot be run here.`,
         where: path,
         fix: `Write ${field} as a Jinja template, or prepare the data beforehand and use the jsonl reader.`,

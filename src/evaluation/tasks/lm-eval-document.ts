@@ -36,7 +36,7 @@ export function documentReader(config: LmEvalConfig, path: string): DocumentRead
       const value = text(row);
       if (typeof value === "string") return value;
       const what = `doc_to_text gives ${JSON.stringify(value)}; tasks with several inputs per row are not supported.`;
-      throw new DataError({ what, where: `${path}; ${row.where}`, fix: "Let doc_to_text give one text." });
+      throw new DataError({ code: "task-unsupported", what, where: `${path}; ${row.where}`, fix: "Let doc_to_text give one text." });
     },
     target: (row) => toTarget(target(row), choice != null),
     choices,
@@ -63,7 +63,7 @@ function choiceReader(choice: NonNullable<LmEvalConfig["doc_to_choice"]>, where:
     const list = Array.isArray(value) ? value : parseListLiteral(String(value));
     if (list) return list.map(String);
     const what = `doc_to_choice gives ${JSON.stringify(value)}, which is no list.`;
-    throw new DataError({ what, where: `${where}; ${row.where}`, fix: 'Let it give a list such as ["A", "B"].' });
+    throw new DataError({ code: "task-bad-choices", what, where: `${where}; ${row.where}`, fix: 'Let it give a list such as ["A", "B"].' });
   };
 }
 

@@ -37,7 +37,7 @@ export async function readLmEvalTask(path: string, options: LmEvalOptions = {}):
   const split = config.test_split ?? config.validation_split ?? config.training_split;
   if (!split) {
     const fix = "Add test_split or validation_split.";
-    throw new DataError({ what: "The task names no split to evaluate on.", where: path, fix });
+    throw new DataError({ code: "task-bad-file", what: "The task names no split to evaluate on.", where: path, fix });
   }
   const rows = await splitRows(config, sources, split);
   const reader = documentReader(config, path);
@@ -139,7 +139,7 @@ function toExample(
   const right = label ?? choices.indexOf(target);
   if (choices[right] === undefined) {
     const what = `The target ${JSON.stringify(target)} is none of the ${choices.length} choices.`;
-    throw new DataError({ what, where: row.where, fix: "Correct doc_to_target or doc_to_choice." });
+    throw new DataError({ code: "task-bad-choices", what, where: row.where, fix: "Correct doc_to_target or doc_to_choice." });
   }
   return { input, target: choices[right], choices, label: right, id };
 }
@@ -148,7 +148,7 @@ function generationOf({ generation_kwargs: given, fewshot_delimiter }: LmEvalCon
   const until = given?.until ?? [fewshot_delimiter];
   if (given?.do_sample === true || (given?.num_beams ?? 1) > 1) {
     const fix = "Remove do_sample and num_beams from generation_kwargs.";
-    throw new DataError({ what: "Only greedy generation is evaluated.", where, fix });
+    throw new DataError({ code: "task-unsupported", what: "Only greedy generation is evaluated.", where, fix });
   }
   return { until: [until].flat(), maxTokens: given?.max_gen_toks ?? DEFAULT_GENERATION.maxTokens };
 }

@@ -27,9 +27,11 @@ export async function namedFiles(request: DataRequest, folders: readonly string[
   }
   const named = [...(files?.values() ?? [])].flat().join(", ") || subfolder;
   throw new DataError({
+    code: "dataset-files-missing",
+    data: { option: "data" },
     what: `The files of split ${splits.join(" + ")} are not there: dataset_kwargs names ${named || "none"}.`,
     where: folders.join(", "),
-    fix: "Give data_files in dataset_kwargs, by split, as paths from the YAML file's folder or from the one of --data.",
+    fix: "Give data_files in dataset_kwargs, by split, as paths from the YAML file's folder or from a data folder.",
   });
 }
 
@@ -46,7 +48,12 @@ async function filesOf(root: string, request: DataRequest): Promise<string[] | u
 async function filesNamed(root: string, pattern: string, request: DataRequest): Promise<string[]> {
   if (/^\w+:\/\//.test(pattern)) {
     const fix = "Download it, and name the file.";
-    throw new DataError({ what: `data_files names an address, which is not fetched: ${pattern}`, where: describeRequest(request), fix });
+    throw new DataError({
+      code: "dataset-files-missing",
+      what: `data_files names an address, which is not fetched: ${pattern}`,
+      where: describeRequest(request),
+      fix,
+    });
   }
   const path = resolve(root, pattern);
   if (existsSync(path)) return [path];

@@ -47,7 +47,7 @@ export async function readNaturalInstructionsTask(
   const result = schema.safeParse(parseJson(await readUtf8(path), path));
   if (!result.success) {
     const what = `Not a task of Natural Instructions. ${z.prettifyError(result.error)}`;
-    throw new DataError({ what, where: path, fix: "Give a JSON file with Definition and Instances." });
+    throw new DataError({ code: "task-bad-file", what, where: path, fix: "Give a JSON file with Definition and Instances." });
   }
   const { Definition, Instances, "Positive Examples": positive } = result.data;
   const prefix = `Definition: ${sentence(Definition[0]!)}\n\n${positive.slice(0, numPositiveExamples).map(shownExample).join("")}`;

@@ -46,7 +46,7 @@ function scoredExamples(rows: readonly Row[]): Example[] {
     const choices = group.map((choice) => choice.targets_pretokenized.trim());
     if (label < 0 || choices.length !== Object.keys(group).length) {
       const what = `Example ${id} has ${label < 0 ? "no right choice" : "a gap among its choices"}.`;
-      throw new DataError({ what, where: rows[0]!.where, fix: "Use the complete *_score_eval file." });
+      throw new DataError({ code: "task-bad-choices", what, where: rows[0]!.where, fix: "Use the complete *_score_eval file." });
     }
     return { input: group[0]!.inputs_pretokenized.trim(), target: choices[label]!, choices, label, id: String(id) };
   });
@@ -64,5 +64,5 @@ export function completionExamples(rows: readonly Row[]): Example[] {
 function nonEmpty(target: string, where: string): string {
   if (target !== "") return target;
   const what = "The target is empty: there is nothing to learn from or to compare with.";
-  throw new DataError({ what, where, fix: "Leave such rows out, or use another template of the dataset." });
+  throw new DataError({ code: "data-empty-answer", what, where, fix: "Leave such rows out, or use another template of the dataset." });
 }

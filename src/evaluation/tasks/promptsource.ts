@@ -44,7 +44,7 @@ export async function readPromptTemplates(path: string): Promise<PromptTemplate[
   const result = fileSchema.safeParse(error ? undefined : document.toJS());
   if (!result.success) {
     const what = `Not a promptsource file. ${error ? messageOf(error) : z.prettifyError(result.error)}`;
-    throw new DataError({ what, where: path, fix: "Take promptsource/templates/<dataset>/templates.yaml." });
+    throw new DataError({ code: "task-bad-file", what, where: path, fix: "Take promptsource/templates/<dataset>/templates.yaml." });
   }
   return Object.values(result.data.templates)
     .map((entry) => compile(entry, path))

@@ -54,7 +54,7 @@ export async function readTasks(path: string, options: TaskFileOptions = {}): Pr
     const names = (await readdir(path)).filter((name) => isDataFile(name) || YAML.test(name)).sort();
     if (names.length === 0) {
       const fix = "Name a file, or a folder with some.";
-      throw new DataError({ what: "There is no task in this folder.", where: path, fix });
+      throw new DataError({ code: "task-not-found", what: "There is no task in this folder.", where: path, fix });
     }
     const tasks: Task[] = [];
     for (const name of names) tasks.push(...(await readTasks(join(path, name), options)));
@@ -111,6 +111,7 @@ function rowsTask(name: string, rows: readonly Row[], options: TaskFileOptions):
   if (isConversation(rows[0]!)) return chatTask(name, rows, options);
   if (has("text")) return textTask(name, rows);
   throw new DataError({
+    code: "data-unknown-format",
     what: `What is asked and what is answered is not known from the fields of this row: ${fieldNames(value)}.`,
     where: rows[0]!.where,
     fix: "Rename them to input and target (and choices), or say it in a YAML file with dataset_path json, csv or parquet: docs/guide/evaluation.md.",
@@ -120,7 +121,12 @@ function rowsTask(name: string, rows: readonly Row[], options: TaskFileOptions):
 function textTask(name: string, rows: readonly Row[]): Task {
   const examples = rows.map(({ value: { text }, where }): Example => {
     if (typeof text === "string" && text !== "") return { input: "", target: text };
-    throw new DataError({ what: "The text is empty or no text.", where, fix: "Fill it in, or leave the row out." });
+    throw new DataError({
+      code: "data-empty-answer",
+      what: "The text is empty or no text.",
+      where,
+      fix: "Fill it in, or leave the row out.",
+    });
   });
   const metrics = ["token_perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"];
   return { name, kind: "loglikelihood_rolling", examples, metrics, choiceScore: "sum", targetDelimiter: "" };
@@ -135,7 +141,12 @@ function chatTask(name: string, rows: readonly Row[], { tokenizer }: TaskFileOpt
     );
     if (last < 1) {
       const fix = "Fill the answer in, or leave the row out.";
-      throw new DataError({ what: "The answer in this conversation is empty: there is nothing to compare with.", where: row.where, fix });
+      throw new DataError({
+        code: "data-empty-answer",
+        what: "The answer in this conversation is empty: there is nothing to compare with.",
+        where: row.where,
+        fix,
+      });
     }
     return { input: promptOf(conversation, last, tokenizer), target: String(conversation.messages[last]!.content) };
   });
