@@ -40,6 +40,8 @@ export async function parseAdapter(
     if (own.has(info)) return read(info);
     if (readBase) return readBase(info);
     throw new AdapterError({
+      code: "adapter-needs-base",
+      data: { tensor: info.name },
       what: `The adapter holds a whole tensor of the base model, and "${info.name}" of the base cannot be read to compare them.`,
       where: directory,
       fix: "Pass readBase, or save the adapter without its base's tensors.",

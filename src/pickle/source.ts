@@ -14,13 +14,13 @@ export interface Source {
 /** A file or part of one that is not what it should be. */
 export function damaged(where: string, what: string, cause?: unknown): CheckpointError {
   const fix = "The file is damaged, incomplete or of another format: fetch or export it again.";
-  return new CheckpointError({ what: `Not a valid PyTorch file: ${what}`, where, fix, cause });
+  return new CheckpointError({ code: "checkpoint-damaged", what: `Not a valid PyTorch file: ${what}`, where, fix, cause });
 }
 
 /** A file that PyTorch might read, and that Skein does not. */
 export function refused(where: string, what: string, fix?: string): CheckpointError {
   const plain = "Save its plain tensors again, with torch.save(state_dict, ...) or safetensors.torch.save_file.";
-  return new CheckpointError({ what, where, fix: fix ?? plain });
+  return new CheckpointError({ code: "checkpoint-pickled", what, where, fix: fix ?? plain });
 }
 
 export function bytesSource(bytes: Uint8Array, name: string): Source {
@@ -72,6 +72,12 @@ function failing<T>(path: string, work: () => T): T {
     return work();
   } catch (cause) {
     const fix = "Check the path, and that you may read this file.";
-    throw new CheckpointError({ what: `Cannot read the file: ${messageOf(cause)}.`, where: path, fix, cause });
+    throw new CheckpointError({
+      code: "checkpoint-unreadable",
+      what: `Cannot read the file: ${messageOf(cause)}.`,
+      where: path,
+      fix,
+      cause,
+    });
   }
 }

@@ -183,6 +183,7 @@ function total(storages: ReadonlyMap<string, Storage>): number {
 function flattened(value: Value, where: string): Pick<TorchTensors, "tensors" | "others"> {
   if (!isKind(value, "dict")) {
     throw new CheckpointError({
+      code: "checkpoint-pickled",
       what: `The file holds ${described(value)}; expected a dict of names and tensors.`,
       where,
       fix: "Save a state dict: torch.save(model.state_dict(), ...).",
