@@ -1,27 +1,45 @@
-/** @file The tokenizer of a tokenizer.json, run by @huggingface/tokenizers, with what transformers adds on top of that file:
+/** @file The tokenizer of a tokenizer.json. Models and decoders are those of @huggingface/tokenizers, the steps before the model are in
+ *  engine/. transformers adds on top of that file:
  *
  *  - tokens named in tokenizer_config.json are special and are recognised in text, even if tokenizer.json does not list them;
- *  - LLaMA-like tokenizers put bos and eos around a text as add_bos_token and add_eos_token say, whatever tokenizer.json says;
+ *  - LLaMA-like tokenizers put bos and eos around a text as add_bos_token and add_eos_token say, whatever post-processor tokenizer.json has;
  *  - ids without a token decode to nothing. */
 
 import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import * as z from "zod";
 import { CheckpointError, messageOf } from "../base/errors.ts";
 import { cleanUpSpaces } from "./clean-up.ts";
+import type { AddedToken } from "./engine/added-tokens.ts";
+import { createEncoder, type Encoder, type Model, UnknownToken } from "./engine/encoder.ts";
 import { textWithin } from "./token-text.ts";
 import type { DecodeOptions, Tokenizer } from "./tokenizer.ts";
 
 /** What is used of the engine. Its own type declarations do not resolve in an ES module, so they are stated here. */
 interface Engine {
-  /** An id is undefined where the vocabulary lacks a token and knows none for unknown text. */
-  encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[]; tokens: string[] };
+  readonly model: Model;
+  readonly decoder: Decoder | null;
   decode(ids: readonly number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
-  token_to_id(token: string): number | undefined;
   id_to_token(id: number): string | undefined;
   get_vocab(): Map<string, number>;
 }
 
+interface Decoder {
+  readonly decoders?: readonly Decoder[];
+  text_decoder?: InstanceType<typeof TextDecoder>;
+}
+
 const token = z.union([z.string(), z.object({ content: z.string() }).transform(({ content }) => content)]).optional();
+
+const flag = z.boolean().optional();
+const addedSchema = z.looseObject({
+  id: z.int(),
+  content: z.string(),
+  single_word: flag,
+  lstrip: flag,
+  rstrip: flag,
+  normalized: flag,
+  special: flag,
+});
 
 /** The fields of tokenizer_config.json (and special_tokens_map.json) that matter here. */
 const configSchema = z.object({
@@ -32,19 +50,22 @@ const configSchema = z.object({
   cls_token: token,
   sep_token: token,
   mask_token: token,
+  additional_special_tokens: z.array(token).nullish(),
   tokenizer_class: z.string().optional(),
   add_bos_token: z.boolean().optional(),
   add_eos_token: z.boolean().optional(),
   clean_up_tokenization_spaces: z.boolean().default(false),
-  added_tokens_decoder: z.record(z.string(), z.looseObject({ content: z.string() })).default({}),
+  added_tokens_decoder: z.record(z.string(), addedSchema.omit({ id: true })).default({}),
 });
 type Config = z.infer<typeof configSchema>;
 
 const fileSchema = z.looseObject({
-  added_tokens: z.array(z.looseObject({ id: z.int(), content: z.string() })).default([]),
+  added_tokens: z.array(addedSchema).default([]),
   // Old files leave the type out; the engine then tells it by the other fields. It would take any other type for a plain word list.
   model: z.looseObject({ type: z.enum(["BPE", "Unigram", "WordPiece"]).optional(), vocab: z.unknown() }),
-  post_processor: z.looseObject({ type: z.string() }).nullish(),
+  normalizer: z.unknown(),
+  pre_tokenizer: z.unknown(),
+  post_processor: z.unknown(),
 });
 type File = z.infer<typeof fileSchema>;
 
@@ -72,16 +93,26 @@ export function createHubTokenizer(content: Readonly<Record<string, unknown>>, {
   const config = parsed.data;
   const { bos_token: bos, eos_token: eos, pad_token: pad, unk_token: unk } = config;
   let engine: Engine;
+  let encode: Encoder;
+  const addedIds = new Map<string, number>();
   try {
-    engine = new HubTokenizer(withSpecialTokens(withBosAndEos(file.data, config), config), raw);
+    const vocabulary = vocabularyOf(file.data);
+    const whole = withBosAndEos(withSpecialTokens(file.data, config, vocabulary), config);
+    for (const { content: name, id } of whole.added_tokens) addedIds.set(name, id);
+    // What stands before and behind the model is done in engine/.
+    engine = new HubTokenizer({ decoder: null, ...whole, normalizer: null, pre_tokenizer: null, post_processor: null }, raw);
+    keepByteOrderMarks(engine.decoder);
+    for (const name of addedIds.keys()) restore(engine.model, name, idIn(vocabulary, name));
+    encode = createEncoder({ model: engine.model, file: whole, addedTokens: whole.added_tokens.map(addedToken) });
   } catch (error) {
     throw bad(`This tokenizer is of a kind that is not supported: ${messageOf(error)}.`, error);
   }
-  const idOf = (name: string | undefined): number | undefined => (name === undefined ? undefined : engine.token_to_id(name));
+  const idOf = (name: string | undefined): number | undefined =>
+    name === undefined ? undefined : (addedIds.get(name) ?? engine.model.tokens_to_ids.get(name));
   const decode = (ids: readonly number[], options?: DecodeOptions): string =>
     decoded(engine, ids, { cleanUpSpaces: config.clean_up_tokenization_spaces, ...options });
   return {
-    encode: (text, { addSpecialTokens = true } = {}) => encoded(engine, text, { addSpecialTokens, where }),
+    encode: (text, { addSpecialTokens = true } = {}) => encoded(encode, text, { addSpecialTokens, where }),
     decode,
     tokenText: (id) => textWithin(decode, id),
     idOf,
@@ -97,16 +128,37 @@ export function createHubTokenizer(content: Readonly<Record<string, unknown>>, {
   };
 }
 
-function encoded(engine: Engine, text: string, { addSpecialTokens, where }: { addSpecialTokens: boolean; where: string }): number[] {
-  const { ids, tokens } = engine.encode(text, { add_special_tokens: addSpecialTokens });
-  const known = ids.filter((id) => id !== undefined);
-  if (known.length === ids.length) return known;
-  throw new CheckpointError({
-    code: "tokenizer-damaged",
-    what: `The vocabulary has no token for ${JSON.stringify(tokens[ids.indexOf(undefined)])}, nor one for unknown text.`,
-    where,
-    fix: "The tokenizer is incomplete: fetch it again from where the model came from.",
-  });
+function encoded(encode: Encoder, text: string, { addSpecialTokens, where }: { addSpecialTokens: boolean; where: string }): number[] {
+  try {
+    return [...encode(text, { addSpecialTokens })];
+  } catch (error) {
+    if (!(error instanceof UnknownToken)) throw error;
+    throw new CheckpointError({
+      code: "tokenizer-damaged",
+      what: `The vocabulary has no token for ${JSON.stringify(error.token)}, nor one for unknown text.`,
+      where,
+      fix: "The tokenizer is incomplete: fetch it again from where the model came from.",
+      cause: error,
+    });
+  }
+}
+
+/** The flags as the Rust library reads them where a file leaves them out. */
+function addedToken({ id, content, single_word, lstrip, rstrip, normalized, special }: File["added_tokens"][number]): AddedToken {
+  const flags = { single_word: single_word ?? false, lstrip: lstrip ?? false, rstrip: rstrip ?? false };
+  return { id, content, ...flags, normalized: normalized ?? !special };
+}
+
+/** The engine puts added tokens among the model's own, which would then find them inside of words. */
+function restore({ tokens_to_ids }: Model, name: string, id: number | undefined): void {
+  if (id === undefined) tokens_to_ids.delete(name);
+  else tokens_to_ids.set(name, id);
+}
+
+/** A byte order mark out of byte tokens is text like any other; the engine drops it. */
+function keepByteOrderMarks(decoder: Decoder | null): void {
+  if (decoder?.text_decoder) decoder.text_decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  for (const part of decoder?.decoders ?? []) keepByteOrderMarks(part);
 }
 
 function decoded(engine: Engine, ids: readonly number[], options: DecodeOptions): string {
@@ -117,54 +169,54 @@ function decoded(engine: Engine, ids: readonly number[], options: DecodeOptions)
 }
 
 /** tokenizer.json with every special token of the config among its added tokens, and marked special. */
-function withSpecialTokens(file: File, config: Config): File {
+function withSpecialTokens(file: File, config: Config, vocabulary: Vocabulary): File {
   const { bos_token, eos_token, pad_token, unk_token, cls_token, sep_token, mask_token } = config;
-  const names = new Set([bos_token, eos_token, pad_token, unk_token, cls_token, sep_token, mask_token]);
+  const others = config.additional_special_tokens ?? [];
+  const names = new Set([bos_token, eos_token, pad_token, unk_token, cls_token, sep_token, mask_token, ...others]);
   const added = new Map(file.added_tokens.map((entry) => [entry.content, entry]));
   for (const [id, entry] of Object.entries(config.added_tokens_decoder)) {
     if (!added.has(entry.content)) added.set(entry.content, { ...entry, id: Number(id) });
   }
-  const vocabulary = vocabularyOf(file);
   for (const name of names) {
     if (name === undefined) continue;
     const known = added.get(name);
-    const id = known?.id ?? vocabulary(name);
+    const id = known?.id ?? idIn(vocabulary, name);
     if (id !== undefined)
       added.set(name, { single_word: false, lstrip: false, rstrip: false, normalized: false, ...known, id, content: name, special: true });
   }
-  return { ...file, added_tokens: [...added.values()] };
+  // A token that the model has too keeps the model's id, whatever the file says.
+  return { ...file, added_tokens: [...added.values()].map((entry) => ({ ...entry, id: idIn(vocabulary, entry.content) ?? entry.id })) };
 }
 
-/** Looks up ids in the model's vocabulary: an object of ids, or Unigram's list of [token, score]. */
-function vocabularyOf({ model: { vocab } }: File): (name: string) => number | undefined {
-  if (Array.isArray(vocab)) {
-    return (name) => {
-      const at = vocab.findIndex((entry) => Array.isArray(entry) && entry[0] === name);
-      return at < 0 ? undefined : at;
-    };
-  }
-  const ids = new Map(Object.entries(typeof vocab === "object" && vocab !== null ? vocab : {}));
-  return (name) => {
-    const id: unknown = ids.get(name);
-    return typeof id === "number" ? id : undefined;
-  };
+type Vocabulary = ReadonlyMap<string, unknown>;
+
+/** The ids of the model's vocabulary: an object of ids, or Unigram's list of [token, score]. */
+function vocabularyOf({ model: { vocab } }: File): Vocabulary {
+  if (Array.isArray(vocab)) return new Map(vocab.map((entry: unknown, id) => [String(Array.isArray(entry) ? entry[0] : entry), id]));
+  return new Map(Object.entries(typeof vocab === "object" && vocab !== null ? vocab : {}));
 }
 
-/** tokenizer.json with the post-processor that LLaMA-like classes of transformers build from add_bos_token and add_eos_token. */
+function idIn(vocabulary: Vocabulary, name: string): number | undefined {
+  const id = vocabulary.get(name);
+  return typeof id === "number" ? id : undefined;
+}
+
+/** tokenizer.json with the post-processor that LLaMA-like classes of transformers build from add_bos_token and add_eos_token, in the
+ *  place of any other (reference: transformers, models/llama/tokenization_llama_fast.py, update_post_processor). */
 function withBosAndEos(file: File, config: Config): File {
   const { add_bos_token: addBos, add_eos_token: addEos, tokenizer_class: kind = "" } = config;
   if (!/^(Llama|CodeLlama|Gemma|Cohere)Tokenizer(Fast)?$/.test(kind)) return file;
-  if ((addBos === undefined && addEos === undefined) || (file.post_processor && file.post_processor.type !== "TemplateProcessing"))
-    return file;
-  const special = (name: string | undefined, wanted: boolean): object[] =>
-    wanted && name !== undefined ? [{ SpecialToken: { id: name, type_id: 0 } }] : [];
-  const around = (sequence: "A" | "B"): object[] => [
-    ...special(config.bos_token, addBos ?? true),
-    { Sequence: { id: sequence, type_id: 0 } },
-    ...special(config.eos_token, addEos ?? false),
-  ];
+  if (addBos === undefined && addEos === undefined) return file;
+  const ids = new Map(file.added_tokens.map(({ content, id }) => [content, id]));
+  const special = (name: string | undefined, wanted: boolean): string[] => (wanted && name !== undefined && ids.has(name) ? [name] : []);
+  const [before, behind] = [special(config.bos_token, addBos ?? true), special(config.eos_token, addEos ?? false)];
+  const part = (id: string): object => ({ SpecialToken: { id, type_id: 0 } });
   return {
     ...file,
-    post_processor: { type: "TemplateProcessing", single: around("A"), pair: [...around("A"), ...around("B")], special_tokens: {} },
+    post_processor: {
+      type: "TemplateProcessing",
+      single: [...before.map(part), { Sequence: { id: "A", type_id: 0 } }, ...behind.map(part)],
+      special_tokens: Object.fromEntries([...before, ...behind].map((id) => [id, { id, ids: [ids.get(id)] }])),
+    },
   };
 }
