@@ -13,6 +13,7 @@ import { fileIn } from "../base/paths.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import type { Header } from "../checkpoint/safetensors-header.ts";
 import { BOTTLENECK_ACTIVATIONS, BOTTLENECK_PLACEMENTS, type BottleneckAdapter, type BottleneckWeights } from "./adapter.ts";
+import { bottleneckForm } from "./bottleneck-form.ts";
 import { BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE } from "./file-names.ts";
 import { closestNames, type ModuleSizes } from "./modules.ts";
 import { BASE_FINGERPRINT, checkFingerprint, float32Of, type ReadTensor } from "./tensor-file.ts";
@@ -139,7 +140,7 @@ export function bottleneckFiles(
   { directory, baseName, baseFingerprint }: { directory: string; baseName?: string | undefined; baseFingerprint?: string | undefined },
 ): { config: string; tensors: Map<string, HostTensor>; metadata: Record<string, string> } {
   const [first] = adapter.modules.values();
-  const forms = new Set([...adapter.modules.values()].map(({ activation, placement }) => `${activation} ${placement}`));
+  const forms = new Set([...adapter.modules.values()].map(bottleneckForm));
   if (!first || forms.size !== 1) {
     throw new AdapterError({
       code: adapter.modules.size === 0 ? "adapter-empty" : "adapter-forms-differ",

@@ -10,7 +10,7 @@
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { add, mul, sigmoid } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import { gather, reshape } from "../graph/ops/movement.ts";
+import { gather, reshape, shaped } from "../graph/ops/movement.ts";
 import type { Float, Graph, Int } from "../graph/value.ts";
 import type { LoraWeights } from "./adapter.ts";
 import type { KindInGraph } from "./kind-in-graph.ts";
@@ -25,7 +25,7 @@ export interface LoraValues {
 
 /** x: [batch, sequence, in] -> scaling (B A x + bias): [batch, sequence, out] */
 export function loraDelta(x: Float, { a, b, scaling, bias }: LoraValues): Float {
-  const delta = matmul(matmul(x, a, { transB: true }), b, { transB: true, alpha: scaling });
+  const delta = shaped(matmul(matmul(x, a, { transB: true }), b, { transB: true, alpha: scaling }), ...x.shape.slice(0, -1), b.shape[0]!);
   return bias ? add(delta, mul(bias, scaling)) : delta;
 }
 

@@ -9,7 +9,7 @@ import { createGraph } from "./graph.ts";
 import { serialize } from "./onnx/serialize.ts";
 import { add, exp, mul, neg } from "./ops/elementwise.ts";
 import { matmul } from "./ops/linalg.ts";
-import { concat, expand, flattenRows, gather, pad, range, reshape, slice, transpose } from "./ops/movement.ts";
+import { concat, expand, flattenRows, gather, pad, range, reshape, shaped, slice, transpose } from "./ops/movement.ts";
 import { rmsNorm, topK } from "./ops/reduce.ts";
 import { graphText } from "./print.ts";
 import { flattened } from "./sizes.ts";
@@ -302,4 +302,15 @@ output scale: float32[9] = %neg_11
       "",
     ]);
   });
+});
+
+test("shaped lets a value through and finds swapped axes, by name, also where their sizes could be equal", () => {
+  const g = createGraph("g");
+  const x = g.float("x", "batch", "sequence", 4);
+  expect(shaped(x, "batch", "sequence", 4)).toBe(x);
+  expect(() => shaped(x, "sequence", "batch", 4)).toThrow(ShapeError);
+  expect(() => shaped(transpose(x, [0, 2, 1]), "batch", "sequence", 4)).toThrow(
+    /\[batch, sequence, 4\], got float32\[batch, 4, sequence\]/,
+  );
+  expect(g.nodes).toHaveLength(1);
 });

@@ -43,13 +43,19 @@ export function axisOf(shape: Shape, axis: number): number {
   return positive;
 }
 
+/** The factors of a size: "batch*sequence*2" -> ["batch", "sequence", 2]. */
+export function factorsOf(size: Size): Size[] {
+  if (typeof size === "number") return [size];
+  return size.split("*").map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+}
+
 /** The product of sizes in a normal form, to compare shapes that hold the same number of elements. */
 export function productOf(shape: Shape): { readonly count: number; readonly names: string } {
   let count = 1;
   const names: string[] = [];
-  for (const part of shape.flatMap((size): (string | number)[] => (typeof size === "number" ? [size] : size.split("*")))) {
-    if (Number.isInteger(Number(part))) count *= Number(part);
-    else names.push(String(part));
+  for (const factor of shape.flatMap(factorsOf)) {
+    if (typeof factor === "number") count *= factor;
+    else names.push(factor);
   }
   return { count, names: names.sort().join("*") };
 }

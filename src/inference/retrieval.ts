@@ -5,16 +5,16 @@ import type { ModuleSizes } from "../adapters/modules.ts";
 import { DataError } from "../base/errors.ts";
 import { float32 } from "../base/tensor.ts";
 import { uniform } from "../routing/baselines.ts";
-import { bestIndex, librariesOf, MOST_EXAMPLES, oneExpertBias, similarities } from "../routing/retrieval.ts";
+import { bestIndex, librariesOf, MOST_EMBEDDED_EXAMPLES, oneExpertBias, similarities } from "../routing/retrieval.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type Embedder, promptsOf } from "./embedder.ts";
 import { RoutedPool, type RowBias } from "./overlay.ts";
 
 const BATCH = 32;
 
-/** Embeds up to MOST_EXAMPLES of an expert's inputs. */
+/** Embeds up to MOST_EMBEDDED_EXAMPLES of an expert's inputs. */
 export async function embeddedExamples(inputs: readonly string[], embedder: Embedder, tokenizer: Tokenizer): Promise<ExampleEmbeddings> {
-  const used = inputs.slice(0, MOST_EXAMPLES);
+  const used = inputs.slice(0, MOST_EMBEDDED_EXAMPLES);
   if (used.length === 0) throw new DataError({ what: "There are no examples to embed.", fix: "Give at least one." });
   const parts: Float32Array[] = [];
   for (let at = 0; at < used.length; at += BATCH) {

@@ -9,7 +9,7 @@
 import { invariant } from "../base/errors.ts";
 import { add, and, cast, div, equal, less, lessOrEqual, mul, subInt, tanh, where } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import { concat, expand, reshape, sizeOf, slice, transpose, unsqueeze } from "../graph/ops/movement.ts";
+import { concat, expand, reshape, shaped, sizeOf, slice, transpose, unsqueeze } from "../graph/ops/movement.ts";
 import { softmax } from "../graph/ops/reduce.ts";
 import { flattened, type Size } from "../graph/sizes.ts";
 import type { Bool, Float, Int } from "../graph/value.ts";
@@ -108,7 +108,7 @@ function groupedProduct(left: Float, right: Float, options: { transB?: boolean; 
 export function fullAttention(self: Places, { encoder, dropout = noDropout }: { encoder?: Places; dropout?: Dropout } = {}): Attention {
   return (q, k, v, spec) => {
     const keys = spec.cross && encoder ? encoder : self;
-    const scores = groupedProduct(q, k, { transB: true, alpha: spec.scale });
+    const scores = shaped(groupedProduct(q, k, { transB: true, alpha: spec.scale }), ...q.shape.slice(0, 3), k.shape[2]!);
     return joinHeads(groupedProduct(dropout(softmax(adjusted(scores, spec, self, keys))), v, {}));
   };
 }

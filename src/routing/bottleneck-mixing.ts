@@ -6,12 +6,12 @@
  *      down [size, width]   downBias [size]   up [width, size]   upBias [width]     zeros where an expert is narrower */
 
 import type { BottleneckActivation, BottleneckWeights } from "../adapters/adapter.ts";
-import { invariant } from "../base/errors.ts";
+import { bottleneckForm, parsedBottleneckForm } from "../adapters/bottleneck-form.ts";
 import { add, geluTanh, relu, silu } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { pad, slice, unsqueeze } from "../graph/ops/movement.ts";
 import type { Float } from "../graph/value.ts";
-import { fillRows, fusedMixture, type Mixing, type MixOptions, type ModuleShape, meanFactor } from "./mixing.ts";
+import { fillRows, fusedMixture, type Mixing, type MixOptions, meanFactor } from "./mixing.ts";
 import { candidateWeights } from "./router.ts";
 
 /** The fused operator's names and ours. Its "gelu" is the tanh form. */
@@ -22,7 +22,7 @@ const ACTIVATIONS: Readonly<Record<BottleneckActivation, { fused: "relu" | "gelu
 };
 
 export const bottleneckMixing: Mixing<BottleneckWeights> = {
-  form: ({ activation, placement }) => `${activation} ${placement}`,
+  form: bottleneckForm,
   factors: (weights, { in: inputs, out }) => {
     const width = Math.max(out, ...weights.map(({ placement }) => (placement === "parallel" ? inputs : out)));
     const size = Math.max(...weights.map(({ downBias }) => downBias.data.length));
@@ -37,10 +37,10 @@ export const bottleneckMixing: Mixing<BottleneckWeights> = {
   },
   project: (options) => {
     const { x, base, shape } = options;
-    const { activation, parallel } = formOf(shape);
+    const { activation, placement } = parsedBottleneckForm(shape.form);
     const [, width = 0] = shape.factors.down!;
     const y = base(x);
-    const read = parallel ? x : y;
+    const read = placement === "parallel" ? x : y;
     const wide = pad(read, -1, 0, width - (read.shape[2] as number));
     return add(y, slice(mixed(wide, ACTIVATIONS[activation], options), -1, 0, shape.out));
   },
@@ -59,10 +59,4 @@ function mixed(
   const mean = (name: string) => meanFactor(weights, factor(name));
   const hidden = plain(add(matmul(wide, mean("down"), { transB: true }), unsqueeze(mean("downBias"), 1)));
   return add(matmul(hidden, mean("up"), { transB: true }), unsqueeze(mean("upBias"), 1));
-}
-
-function formOf({ form }: ModuleShape): { activation: BottleneckActivation; parallel: boolean } {
-  const [activation, placement] = form.split(" ");
-  invariant(activation !== undefined && activation in ACTIVATIONS, `bottleneck experts of form "${form}"`);
-  return { activation: activation as BottleneckActivation, parallel: placement === "parallel" };
 }

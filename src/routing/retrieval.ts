@@ -14,7 +14,7 @@ import { BARRED } from "./router.ts";
 type Tensor = HostTensor<"float32">;
 
 /** The examples an expert is known by, as in the authors' code (dataset_length, retriever.sh:143). */
-export const MOST_EXAMPLES = 1000;
+export const MOST_EMBEDDED_EXAMPLES = 1000;
 
 /** The largest cosine of each query with any of each expert's examples. queries: [rows, dimension], unit vectors -> [rows][experts] */
 export function similarities(queries: Tensor, libraries: readonly Tensor[]): number[][] {

@@ -4,6 +4,7 @@
 import type { Adapter } from "../adapters/adapter.ts";
 import { adapted, adapterTensors } from "../adapters/in-graph.ts";
 import { needInputs } from "../adapters/modules.ts";
+import { chunks } from "../base/chunks.ts";
 import { DataError } from "../base/errors.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
@@ -16,10 +17,10 @@ import { logitsOf } from "../models/logits.ts";
 import { fileWeights } from "../models/weights.ts";
 import { meanOfTokens } from "../routing/average-activation.ts";
 import { type Feeds, Session } from "../runtime/session.ts";
-import { chunks, collate, type Encoded } from "./batches.ts";
+import { collate, type Encoded } from "./batches.ts";
 
 /** The authors' number of examples (max_examples_per_dataset, reinit_router_embedding.sh:103). */
-export const MOST_EXAMPLES = 1000;
+export const MOST_GATHERED_EXAMPLES = 1000;
 
 export interface ActivationOptions {
   /** Which tokens of the decoder count: all targets (default), or the last alone, as in the authors' code. */
@@ -27,7 +28,7 @@ export interface ActivationOptions {
   readonly batchSize?: number;
 }
 
-/** The mean input [in] of each module that `adapter` covers, over at most MOST_EXAMPLES examples, each counting once. */
+/** The mean input [in] of each module that `adapter` covers, over at most MOST_GATHERED_EXAMPLES examples, each counting once. */
 export async function averageActivations(
   model: Model,
   adapter: Adapter,
@@ -35,7 +36,7 @@ export async function averageActivations(
   { positions = "all", batchSize = 16 }: ActivationOptions = {},
 ): Promise<Map<string, HostTensor<"float32">>> {
   needInputs(adapter, "The expert");
-  const used = examples.slice(0, MOST_EXAMPLES);
+  const used = examples.slice(0, MOST_GATHERED_EXAMPLES);
   if (used.length === 0)
     throw new DataError({ code: "data-empty", what: "There are no examples to gather activations from.", fix: "Give at least one." });
   await using session = await Session.load(activationGraph(model, adapter), { prepack: false });

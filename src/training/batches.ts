@@ -25,8 +25,8 @@ export interface TrainingBatch {
   readonly sizes: Readonly<Record<string, number>>;
 }
 
-/** Rows padded on the right to the longest. */
-function padded(rows: readonly (readonly number[])[], filler: number) {
+/** Rows filled up on the right to the longest. */
+function filledUp(rows: readonly (readonly number[])[], filler: number) {
   const width = Math.max(1, ...rows.map((row) => row.length));
   return int64(
     [rows.length, width],
@@ -36,15 +36,15 @@ function padded(rows: readonly (readonly number[])[], filler: number) {
 
 /** The feeds of one batch. */
 export function collate(examples: readonly Encoded[], architecture: Architecture): TrainingBatch {
-  const inputs = padded(
+  const inputs = filledUp(
     examples.map((example) => example.inputs),
     0,
   );
-  const mask = padded(
+  const mask = filledUp(
     examples.map((example) => example.inputs.map(() => 1)),
     0,
   );
-  const labels = padded(
+  const labels = filledUp(
     examples.map((example) => example.labels),
     IGNORED,
   );
@@ -59,11 +59,11 @@ export function collate(examples: readonly Encoded[], architecture: Architecture
   if (architecture.kind === "decoder-only") {
     const packed: Feeds = examples[0]?.positions
       ? {
-          position_ids: padded(
+          position_ids: filledUp(
             examples.map((example) => example.positions ?? []),
             0,
           ),
-          document_ids: padded(
+          document_ids: filledUp(
             examples.map((example) => example.documents ?? []),
             -1,
           ),
@@ -71,7 +71,7 @@ export function collate(examples: readonly Encoded[], architecture: Architecture
       : {};
     return { feeds: { ...common, ...packed }, sizes: { batch, sequence } };
   }
-  const decoderInputs = padded(
+  const decoderInputs = filledUp(
     examples.map(({ labels }) => [architecture.decoderStartId, ...labels.slice(0, -1)]),
     0,
   );
@@ -87,9 +87,4 @@ export function exampleOrder<T>(dataset: readonly T[], seed: number): (step: num
     return order[index % dataset.length]!;
   };
   return (step, batchSize) => Array.from({ length: batchSize }, (_, i) => at(step * batchSize + i));
-}
-
-/** Consecutive slices of at most `size`. */
-export function chunks<T>(items: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 }

@@ -7,7 +7,7 @@ import { derivedSeed } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { addInt, mul } from "../graph/ops/elementwise.ts";
 import { integers, reshape, sizeOf, slice } from "../graph/ops/movement.ts";
-import { flattened, productOf, type Shape } from "../graph/sizes.ts";
+import { factorsOf, flattened, productOf, type Shape } from "../graph/sizes.ts";
 import type { Graph } from "../graph/value.ts";
 import type { Dropout } from "../models/attention.ts";
 
@@ -42,7 +42,7 @@ export function seededDropout(graph: Graph, rate: number): SeededDropout {
 
 function elementsOf(shape: Shape, sizes: Readonly<Record<string, number>>): number {
   const { count, names } = productOf(shape);
-  return names === "" ? count : names.split("*").reduce((product, name) => product * sizes[name]!, count);
+  return names === "" ? count : factorsOf(names).reduce<number>((product, name) => product * sizes[name]!, count);
 }
 
 /** Two draws of 16 bits from each step of a xorshift generator (Marsaglia 2003). */

@@ -1,8 +1,9 @@
 /** @file The training loop, for LoRA, gates and full fine-tuning alike. */
 
+import { chunks } from "../base/chunks.ts";
 import { stopped } from "../base/stopped.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { chunks, collate, type Encoded, exampleOrder, type TrainingBatch } from "./batches.ts";
+import { collate, type Encoded, exampleOrder, type TrainingBatch } from "./batches.ts";
 import type { Parameters } from "./learner.ts";
 import type { Best, Run } from "./run.ts";
 import { rateFactor, type Schedule } from "./schedule.ts";

@@ -3,6 +3,7 @@
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { adapted, adapterTensors } from "../adapters/in-graph.ts";
+import { chunks } from "../base/chunks.ts";
 import { PoolError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
@@ -13,7 +14,7 @@ import { logitsOf } from "../models/logits.ts";
 import { fileWeights } from "../models/weights.ts";
 import { combinedLora, type Found, type SearchOptions, searchWeights } from "../routing/lorahub.ts";
 import { Session } from "../runtime/session.ts";
-import { chunks, collate, type Encoded } from "./batches.ts";
+import { collate, type Encoded } from "./batches.ts";
 import { crossEntropy } from "./loss.ts";
 
 export interface LorahubResult extends Found {

@@ -11,6 +11,7 @@
  *      R' = R T        b' = b - R' mean */
 
 import { fromRows, truncatedSvd } from "../adapters/linalg.ts";
+import { chunks } from "../base/chunks.ts";
 import { derivedSeed, seededRandom, shuffled } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
@@ -23,7 +24,7 @@ import { baseSeams } from "../models/embedding.ts";
 import { fileWeights } from "../models/weights.ts";
 import { type MoaRouter, type Pooling, pooled, promptOf, readPrompt } from "../routing/moa.ts";
 import { Session } from "../runtime/session.ts";
-import { chunks, collate, type Encoded } from "./batches.ts";
+import { collate, type Encoded } from "./batches.ts";
 import { labelsOf, realLabels } from "./loss.ts";
 
 /** Mean and principal directions of states. */

@@ -17,7 +17,7 @@ import { embeddedExamples } from "../inference/retrieval.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import { saveActivations, saveEmbeddings } from "../storage/side-files.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { averageActivations, MOST_EXAMPLES } from "./activations.ts";
+import { averageActivations, MOST_GATHERED_EXAMPLES } from "./activations.ts";
 import type { Encoded } from "./batches.ts";
 import { encodeExamples } from "./examples.ts";
 import { IGNORED } from "./loss.ts";
@@ -46,11 +46,11 @@ export interface Statistics {
   readonly dimension: number;
 }
 
-/** Gathers both kinds of statistics over at most MOST_EXAMPLES examples and writes them into the expert's folder. */
+/** Gathers both kinds of statistics over at most MOST_GATHERED_EXAMPLES examples and writes them into the expert's folder. */
 export async function gatherStatistics(job: StatisticsJob): Promise<Statistics> {
   const { model, tokenizer, expert, positions = "all", maxLength = 512 } = job;
   const adapter = await loadAdapter(expert, model.modules);
-  const examples = job.examples.slice(0, MOST_EXAMPLES);
+  const examples = job.examples.slice(0, MOST_GATHERED_EXAMPLES);
   const encoded = encodeExamples(examples, tokenizer, model.architecture, { maxInput: maxLength, maxTarget: maxLength }).examples;
   const counted = positions === "generated" ? await answered(job, adapter, encoded) : encoded;
   const activations = await averageActivations(model, adapter, counted, { positions: positions === "all" ? "all" : "last" });

@@ -1,6 +1,7 @@
 /** @file Models that serve several domains, compared domain by domain: perplexity of the right answers, BLEU, ROUGE-L and exact
  *  match of greedy ones, and how well routers tell the domains. */
 
+import { chunks } from "../../base/chunks.ts";
 import { throwIfStopped } from "../../base/stopped.ts";
 import { type HostTensor, padded } from "../../base/tensor.ts";
 import { generateBatch } from "../../generation/generate.ts";
@@ -9,7 +10,6 @@ import type { Model } from "../../inference/model.ts";
 import type { Overlay, Prompts } from "../../inference/overlay.ts";
 import { type DecisionRule, decided } from "../../routing/moa-decision.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
-import { chunks } from "../../training/batches.ts";
 import { corpusBleu } from "../metrics/bleu.ts";
 import { mean } from "../metrics/bootstrap.ts";
 import { exactMatch } from "../metrics/classification.ts";

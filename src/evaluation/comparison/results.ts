@@ -12,6 +12,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../checkpoint/atomic.ts";
+import { harnessKeys, parsedMetricKey } from "../scoring/metric-key.ts";
 import type { RouteUsage } from "../scoring/route-usage.ts";
 import type { Outcome } from "../scoring/run-task.ts";
 import { type FilterPipeline, filtering } from "../tasks/filters.ts";
@@ -79,10 +80,6 @@ export function resultsJson({ date, base, experts, tasks, methods }: Evaluation)
   };
 }
 
-/** The harness's key of one of our metrics: "acc" -> "acc,none". */
-const keyOf = (name: string) => (name.includes(",") ? name : `${name},none`);
-const errorKeyOf = (name: string) => keyOf(name).replace(",", "_stderr,");
-
 /** One method in lm-evaluation-harness's results form. */
 export function harnessResults({ date, base, tasks }: Evaluation, method: MethodResult) {
   const perTask = <T>(value: (task: EvaluationTask) => T) => Object.fromEntries(tasks.map((task) => [task.name, value(task)]));
@@ -90,10 +87,13 @@ export function harnessResults({ date, base, tasks }: Evaluation, method: Method
     results: perTask(({ name }) => ({
       alias: name,
       ...Object.fromEntries(
-        Object.entries(method.tasks[name]!.metrics).flatMap(([metric, { value, stderr }]) => [
-          [keyOf(metric), value],
-          [errorKeyOf(metric), stderr],
-        ]),
+        Object.entries(method.tasks[name]!.metrics).flatMap(([metric, { value, stderr }]) => {
+          const keys = harnessKeys(metric);
+          return [
+            [keys.value, value],
+            [keys.error, stderr],
+          ];
+        }),
       ),
     })),
     group_subtasks: perTask(() => []),
@@ -108,7 +108,10 @@ export function harnessResults({ date, base, tasks }: Evaluation, method: Method
     "n-shot": perTask(() => 0),
     higher_is_better: perTask(({ name }) =>
       Object.fromEntries(
-        Object.keys(method.tasks[name]!.metrics).map((metric) => [metric.split(",")[0], !/perplexity|bits_per_byte/.test(metric)]),
+        Object.keys(method.tasks[name]!.metrics).map((metric) => [
+          parsedMetricKey(metric).metric,
+          !/perplexity|bits_per_byte/.test(metric),
+        ]),
       ),
     ),
     "n-samples": perTask(({ examples }) => ({ original: examples.length, effective: examples.length })),
@@ -153,8 +156,8 @@ function filteredBy(pipelines: readonly FilterPipeline[], text: string) {
 /** The values of one pipeline, without its name: those of "exact_match,strict" and of what no filter touches. */
 function valuesOf(values: Outcome["values"], pipeline: string): Record<string, number> {
   const parts = Object.entries(values).flatMap(([key, value]) => {
-    const [name = key, own = pipeline] = key.split(",");
-    return own === pipeline ? [[name, value] as const] : [];
+    const { metric, pipeline: own = pipeline } = parsedMetricKey(key);
+    return own === pipeline ? [[metric, value] as const] : [];
   });
   return Object.fromEntries(parts);
 }

@@ -20,6 +20,7 @@ import { bestRouge, ROUGE_TYPES } from "../metrics/rouge.ts";
 import { squad } from "../metrics/squad.ts";
 import { type FilterPipeline, filtering } from "../tasks/filters.ts";
 import type { Example, Task } from "../tasks/task.ts";
+import { metricKey } from "./metric-key.ts";
 import { bestChoice, type RankRule } from "./rank.ts";
 import type { Likelihood } from "./score-tokens.ts";
 
@@ -186,7 +187,7 @@ export function measured(task: Task, answered: readonly Answered[]): Measured {
       const seen = pipeline ? filteredBy(pipeline, answered) : answered;
       const values = seen.map((one) => metric.ofExample(one, task));
       for (const part of Object.keys(values[0] ?? {})) {
-        const name = pipeline ? `${part},${pipeline.name}` : part;
+        const name = metricKey({ metric: part, pipeline: pipeline?.name });
         values.forEach((value, i) => {
           perExample[i]![name] = value[part]!;
         });

@@ -1,7 +1,8 @@
 /** @file Operators that move numbers without computing: reshape, transpose, slice, gather and their kin. */
 
+import { ShapeError } from "../../base/errors.ts";
 import { int64 } from "../../base/tensor.ts";
-import { axisOf, type DType, flattened, productOf, type Shape, type Size } from "../sizes.ts";
+import { axisOf, type DType, factorsOf, flattened, productOf, type Shape, type Size, show } from "../sizes.ts";
 import type { Float, Graph, Int, Value } from "../value.ts";
 
 /** int64 vector constant. */
@@ -12,12 +13,8 @@ export function integers(graph: Graph, numbers: readonly number[]): Int {
 /** The run-time value of a size, as int64 [1]. */
 export function sizeOf(graph: Graph, size: Size): Int {
   if (typeof size === "number") return integers(graph, [size]);
-  const parts = size.split("*");
-  if (parts.length > 1) {
-    return parts
-      .map((part) => sizeOf(graph, /^\d+$/.test(part) ? Number(part) : part))
-      .reduce((a, b) => graph.apply("Mul", [a, b], {})[0] as Int);
-  }
+  const factors = factorsOf(size);
+  if (factors.length > 1) return factors.map((factor) => sizeOf(graph, factor)).reduce((a, b) => graph.apply("Mul", [a, b], {})[0] as Int);
   const { value, axis } = graph.holderOf(size);
   return graph.apply("ShapeOf", [value], { axis })[0] as Int;
 }
@@ -41,9 +38,13 @@ export function flattenRows<D extends DType>(x: Value<D>): Value<D> {
   return x.shape.length === 2 ? x : reshape(x, flattened(x.shape.slice(0, -1)), x.shape.at(-1)!);
 }
 
-/** Checks that `x` has this shape while the graph is built, and says so in the code. */
+/** `x`, whose axes must have these sizes by number or by name: swapped axes are found while the graph is built. */
 export function shaped<D extends DType>(x: Value<D>, ...shape: Shape): Value<D> {
-  return reshape(x, ...shape);
+  if (String(shape) === String(x.shape)) return x;
+  throw new ShapeError({
+    what: `Expected a value of shape [${shape.join(", ")}], got ${show(x)}.`,
+    fix: "Compare the order of the axes; reshape or transpose the value if another order is meant.",
+  });
 }
 
 /** Repeats axes of size 1 (or missing) to `shape`. */
