@@ -1,6 +1,6 @@
 /** @file The whole bar: format and lint, types, layers, sizes, build, tests, package. The same here and in CI.
  *
- *  Offline, on the CPU. Stops at the first step that fails. The last line counts tests and steps: "N passed, N failed". */
+ *  Offline; on the CPU, and a short part on WebGPU where the machine can test it. Stops at the first step that fails. The last line counts tests and steps: "N passed, N failed". */
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -20,6 +20,7 @@ const STEPS = [
   { name: "sizes", args: ["scripts/sizes.mjs"] },
   { name: "build", args: ["scripts/build.mjs"] },
   { name: "tests", args: [binary("vitest", "vitest.mjs"), "run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`] },
+  { name: "webgpu, a short part", args: ["scripts/check-webgpu.mjs", "--short"] },
   { name: "package", args: ["scripts/check-package.mjs"] },
 ];
 

@@ -1,0 +1,86 @@
+/** @file On WebGPU no operator on floats runs on the CPU: only sizes, positions and masks, which are integers that the host knows anyway. */
+
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { int64 } from "../src/base/tensor.ts";
+import { type Batch, batchFeeds } from "../src/inference/batch.ts";
+import { loadModel } from "../src/inference/model.ts";
+import { RoutedPool } from "../src/inference/overlay.ts";
+import { t5Experts } from "../src/routing/experts.test-helper.ts";
+import { phatgoose } from "../src/routing/phatgoose.ts";
+import { webgpu } from "../src/runtime/onnxruntime-node.ts";
+import type { SessionOptions } from "../src/runtime/session.ts";
+import { adapterLearner } from "../src/training/learner.ts";
+import { webgpuMissing } from "./engines.ts";
+import { golden, goldenTensors } from "./golden.ts";
+import { differentiated } from "./gradients.ts";
+
+const skipped = webgpuMissing ?? (process.env.SKEIN_DEVICE === "webgpu" ? undefined : "run by npm run check:webgpu");
+const INTEGERS = new Set(["int64", "int32", "bool"]);
+
+interface Event {
+  readonly cat: string;
+  readonly name: string;
+  readonly args: { readonly provider?: string; readonly op_name?: string; readonly input_type_shape?: readonly Record<string, unknown>[] };
+}
+
+/** The kernels that ran while `use` did, by ONNX Runtime's own profile: how many on the device, and those on the CPU that take floats. */
+async function placed(use: (options: SessionOptions) => Promise<void>): Promise<{ device: number; floatsOnHost: string[] }> {
+  const folder = await mkdtemp(join(tmpdir(), "skein-placement-"));
+  try {
+    await use({ engine: webgpu, profile: join(folder, "run") });
+    const files = await Promise.all((await readdir(folder)).map((file) => readFile(join(folder, file), "utf8")));
+    const kernels = files
+      .flatMap((text) => JSON.parse(text) as Event[])
+      .filter(({ cat, name }) => cat === "Node" && name.endsWith("_kernel_time"));
+    const host = kernels.filter(({ args }) => args.provider === "CPUExecutionProvider");
+    const ofFloats = host.filter(({ args }) => args.input_type_shape?.some((input) => !INTEGERS.has(Object.keys(input)[0] ?? "int64")));
+    return { device: kernels.length - host.length, floatsOnHost: ofFloats.map(({ args }) => args.op_name ?? "?") };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+const base = await goldenTensors("t5/golden.safetensors");
+const t5: Batch = {
+  inputIds: base.int("input_ids"),
+  attentionMask: base.int("attention_mask"),
+  decoderInputIds: base.int("decoder_input_ids"),
+};
+
+const USES: Readonly<Record<string, (options: SessionOptions) => Promise<void>>> = {
+  "a routed forward": async (options) => {
+    await using model = await loadModel(golden("t5/model"), options);
+    model.overlay = new RoutedPool(await t5Experts(model.modules), model.modules, { router: phatgoose({ topK: 2 }) });
+    await model.forward(t5);
+  },
+  "the gradients of a LoRA": async (options) => {
+    await using model = await loadModel(golden("t5/model"));
+    const [expert] = await t5Experts(model.modules);
+    if (expert?.adapter.kind !== "lora") throw new Error("not a LoRA");
+    const learner = adapterLearner(model.checkpoint, model.modules, expert.adapter);
+    const feeds = { ...batchFeeds(t5, model.architecture), labels: base.int("labels") };
+    await differentiated(model, learner, { feeds, sizes: { batch: 4, sequence: 24, targets: 11 } }, undefined, options);
+  },
+  ...Object.fromEntries(
+    ["llama/model", "gpt2/model", "phi3/model", "qwen2/model", "decoders/gemma3_text", "decoders/llama_dynamic"].map((name) => [
+      `a forward of ${name}`,
+      async (options: SessionOptions) => {
+        await using model = await loadModel(golden(name), options);
+        const inputIds = int64(
+          t5.inputIds.shape,
+          t5.inputIds.data.map((id) => id % 60n),
+        );
+        await model.forward({ inputIds, attentionMask: t5.attentionMask! });
+      },
+    ]),
+  ),
+};
+
+test.skipIf(skipped).each(Object.entries(USES))(`%s ${skipped ? `(skipped: ${skipped})` : ""}`, async (_, use) => {
+  const { device, floatsOnHost } = await placed(use);
+  expect(device).toBeGreaterThan(20);
+  expect(floatsOnHost).toEqual([]);
+});
