@@ -46,10 +46,11 @@ export async function domainOf(
   { name, file, expert, validation }: DomainPaths,
 ): Promise<DomainData> {
   const { readTrainingExamples } = await import("../data/training-data.ts");
+  const onWarning = (message: string) => warn(io, flags, [message]);
   return {
     name,
-    training: await readTrainingExamples(file),
-    ...(validation !== undefined && { validation: await readTrainingExamples(validation) }),
+    training: await readTrainingExamples(file, { onWarning }),
+    ...(validation !== undefined && { validation: await readTrainingExamples(validation, { onWarning }) }),
     ...(expert !== undefined && { adapter: await loraIn(io, flags, expert, model) }),
   };
 }

@@ -1,9 +1,11 @@
 /** @file Chat and instruction data in its four common spellings, read as conversations:
  *
- *    Alpaca   { instruction, input?, output, system?, history? }
- *    ShareGPT { conversations: [{ from: human | gpt | system | function_call | observation, value }], system?, tools? }
- *    OpenAI   { messages: [{ role, content }], tools? }
+ *    Alpaca   { instruction, input?, output, history? }
+ *    ShareGPT { conversations: [{ from: human | gpt | system | function_call | observation, value }] }
+ *    OpenAI   { messages: [{ role, content }] }
  *    TRL      { prompt, completion }, each a text or a list of messages
+ *
+ *  each with system?, tools?, functions?, documents? and chat_template_kwargs?, and lists as JSON text too. Messages: chat-messages.ts.
  *
  *  A plain TRL pair stays text; everything else becomes messages, to be rendered by the model's chat template. A model without turns
  *  (T5) is asked with the texts themselves, and for an Alpaca row with Alpaca's own prompt. */
@@ -11,13 +13,23 @@
 import { z } from "zod";
 import { DataError } from "../base/errors.ts";
 import type { ChatMessage } from "../text/chat.ts";
-import { type DataRecord, parseRow, type Row } from "./row.ts";
+import { decoded, functionTool, isObject, toolList } from "../text/tool-calls.ts";
+import { type ReadMessage, readMessage, withoutNulls } from "./chat-messages.ts";
+import { type DataRecord, exactRow, parseRow, type Row } from "./row.ts";
+import { noNotes, type RowNotes } from "./row-notes.ts";
 import { fieldNames, readRows } from "./rows.ts";
 
 export interface Chat {
   readonly kind: "messages";
   readonly messages: readonly ChatMessage[];
-  readonly tools?: unknown;
+  readonly tools?: readonly DataRecord[];
+  readonly documents?: readonly unknown[];
+  /** Variables of the chat template (chat_template_kwargs). */
+  readonly templateVariables?: DataRecord;
+  /** Indices of turns of the assistant that are read but not learned. */
+  readonly unlearned?: readonly number[];
+  /** The row's file and line. */
+  readonly where?: string;
   /** What a model without a chat template is asked by, where the row's format says it: Alpaca's prompt, of a row without history. */
   readonly prompt?: string;
 }
@@ -29,12 +41,12 @@ export type ChatFormat = "alpaca" | "sharegpt" | "openai" | "trl";
 export async function readConversations(path: string, format?: ChatFormat): Promise<Conversation[]> {
   const rows = await readRows(path);
   const chosen = format ?? detectChatFormat(rows[0]!);
-  return rows.map((row) => CONVERSIONS[chosen](row));
+  return rows.map((row) => CONVERSIONS[chosen](exactRow(row), noNotes));
 }
 
-/** The conversation in one row, in whatever spelling. */
-export function conversationOf(row: Row): Conversation {
-  return CONVERSIONS[detectChatFormat(row)](row);
+/** The conversation in one row, in whatever spelling. What is passed over of the row is noted. */
+export function conversationOf(row: Row, notes: RowNotes = noNotes): Conversation {
+  return CONVERSIONS[detectChatFormat(row)](exactRow(row), notes);
 }
 
 /** Whether the row has the fields of one of the spellings. */
@@ -78,7 +90,7 @@ export function alpacaPrompt(instruction: string, input = ""): string {
     : `${opening}, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n### Instruction:\n${instruction}\n\n### Input:\n${input}\n\n### Response:\n`;
 }
 
-const CONVERSIONS: Readonly<Record<ChatFormat, (row: Row) => Conversation>> = {
+const CONVERSIONS: Readonly<Record<ChatFormat, (row: Row, notes: RowNotes) => Conversation>> = {
   alpaca: fromAlpaca,
   sharegpt: fromShareGpt,
   openai: fromOpenAi,
@@ -89,12 +101,11 @@ const alpacaSchema = z.object({
   instruction: z.string(),
   input: z.string().nullish(),
   output: z.string(),
-  system: z.string().nullish(),
   history: z.array(z.tuple([z.string(), z.string()])).nullish(),
 });
 
-function fromAlpaca(row: Row): Conversation {
-  const { instruction, input, output, system, history } = parseRow(alpacaSchema, row, 'Write {"instruction", "input", "output"}.');
+function fromAlpaca(row: Row, notes: RowNotes): Conversation {
+  const { instruction, input, output, history } = parseRow(alpacaSchema, row, 'Write {"instruction", "input", "output"}.');
   const earlier = (history ?? []).flatMap(([question, answer]): ChatMessage[] => [
     { role: "user", content: question },
     { role: "assistant", content: answer },
@@ -104,79 +115,68 @@ function fromAlpaca(row: Row): Conversation {
     { role: "user", content: question },
     { role: "assistant", content: output },
   ];
-  const chat = conversation([...systemMessage(system), ...earlier, ...last], row);
+  const messages = [...earlier, ...last].map((message) => ({ message, isLearned: true }));
+  // Alpaca's rows hold their own rendering as text.
+  const chat = conversation(messages, { row, notes, own: ["instruction", "input", "output", "history", "text"] });
   if (earlier.length > 0) return chat;
-  return { ...chat, prompt: `${system ? `${system}\n\n` : ""}${alpacaPrompt(instruction, input ?? "")}` };
+  const { system } = row.value;
+  return { ...chat, prompt: `${system ? `${String(system)}\n\n` : ""}${alpacaPrompt(instruction, input ?? "")}` };
 }
 
-const turns = { human: "user", user: "user", gpt: "assistant", assistant: "assistant", system: "system", observation: "tool" } as const;
-const shareGptSchema = z.object({
-  conversations: z.array(
-    z.object({ from: z.enum(["human", "user", "gpt", "assistant", "system", "observation", "function_call"]), value: z.string() }),
-  ),
-  system: z.string().nullish(),
-  tools: z.unknown().optional(),
-});
-
-function fromShareGpt(row: Row): Conversation {
+function fromShareGpt(row: Row, notes: RowNotes): Conversation {
   const fix = 'Write {"conversations": [{"from": "human", "value": text}, {"from": "gpt", "value": text}, ...]}.';
-  const { conversations, system, tools } = parseRow(shareGptSchema, row, fix);
-  const messages = conversations.map(({ from, value }): ChatMessage => {
-    if (from !== "function_call") return { role: turns[from], content: value };
-    return { role: "assistant", content: "", tool_calls: [{ type: "function", function: functionCall(value, row.where) }] };
-  });
-  return conversation([...systemMessage(system), ...messages], row, tools);
+  return conversation(messagesIn("conversations", row, { notes, fix }), { row, notes, own: ["conversations"] });
 }
 
-function functionCall(text: string, where: string): unknown {
-  try {
-    const call: unknown = JSON.parse(text);
-    return z.object({ name: z.string(), arguments: z.unknown() }).parse(call);
-  } catch (cause) {
-    const fix = 'A function_call is the JSON text {"name": ..., "arguments": {...}}.';
-    throw new DataError({ code: "data-bad-row", what: `This function_call cannot be read: ${text.slice(0, 80)}`, where, fix, cause });
-  }
+function fromOpenAi(row: Row, notes: RowNotes): Conversation {
+  const fix = 'Write {"messages": [{"role": "user", "content": text}, ...]}.';
+  return conversation(messagesIn("messages", row, { notes, fix }), { row, notes, own: ["messages"] });
 }
 
-// Content in parts (OpenAI) is joined; parts other than text have no meaning for a language model of text.
-const content = z.union([
-  z.string(),
-  z.null().transform(() => ""),
-  z.array(z.object({ type: z.literal("text"), text: z.string() })).transform((parts) => parts.map((part) => part.text).join("")),
-]);
-const messageSchema = z.object({
-  role: z.enum(["system", "developer", "user", "assistant", "tool"]).transform((role) => (role === "developer" ? "system" : role)),
-  content: content.optional().transform((text) => text ?? ""),
-  tool_calls: z.array(z.unknown()).nullish(),
-});
-const openAiSchema = z.object({ messages: z.array(messageSchema), tools: z.unknown().optional() });
-
-function fromOpenAi(row: Row): Conversation {
-  const { messages, tools } = parseRow(openAiSchema, row, 'Write {"messages": [{"role": "user", "content": text}, ...]}.');
-  return conversation(messages.map(toMessage), row, tools);
+/** The messages in a field: a list, or its JSON text. */
+function messagesIn(name: string, { value, where }: Row, { notes, fix }: { notes: RowNotes; fix: string }): ReadMessage[] {
+  const list = decoded(value[name], { where, name });
+  if (!Array.isArray(list)) throw new DataError({ code: "data-bad-row", what: `${name} is no list of messages.`, where, fix });
+  return list.map((message: unknown, i) => readMessage(message, i, { where, notes }));
 }
 
-function toMessage({ role, content, tool_calls }: z.infer<typeof messageSchema>): ChatMessage {
-  return { role, content, ...(tool_calls?.length ? { tool_calls } : {}) };
-}
-
-const side = z.union([z.string(), z.array(messageSchema)]);
+const side = z.union([z.string(), z.array(z.unknown())]);
 const trlSchema = z.object({ prompt: side, completion: side });
 
-function fromTrl(row: Row): Conversation {
+function fromTrl(row: Row, notes: RowNotes): Conversation {
   const { prompt, completion } = parseRow(trlSchema, row, 'Write {"prompt": text, "completion": text}.');
-  if (typeof prompt === "string" && typeof completion === "string") return { kind: "text", prompt, completion };
-  const messages = (part: typeof prompt, role: "user" | "assistant"): ChatMessage[] =>
-    typeof part === "string" ? [{ role, content: part }] : part.map(toMessage);
-  return conversation([...messages(prompt, "user"), ...messages(completion, "assistant")], row);
+  const own = ["prompt", "completion"];
+  if (typeof prompt === "string" && typeof completion === "string") {
+    notePassedOver(row, own, notes);
+    return { kind: "text", prompt, completion };
+  }
+  const messages = (part: typeof prompt, role: "user" | "assistant", first: number): ReadMessage[] =>
+    typeof part === "string"
+      ? [{ message: { role, content: part }, isLearned: true }]
+      : part.map((message, i) => readMessage(message, first + i, { where: row.where, notes }));
+  const asked = messages(prompt, "user", 0).map(({ message }) => ({ message, isLearned: false }));
+  return conversation([...asked, ...messages(completion, "assistant", asked.length)], { row, notes, own });
 }
 
-function systemMessage(text: string | null | undefined): ChatMessage[] {
-  return text ? [{ role: "system", content: text }] : [];
+/** What a row may hold beside its messages. */
+const AROUND = ["system", "tools", "functions", "documents", "chat_template_kwargs"];
+
+function notePassedOver({ value }: Row, known: readonly string[], notes: RowNotes): void {
+  for (const [name, item] of Object.entries(value)) if (!known.includes(name) && item !== null) notes.passedOver(name, "row");
 }
 
-function conversation(messages: readonly ChatMessage[], { where }: Row, tools?: unknown): Chat {
-  if (!messages.some((message) => message.role === "assistant")) {
+interface ChatSource {
+  readonly row: Row;
+  readonly notes: RowNotes;
+  /** Fields that the spelling reads itself. */
+  readonly own: readonly string[];
+}
+
+function conversation(given: readonly ReadMessage[], { row, notes, own }: ChatSource): Chat {
+  const { value, where } = row;
+  notePassedOver(row, [...own, ...AROUND], notes);
+  const read = [...systemMessage(given, row, notes), ...given];
+  if (!read.some(({ message }) => message.role === "assistant")) {
     throw new DataError({
       code: "data-bad-row",
       what: "The conversation has no answer of the assistant.",
@@ -184,6 +184,26 @@ function conversation(messages: readonly ChatMessage[], { where }: Row, tools?: 
       fix: "Add one, or leave the row out.",
     });
   }
-  const given: DataRecord = tools === undefined || tools === null || tools === "" ? {} : { tools };
-  return { kind: "messages", messages, ...given };
+  const unlearned = read.flatMap(({ message, isLearned }, i) => (message.role === "assistant" && !isLearned ? [i] : []));
+  const functions = toolList(withoutNulls(value.functions, notes), where)?.map(functionTool) ?? [];
+  const tools = [...(toolList(withoutNulls(value.tools, notes), where) ?? []), ...functions];
+  const documents = decoded(value.documents, { where, name: "documents" });
+  const variables = decoded(value.chat_template_kwargs, { where, name: "chat_template_kwargs" });
+  return {
+    kind: "messages",
+    messages: read.map(({ message }) => message),
+    ...(tools.length > 0 && { tools }),
+    ...(Array.isArray(documents) && documents.length > 0 && { documents }),
+    ...(isObject(variables) && { templateVariables: variables }),
+    ...(unlearned.length > 0 && { unlearned }),
+    where,
+  };
+}
+
+/** The row's own system text, where the messages do not begin with one. */
+function systemMessage(given: readonly ReadMessage[], { value: { system } }: Row, notes: RowNotes): ReadMessage[] {
+  if (typeof system !== "string" || system === "") return [];
+  if (given[0]?.message.role !== "system") return [{ message: { role: "system", content: system }, isLearned: false }];
+  notes.passedOver("system beside a system message", "row");
+  return [];
 }

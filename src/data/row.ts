@@ -9,6 +9,13 @@ export interface Row {
   readonly value: DataRecord;
   /** File and line (or row), for messages. */
   readonly where: string;
+  /** The value with its numbers as the file spells them (base/json.ts), where that can be told. */
+  readonly exact?: () => DataRecord;
+}
+
+/** The row with numbers as its file spells them. */
+export function exactRow(row: Row): Row {
+  return row.exact ? { ...row, value: row.exact() } : row;
 }
 
 /** A row's value checked against a schema; the error names file, line and field. */

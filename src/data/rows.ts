@@ -8,6 +8,7 @@ import { gunzip } from "node:zlib";
 import { parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { DataError, messageOf } from "../base/errors.ts";
+import { JsonNumber, parseExactJson } from "../base/json.ts";
 import { parseDelimited } from "./delimited.ts";
 import type { DataRecord, Row } from "./row.ts";
 
@@ -122,7 +123,7 @@ export function fieldNames(value: DataRecord): string {
 }
 
 function jsonLine(line: string, where: string): Row {
-  return { value: asRecord(parseJson(line, where), where), where };
+  return { value: asRecord(parseJson(line, where), where), where, exact: () => asRecord(parseExactJson(line), where) };
 }
 
 function jsonArray(text: string, path: string): Row[] {
@@ -130,9 +131,11 @@ function jsonArray(text: string, path: string): Row[] {
   if (!Array.isArray(values)) {
     throw new DataError({ code: "data-bad-json", what: "Expected a JSON array of objects.", where: path, fix: "Wrap the rows in [ ]." });
   }
+  let exact: readonly unknown[] | undefined;
+  const exactly = () => (exact ??= parseExactJson(text) as unknown[]);
   return values.map((value: unknown, i) => {
     const where = `${path}, item ${i + 1}`;
-    return { value: asRecord(value, where), where };
+    return { value: asRecord(value, where), where, exact: () => asRecord(exactly()[i], where) };
   });
 }
 
@@ -161,7 +164,15 @@ async function parquetRows(bytes: Uint8Array, path: string): Promise<Row[]> {
   const file = bytes.slice().buffer;
   try {
     const rows = await parquetReadObjects({ file, compressors });
-    return rows.map((value, i) => ({ value: asRecord(plain(value), path), where: `${path}, row ${i + 1}` }));
+    return rows.map((value, i) => ({
+      value: asRecord(plain(value), path),
+      where: `${path}, row ${i + 1}`,
+      exact: () =>
+        asRecord(
+          plain(value, (integer) => new JsonNumber(String(integer))),
+          path,
+        ),
+    }));
   } catch (cause) {
     const fix = "Check that the file is complete; a Git LFS pointer or a broken download is a common reason.";
     throw new DataError({ code: "data-unreadable", what: `The Parquet file cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
@@ -169,11 +180,11 @@ async function parquetRows(bytes: Uint8Array, path: string): Promise<Row[]> {
 }
 
 /** What JSON could have held: 64-bit integers as numbers where they fit and else as digits, dates as ISO 8601, an absent list as null. */
-function plain(value: unknown): unknown {
+function plain(value: unknown, long: (integer: bigint) => unknown = String): unknown {
   if (value === undefined) return null;
-  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : long(value);
   if (value instanceof Date) return value.toISOString();
-  if (Array.isArray(value)) return value.map(plain);
+  if (Array.isArray(value)) return value.map((item: unknown) => plain(item, long));
   if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item)]));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item, long)]));
 }

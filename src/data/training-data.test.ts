@@ -23,8 +23,8 @@ test("rows of every spelling become examples, in one file", async () => {
     { kind: "pair", input: "i", target: "t" },
     { kind: "pair", input: "p", target: "c", joined: true },
     { kind: "pair", input: "p", target: " c", joined: true },
-    { kind: "messages", messages },
-    { kind: "messages", messages, prompt: alpacaPrompt("q") },
+    { kind: "messages", messages, where: `${path}, line 4` },
+    { kind: "messages", messages, prompt: alpacaPrompt("q"), where: `${path}, line 5` },
     { kind: "text", text: "whole" },
   ]);
 });

@@ -12,6 +12,7 @@ import { DataError } from "../base/errors.ts";
 import type { ChatMessage } from "../text/chat.ts";
 import { type Chat, conversationOf, isConversation } from "./chat-data.ts";
 import { parseRow, type Row } from "./row.ts";
+import { type RowNotes, rowNotes } from "./row-notes.ts";
 import { readRows } from "./rows.ts";
 
 /** What a model learns from: loss falls on the target, on the assistant's turns, or on the whole text. */
@@ -29,21 +30,39 @@ export type TrainingExample =
 const pairSchema = z.object({ input: z.string(), target: z.string() });
 const textSchema = z.object({ text: z.string() });
 
+export interface ReadOptions {
+  /** Told what of the file is passed over. */
+  readonly onWarning?: (message: string) => void;
+}
+
 /** The examples of a .jsonl, .json, .csv, .tsv or .parquet file. Each row may have its own spelling. */
-export async function readTrainingExamples(path: string): Promise<TrainingExample[]> {
+export async function readTrainingExamples(path: string, { onWarning }: ReadOptions = {}): Promise<TrainingExample[]> {
   const rows = await readRows(path);
-  const examples = rows.map(trainingExample);
+  const notes = rowNotes();
+  const examples = rows.map((row) => trainingExample(row, notes));
+  for (const sentence of notes.sentences()) onWarning?.(`${path}: ${sentence}`);
   const empty = rows.filter((_, i) => lacksAnswer(examples[i]!));
   if (empty.length > 0) throw withoutAnswer(empty);
   return examples;
 }
 
-function trainingExample(row: Row): TrainingExample {
+/** Fields that evaluation reads. */
+const FOR_EVALUATION = ["targets", "choices", "label", "id"];
+
+function trainingExample(row: Row, notes: RowNotes): TrainingExample {
   const { value } = row;
-  if ("input" in value && "target" in value)
+  const note = (...known: readonly string[]) => {
+    for (const name of Object.keys(value)) if (!known.includes(name)) notes.passedOver(name, "row");
+  };
+  if ("input" in value && "target" in value) {
+    note("input", "target", ...FOR_EVALUATION);
     return { kind: "pair", ...parseRow(pairSchema, row, 'Write {"input": text, "target": text}.') };
-  if ("text" in value && !isConversation(row)) return { kind: "text", ...parseRow(textSchema, row, 'Write {"text": text}.') };
-  const conversation = conversationOf(row);
+  }
+  if ("text" in value && !isConversation(row)) {
+    note("text");
+    return { kind: "text", ...parseRow(textSchema, row, 'Write {"text": text}.') };
+  }
+  const conversation = conversationOf(row, notes);
   if (conversation.kind === "messages") return conversation;
   const { prompt } = conversation;
   return { kind: "pair", input: prompt, target: withoutEndOfText(conversation.completion), joined: true };
@@ -57,7 +76,9 @@ function lacksAnswer(example: TrainingExample): boolean {
     case "text":
       return isBlank(example.text);
     case "messages":
-      return example.messages.some(({ role, content, tool_calls }) => role === "assistant" && isBlank(content) && !tool_calls);
+      return example.messages.some(
+        ({ role, content, tool_calls }, i) => role === "assistant" && isBlank(content) && !tool_calls && !example.unlearned?.includes(i),
+      );
   }
 }
 

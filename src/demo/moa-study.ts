@@ -225,7 +225,7 @@ class StudyTrainer {
     for (let start = 0; start < examples.length; start += 64) {
       const texts = examples
         .slice(start, start + 64)
-        .map(({ input }) => encodeContext(tokenizer, model.architecture, input, options.maxLength));
+        .map(({ input }) => encodeContext(tokenizer, model.architecture, input, { maxTokens: options.maxLength }));
       states.push(...rowsOf(await promptStates(model, promptsOf(texts))));
     }
     return states;

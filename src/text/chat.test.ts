@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import golden from "../../tests/golden/chat/renderings.json" with { type: "json" };
 import { CheckpointError, DataError } from "../base/errors.ts";
-import { assistantSpans, type ChatMessage, renderChat } from "./chat.ts";
+import { type ChatMessage, renderChat } from "./chat.ts";
 import { loadChatTemplates, loadTokenizer } from "./load-tokenizer.ts";
 import type { SpecialTokens, Tokenizer } from "./tokenizer.ts";
 
@@ -48,46 +48,6 @@ const CONVERSATION: readonly ChatMessage[] = [
 async function withTemplate(template: string): Promise<Tokenizer> {
   return { ...(await loadTokenizer(TINY)), chatTemplates: new Map([["default", template]]) };
 }
-
-const PLAIN = "{% for m in messages %}{{ m.role }}: {{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}";
-const SAID_MARKED = (said: string): string => said.replaceAll("\n", "");
-
-describe("the assistant's tokens", () => {
-  const marked = ({ ids, mask }: { ids: number[]; mask: boolean[] }, tokenizer: Tokenizer): string[] => {
-    const spans: string[] = [];
-    ids.forEach((id, i) => {
-      if (mask[i] && !mask[i - 1]) spans.push("");
-      if (mask[i]) spans[spans.length - 1] += tokenizer.tokenText(id);
-    });
-    return spans.map(SAID_MARKED);
-  };
-
-  test("are its words and the end of its turn", async () => {
-    const tokenizer = await withTemplate(`${PLAIN}{% if add_generation_prompt %}assistant:{% endif %}`);
-    const spans = assistantSpans(tokenizer, CONVERSATION);
-    expect(spans.ids).toEqual(tokenizer.encode(renderChat(tokenizer, CONVERSATION), { addSpecialTokens: false }));
-    expect(marked(spans, tokenizer).map((span) => span.trim())).toEqual(["a little girl</s>", "was happy</s>"]);
-  });
-
-  test("are found when a conversation's end is written differently from its middle", async () => {
-    const tokenizer = await withTemplate(`${PLAIN}{% if add_generation_prompt %}assistant:{% else %}<s>{% endif %}`);
-    expect(marked(assistantSpans(tokenizer, CONVERSATION), tokenizer)[0]).toMatch(/^ a little girl<\/s>\s*$/);
-  });
-
-  test("are refused when later turns change what was said before", async () => {
-    const forgetful =
-      "{% for m in messages %}{{ m.role }}: {{ m.content if loop.last else '...' }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}";
-    const tokenizer = await withTemplate(forgetful);
-    expect(() => assistantSpans(tokenizer, CONVERSATION)).toThrow(/writes a turn differently/);
-  });
-
-  test("are none in a conversation without the assistant", async () => {
-    const tokenizer = await withTemplate(PLAIN);
-    const { mask } = assistantSpans(tokenizer, CONVERSATION.slice(0, 1));
-    expect(mask.length).toBeGreaterThan(0);
-    expect(mask).not.toContain(true);
-  });
-});
 
 describe("refused with a reason", () => {
   test("a model without a template", async () => {

@@ -42,7 +42,21 @@ function idsBehind(tokenizer: Ids, before: string, text: string): number[] | und
   return isKept ? whole.slice(start.length) : undefined;
 }
 
-/** Ids without an end of sequence at their end. */
-export function withoutEnd(ids: number[], { eosId }: Pick<Tokenizer, "eosId">): number[] {
-  return eosId !== undefined && ids.at(-1) === eosId ? ids.slice(0, -1) : ids;
+/** The tokens of `text` behind a prompt that a template wrote: those of both together, unless a token would span them. */
+export function continuationIds({ encode }: Ids, prompt: string, text: string): number[] {
+  const ids = (text: string) => encode(text, { addSpecialTokens: false });
+  const [before, whole] = [ids(prompt), ids(prompt + text)];
+  if (before.every((id, i) => id === whole[i])) return whole.slice(before.length);
+  // Behind a line end, since some tokenizers put a space before a text's first word.
+  const [line, behind] = [ids("\n"), ids(`\n${text}`)];
+  return line.every((id, i) => id === behind[i]) ? behind.slice(line.length) : ids(text);
+}
+
+/** Ids without the end of sequence that the tokenizer puts behind a text; one that the text itself ends with stays. */
+export function withoutEnd(ids: number[], tokenizer: Pick<Tokenizer, "encode" | "eosId">): number[] {
+  return tokenizer.eosId !== undefined && ids.at(-1) === tokenizer.eosId && addsEnd(tokenizer) ? ids.slice(0, -1) : ids;
+}
+
+function addsEnd({ encode, eosId }: Pick<Tokenizer, "encode" | "eosId">): boolean {
+  return encode("a").at(-1) === eosId; // no text ends with it by itself but its own spelling
 }

@@ -1,11 +1,12 @@
 /** @file Texts as token ids to learn from. Loss falls on the answer only: the target, the completion, the assistant's turns;
  *  plain text is learned whole. */
 
+import { counted } from "../base/counted.ts";
 import { DataError } from "../base/errors.ts";
 import { asPair } from "../data/chat-data.ts";
 import type { TrainingExample } from "../data/training-data.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { assistantSpans } from "../text/chat.ts";
+import { learnedSequences } from "../text/learned-turns.ts";
 import { answerIds, withoutEnd } from "../text/prompt-ids.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Encoded } from "./batches.ts";
@@ -16,13 +17,23 @@ export interface EncodeLimits {
   readonly maxInput: number;
   /** Longest target of an encoder-decoder model. */
   readonly maxTarget: number;
+  /** The date for chat templates that write one. Default: now. */
+  readonly date?: Date | undefined;
 }
 export interface EncodedSet {
   readonly examples: readonly Encoded[];
+  /** For each of `examples`, the index of the row it was made of: a chat may give several. */
+  readonly rows: readonly number[];
   /** Examples that were cut to fit. */
   readonly truncated: number;
   /** Examples left out, because nothing to learn was left of them after the cut. */
   readonly emptied: number;
+  /** Rows left out, because they say that nothing of them is to be learned. */
+  readonly unlearned: number;
+  /** Answers that carry loss: turns of the assistant, targets, texts. */
+  readonly answers: number;
+  /** What was noticed, each thing once with its count. */
+  readonly notes: readonly string[];
 }
 
 /** Token ids of every example; what is longer than the limits is cut and counted. */
@@ -38,29 +49,57 @@ export function encodeExamples(
       what: "There are no examples to learn from.",
       fix: "Give a dataset with at least one example.",
     });
-  const encode = architecture.kind === "encoder-decoder" ? encodePair : encodeSequence;
-  const encoded = examples.map((example, i) => encode(example, tokenizer, { ...limits, where: `example ${i + 1}` }));
+  const notes = new Map<string, number>();
+  const encode = architecture.kind === "encoder-decoder" ? encodePair : encodeSequences;
+  const encoded = examples.flatMap((example, row) => {
+    const onNote = (note: string): void => void notes.set(note, (notes.get(note) ?? 0) + 1);
+    const cuts = isLearned(example) ? encode(example, tokenizer, { ...limits, where: whereOf(example, row), onNote }) : [];
+    return [cuts].flat().map((cut) => ({ ...cut, row }));
+  });
   const learnable = encoded.filter(({ labels }) => labels.some((label) => label !== IGNORED));
-  if (learnable.length === 0)
-    throw new DataError({
-      code: "data-nothing-to-learn",
-      data: { option: "maxLength", expected: limits.maxInput },
-      what: `After the cut to ${limits.maxInput} tokens no example has anything left to learn from.`,
-      fix: "Allow longer examples (`maxLength`), or shorten the prompts.",
-    });
+  if (learnable.length === 0) throw nothingToLearn(encoded.length, limits);
   return {
     examples: learnable.map(({ inputs, labels }) => ({ inputs, labels })),
+    rows: learnable.map(({ row }) => row),
     truncated: encoded.filter(({ isCut }) => isCut).length,
     emptied: encoded.length - learnable.length,
+    unlearned: examples.filter((example) => !isLearned(example)).length,
+    answers: learnable.reduce((sum, { answers }) => sum + answers, 0),
+    notes: [...notes].map(([note, count]) => `${note} (${counted(count, "time")}).`),
   };
+}
+
+function nothingToLearn(encoded: number, { maxInput }: EncodeLimits): DataError {
+  if (encoded === 0) {
+    const what = "The data says of every answer that it is not to be learned (weight 0, loss false or train false).";
+    return new DataError({ code: "data-empty-answer", what, fix: "Let some be learned." });
+  }
+  return new DataError({
+    code: "data-nothing-to-learn",
+    data: { option: "maxLength", expected: maxInput },
+    what: `After the cut to ${maxInput} tokens no example has anything left to learn from.`,
+    fix: "Allow longer examples (`maxLength`), or shorten the prompts.",
+  });
+}
+
+/** Whether a row lets anything of it be learned. */
+function isLearned(example: TrainingExample): boolean {
+  return example.kind !== "messages" || example.messages.some(({ role }, i) => role === "assistant" && !example.unlearned?.includes(i));
+}
+
+function whereOf(example: TrainingExample, row: number): string {
+  return (example.kind === "messages" ? example.where : undefined) ?? `example ${row + 1}`;
 }
 
 interface Cut extends Encoded {
   readonly isCut: boolean;
+  /** Answers that carry loss. */
+  readonly answers: number;
 }
 interface Place extends EncodeLimits {
   /** The example, for messages. */
   readonly where: string;
+  readonly onNote: (note: string) => void;
 }
 
 function encodePair(example: TrainingExample, tokenizer: Tokenizer, { maxInput, maxTarget, where }: Place): Cut {
@@ -70,7 +109,8 @@ function encodePair(example: TrainingExample, tokenizer: Tokenizer, { maxInput, 
   const cut = (ids: number[], limit: number) =>
     ids.length <= limit ? ids : eosId === undefined ? ids.slice(0, limit) : [...ids.slice(0, limit - 1), eosId];
   const [inputs, labels] = [tokenizer.encode(input), withEnd(tokenizer.encode(target), tokenizer)];
-  return { inputs: cut(inputs, maxInput), labels: cut(labels, maxTarget), isCut: inputs.length > maxInput || labels.length > maxTarget };
+  const isCut = inputs.length > maxInput || labels.length > maxTarget;
+  return { inputs: cut(inputs, maxInput), labels: cut(labels, maxTarget), isCut, answers: 1 };
 }
 
 /** What an encoder reads and its decoder says. */
@@ -95,17 +135,27 @@ function pairOf(example: TrainingExample, where: string): { input: string; targe
   });
 }
 
-function encodeSequence(row: TrainingExample, tokenizer: Tokenizer, { maxInput }: EncodeLimits): Cut {
+function encodeSequences(row: TrainingExample, tokenizer: Tokenizer, place: Place): Cut[] {
   const example = tokenizer.chatTemplates.size === 0 ? withoutTemplate(row) : row;
-  const { ids, learned } = sequenceOf(example, tokenizer);
+  return sequencesOf(example, tokenizer, place).map((sequence) => cutSequence(sequence, example, place));
+}
+
+interface Sequence {
+  readonly ids: readonly number[];
+  readonly mask: readonly boolean[];
+  readonly turns: number;
+}
+
+function cutSequence({ ids, mask, turns }: Sequence, { kind }: TrainingExample, { maxInput }: EncodeLimits): Cut {
   const over = Math.max(0, ids.length - maxInput - 1);
   // A prompt gives way at its beginning, as in evaluation, all but the token the answer follows; the rest at its end.
-  const start = example.kind === "pair" ? Math.max(0, Math.min(over, learned.indexOf(true) - 1)) : 0;
+  const start = kind === "pair" ? Math.max(0, Math.min(over, mask.indexOf(true) - 1)) : 0;
   const kept = ids.slice(start, start + maxInput + 1);
   return {
     inputs: kept.slice(0, -1),
-    labels: kept.slice(1).map((id, i) => (learned[start + i + 1] ? id : IGNORED)),
+    labels: kept.slice(1).map((id, i) => (mask[start + i + 1] ? id : IGNORED)),
     isCut: over > 0,
+    answers: turns,
   };
 }
 
@@ -115,20 +165,17 @@ function withoutTemplate(example: TrainingExample): TrainingExample {
   return pair ? { kind: "pair", ...pair, joined: true } : example;
 }
 
-/** The whole sequence a decoder-only model reads, and which of its tokens count. */
-function sequenceOf(example: TrainingExample, tokenizer: Tokenizer): { ids: number[]; learned: boolean[] } {
-  if (example.kind === "messages") {
-    const { ids, mask } = assistantSpans(tokenizer, example.messages, example.tools === undefined ? {} : { tools: example.tools as never });
-    return { ids, learned: mask };
-  }
+/** The sequences a decoder-only model reads of an example, and which of their tokens count. */
+function sequencesOf(example: TrainingExample, tokenizer: Tokenizer, { where, date, onNote }: Place): readonly Sequence[] {
+  if (example.kind === "messages") return learnedSequences(tokenizer, { ...example, where, date, onNote });
   if (example.kind === "text") {
     const ids = withEnd(tokenizer.encode(example.text), tokenizer);
-    return { ids, learned: ids.map(() => true) };
+    return [{ ids, mask: ids.map(() => true), turns: 1 }];
   }
   const { input, target, joined } = example;
   const prompt = withoutEnd(tokenizer.encode(input), tokenizer);
   const said = withEnd(answerIds(tokenizer, { prompt: input, answer: target, joined }), tokenizer);
-  return { ids: [...prompt, ...said], learned: [...prompt.map(() => false), ...said.map(() => true)] };
+  return [{ ids: [...prompt, ...said], mask: [...prompt.map(() => false), ...said.map(() => true)], turns: 1 }];
 }
 
 function withEnd(ids: number[], { eosId }: Tokenizer): number[] {

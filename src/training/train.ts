@@ -10,6 +10,7 @@ import { freshIa3 } from "../adapters/ia3.ts";
 import { withTensors } from "../adapters/in-graph.ts";
 import { gateName } from "../adapters/lora.ts";
 import { isAllLinear, namesTest } from "../adapters/peft-targets.ts";
+import { counted } from "../base/counted.ts";
 import { OptionError } from "../base/errors.ts";
 import { derivedSeed } from "../base/random.ts";
 import type { HostTensor } from "../base/tensor.ts";
@@ -145,8 +146,11 @@ export function encoded(job: TrainingSetting, examples: readonly TrainingExample
   const own = architecture.kind === "decoder-only" ? architecture.maxPositions : undefined;
   const limit = Math.min(recipe.maxLength, own ?? Number.POSITIVE_INFINITY);
   const set = encodeExamples(examples, job.tokenizer, architecture, { maxInput: limit, maxTarget: limit });
-  if (set.truncated > 0) job.onWarning?.(`${set.truncated} of ${examples.length} examples were longer than ${limit} tokens and were cut.`);
+  const total = set.examples.length + set.emptied;
+  if (set.truncated > 0) job.onWarning?.(`${set.truncated} of ${total} examples were longer than ${limit} tokens and were cut.`);
   if (set.emptied > 0) job.onWarning?.(`${set.emptied} of them had nothing left to learn from after the cut and were left out.`);
+  if (set.unlearned > 0) job.onWarning?.(`${counted(set.unlearned, "row")} say that nothing of them is learned, and were left out.`);
+  for (const note of set.notes) job.onWarning?.(note);
   return recipe.packing ? packed(set.examples, recipe.maxLength) : set.examples;
 }
 

@@ -141,7 +141,8 @@ async function tasksOf(io: Io, files: readonly string[], flags: Flags, tokenizer
   const { heldOut = [], benchmark, limit } = flags;
   const { hubDatasets } = await import("../../evaluation/tasks/hub-data.ts");
   const elsewhere = hubDatasets({ onProgress: downloadProgress(io, flags) });
-  const options = { tokenizer, dataFolder: flags.data ?? flags.dataFolder, elsewhere };
+  const onWarning = (message: string) => warn(io, flags, [message]);
+  const options = { tokenizer, onWarning, dataFolder: flags.data ?? flags.dataFolder, elsewhere };
   const read = async (paths: readonly string[], group?: string) => {
     const all = await Promise.all(paths.map((path) => readTasks(path, options)));
     return all.flat().map((task) => ({ ...task, examples: task.examples.slice(0, limit), ...(group && { group }) }));

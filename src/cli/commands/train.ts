@@ -122,14 +122,15 @@ async function train(
   const { loadModel } = await import("../../inference/model.ts");
   const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
   const { readTrainingExamples } = await import("../../data/training-data.ts");
+  const onWarning = (message: string) => warn(io, flags, [message]);
   await using model = await loadModel(flags.base);
   const job = {
     model,
     tokenizer: await loadTokenizer(model.checkpoint.directory),
-    training: await readTrainingExamples(flags.data),
-    ...(flags.validation === undefined ? {} : { validation: await readTrainingExamples(flags.validation) }),
+    training: await readTrainingExamples(flags.data, { onWarning }),
+    ...(flags.validation === undefined ? {} : { validation: await readTrainingExamples(flags.validation, { onWarning }) }),
     run: flags.run ?? run,
-    onWarning: (message: string) => warn(io, flags, [message]),
+    onWarning,
   };
   const bar = progress(io, flags, { label });
   try {

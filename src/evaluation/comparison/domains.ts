@@ -16,10 +16,11 @@ import { exactMatch } from "../metrics/classification.ts";
 import { rouge } from "../metrics/rouge.ts";
 import { encodeAnswer, encodeContext } from "../scoring/encode.ts";
 import { scoreTokens } from "../scoring/score-tokens.ts";
+import type { Example } from "../tasks/task.ts";
 
 export interface DomainTexts {
   readonly name: string;
-  readonly examples: readonly { readonly input: string; readonly target: string }[];
+  readonly examples: readonly Pick<Example, "input" | "target" | "isRendered">[];
 }
 
 export const DOMAIN_METRICS = ["perplexity", "bleu", "rougeL", "exactMatch"] as const;
@@ -60,9 +61,9 @@ async function domainScores(
   { maxTokens, maxInputTokens, batchSize = 32, signal }: DomainOptions,
 ): Promise<DomainScores> {
   const { architecture } = model;
-  const requests = examples.map(({ input, target }) => ({
-    context: encodeContext(tokenizer, architecture, input, maxInputTokens),
-    continuations: [encodeAnswer(tokenizer, architecture, { prompt: input, answer: target })],
+  const requests = examples.map(({ input, target, isRendered }) => ({
+    context: encodeContext(tokenizer, architecture, input, { maxTokens: maxInputTokens, isRendered }),
+    continuations: [encodeAnswer(tokenizer, architecture, { prompt: input, answer: target, isRendered })],
   }));
   const likelihoods = (await scoreTokens(model, requests, { batchSize, ...(signal && { signal }) })).flat();
   const answers = await generateBatch(
@@ -106,7 +107,7 @@ export async function routerReport(
   const told: { own: number; scores: HostTensor<"float32"> }[] = [];
   for (const { name, examples } of texts) {
     for (const batch of chunks(examples, BATCH)) {
-      const prompts = promptsOf(batch.map(({ input }) => encodeContext(tokenizer, model.architecture, input)));
+      const prompts = promptsOf(batch.map(({ input, isRendered }) => encodeContext(tokenizer, model.architecture, input, { isRendered })));
       told.push({ own: domains.indexOf(name), scores: await overlay.scores(prompts) });
     }
   }

@@ -9,25 +9,41 @@
  *                   tokens end (decoder-only), or each on its own; no end of sequence */
 
 import type { Architecture } from "../../models/architecture.ts";
-import { answerIds, promptIds } from "../../text/prompt-ids.ts";
+import { answerIds, continuationIds, promptIds } from "../../text/prompt-ids.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
+import { turnEndIds } from "../../text/turn-end.ts";
 import { stripRight } from "../metrics/python-text.ts";
 
+export interface ContextOptions {
+  readonly maxTokens?: number | undefined;
+  /** Whether a chat template wrote the input with its special tokens, so that none is added. */
+  readonly isRendered?: boolean | undefined;
+}
+
 /** The token ids of an input, cut to `maxTokens`. */
-export function encodeContext(tokenizer: Tokenizer, { kind }: Pick<Architecture, "kind">, input: string, maxTokens?: number): number[] {
+export function encodeContext(
+  tokenizer: Tokenizer,
+  { kind }: Pick<Architecture, "kind">,
+  input: string,
+  { maxTokens, isRendered = false }: ContextOptions = {},
+): number[] {
   const { eosId } = tokenizer;
-  const ids = promptIds(tokenizer, kind, input);
+  const ids = isRendered ? tokenizer.encode(input, { addSpecialTokens: false }) : promptIds(tokenizer, kind, input);
   if (maxTokens === undefined || ids.length <= maxTokens) return ids;
   if (kind === "decoder-only") return ids.slice(-maxTokens);
   return eosId === undefined ? ids.slice(0, maxTokens) : [...ids.slice(0, maxTokens - 1), eosId];
 }
 
-/** The token ids of an answer to `prompt`, end of sequence included. */
+/** The token ids of an answer to `prompt`, its end included: of the sequence, or of the turn behind a chat template's prompt. */
 export function encodeAnswer(
   tokenizer: Tokenizer,
   { kind }: Pick<Architecture, "kind">,
-  { prompt, answer }: { readonly prompt: string; readonly answer: string },
+  { prompt, answer, isRendered = false }: { readonly prompt: string; readonly answer: string; readonly isRendered?: boolean | undefined },
 ): number[] {
+  if (isRendered) {
+    const end = turnEndIds(tokenizer)[0] ?? tokenizer.eosId;
+    return [...continuationIds(tokenizer, prompt, answer), ...(end === undefined ? [] : [end])];
+  }
   const ids = kind === "decoder-only" ? answerIds(tokenizer, { prompt, answer }) : tokenizer.encode(answer, { addSpecialTokens: false });
   return tokenizer.eosId === undefined ? ids : [...ids, tokenizer.eosId];
 }

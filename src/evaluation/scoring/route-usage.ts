@@ -71,10 +71,10 @@ interface Encoded {
   readonly output: readonly number[];
 }
 
-function encode(model: Model, tokenizer: Tokenizer, task: Task, { input, target }: Task["examples"][number]): Encoded {
+function encode(model: Model, tokenizer: Tokenizer, task: Task, { input, target, isRendered }: Task["examples"][number]): Encoded {
   const { architecture } = model;
-  const context = encodeContext(tokenizer, architecture, input, task.maxInputTokens);
-  const answer = encodeAnswer(tokenizer, architecture, { prompt: input, answer: task.targetDelimiter + target });
+  const context = encodeContext(tokenizer, architecture, input, { maxTokens: task.maxInputTokens, isRendered });
+  const answer = encodeAnswer(tokenizer, architecture, { prompt: input, answer: task.targetDelimiter + target, isRendered });
   if (architecture.kind === "decoder-only")
     return { input: lastOf([...context, ...answer.slice(0, -1)], longestSequence(model)), output: [] };
   return { input: context, output: [architecture.decoderStartId, ...answer.slice(0, -1)] };

@@ -30,7 +30,7 @@ async function answers(model: Model, tokenizer: Tokenizer, task: Task, options: 
   if (needed.has("choices")) parts.push(await choiceAnswers(model, tokenizer, task, options));
   if (needed.has("text")) {
     const { until, maxTokens } = task.generation ?? DEFAULT_GENERATION;
-    const limits = { until, maxTokens, ...(task.maxInputTokens ? { maxInputTokens: task.maxInputTokens } : {}) };
+    const limits = { until, maxTokens, maxInputTokens: task.maxInputTokens };
     const texts = await generateUntil(model, tokenizer, task.examples, { ...options, ...limits });
     parts.push(texts.map((text) => ({ text })));
   }
@@ -58,13 +58,13 @@ async function targetLikelihoods(model: Model, tokenizer: Tokenizer, task: Task,
 }
 
 /** An input and what may follow it, in the harness's tokens or in the authors'. */
-function requestOf(model: Model, tokenizer: Tokenizer, task: Task, { input }: Example, texts: readonly string[]): TokenRequest {
+function requestOf(model: Model, tokenizer: Tokenizer, task: Task, { input, isRendered }: Example, texts: readonly string[]): TokenRequest {
   const { architecture } = model;
   const continuations = texts.map((text) => task.targetDelimiter + text);
   if (task.choiceScore === "token_mean") {
     return {
-      context: encodeContext(tokenizer, architecture, input, task.maxInputTokens),
-      continuations: continuations.map((text) => encodeAnswer(tokenizer, architecture, { prompt: input, answer: text })),
+      context: encodeContext(tokenizer, architecture, input, { maxTokens: task.maxInputTokens, isRendered }),
+      continuations: continuations.map((text) => encodeAnswer(tokenizer, architecture, { prompt: input, answer: text, isRendered })),
     };
   }
   const pairs = continuations.map((continuation) => encodePair(tokenizer, architecture, { context: input, continuation }));

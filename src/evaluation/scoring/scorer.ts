@@ -8,6 +8,7 @@ import { invariant } from "../../base/errors.ts";
 import { type GeneratedTokens, generateBatch } from "../../generation/generate.ts";
 import type { Model } from "../../inference/model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
+import type { Example } from "../tasks/task.ts";
 import { encodeContext, encodePair } from "./encode.ts";
 import { longestPrompt, longestSequence } from "./length.ts";
 import { emptyContext, type Likelihood, lastOf, type ScorerOptions, scoreTokens } from "./score-tokens.ts";
@@ -105,13 +106,19 @@ export interface GenerateRequest {
 export async function generateUntil(
   model: Model,
   tokenizer: Tokenizer,
-  requests: readonly { readonly input: string }[],
-  { until, maxTokens, maxInputTokens, ...options }: Omit<GenerateRequest, "input"> & ScorerOptions & { maxInputTokens?: number },
+  requests: readonly Pick<Example, "input" | "isRendered">[],
+  {
+    until,
+    maxTokens,
+    maxInputTokens,
+    ...options
+  }: Omit<GenerateRequest, "input"> & ScorerOptions & { maxInputTokens?: number | undefined },
 ): Promise<string[]> {
   const { batchSize, maxLength, signal, onProgress } = options;
   const longest = longestPrompt(model, maxTokens, maxLength);
-  const encode = (input: string) => encodeContext(tokenizer, model.architecture, input, maxInputTokens);
-  const prompts = requests.map(({ input }) => lastOf(encode(input), longest));
+  const prompts = requests.map(({ input, isRendered }) =>
+    lastOf(encodeContext(tokenizer, model.architecture, input, { maxTokens: maxInputTokens, isRendered }), longest),
+  );
   const decode = (ids: readonly number[]) => tokenizer.decode(ids, { skipSpecialTokens: true });
   const settings = {
     temperature: 0,

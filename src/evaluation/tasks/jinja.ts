@@ -4,12 +4,16 @@
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { DataError, messageOf } from "../../base/errors.ts";
 import type { DataRecord } from "../../data/row.ts";
-import { PYTHON_FUNCTIONS, rewriteForPython } from "./jinja-python.ts";
+import { pythonFunctions } from "../../text/template/functions.ts";
+import { rewriteForPython } from "../../text/template/rewrite.ts";
+import { runtimeValue } from "../../text/template/values.ts";
 
 /** Text from the fields of a row. `where` names the row in errors. */
 export type Render = (fields: DataRecord, where: string) => string;
 
 const CONSTANTS = { true: true, True: true, false: false, False: false, none: null, None: null } as const;
+
+const PYTHON_FUNCTIONS = pythonFunctions({ tojson: "html", undefinedText: "None" });
 
 export interface TemplateOptions {
   /** Where the template is written, for errors. */
@@ -21,10 +25,10 @@ export interface TemplateOptions {
 /** Compiles `source` once; the result renders it for each row. */
 export function compileTemplate(source: string, { where, functions = {} }: TemplateOptions): Render {
   const program = parsed(source, where);
-  const helpers = { ...CONSTANTS, range, ...PYTHON_FUNCTIONS, ...functions };
-  const known = { ...helpers, loop: true };
+  const helpers = { range, ...functions };
+  const known = new Set(["loop", ...Object.keys(helpers), ...Object.keys(CONSTANTS), ...PYTHON_FUNCTIONS.keys()]);
   const tested = /\bis\s+(not\s+)?(un)?defined\b|\|\s*default\b/.test(source);
-  const needed = tested ? [] : freeNames(program).filter((name) => !(name in known));
+  const needed = tested ? [] : freeNames(program).filter((name) => !known.has(name));
   const ending = source.endsWith("\n") ? "\n" : ""; // keep_trailing_newline
   return (fields, row) => {
     const missing = needed.filter((name) => !(name in fields));
@@ -38,8 +42,9 @@ export function compileTemplate(source: string, { where, functions = {} }: Templ
     }
     try {
       const environment = new Environment();
-      const names = { ...helpers, ...fields };
-      for (const [name, value] of Object.entries(names)) environment.set(name, value ?? null);
+      for (const [name, value] of PYTHON_FUNCTIONS) environment.setVariable(name, value);
+      for (const [name, value] of Object.entries(helpers)) environment.set(name, value);
+      for (const [name, value] of Object.entries({ ...CONSTANTS, ...fields })) environment.setVariable(name, runtimeValue(value ?? null));
       return String(new Interpreter(environment).run(program).value) + ending;
     } catch (cause) {
       const fix = "Correct the template; filters and methods beyond those of chat templates are not supported.";

@@ -21,6 +21,7 @@ import { parse } from "yaml";
 import { DataError } from "../../base/errors.ts";
 import { type Chat, conversationOf, isConversation } from "../../data/chat-data.ts";
 import type { Row } from "../../data/row.ts";
+import { rowNotes } from "../../data/row-notes.ts";
 import { fieldNames, isDataFile, readRows, readUtf8 } from "../../data/rows.ts";
 import { isFolder } from "../../hub/cache.ts";
 import { renderChat } from "../../text/chat.ts";
@@ -44,6 +45,10 @@ export interface TaskFileOptions {
   /** Writes chats as its model reads them; without a template of its own the turns are joined by empty lines, and an Alpaca row is
    *  written with Alpaca's prompt. */
   readonly tokenizer?: Pick<Tokenizer, "chatTemplates" | "specialTokens">;
+  /** The date for chat templates that write one. Default: now. */
+  readonly date?: Date | undefined;
+  /** Told what of the files is passed over. */
+  readonly onWarning?: (message: string) => void;
 }
 
 const YAML = /\.ya?ml$/;
@@ -132,9 +137,11 @@ function textTask(name: string, rows: readonly Row[]): Task {
   return { name, kind: "loglikelihood_rolling", examples, metrics, choiceScore: "sum", targetDelimiter: "" };
 }
 
-function chatTask(name: string, rows: readonly Row[], { tokenizer }: TaskFileOptions): Task {
+function chatTask(name: string, rows: readonly Row[], options: TaskFileOptions): Task {
+  const { tokenizer } = options;
+  const notes = rowNotes();
   const examples = rows.map((row): Example => {
-    const conversation = conversationOf(row);
+    const conversation = conversationOf(row, notes);
     if (conversation.kind === "text") return { input: conversation.prompt, target: conversation.completion };
     const last = conversation.messages.findLastIndex(
       ({ role, content }) => role === "assistant" && typeof content === "string" && content !== "",
@@ -148,8 +155,11 @@ function chatTask(name: string, rows: readonly Row[], { tokenizer }: TaskFileOpt
         fix,
       });
     }
-    return { input: promptOf(conversation, last, tokenizer), target: String(conversation.messages[last]!.content) };
+    const isRendered = tokenizer !== undefined && tokenizer.chatTemplates.size > 0;
+    const target = String(conversation.messages[last]!.content);
+    return { input: promptOf(conversation, last, options), target, ...(isRendered && { isRendered }) };
   });
+  for (const sentence of notes.sentences()) options.onWarning?.(`${name}: ${sentence}`);
   return {
     name,
     kind: "generate_until",
@@ -161,14 +171,13 @@ function chatTask(name: string, rows: readonly Row[], { tokenizer }: TaskFileOpt
   };
 }
 
-/** The conversation before message `answer`, as the model reads it. Encoding writes the first special token itself. */
-function promptOf(chat: Chat, answer: number, tokenizer: TaskFileOptions["tokenizer"]): string {
+/** The conversation before message `answer`, as the model reads it, with the special tokens that its template writes. */
+function promptOf(chat: Chat, answer: number, { tokenizer, date }: TaskFileOptions): string {
   const messages = chat.messages.slice(0, answer);
   if (!tokenizer || tokenizer.chatTemplates.size === 0)
     return chat.prompt ?? messages.map(({ content }) => String(content ?? "")).join("\n\n");
-  const text = renderChat(tokenizer, messages, { addGenerationPrompt: true });
-  const { bos } = tokenizer.specialTokens;
-  return bos && text.startsWith(bos) ? text.slice(bos.length) : text;
+  const { tools, documents, templateVariables } = chat;
+  return renderChat(tokenizer, messages, { addGenerationPrompt: true, tools, documents, templateVariables, date });
 }
 
 function nameOf(path: string): string {

@@ -247,7 +247,7 @@ describe("chat data", () => {
   ])("%s becomes messages", async (name, row, messages) => {
     const path = await write(`${name}.jsonl`, JSON.stringify(row));
     const expected = messages.map(([role, content]) => ({ role, content }));
-    expect(await readConversations(path)).toEqual([{ kind: "messages", messages: expected }]);
+    expect(await readConversations(path)).toEqual([{ kind: "messages", messages: expected, where: `${path}, line 1` }]);
   });
 
   test("a plain prompt stays text, a function call becomes a tool call", async () => {

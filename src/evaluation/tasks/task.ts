@@ -20,6 +20,8 @@ export interface Example {
   /** Indices of all right choices, where there may be several. */
   readonly labels?: readonly number[];
   readonly id?: string;
+  /** Whether a chat template wrote the input, special tokens and all: encoding adds none, and the end of a turn ends the answer. */
+  readonly isRendered?: boolean;
 }
 
 export interface Generation {

@@ -1,0 +1,35 @@
+/** @file What readers of rows pass over, counted by name, to be told once for a file. */
+
+export interface RowNotes {
+  /** A field that has no meaning here, of a row or of one of its messages. */
+  passedOver(name: string, of: "row" | "message"): void;
+  /** A null that was dropped from an object. */
+  droppedNull(name: string): void;
+  /** Sentences about all that was counted. */
+  sentences(): string[];
+}
+
+export function rowNotes(): RowNotes {
+  const fields = new Map<string, number>();
+  const nulls = new Map<string, number>();
+  const count = (counts: Map<string, number>, name: string): void => void counts.set(name, (counts.get(name) ?? 0) + 1);
+  return {
+    passedOver: (name, of) => count(fields, of === "row" ? `${name} (rows: ` : `${name} (messages: `),
+    droppedNull: (name) => count(nulls, `${name} (`),
+    sentences: () => [
+      ...sentence("Fields that have no meaning here are passed over", fields),
+      ...sentence("Null values of tool calls and tools are left out, as column formats fill them in", nulls),
+    ],
+  };
+}
+
+function sentence(opening: string, counts: ReadonlyMap<string, number>): string[] {
+  if (counts.size === 0) return [];
+  const shown = [...counts].slice(0, MOST_NAMES).map(([name, count]) => `${name}${count})`);
+  const more = counts.size > MOST_NAMES ? [`${counts.size - MOST_NAMES} more`] : [];
+  return [`${opening}: ${[...shown, ...more].join(", ")}.`];
+}
+const MOST_NAMES = 30;
+
+/** Notes that nobody reads. */
+export const noNotes: RowNotes = { passedOver: () => {}, droppedNull: () => {}, sentences: () => [] };

@@ -1,0 +1,128 @@
+/** @file What of a conversation a model learns: every turn of the assistant, as the model would have to write it at that point.
+ *
+ *      prompt_i = render(messages before turn i, generation prompt)        what chat feeds
+ *      answer_i = what render(messages through turn i) writes behind it, up to the token that ends the turn
+ *
+ *  A sequence prompt_i answer_i carries an earlier turn j too where it begins with prompt_j answer_j, token by token. Templates that
+ *  write a turn otherwise once others follow it (Qwen 3 drops earlier reasoning) get one sequence for each such turn. */
+
+import { DataError } from "../base/errors.ts";
+import { answerText, type TurnText } from "./answer-text.ts";
+import type { ChatContext, ChatMessage } from "./chat.ts";
+import { renderChat, templateFor } from "./chat.ts";
+import { continuationIds } from "./prompt-ids.ts";
+import { marksGeneration } from "./template/template.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+import { throughTurnEnd } from "./turn-end.ts";
+import { unreadNames, unwrittenRoles } from "./unread.ts";
+
+export interface LearnedSequence {
+  readonly ids: readonly number[];
+  /** For each token, whether it is learned. */
+  readonly mask: readonly boolean[];
+  /** Turns of the assistant that are learned here. */
+  readonly turns: number;
+}
+export interface TurnsRequest extends ChatContext {
+  readonly messages: readonly ChatMessage[];
+  /** Indices of turns of the assistant that are read but not learned. */
+  readonly unlearned?: readonly number[] | undefined;
+  /** The row, for messages. */
+  readonly where: string;
+  /** Called with what a person should know of a turn. */
+  readonly onNote?: ((note: string) => void) | undefined;
+}
+
+interface Turn {
+  readonly index: number;
+  readonly text: TurnText;
+  readonly prompt: readonly number[];
+  readonly answer: readonly number[];
+  /** For each token of the answer, whether it is learned. */
+  readonly learned: readonly boolean[];
+}
+
+/** The sequences that teach a conversation, in its order; none where nothing of it is to be learned. */
+export function learnedSequences(tokenizer: Tokenizer, request: TurnsRequest): LearnedSequence[] {
+  const { messages, unlearned = [] } = request;
+  const turns = messages.flatMap(({ role }, i) => (role === "assistant" && !unlearned.includes(i) ? [turnAt(tokenizer, request, i)] : []));
+  noteUnread(tokenizer, request, turns.at(-1));
+  const sequences: LearnedSequence[] = [];
+  let rest = turns;
+  while (rest.length > 0) {
+    const { prompt, answer } = rest.at(-1)!;
+    const ids = [...prompt, ...answer];
+    const carried = rest.filter((turn) => isCarried(turn, ids));
+    rest = rest.filter((turn) => !carried.includes(turn));
+    const mask = ids.map(() => false);
+    for (const { prompt, learned } of carried) mask.splice(prompt.length, learned.length, ...learned);
+    sequences.unshift({ ids, mask, turns: carried.length });
+  }
+  return sequences;
+}
+
+function isCarried({ prompt, answer }: Turn, ids: readonly number[]): boolean {
+  const at = prompt.length;
+  return at + answer.length <= ids.length && prompt.every((id, i) => id === ids[i]) && answer.every((id, i) => id === ids[at + i]);
+}
+
+function turnAt(tokenizer: Tokenizer, request: TurnsRequest, index: number): Turn {
+  const turn = request.messages.slice(0, index + 1).filter(({ role }) => role === "assistant").length;
+  const where = `${request.where}, turn ${turn} of the assistant`;
+  const written = located(where, () => answerText(tokenizer, { ...request, where }, index));
+  const prompt = tokenizer.encode(written.prompt, { addSpecialTokens: false });
+  const answer = throughTurnEnd(tokenizer, continuationIds(tokenizer, written.prompt, written.answer));
+  const marks = marksGeneration(templateFor(tokenizer, request.tools));
+  const learned = marks ? marked(tokenizer, written, answer) : answer.map(() => true);
+  if (learned.includes(true)) return { index, text: written, prompt, answer, learned };
+  throw new DataError({
+    code: "data-template-refuses",
+    what: "The chat template's {% generation %} blocks leave this turn out: nothing of it would be learned.",
+    where,
+    fix: "Mend the template, take its generation tags out, or give the turn weight 0.",
+  });
+}
+
+/** Notes what the template does not write of the conversation: of the longest prompt, which holds all that is read. */
+function noteUnread(tokenizer: Tokenizer, { onNote, ...request }: TurnsRequest, last: Turn | undefined): void {
+  if (!onNote || !last) return;
+  for (const name of unreadNames(tokenizer, request)) onNote(`${name} is not read by the chat template`);
+  const before = { ...request, messages: request.messages.slice(0, last.index) };
+  for (const role of unwrittenRoles(tokenizer, before, last.text.prompt))
+    onNote(`messages of role ${role} are not written by the chat template`);
+}
+
+/** What goes wrong in rendering, with the row and turn it goes wrong in. */
+function located<T>(where: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof DataError) || error.where?.startsWith(where)) throw error;
+    throw new DataError({
+      code: "data-template-refuses",
+      what: error.what,
+      where: `${where} (${error.where})`,
+      fix: error.fix,
+      cause: error,
+    });
+  }
+}
+
+/** The tokens of the answer that lie in what the template marks as generated. */
+function marked(tokenizer: Tokenizer, { prompt, answer, generated }: TurnText, ids: readonly number[]): boolean[] {
+  const start = tokenizer.encode(prompt, { addSpecialTokens: false }).length;
+  const tokensTo = (length: number): number => {
+    if (length >= answer.length) return ids.length;
+    const before = tokenizer.encode(prompt + answer.slice(0, length), { addSpecialTokens: false }).slice(start);
+    let shared = 0;
+    while (shared < before.length && before[shared] === ids[shared]) shared++;
+    return shared;
+  };
+  const spans = generated.map((span) => [tokensTo(span.start), tokensTo(span.end)] as const);
+  return ids.map((_, i) => spans.some(([from, to]) => i >= from && i < to));
+}
+
+/** The tokens of a conversation as chat feeds them to get its next turn. */
+export function promptTokens(tokenizer: Tokenizer, messages: readonly ChatMessage[], context: ChatContext = {}): number[] {
+  return tokenizer.encode(renderChat(tokenizer, messages, { ...context, addGenerationPrompt: true }), { addSpecialTokens: false });
+}
