@@ -6,7 +6,7 @@ import { DataError, messageOf } from "../../base/errors.ts";
 import type { DataRecord } from "../../data/row.ts";
 import { pythonFunctions } from "../../text/template/functions.ts";
 import { rewriteForPython } from "../../text/template/rewrite.ts";
-import { runtimeValue } from "../../text/template/values.ts";
+import { runtimeValue } from "../../text/template/runtime-value.ts";
 
 /** Text from the fields of a row. `where` names the row in errors. */
 export type Render = (fields: DataRecord, where: string) => string;

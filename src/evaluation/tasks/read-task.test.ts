@@ -108,7 +108,7 @@ describe("the tasks of a file are told by what is in it", () => {
     expect(await rejection(readTasks(await write("elsewhere/two.yaml", yaml)))).toMatchObject({ name: "DataError" });
   });
 
-  test("chats are written by the model's own template, its first special token left to the tokenizer", async () => {
+  test("chats are written by the model's own template, its first special token among it", async () => {
     const file = await write(
       "templated.jsonl",
       lines({
@@ -128,7 +128,7 @@ describe("the tasks of a file are told by what is in it", () => {
       specialTokens: { bos: "<s>" },
     };
     const [task] = await readTasks(file, { tokenizer: tokenizer as never });
-    expect(task?.examples[0]).toMatchObject({ input: "<user>u<assistant>", target: "a" });
+    expect(task?.examples[0]).toMatchObject({ input: "<s><user>u<assistant>", isRendered: true, target: "a" });
   });
 
   test("a folder gives all its files, in order; an empty one says so", async () => {

@@ -1,7 +1,7 @@
 /** @file The functions that rewritten templates call (rewrite.ts). */
 
 import { type JsonOptions, pythonJson, pythonText, stripped, unicodeEscape } from "./python-text.ts";
-import { callable, isAbsent, isList, isMapping, isNothing, isText, isTruth, runtimeValue, text, type Value } from "./values.ts";
+import { callable, isAbsent, isList, isMapping, isNothing, isText, isTruth, make, text, type Value } from "./values.ts";
 
 export interface Dialect {
   /** Jinja's own tojson sorts keys and writes what is safe in HTML; transformers' writes plain JSON. */
@@ -19,10 +19,10 @@ export function pythonFunctions({ tojson, undefinedText }: Dialect): ReadonlyMap
     __index: (items: Value, item: Value) => {
       const at = position(items, item);
       if (at < 0) throw new Error(`${pythonText(item)} is not in ${pythonText(items)}`);
-      return runtimeValue(at);
+      return make.integer(at);
     },
-    __find: (items: Value, item: Value) => runtimeValue(position(items, item)),
-    __count: (items: Value, item: Value) => runtimeValue(occurrences(items, item)),
+    __find: (items: Value, item: Value) => make.integer(position(items, item)),
+    __count: (items: Value, item: Value) => make.integer(occurrences(items, item)),
     __join: (separator: Value, items: Value) =>
       text(
         isList(items)

@@ -5,8 +5,9 @@ import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { CheckpointError, messageOf } from "../../base/errors.ts";
 import { pythonFunctions } from "./functions.ts";
 import { rewriteForPython } from "./rewrite.ts";
+import { runtimeValue } from "./runtime-value.ts";
 import { strftime } from "./strftime.ts";
-import { callable, isText, runtimeValue, text, type Value } from "./values.ts";
+import { callable, isText, text, type Value } from "./values.ts";
 
 /** A part of a text: from `start` to before `end`. */
 export interface Span {

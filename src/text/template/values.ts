@@ -1,11 +1,8 @@
 /** @file Values as the template engine holds them. The engine does not export its classes, so they are taken from values it makes.
- *
- *  Numbers keep Python's spelling (base/json.ts). A mapping that is joined to a text reads as JSON: templates that expect the arguments
- *  of a tool call as text then write the same as those that expect an object. */
+ *  Numbers keep Python's spelling (base/json.ts). */
 
 import { Environment } from "@huggingface/jinja";
-import { JsonNumber, pythonFloat } from "../../base/json.ts";
-import { pythonJson } from "./python-text.ts";
+import { pythonFloat } from "../../base/json.ts";
 
 /** A value of the engine, whose own type declarations do not resolve in an ES module. */
 export interface Value {
@@ -59,19 +56,8 @@ class PythonFloat extends FloatValue {
   }
 }
 
-/** The members of a mapping; as text, JSON. */
-class Members extends Map<string, Value> {
-  override toString(): string {
-    return pythonJson(new ObjectValue(this));
-  }
-}
-
 /** The arguments of a tool call: templates that print them expect their JSON. */
-class CallArguments extends ObjectValue {
-  override toString(): string {
-    return pythonJson(this);
-  }
-}
+class CallArguments extends ObjectValue {}
 
 export const text = (value: string): Value => new StringValue(value);
 export const truth = (value: boolean): Value => new BooleanValue(value);
@@ -86,16 +72,14 @@ export const isFloat = (value: unknown): boolean => value instanceof FloatValue;
 export const isInteger = (value: unknown): boolean => value instanceof IntegerValue;
 export const isCallArguments = (value: unknown): boolean => value instanceof CallArguments;
 
-/** A JavaScript value for templates. `key`: the member it is of the mapping around it. */
-export function runtimeValue(input: unknown, key?: string): Value {
-  if (input === undefined) return new UndefinedValue(undefined);
-  if (input === null) return new NullValue(null);
-  if (input instanceof JsonNumber) return input.isFloat ? new PythonFloat(Number(input)) : new LongInteger(input.text);
-  if (typeof input === "number") return Number.isInteger(input) ? new IntegerValue(input) : new PythonFloat(input);
-  if (typeof input === "string") return new StringValue(input);
-  if (typeof input === "boolean") return new BooleanValue(input);
-  if (Array.isArray(input)) return new ArrayValue(input.map((item) => runtimeValue(item)));
-  if (typeof input !== "object") throw new Error(`Cannot be given to a template: a ${typeof input}`);
-  const members = new Members(Object.entries(input).map(([name, value]) => [name, runtimeValue(value, name)]));
-  return key === "arguments" ? new CallArguments(members) : new ObjectValue(members);
-}
+/** Makes values of each class. */
+export const make = {
+  absent: (): Value => new UndefinedValue(undefined),
+  nothing: (): Value => new NullValue(null),
+  integer: (value: number): Value => new IntegerValue(value),
+  longInteger: (digits: string): Value => new LongInteger(digits),
+  float: (value: number): Value => new PythonFloat(value),
+  list: (items: readonly Value[]): Value => new ArrayValue(items),
+  mapping: (members: ReadonlyMap<string, Value>): MappingValue => new ObjectValue(members) as MappingValue,
+  callArguments: (members: ReadonlyMap<string, Value>): Value => new CallArguments(members),
+};
