@@ -24,8 +24,25 @@ describe("an adapter's names find the base's", () => {
     expect(() => prefixChange(["block.0.q"], T5, "a")).toThrow(/encoder.block.0.q or decoder.block.0.q/);
   });
 
+  test("and none is taken for a module of another part, or for one that has a name already", () => {
+    const wide = sizes("model.language_model.layers.0.q", "model.language_model.layers.1.q", "lm_head");
+    const tower = "model.vision_tower.vision_model.encoder.layers.0.q";
+    expect(() => prefixChange(["model.language_model.layers.0.q", tower], wide, "a")).toThrow(
+      /no module "model.vision_tower[\s\S]*images or sound/,
+    );
+    expect(() => prefixChange([tower, "visual.layers.1.q"], wide, "a")).toThrow(/vision_tower.*\(nor 1 more of the adapter's 2\)/);
+    expect(() => prefixChange(["model.language_model.layers.0.q", "model.layers.1.q"], wide, "a")).toThrow(
+      /"model.layers.1.q"[\s\S]*as the base does/,
+    );
+    expect(() => prefixChange(["model.layers.0.q", "other.model.layers.0.q"], LLAMA, "a")).toThrow(/no module "other.model.layers.0.q"/);
+    for (const part of ["model.decoder.layers.0.q", "model.encoder.layers.0.q", "talker.layers.0.q"])
+      expect(() => prefixChange([part], LLAMA, "a")).toThrow(/no module/);
+    expect(prefixChange(["model.layers.0.q", "lm_head"], wide, "a")).toEqual({ strip: "model.", add: "model.language_model." });
+    expect(prefixChange(["model.language_model.layers.0.q"], LLAMA, "a")).toEqual({ strip: "model.language_model.", add: "model." });
+  });
+
   test("and all of them by the same change", () => {
-    expect(() => prefixChange(["language.layers.0.q", "vision.layers.1.q"], LLAMA, "a")).toThrow(
+    expect(() => prefixChange(["language.layers.0.q", "other.layers.1.q"], LLAMA, "a")).toThrow(
       /no module "language.layers.0.q" \(nor 1 more of the adapter's 2\)/,
     );
   });

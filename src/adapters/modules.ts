@@ -52,8 +52,9 @@ export function renamed(name: string, change: PrefixChange): string | undefined 
   return name.startsWith(change.strip) ? change.add + name.slice(change.strip.length) : undefined;
 }
 
-/** The base's name for a module of the adapter; its own where only that is one: "lm_head" has no prefix to change. */
+/** The base's name for a module of the adapter: its own where that is one ("lm_head" has no prefix to change). */
 export function baseName(name: string, change: PrefixChange, modules: ModuleSizes): string {
+  if (modules.has(name)) return name;
   const changed = renamed(name, change);
   return changed !== undefined && modules.has(changed) ? changed : name;
 }
@@ -63,27 +64,88 @@ export function renamedBack(module: string, change: PrefixChange): string | unde
   return renamed(module, { strip: change.add, add: change.strip });
 }
 
-/** The one change of prefix under which every name is a module of the base. `where` names the adapter in errors. */
+/** The one change of prefix under which every name is a module of the base, and no two the same one. `where` names the adapter in errors. */
 export function prefixChange(names: Iterable<string>, modules: ModuleSizes, where: string): PrefixChange {
   const all = [...names];
   const unknown = all.filter((name) => !modules.has(name));
   const [first] = unknown;
   if (first === undefined) return NO_CHANGE;
+  const foreign = unknown.filter((name) => TOWER.test(name));
+  if (foreign.length > 0)
+    throw elsewhere(foreign, "lie in a part for images or sound, which is not the language model's", { all, modules, where });
   const bySuffix = suffixIndex(modules);
   for (const strip of strippable(first)) {
-    const changes = candidateChanges(strip, first.slice(strip.length), modules, bySuffix);
+    const changes = candidateChanges(strip, first.slice(strip.length), modules, bySuffix).filter(isOfWrappers);
     const fitting = changes.filter((change) => all.every((name) => modules.has(baseName(name, change, modules))));
     const [only] = fitting;
-    if (only && fitting.length === 1) return only;
+    if (only && fitting.length === 1) return oneToOne(all, only, { modules, where });
     if (fitting.length > 1) throw ambiguous(first, fitting, where);
   }
+  throw elsewhere(unknown, undefined, { all, modules, where });
+}
+
+/** Parts of a model beside its language model, by which adapters of models that see and hear name their layers. */
+const TOWER =
+  /(?:^|\.)(?:vision|visual|image|audio|speech|video|multi_?modal|mm_projector|projector|connector|resampler|perceiver|q_?former)\w*\./i;
+
+/** Names that stand around a language model's layers and say nothing of which layers they are. */
+const WRAPPERS = new Set("model base_model transformer language_model language text_model text llm lm backbone module wrapper".split(" "));
+
+/** A whole name may have anything in front; what is put in another's place must be a wrapper, as it is not of `model.decoder.`. */
+function isOfWrappers({ strip, add }: PrefixChange): boolean {
+  return add === "" || strip.split(".").every((part) => part === "" || WRAPPERS.has(part));
+}
+
+/** Refuses a change under which two names are one module, or one stack of layers has two spellings in one file. */
+function oneToOne(all: readonly string[], change: PrefixChange, { modules, where }: { modules: ModuleSizes; where: string }): PrefixChange {
+  const [own, changed] = [new Set<string>(), new Map<string, string>()];
+  for (const name of all) {
+    if (modules.has(name)) own.add(stackOf(name));
+    else {
+      const module = baseName(name, change, modules);
+      const twin = changed.get(module);
+      if (twin !== undefined) throw twins(twin, name, module, where);
+      changed.set(module, name);
+    }
+  }
+  const astray = [...changed].flatMap(([module, name]) => (own.has(stackOf(module)) ? [name] : []));
+  if (astray.length > 0) throw elsewhere(astray, "lie beside layers that the adapter names as the base does", { all, modules, where });
+  return change;
+}
+
+/** "model.layers." of "model.layers.3.mlp.up_proj"; a name without a number is all its own. */
+const stackOf = (name: string): string => /^.*?(?=\d+\.)/.exec(name)?.[0] ?? name;
+
+function twins(one: string, other: string, module: string, where: string): AdapterError {
+  return new AdapterError({
+    code: "adapter-ambiguous-module",
+    data: { module: one, known: [module] },
+    what: `"${one}" and "${other}" would both be ${module}.`,
+    where,
+    fix: "Save the adapter with one name for each module.",
+  });
+}
+
+interface Names {
+  readonly all: readonly string[];
+  readonly modules: ModuleSizes;
+  readonly where: string;
+}
+
+/** The error about names that are no modules of the base, and why, where that is known. */
+function elsewhere(names: readonly string[], why: string | undefined, { all, modules, where }: Names): AdapterError {
+  const first = names[0]!;
   const known = closestNames(first, modules.keys());
-  throw new AdapterError({
+  const more = names.length > 1 ? ` (nor ${names.length - 1} more of the adapter's ${all.length})` : "";
+  return new AdapterError({
     code: "adapter-unknown-module",
     data: { module: first, known },
-    what: `The base model has no module "${first}"${unknown.length > 1 ? ` (nor ${unknown.length - 1} more of the adapter's ${all.length})` : ""}.`,
+    what: `The base model has no module "${first}"${more}.${why === undefined ? "" : ` They ${why}.`}`,
     where,
-    fix: `Use the base model this adapter was trained on. Closest names in this one: ${known.join(", ") || "none"}.`,
+    fix:
+      why === undefined
+        ? `Use the base model this adapter was trained on. Closest names in this one: ${known.join(", ") || "none"}.`
+        : "Train the adapter on the language model alone (target_modules, exclude_modules), or take the other modules out of its file and its target_modules.",
   });
 }
 

@@ -89,14 +89,16 @@ const REFUSED: Readonly<Record<string, string>> = {
   arrow_config: "Use the experts this router was built from as a pool, with the arrow router.",
 };
 
-/** Initialisations that leave A and B as PEFT users expect; the others may have changed the base's weights. */
-const PLAIN_INITIALISATIONS: readonly unknown[] = [true, false, null, undefined, "gaussian", "orthogonal", "eva", "lora_ga"];
+/** Initialisations that leave the base's weights alone. The others (pissa, olora, corda, loftq, lora_ga, ...) take their first A and B out of
+ *  them; converted to plain LoRA, an adapter says true. */
+const PLAIN_INITIALISATIONS: readonly unknown[] = [true, false, null, undefined, "gaussian", "orthogonal", "eva"];
 
 const OTHER_KEYS = new Set(["bias", "init_lora_weights"]);
 
 /** Reads the text of an adapter_config.json. Throws an AdapterError that names every problem at once. */
 export function parsePeftConfig(text: string, where: string): ReadConfig {
   const raw = parseObject(text, where);
+  refuseMlx(raw, where);
   const kind = String(raw.peft_type).toUpperCase();
   if (kind !== "LORA" && kind !== "IA3") {
     throw new AdapterError({
@@ -110,6 +112,23 @@ export function parsePeftConfig(text: string, where: string): ReadConfig {
   if (problems.length > 0) throw new AdapterError(joined(problems, where));
   const config = kind === "LORA" ? loraConfig(raw, where) : ia3Config(raw, where);
   return { config, warnings: [...warnings, ...taskNotes(config)] };
+}
+
+/** MLX's adapter_config.json has the name of PEFT's and none of its fields. */
+function refuseMlx(raw: Record<string, unknown>, where: string): void {
+  if (raw.peft_type !== undefined || !["lora_parameters", "fine_tune_type", "lora_layers"].some((key) => key in raw)) return;
+  const { fine_tune_type: type = "lora" } = raw;
+  const convert =
+    "Convert it in Python: for each module, save its lora_a transposed as base_model.model.<module>.lora_A.weight and lora_b transposed as " +
+    "base_model.model.<module>.lora_B.weight in adapter_model.safetensors, and write PEFT's adapter_config.json with r = rank and lora_alpha = scale * rank.";
+  const fuse = "Fuse it with its base (mlx_lm.fuse, with de-quantization where the base is quantized) and use the result as a base.";
+  throw new AdapterError({
+    code: "adapter-foreign",
+    data: { kind: "MLX" },
+    what: `This is an adapter of MLX (fine_tune_type ${JSON.stringify(type)}): its tensors are lora_a [in, rank] and lora_b [rank, out] in adapters.safetensors.`,
+    where,
+    fix: type === "lora" ? `${convert} Or fuse it with its base (mlx_lm.fuse) and use the result as a base.` : fuse,
+  });
 }
 
 /** Tasks whose models end in another head than a language model's. */

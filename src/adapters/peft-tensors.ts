@@ -49,6 +49,16 @@ const REFUSALS: readonly { readonly pattern: RegExp; readonly is: string; readon
     is: "is the head of a classifier, for which a language model has no place",
     fix: "Use an adapter trained for a language model (task_type CAUSAL_LM or SEQ_2_SEQ_LM).",
   },
+  {
+    pattern: /\.lora_[ab]$/,
+    is: "is in MLX's form (lora_a [in, rank], lora_b [rank, out])",
+    fix: "Save each lora_a transposed as <module>.lora_A.weight and each lora_b transposed as <module>.lora_B.weight, with lora_alpha = scale * rank.",
+  },
+  {
+    pattern: /\.lora_(?:down|up)\./,
+    is: "is in the form of image models' adapters (lora_down, lora_up)",
+    fix: "Use an adapter of a language model, saved by PEFT.",
+  },
   { pattern: /trainable_tokens/, is: "trains single tokens, which is not supported", fix: "Train again without trainable_token_indices." },
   {
     pattern: /./,
@@ -63,6 +73,7 @@ const WHOLE = /(?:^|\.)(?:lm_head|embed_tokens|wte|shared|embeddings?)\.weight$/
 
 /** Sorts every tensor of the file, or throws an AdapterError that names the first one that has no place. */
 export function sortedTensors(tensors: ReadonlyMap<string, TensorInfo>, where: string): SortedTensors {
+  refuseEmpty(tensors, where);
   const modules = new Map<string, Partial<Record<Role, TensorInfo>>>();
   const [frozen, whole] = [new Map<string, TensorInfo>(), new Map<string, TensorInfo>()];
   for (const [name, info] of tensors) {
@@ -91,6 +102,20 @@ export function sortedTensors(tensors: ReadonlyMap<string, TensorInfo>, where: s
       fix: "Save the adapter again.",
     });
   return { modules, frozen, whole };
+}
+
+/** Under DeepSpeed's ZeRO-3 a process holds its part of each tensor; one that is saved without being gathered has no numbers. */
+function refuseEmpty(tensors: ReadonlyMap<string, TensorInfo>, where: string): void {
+  const empty = [...tensors.values()].filter(({ bytes }) => bytes === 0);
+  const [first] = empty;
+  if (!first) return;
+  throw new AdapterError({
+    code: "adapter-empty-tensors",
+    data: { tensor: first.name },
+    what: `${empty.length} of the ${tensors.size} tensors are empty, "${first.name}" [${first.shape.join(", ")}] among them: the adapter was saved under DeepSpeed's ZeRO-3 without gathering its weights.`,
+    where,
+    fix: "Save it again with the weights gathered: stage3_gather_16bit_weights_on_model_save in DeepSpeed's configuration and accelerator.get_state_dict(model), or zero_to_fp32.py on the run's checkpoint.",
+  });
 }
 
 /** The name without PEFT's and torch.compile's wrappers: "base_model.model._orig_mod.x" is "x". */

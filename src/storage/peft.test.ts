@@ -184,6 +184,17 @@ describe("what does not fit is refused by name", () => {
     ["another rank", { config: { r: 4 } }, /says rank 4, but lora_A is \[8, 64\]/],
     ["an unknown key that is on", { config: { use_sparkle: 3 } }, /use_sparkle is 3/],
     ["PiSSA", { config: { init_lora_weights: "pissa_niter_16" } }, /init_lora_weights is "pissa_niter_16"/],
+    [
+      "LoRA-GA",
+      { config: { init_lora_weights: "lora_ga", lora_ga_config: { direction: "ArB2r" } } },
+      /"lora_ga": that initialisation changes/,
+    ],
+    [
+      "tensors that ZeRO-3 left empty",
+      { add: [["base_model.model.model.layers.0.mlp.up_proj.lora_A.weight", float32([0])]] },
+      /are empty, "[^"]*" \[0\] among them[\s\S]*ZeRO-3[\s\S]*gathered/,
+    ],
+    ["tensors in MLX's form", { add: [["model.layers.0.mlp.up_proj.lora_a", float32([2, 2])]] }, /MLX's form[\s\S]*transposed/],
     ["another method", { config: { peft_type: "PREFIX_TUNING" } }, /PREFIX_TUNING.*LORA.*IA3/],
     [
       "a resized vocabulary",
@@ -244,5 +255,27 @@ describe("public adapters (skipped where ../shared/adapters is absent)", () => {
       gpt2_r8_cattn_cproj_tigrinya: [36, 4],
     });
     expect(Object.keys(loaded).length).toBe(13);
+  });
+});
+
+describe("adapters of MLX", () => {
+  const write = async (config: object): Promise<string> => {
+    const folder = temporary();
+    await writeSafetensors(join(folder, "adapters.safetensors"), { "model.layers.0.self_attn.q_proj.lora_a": float32([8, 2]) });
+    await writeFile(join(folder, CONFIG_FILE), JSON.stringify(config));
+    return folder;
+  };
+
+  test("are told to be what they are, with how to convert them", async () => {
+    const folder = await write({ fine_tune_type: "lora", num_layers: 1, lora_parameters: { rank: 2, scale: 20, dropout: 0 } });
+    await expect(loadAdapter(folder, TINY_LLAMA)).rejects.toMatchObject({
+      code: "adapter-foreign",
+      message: expect.stringMatching(/adapter of MLX[\s\S]*lora_a \[in, rank\][\s\S]*transposed as[\s\S]*lora_alpha = scale \* rank/),
+    });
+    await expect(loadAdapter(await write({ lora_layers: 16 }), TINY_LLAMA)).rejects.toThrow(/adapter of MLX/);
+  });
+
+  test("of another form than LoRA are fused", async () => {
+    await expect(loadAdapter(await write({ fine_tune_type: "dora", lora_parameters: {} }), TINY_LLAMA)).rejects.toThrow(/fix: *Fuse it/);
   });
 });

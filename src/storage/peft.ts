@@ -6,6 +6,7 @@ import type { Adapter } from "../adapters/adapter.ts";
 import { CONFIG_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
 import type { ModuleSizes } from "../adapters/modules.ts";
 import { adapterOf, openedAdapter } from "../adapters/parse-adapter.ts";
+import { parsePeftConfig } from "../adapters/peft-config.ts";
 import type { OpenedAdapter } from "../adapters/peft-fit.ts";
 import { checkFingerprint } from "../adapters/tensor-file.ts";
 import { AdapterError } from "../base/errors.ts";
@@ -31,6 +32,7 @@ export async function openAdapter(directory: string): Promise<OpenedAdapter> {
   const found = await adapterFolder(directory);
   const config = await readFile(join(found, CONFIG_FILE), "utf8");
   const file = join(found, TENSOR_FILE);
+  if (!(await exists(file))) parsePeftConfig(config, join(found, CONFIG_FILE)); // says so where the files are another library's
   await refusePickle(found, file);
   return openedAdapter({ directory: found, config, ...(await openSafetensors(file)) });
 }
