@@ -68,13 +68,13 @@ async function train(folder) {
 }
 
 async function generate(folder, experts) {
-  const { loadModel } = await import("../dist/inference/model.js");
+  const { loadModel } = await import("../dist/library/model.js");
   const { generateBatch } = await import("../dist/generation/generate.js");
   const { randomIds, randomPool } = await import("./work.mjs");
   const start = performance.now();
-  const model = await loadModel(folder);
-  if (experts > 0) model.overlay = randomPool(model, experts);
-  const prompt = [...randomIds(1, 32, model.architecture.vocabularySize).data].map(Number);
+  const base = await loadModel(folder);
+  const model = experts > 0 ? base.withWoven(randomPool(base, experts)) : base;
+  const prompt = [...randomIds(1, 32, model.base.architecture.vocabularySize).data].map(Number);
   const settings = { temperature: 0, ignoreEos: true };
   await generateBatch(model, [prompt], { ...settings, maxNewTokens: 1 });
   const opened = seconds(start);
@@ -82,7 +82,7 @@ async function generate(folder, experts) {
   const [completion] = await generateBatch(model, [prompt], { ...settings, maxNewTokens: NEW_TOKENS });
   if (completion.ids.length !== NEW_TOKENS) throw new Error(`${completion.ids.length} tokens instead of ${NEW_TOKENS}`);
   const said = `first token after ${opened} s, then ${NEW_TOKENS} tokens after a prompt of 32 in ${seconds(begun)} s; ${memory()}`;
-  await model.dispose();
+  await base.dispose();
   return said;
 }
 

@@ -4,8 +4,8 @@
 import { derivedSeed, seededRandom } from "../dist/base/random.js";
 import { float32, int64 } from "../dist/base/tensor.js";
 import { Decoder } from "../dist/generation/decoder.js";
-import { loadModel } from "../dist/inference/model.js";
-import { RoutedPool } from "../dist/inference/overlay.js";
+import { RoutedPool } from "../dist/inference/routed-pool.js";
+import { loadModel } from "../dist/library/model.js";
 import { routerNamed } from "../dist/routing/registry.js";
 import { adapterLearner, freshLora } from "../dist/training/learner.js";
 import { targetModules } from "../dist/training/train.js";
@@ -25,29 +25,29 @@ export function randomIds(rows, width, vocabulary, seed = 1) {
 
 /** Every projection but the head. */
 export function targetsOf(model) {
-  return targetModules(model, undefined);
+  return targetModules(model.base, undefined);
 }
 
 function batchOf(model, rows, width) {
-  const { kind, vocabularySize } = model.architecture;
+  const { kind, vocabularySize } = model.base.architecture;
   const inputIds = randomIds(rows, width, vocabularySize);
   return kind === "encoder-decoder" ? { inputIds, decoderInputIds: randomIds(rows, TARGETS, vocabularySize, 2) } : { inputIds };
 }
 
 export async function forwardWork(folder, { rows, width, experts = 0, ...session }) {
-  const model = await loadModel(folder, session);
-  if (experts > 0) model.overlay = randomPool(model, experts);
+  const base = await loadModel(folder, session);
+  const model = experts > 0 ? base.withWoven(randomPool(base, experts)) : base;
   const batch = batchOf(model, rows, width);
-  return { run: () => model.forward(batch), dispose: () => model.dispose() };
+  return { run: () => model.forward(batch), dispose: () => base.dispose() };
 }
 
 /** One optimiser step of a rank-16 LoRA on every projection, micro-batch = batch. */
 export async function trainingWork(folder, { rows, width, ...session }) {
   const model = await loadModel(folder);
-  const { kind, vocabularySize } = model.architecture;
-  const adapter = freshLora(model.modules, { targets: targetsOf(model), rank: RANK, scaling: 1 / RANK, seed: 1 });
-  const learner = adapterLearner(model.checkpoint, model.modules, adapter);
-  const trainer = await Trainer.create(model.architecture, learner, { dropout: 0, seed: 1, session });
+  const { kind, vocabularySize } = model.base.architecture;
+  const adapter = freshLora(model.base.modules, { targets: targetsOf(model), rank: RANK, scaling: 1 / RANK, seed: 1 });
+  const learner = adapterLearner(model.base, adapter);
+  const trainer = await Trainer.create(model.base.architecture, learner, { dropout: 0, seed: 1, session });
   const input_ids = randomIds(rows, width, vocabularySize);
   const attention_mask = int64(input_ids.shape, new BigInt64Array(rows * width).fill(1n));
   const labels = randomIds(rows, kind === "encoder-decoder" ? TARGETS : width, vocabularySize, 3);
@@ -59,21 +59,21 @@ export async function trainingWork(folder, { rows, width, ...session }) {
 
 /** Greedy decoding after a prompt; every call decodes `tokens` tokens a row. */
 export async function decodingWork(folder, { rows, width, tokens, experts = 0, ...session }) {
-  const model = await loadModel(folder, session);
-  if (experts > 0) model.overlay = randomPool(model, experts);
-  const ids = randomIds(rows, width, model.architecture.vocabularySize);
+  const base = await loadModel(folder, session);
+  const model = experts > 0 ? base.withWoven(randomPool(base, experts)) : base;
+  const ids = randomIds(rows, width, model.base.architecture.vocabularySize);
   const prompts = Array.from({ length: rows }, (_, row) => Array.from(ids.data.subarray(row * width, (row + 1) * width), Number));
   const decoder = new Decoder(model);
   return {
     run: async () => {
       // Prompts that differ from the last call's, so that nothing of them is in the cache.
-      for (const prompt of prompts) prompt[0] = (prompt[0] + 1) % model.architecture.vocabularySize;
+      for (const prompt of prompts) prompt[0] = (prompt[0] + 1) % model.base.architecture.vocabularySize;
       let { logits } = await decoder.start(prompts);
       const start = performance.now();
       for (let i = 0; i < tokens; i++) ({ logits } = await decoder.append(likeliest(logits)));
       return (performance.now() - start) / tokens;
     },
-    dispose: () => model.dispose(),
+    dispose: () => base.dispose(),
   };
 }
 
@@ -107,12 +107,12 @@ export function randomPool(model, count) {
     const gates = new Map();
     const modules = new Map();
     for (const module of targetsOf(model)) {
-      const size = model.modules.get(module);
+      const size = model.base.modules.get(module);
       gates.set(module, random(`gate ${i}`, 0.1, size.in));
       const factors = { a: random(`a ${i % 4}`, 0.01, RANK, size.in), b: random(`b ${i % 4}`, 0.01, size.out, RANK) };
       modules.set(module, { rank: RANK, scaling: 1 / RANK, ...factors });
     }
     return { name: `expert-${i}`, adapter: { kind: "lora", modules, warnings: [] }, gates, warnings: [] };
   });
-  return new RoutedPool(experts, model.modules, { router: routerNamed("phatgoose", {}) });
+  return new RoutedPool(experts, model.base.modules, { router: routerNamed("phatgoose", {}) });
 }

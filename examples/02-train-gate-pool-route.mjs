@@ -3,12 +3,12 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { addExpert, createPool, fingerprint, loadModel, trainExpert, trainGate } from "skein";
+import { addExpert, createPool, loadModel, trainExpert, trainGate } from "skein";
 
 const folder = await mkdtemp(join(tmpdir(), "skein-example-"));
 const base = "assets/demo-base";
 const model = await loadModel(base);
-const { tokenizer } = model;
+const tokenizer = await model.tokenizer();
 
 // Training data is text; files are read with readTrainingExamples("file.jsonl").
 const pairs = (word, answers) =>
@@ -17,7 +17,7 @@ const data = {
   contrary: pairs("contrary", { hot: "cold", big: "small", fast: "slow", old: "new" }),
   metropolis: pairs("metropolis", { france: "paris", spain: "madrid", italy: "rome", japan: "tokyo" }),
 };
-await createPool(join(folder, "pool"), { name: "demo-base", fingerprint: await fingerprint(model.checkpoint) });
+await createPool(join(folder, "pool"), { name: "demo-base", fingerprint: await model.base.fingerprint() });
 for (const [name, training] of Object.entries(data)) {
   const expert = join(folder, name);
   const options = { batchSize: 4, microBatchSize: 4 };

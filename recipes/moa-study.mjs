@@ -6,8 +6,7 @@
 // --summary only writes the results of the seeds that are finished. --out FOLDER for results, --work FOLDER for what a run goes on from, so that another setting overwrites nothing.
 import { parseArgs } from "node:util";
 import { moaStudy } from "../dist/demo/moa-study.js";
-import { loadModel } from "../dist/inference/model.js";
-import { loadTokenizer } from "../dist/text/tokenizer.js";
+import { loadModel } from "../dist/library/model.js";
 import { readDomains } from "./moa-data.mjs";
 import { overMoaSeeds } from "./moa-results.mjs";
 
@@ -67,7 +66,7 @@ so BLEU, ROUGE-L and exact match say little here; perplexity, and who tells the 
 async function study(out, seed, onPart) {
   const model = await loadModel(flags.base);
   try {
-    const tokenizer = await loadTokenizer(model.checkpoint.directory);
+    const tokenizer = await model.base.tokenizer();
     const domains = await readDomains(flags.data, { sizes, counts });
     const title = "Mixture-of-LoRAs on public data";
     return await moaStudy({ model, tokenizer, title, domains, options: { ...options, seed }, runs: `${out}/runs`, onPart });

@@ -3,23 +3,23 @@
 import { type HostTensor, int64 } from "../src/base/tensor.ts";
 import { createGraph } from "../src/graph/graph.ts";
 import { type Batch, batchFeeds } from "../src/inference/batch.ts";
-import type { Model } from "../src/inference/model.ts";
+import type { LoadedModel } from "../src/library/model.ts";
 import { baseSeams } from "../src/models/embedding.ts";
 import { logitsOf } from "../src/models/logits.ts";
 import { fileWeights } from "../src/models/weights.ts";
 import { type Fetches, Session } from "../src/runtime/session.ts";
 
 /** Every state the architecture lets observe, by its name. */
-export async function hiddenStates(model: Model, batch: Batch): Promise<Fetches> {
+export async function hiddenStates(model: LoadedModel, batch: Batch): Promise<Fetches> {
   const graph = createGraph("states");
-  const weights = fileWeights(graph, model.checkpoint);
-  logitsOf(graph, model.architecture, { weights, ...baseSeams(weights), observe: (name, state) => graph.output(name, state) });
+  const weights = fileWeights(graph, model.base.checkpoint);
+  logitsOf(graph, model.base.architecture, { weights, ...baseSeams(weights), observe: (name, state) => graph.output(name, state) });
   await using session = await Session.load(graph);
-  return await session.run(batchFeeds(batch, model.architecture));
+  return await session.run(batchFeeds(batch, model.base.architecture));
 }
 
 /** The most likely continuation of each row, one full forward a token. ids, mask: [batch, sequence] */
-export async function greedy(model: Model, ids: HostTensor<"int64">, mask: HostTensor<"int64">, count: number): Promise<number[][]> {
+export async function greedy(model: LoadedModel, ids: HostTensor<"int64">, mask: HostTensor<"int64">, count: number): Promise<number[][]> {
   const [batch, start] = ids.shape as [number, number];
   const rows = Array.from({ length: batch }, (_, row) => [...ids.data.subarray(row * start, (row + 1) * start)]);
   const masks = Array.from({ length: batch }, (_, row) => [...mask.data.subarray(row * start, (row + 1) * start)]);

@@ -16,8 +16,9 @@ import { bestChoice, choiceScore } from "../src/evaluation/scoring/rank.ts";
 import { Decoder } from "../src/generation/decoder.ts";
 import { createGraph } from "../src/graph/graph.ts";
 import type { Batch } from "../src/inference/batch.ts";
-import { loadModel } from "../src/inference/model.ts";
-import { RoutedPool, singleAdapter } from "../src/inference/overlay.ts";
+import { RoutedPool } from "../src/inference/routed-pool.ts";
+import { singleAdapter } from "../src/inference/woven.ts";
+import { loadModel } from "../src/library/model.ts";
 import { t5Experts } from "../src/routing/experts.test-helper.ts";
 import { phatgoose } from "../src/routing/phatgoose.ts";
 import { Session } from "../src/runtime/session.ts";
@@ -29,7 +30,7 @@ const NOISE = 5e-5; // float32 against float32, the same numbers added in anothe
 const FIRST = "encoder.block.0.layer.0.SelfAttention.q"; // its input is the embeddings, whatever the experts
 
 const model = await loadModel(golden("t5/model"));
-const experts = (await t5Experts(model.modules)).map(({ adapter, gates, ...rest }) => {
+const experts = (await t5Experts(model.base.modules)).map(({ adapter, gates, ...rest }) => {
   if (adapter.kind !== "lora" || !gates) throw new Error("not a LoRA with gates");
   return { ...rest, adapter, gates };
 });
@@ -42,13 +43,12 @@ const batch: Batch = {
 afterAll(() => model.dispose());
 
 async function routed(members: readonly Expert[], topK = 2, given: Batch = batch) {
-  model.overlay = new RoutedPool(members, model.modules, { router: phatgoose({ topK }) });
-  const { logits, routes } = await model.forward(given, { routes: true });
+  const pool = new RoutedPool(members, model.base.modules, { router: phatgoose({ topK }) });
+  const { logits, routes } = await model.withWoven(pool).forward(given, { routes: true });
   return { logits, routes: routes! };
 }
 async function alone(adapter: LoraAdapter) {
-  model.overlay = singleAdapter(adapter, model.modules);
-  return (await model.forward(batch)).logits;
+  return (await model.withWoven(singleAdapter(adapter, model.base.modules)).forward(batch)).logits;
 }
 
 test("1: a pool of one expert is that expert, and is the base with W + B A / r for W", async () => {
@@ -57,12 +57,12 @@ test("1: a pool of one expert is that expert, and is the base with W + B A / r f
   expectClose(logits, await alone(expert!.adapter), NOISE);
   const folder = await mkdtemp(join(tmpdir(), "skein-folded-"));
   const tensors = new Map<string, HostTensor>();
-  for (const [name, info] of model.checkpoint.tensors) {
+  for (const [name, info] of model.base.checkpoint.tensors) {
     const weight = (await readTensor(info)) as HostTensor<"float32">;
     const lora = expert!.adapter.modules.get(name.replace(/\.weight$/, ""));
     tensors.set(name, lora ? foldedWeight(weight, lora) : weight);
   }
-  await saveCheckpoint(folder, { config: model.checkpoint.config, tensors });
+  await saveCheckpoint(folder, { config: model.base.checkpoint.config, tensors });
   await using folded = await loadModel(folder);
   expectClose(logits, (await folded.forward(batch)).logits, NOISE);
   await rm(folder, { recursive: true });
@@ -131,8 +131,8 @@ test("4: untrained gates halve every update, and only gates learn", async () => 
     feeds: Object.fromEntries(names.map((name) => [name, base.int(name)])),
     sizes: { batch: 4, sequence: 24, targets: 11 },
   };
-  const gated = await differentiated(model, gateLearner(model.checkpoint, model.modules, adapter), training);
-  const half = await differentiated(model, adapterLearner(model.checkpoint, model.modules, { ...adapter, modules: halved }), training);
+  const gated = await differentiated(model, gateLearner(model.base, adapter), training);
+  const half = await differentiated(model, adapterLearner(model.base, { ...adapter, modules: halved }), training);
   expectClose(gated.perToken, half.perToken, NOISE);
   expect([...gated.gradients.keys()].sort()).toEqual([...adapter.modules.keys()].map((module) => `${module}.gate`).sort());
   for (const gradient of gated.gradients.values()) expect(gradient.data.some((value) => value !== 0)).toBe(true);
@@ -182,7 +182,7 @@ test("8: decoding with a cache gives the logits of the full forward, token by to
   ];
   const ids = (tokens: readonly number[]) => int64([1, tokens.length], tokens);
   const { logits } = await routed(experts, 2, { inputIds: ids(prompt), decoderInputIds: ids([0, ...answer]) });
-  const decoder = new Decoder(model);
+  const decoder = new Decoder(model.withWoven(new RoutedPool(experts, model.base.modules, { router: phatgoose({ topK: 2 }) })));
   const steps = [await decoder.start([prompt])];
   for (const token of answer) steps.push(await decoder.append([[token]]));
   const width = logits.shape[2]!;

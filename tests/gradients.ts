@@ -35,7 +35,7 @@ export async function differentiated(
   options: SessionOptions = {},
 ): Promise<Differentiated> {
   const graph = createGraph("gradients");
-  const { architecture } = model;
+  const { architecture } = model.base;
   const labels = graph.int("labels", "batch", architecture.kind === "encoder-decoder" ? "targets" : "sequence");
   const { mean, perToken } = crossEntropy(forward(graph, architecture, learner.build(graph)), labels);
   graph.output("loss", mean);

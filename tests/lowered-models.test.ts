@@ -5,8 +5,8 @@ import { describe, expect, test } from "vitest";
 import { seededRandom } from "../src/base/random.ts";
 import { int64 } from "../src/base/tensor.ts";
 import { type Batch, batchFeeds } from "../src/inference/batch.ts";
-import { loadModel } from "../src/inference/model.ts";
-import { RoutedPool } from "../src/inference/overlay.ts";
+import { RoutedPool } from "../src/inference/routed-pool.ts";
+import { loadModel } from "../src/library/model.ts";
 import { t5Experts } from "../src/routing/experts.test-helper.ts";
 import { phatgoose } from "../src/routing/phatgoose.ts";
 import type { Engine } from "../src/runtime/engine.ts";
@@ -61,8 +61,8 @@ describe.each([MASKED, ...onGpu])("$name", (engine) => {
   test.each(BASES)("the logits of %s", async (folder) => {
     await using expected = await loadModel(folder);
     await using model = await loadModel(folder, { engine });
-    const batch = batchFor(model.architecture.kind);
-    const real = model.architecture.kind === "decoder-only" ? batch.attentionMask : undefined;
+    const batch = batchFor(model.base.architecture.kind);
+    const real = model.base.architecture.kind === "decoder-only" ? batch.attentionMask : undefined;
     expectClose((await model.forward(batch)).logits, (await expected.forward(batch)).logits, noiseOf(engine), real);
   });
 });
@@ -78,8 +78,8 @@ describe.each([MASKED, GATHERED, ...onGpu])("$name", (engine) => {
     const [expected, got] = await Promise.all(
       [cpu, engine].map(async (each) => {
         await using model = await loadModel(golden("t5/model"), { engine: each });
-        model.overlay = new RoutedPool(await t5Experts(model.modules), model.modules, { router: phatgoose({ topK: 2 }) });
-        return await model.forward(batch, { routes: true });
+        const pool = new RoutedPool(await t5Experts(model.base.modules), model.base.modules, { router: phatgoose({ topK: 2 }) });
+        return await model.withWoven(pool).forward(batch, { routes: true });
       }),
     );
     expectClose(got!.logits, expected!.logits, noiseOf(engine));
@@ -92,12 +92,12 @@ describe.each([MASKED, GATHERED, ...onGpu])("$name", (engine) => {
   test("the gradients of a LoRA", async () => {
     await using model = await loadModel(golden("t5/model"));
     const base = await goldenTensors("t5/golden.safetensors");
-    const [expert] = await t5Experts(model.modules);
+    const [expert] = await t5Experts(model.base.modules);
     if (expert?.adapter.kind !== "lora") throw new Error("not a LoRA");
-    const learner = adapterLearner(model.checkpoint, model.modules, expert.adapter);
+    const learner = adapterLearner(model.base, expert.adapter);
     const feeds = batchFeeds(
       { inputIds: base.int("input_ids"), attentionMask: base.int("attention_mask"), decoderInputIds: base.int("decoder_input_ids") },
-      model.architecture,
+      model.base.architecture,
     );
     const batch = { feeds: { ...feeds, labels: base.int("labels") }, sizes: { batch: 4, sequence: 24, targets: 11 } };
     const [expected, got] = [

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { int64 } from "../src/base/tensor.ts";
 import { type Batch, batchFeeds } from "../src/inference/batch.ts";
-import { loadModel } from "../src/inference/model.ts";
-import { RoutedPool } from "../src/inference/overlay.ts";
+import { RoutedPool } from "../src/inference/routed-pool.ts";
+import { loadModel } from "../src/library/model.ts";
 import { t5Experts } from "../src/routing/experts.test-helper.ts";
 import { phatgoose } from "../src/routing/phatgoose.ts";
 import { webgpu } from "../src/runtime/onnxruntime-node.ts";
@@ -53,15 +53,15 @@ const t5: Batch = {
 const USES: Readonly<Record<string, (options: SessionOptions) => Promise<void>>> = {
   "a routed forward": async (options) => {
     await using model = await loadModel(golden("t5/model"), options);
-    model.overlay = new RoutedPool(await t5Experts(model.modules), model.modules, { router: phatgoose({ topK: 2 }) });
-    await model.forward(t5);
+    const pool = new RoutedPool(await t5Experts(model.base.modules), model.base.modules, { router: phatgoose({ topK: 2 }) });
+    await model.withWoven(pool).forward(t5);
   },
   "the gradients of a LoRA": async (options) => {
     await using model = await loadModel(golden("t5/model"));
-    const [expert] = await t5Experts(model.modules);
+    const [expert] = await t5Experts(model.base.modules);
     if (expert?.adapter.kind !== "lora") throw new Error("not a LoRA");
-    const learner = adapterLearner(model.checkpoint, model.modules, expert.adapter);
-    const feeds = { ...batchFeeds(t5, model.architecture), labels: base.int("labels") };
+    const learner = adapterLearner(model.base, expert.adapter);
+    const feeds = { ...batchFeeds(t5, model.base.architecture), labels: base.int("labels") };
     await differentiated(model, learner, { feeds, sizes: { batch: 4, sequence: 24, targets: 11 } }, undefined, options);
   },
   ...Object.fromEntries(

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { golden } from "../../tests/golden.ts";
 import { writeWordTokenizer } from "../../tests/word-tokenizer.ts";
-import { loadModel, type Model } from "../inference/model.ts";
+import { type LoadedModel, loadModel } from "../library/model.ts";
 import { renderChat } from "../text/chat.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -16,7 +16,7 @@ const TEMPLATE =
 const WORDS = ["system", "user", "assistant", "hello", "again", ...Array.from({ length: 152 }, (_, i) => `w${i}`)];
 
 let folder: string;
-let model: Model;
+let model: LoadedModel;
 let tokenizer: Tokenizer;
 
 beforeAll(async () => {

@@ -31,11 +31,11 @@ export class Conversation {
   /** Refuses a model without a chat template, and options that make no sense. */
   constructor(model: Model, tokenizer: Tokenizer, { system, ...options }: ConversationOptions = {}) {
     checkChatTemplate(tokenizer);
-    generationSettings(options, model.checkpoint, tokenizer);
+    generationSettings(options, model.base.checkpoint, tokenizer);
     this.#model = model;
     this.#tokenizer = tokenizer;
     this.#system = system === undefined ? [] : [{ role: "system", content: system }];
-    this.#options = { ...options, routes: model.overlay.experts.length > 0 };
+    this.#options = { ...options, routes: model.woven.experts.length > 0 };
     this.#messages = [...this.#system];
     this.#decoder = new Decoder(model);
   }

@@ -96,8 +96,8 @@ export function unknownDomain(name: string, known: readonly string[]): OptionErr
 
 async function loraIn(io: Io, flags: CommonFlags, folder: string, model: Model): Promise<LoraAdapter> {
   const { loadExpert } = await import("../storage/expert.ts");
-  const { lorasOf } = await import("../inference/moa-overlay.ts");
-  const expert = await loadExpert(folder, model.modules);
+  const { lorasOf } = await import("../inference/moa-woven.ts");
+  const expert = await loadExpert(folder, model.base.modules);
   warn(io, flags, expert.warnings);
   return lorasOf([expert])[0]!;
 }

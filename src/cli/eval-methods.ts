@@ -65,20 +65,19 @@ async function moaMethod(
       fix: "Name it with --pool.",
     });
   const { moaPoolHash, needMoaPool } = await import("../inference/moa-pool.ts");
-  const { MoaOverlay } = await import("../inference/moa-overlay.ts");
+  const { MoaWoven } = await import("../inference/moa-woven.ts");
   const { moa, experts: own } = await needMoaPool(model, pool, experts);
-  const overlay = () => new MoaOverlay(model, moa, own, { rule });
-  return { kind: "overlay", name, overlay, state: `${rule} ${await moaPoolHash(pool)}` };
+  const woven = () => new MoaWoven(model, moa, own, { rule });
+  return { kind: "overlay", name, woven, state: `${rule} ${await moaPoolHash(pool)}` };
 }
 
 /** The adapters that --adapter names, each a method of its own. */
 export async function adaptersOf(io: Io, flags: MethodFlags, model: Model): Promise<Method[]> {
   const { loadAdapter } = await import("../storage/peft.ts");
-  const { fingerprint } = await import("../checkpoint/fingerprint.ts");
-  const base = await fingerprint(model.checkpoint);
+  const base = await model.base.fingerprint();
   const methods: Method[] = [];
   for (const name of flags.adapter) {
-    const adapter = await loadAdapter(name, model.modules, { fingerprint: base });
+    const adapter = await loadAdapter(name, model.base.modules, { fingerprint: base });
     warn(io, flags, adapter.warnings);
     methods.push({ kind: "adapter", name, adapter });
   }

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
-import { loadModel } from "../inference/model.ts";
+import { openBase } from "../inference/base.ts";
 import { saveGates } from "../storage/expert.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import { saveAdapter } from "../storage/peft-save.ts";
@@ -33,7 +33,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "skein-forward-"));
   const routed = await goldenTensors("phatgoose_t5/routed.safetensors");
   const gates = await readSafetensors(golden("phatgoose_t5/gates.safetensors"));
-  const { modules } = await loadModel(BASE);
+  const { modules } = await openBase(BASE);
   for (let z = 0; z < EXPERTS; z++) {
     const adapter = await loadAdapter(golden(`phatgoose_t5/experts/expert_${z}`), modules);
     await saveAdapter(at(`expert_${z}`), adapter);
@@ -145,7 +145,7 @@ test("a pool is listed, loses and gains experts, and refuses one that does not f
   expect((await skein("pool", "add", pool, at("expert_2"), "--name", "two")).out).toContain("Added two");
   const listed = JSON.parse((await skein("pool", "list", pool, "--json")).out);
   expect(listed.experts.map(({ name }: { name: string }) => name)).toEqual(["expert_1", "two"]);
-  await saveAdapter(at("ungated"), await loadAdapter(golden("phatgoose_t5/experts/expert_3"), (await loadModel(BASE)).modules));
+  await saveAdapter(at("ungated"), await loadAdapter(golden("phatgoose_t5/experts/expert_3"), (await openBase(BASE)).modules));
   await skein("pool", "add", pool, at("ungated"));
   const files = ["--inputs", at("in.safetensors"), "--out", at("never.safetensors")];
   const { code, err } = await skein("forward", "--base", BASE, "--pool", pool, ...files);
@@ -176,7 +176,7 @@ test("check describes a usable adapter, and says why another is refused", async 
 test("merge writes an adapter that covers every module", async () => {
   const experts = [at("expert_0"), at("expert_1")];
   expect(await skein("merge", ...experts, "--base", BASE, "--out", at("merged"))).toMatchObject({ code: 0, err: "" });
-  const merged = await loadAdapter(at("merged"), (await loadModel(BASE)).modules);
+  const merged = await loadAdapter(at("merged"), (await openBase(BASE)).modules);
   expect(merged.modules.size).toBe(36);
   expect((await skein("merge", ...experts, "--base", BASE, "--out", at("none"), "--method", "mix")).err).toContain('no method "mix"');
 });

@@ -37,7 +37,8 @@ import { type Random, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
-import { loadModel } from "../inference/model.ts";
+import { openBase } from "../inference/base.ts";
+import { loadModel } from "../library/model.ts";
 import { saveGates } from "../storage/expert.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import { saveAdapter } from "../storage/peft-save.ts";
@@ -73,7 +74,7 @@ beforeAll(async () => {
   config = (await openCheckpoint(BASE)).config as unknown as LlamaConfig;
   const expected = await goldenTensors("peft_arrow/peft_arrow.safetensors");
   starts = new Map([64, 96].map((width) => [width, [...expected.float(`init.${width}`).data]]));
-  const { modules } = await loadModel(BASE);
+  const { modules } = await openBase(BASE);
   const made: Map<string, Known>[] = [];
   for (let z = 0; z < N; z++) {
     const random = seededRandom(50 + z);
@@ -210,7 +211,7 @@ const IA3 = [0, 1].flatMap((layer) => [
 ]);
 
 test("(IA)3 experts on a Llama: alone as PEFT has them, and routed as factors around 1", async () => {
-  const { modules } = await loadModel(BASE);
+  const { modules } = await openBase(BASE);
   const scales = [0, 1, 2].map((z) => {
     const random = seededRandom(90 + z);
     return new Map(IA3.map(({ module, width }) => [module, numbers(random, 0.25, width).data.map((value) => 1 + value)] as const));
@@ -270,7 +271,7 @@ test.each(["all", "last"] as const)("mean activations of %s positions on a Llama
     [71, 8],
     [40, 41, 42, 43, 44],
   ].map((inputs) => ({ inputs, labels: inputs }));
-  const means = await averageActivations(model, await loadAdapter(at("e2"), model.modules), examples, { positions, batchSize: 2 });
+  const means = await averageActivations(model, await loadAdapter(at("e2"), model.base.modules), examples, { positions, batchSize: 2 });
   const sums = new Map<string, Vector>();
   const alone = mixing(experts.slice(2, 3), () => [1]);
   const project: Project = (x, module, base) => {

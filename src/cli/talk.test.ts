@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { golden } from "../../tests/golden.ts";
 import { writeWordTokenizer } from "../../tests/word-tokenizer.ts";
 import { DataError } from "../base/errors.ts";
-import { loadModel, type Model } from "../inference/model.ts";
+import { type LoadedModel, loadModel } from "../library/model.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { Conversation } from "./conversation.ts";
@@ -19,7 +19,7 @@ const TEMPLATE =
 const WORDS = ["user", "assistant", "hello", ...Array.from({ length: 154 }, (_, i) => `w${i}`)];
 
 let folder: string;
-let model: Model;
+let model: LoadedModel;
 let tokenizer: Tokenizer;
 
 beforeAll(async () => {

@@ -13,10 +13,9 @@ import { float32, type HostTensor } from "../base/tensor.ts";
 import { writeFileAtomically } from "../checkpoint/atomic.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import { readSafetensors } from "../checkpoint/safetensors.ts";
-import { loadModel } from "../inference/model.ts";
+import { loadModel } from "../library/model.ts";
 import { tracedTensors } from "../models/logits.ts";
 import { t5 } from "../models/t5.ts";
-import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { LoopHooks } from "../training/loop.ts";
 import { trainFull } from "../training/train.ts";
 import { corpus } from "./corpus.ts";
@@ -79,7 +78,7 @@ async function pretrain(from: string, out: string, run: string, pairs: Pairs, { 
   const training = pairs.map(({ input, target }) => ({ kind: "pair" as const, input, target }));
   const schedule = decay ? { kind: "linear" as const, warmupRatio: 0.05 } : { kind: "constant" as const, warmupRatio: 0.2 };
   const options = { steps, batchSize: 64, microBatchSize: 64, lr: 1e-3, schedule, seed, validateEvery: 0, saveEvery: 100 };
-  await trainFull({ model, tokenizer: await loadTokenizer(from), training, run, hooks, out, options });
+  await trainFull({ model, tokenizer: await model.tokenizer(), training, run, hooks, out, options });
 }
 
 /** T5's own initialisation (Mesh TensorFlow's, as in transformers), with the lean described above. */

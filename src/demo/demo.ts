@@ -11,12 +11,12 @@ import type { Method } from "../evaluation/comparison/methods.ts";
 import { readCurves } from "../evaluation/report/curves.ts";
 import { type RouteUsage, routeUsage } from "../evaluation/scoring/route-usage.ts";
 import { type Trace, trace } from "../evaluation/scoring/trace.ts";
-import { loadModel, type Model } from "../inference/model.ts";
+import { type Model, withWoven } from "../inference/model.ts";
 import { openExperts } from "../inference/open.ts";
-import { plain, RoutedPool } from "../inference/overlay.ts";
+import { RoutedPool } from "../inference/routed-pool.ts";
+import { loadModel } from "../library/model.ts";
 import { phatgoose } from "../routing/phatgoose.ts";
 import { loadAdapter } from "../storage/peft.ts";
-import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { demoExperts, type ExpertsJob } from "./experts.ts";
 import { type DemoTask, examples, HELD_IN_TASKS, HELD_OUT_TASKS } from "./tasks.ts";
@@ -56,7 +56,7 @@ export interface DemoResult {
 export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const { out, seed = 1, base = DEMO_BASE, signal } = options;
   await using model = await loadModel(base);
-  const tokenizer = await loadTokenizer(base);
+  const tokenizer = await model.tokenizer();
   const start = performance.now();
   const { onPart } = options;
   const trained = await demoExperts({
@@ -70,7 +70,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   });
   const middle = performance.now();
   const experts = await openExperts(model, trained.pool);
-  const evaluation = await compare(model, tokenizer, experts, await loadAdapter(trained.multitask, model.modules), options);
+  const evaluation = await compare(model, tokenizer, experts, await loadAdapter(trained.multitask, model.base.modules), options);
   const seconds = { training: (middle - start) / 1000, evaluation: (performance.now() - middle) / 1000 };
   return {
     evaluation,
@@ -130,9 +130,8 @@ export function evaluationTask(task: DemoTask, numTests: number, seed: number): 
 async function looksInside(model: Model, tokenizer: Tokenizer, experts: readonly Expert[], { tasks }: Evaluation, seed: number) {
   const compound = HELD_OUT_TASKS.find(({ kind }) => kind === "compound")!;
   const [example] = examples(compound, "test", 1, seed);
-  model.overlay = new RoutedPool(experts, model.modules, { router: phatgoose() });
-  const traced = await trace(model, tokenizer, example!.input, { maxNewTokens: 16 });
-  const usage = [{ router: "phatgoose", ...(await routeUsage(model, tokenizer, tasks)) }];
-  model.overlay = plain;
+  const routed = withWoven(model, new RoutedPool(experts, model.base.modules, { router: phatgoose() }));
+  const traced = await trace(routed, tokenizer, example!.input, { maxNewTokens: 16 });
+  const usage = [{ router: "phatgoose", ...(await routeUsage(routed, tokenizer, tasks)) }];
   return { trace: traced, usage };
 }

@@ -12,7 +12,6 @@ import { access, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { EMBEDDING_FILE } from "../adapters/file-names.ts";
 import { derivedSeed } from "../base/random.ts";
-import { fingerprint } from "../checkpoint/fingerprint.ts";
 import type { Model } from "../inference/model.ts";
 import { addExpert, createPool } from "../storage/pool.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -48,7 +47,7 @@ export async function demoExperts(job: ExpertsJob): Promise<{ pool: string; mult
   await lora(job, "multitask", join(out, "multitask"), union, RECIPE.multitaskSteps);
   const pool = join(out, "pool");
   await rm(pool, { recursive: true, force: true });
-  await createPool(pool, { name: job.baseName, fingerprint: await fingerprint(job.model.checkpoint) });
+  await createPool(pool, { name: job.baseName, fingerprint: await job.model.base.fingerprint() });
   for (const { name } of HELD_IN_TASKS) await addExpert(pool, join(out, "experts", name));
   return { pool, multitask: join(out, "multitask"), runs: join(out, "runs") };
 }

@@ -8,10 +8,9 @@ import { float32, type HostTensor } from "../base/tensor.ts";
 import { writeFileAtomically } from "../checkpoint/atomic.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import { readSafetensors } from "../checkpoint/safetensors.ts";
-import { loadModel } from "../inference/model.ts";
+import { loadModel } from "../library/model.ts";
 import { llama } from "../models/llama.ts";
 import { tracedTensors } from "../models/logits.ts";
-import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { trainFull } from "../training/train.ts";
 import type { BaseOptions } from "./base.ts";
 import { corpus } from "./corpus.ts";
@@ -55,7 +54,7 @@ export async function makeMoaBase(
     await using model = await loadModel(from);
     const schedule = { kind, warmupRatio: i === 0 ? 0.2 : 0.05 };
     const options = { steps, batchSize: 64, microBatchSize: 64, lr: 2e-3, schedule, seed: seed + i, validateEvery: 0, saveEvery: 200 };
-    await trainFull({ model, tokenizer: await loadTokenizer(from), training, run: join(work, `run-${i + 1}`), hooks, out: to, options });
+    await trainFull({ model, tokenizer: await model.tokenizer(), training, run: join(work, `run-${i + 1}`), hooks, out: to, options });
   }
   const tensors = await readSafetensors(join(end, "model.safetensors"));
   await saveCheckpoint(out, { config, tensors, copyFrom: start, dtype: "F16" });

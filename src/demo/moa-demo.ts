@@ -4,8 +4,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createMoaPool } from "../inference/moa-pool.ts";
-import { loadModel } from "../inference/model.ts";
-import { loadTokenizer } from "../text/load-tokenizer.ts";
+import { loadModel } from "../library/model.ts";
 import { domainExamples, MOA_DOMAINS } from "./moa-domains.ts";
 import { moaStudy, type Study, type StudyJob, type StudyOptions } from "./moa-study.ts";
 
@@ -50,7 +49,7 @@ export async function runMoaDemo(options: MoaDemoOptions): Promise<Study> {
   await mkdir(out, { recursive: true });
   const study = await moaStudy({
     model,
-    tokenizer: await loadTokenizer(base),
+    tokenizer: await model.tokenizer(),
     title: "Mixture-of-LoRAs on five domains",
     domains,
     options: { ...MOA_RECIPE, ...options.recipe, seed, ablations },

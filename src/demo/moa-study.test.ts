@@ -7,7 +7,7 @@ import { golden } from "../../tests/golden.ts";
 import { temporaryFolder } from "../../tests/temporary-folder.ts";
 import { writeWordTokenizer } from "../../tests/word-tokenizer.ts";
 import { domainsMarkdown, domainsPage } from "../evaluation/report/domains-page.ts";
-import { loadModel } from "../inference/model.ts";
+import { loadModel } from "../library/model.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { domainExamples, MOA_DOMAINS } from "./moa-domains.ts";
 import { moaStudy } from "./moa-study.ts";

@@ -16,16 +16,16 @@ import { derivedSeed } from "../base/random.ts";
 import { type DomainScores, promptsOf, type RouterReport, routerReport, scoreDomains } from "../evaluation/comparison/domains.ts";
 import type { DomainResults } from "../evaluation/report/domains-page.ts";
 import { encodeContext } from "../evaluation/scoring/encode.ts";
-import { type MoaOptions, MoaOverlay } from "../inference/moa-overlay.ts";
+import { type MoaOptions, MoaWoven } from "../inference/moa-woven.ts";
 import type { Model } from "../inference/model.ts";
-import { type Overlay, type Prompts, plain, singleAdapter } from "../inference/overlay.ts";
 import { promptStates } from "../inference/prompt-states.ts";
+import { type Prompts, plain, singleAdapter, type Woven } from "../inference/woven.ts";
 import { DECISION_RULES } from "../routing/moa-decision.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type Classifier, trainClassifier } from "../training/domain-classifier.ts";
 import { freshLora } from "../training/learner.ts";
 import type { LoopHooks } from "../training/loop.ts";
-import { moeLoraLearner, moeLoraOverlay } from "../training/moe-lora.ts";
+import { moeLoraLearner, moeLoraWoven } from "../training/moe-lora.ts";
 import { expertRecipe, parseRecipe } from "../training/recipe.ts";
 import { rowsOf } from "../training/router-standards.ts";
 import { encoded, learnFrom, targetModules } from "../training/train.ts";
@@ -76,17 +76,17 @@ const pairs = (examples: readonly Example[]) => examples.map(({ input, target })
 /** Trains everything and compares it. */
 export async function moaStudy(job: StudyJob): Promise<Study> {
   const trainer = new StudyTrainer(job);
-  const methods = new Map<string, (domain: string) => Overlay>([["base", () => plain]]);
+  const methods = new Map<string, (domain: string) => Woven>([["base", () => plain]]);
   const told = new Set(["LoRA of the domain", "MoA, told"]);
 
   const own = await trainer.loras(trainer.budget.own, "alone");
-  const byName = new Map(job.domains.map(({ name }, d) => [name, singleAdapter(own[d]!, job.model.modules)]));
+  const byName = new Map(job.domains.map(({ name }, d) => [name, singleAdapter(own[d]!, job.model.base.modules)]));
   methods.set("LoRA of the domain", (domain) => byName.get(domain)!);
   for (const [name, factor] of [
     ["one LoRA, mixed data", 1],
     [`one LoRA, rank ${job.domains.length} r`, job.domains.length],
   ] as const) {
-    const mixed = singleAdapter(await trainer.mixedLora(factor), job.model.modules);
+    const mixed = singleAdapter(await trainer.mixedLora(factor), job.model.base.modules);
     methods.set(name, () => mixed);
   }
   const moe = await trainer.moeLora();
@@ -94,19 +94,19 @@ export async function moaStudy(job: StudyJob): Promise<Study> {
   const first = await trainer.loras(job.options.expertSteps, "first");
   const moa = await trainer.moa("moa", first);
   const classifier = await trainer.classifier();
-  const dispatched = overlayOf(job.model, { ...moa, adapters: own }, { dispatcher: dispatcherOf(job.model, classifier) });
+  const dispatched = wovenOf(job.model, { ...moa, adapters: own }, { dispatcher: dispatcherOf(job.model, classifier) });
   methods.set("classifier + LoRAs", () => dispatched);
   for (const rule of DECISION_RULES) {
-    const overlay = overlayOf(job.model, moa, { rule });
-    methods.set(`MoA, ${rule}`, () => overlay);
+    const woven = wovenOf(job.model, moa, { rule });
+    methods.set(`MoA, ${rule}`, () => woven);
   }
-  methods.set("MoA, told", (domain) => overlayOf(job.model, moa, { domain }));
-  if (job.options.ablations) for (const [name, overlay] of await trainer.ablations(first)) methods.set(name, () => overlay);
+  methods.set("MoA, told", (domain) => wovenOf(job.model, moa, { domain }));
+  if (job.options.ablations) for (const [name, woven] of await trainer.ablations(first)) methods.set(name, () => woven);
 
   const scores = new Map<string, ReadonlyMap<string, DomainScores>>();
-  for (const [name, overlays] of methods) {
+  for (const [name, wovenFor] of methods) {
     job.onPart?.(`evaluating ${name}`);
-    scores.set(name, await scoreDomains(job.model, job.tokenizer, tests(job), overlays, evaluationOptions(job)));
+    scores.set(name, await scoreDomains(job.model, job.tokenizer, tests(job), wovenFor, evaluationOptions(job)));
   }
   const routers = await routersOf(job, moa);
   return { title: job.title, methods: scores, told, routers, classifier: await trainer.classifierAccuracy(classifier), moa };
@@ -119,13 +119,13 @@ function evaluationOptions({ options, signal }: StudyJob) {
 }
 
 function routersOf(job: StudyJob, moa: MoaModel): Promise<RouterReport> {
-  return routerReport(job.model, job.tokenizer, overlayOf(job.model, moa, {}), tests(job));
+  return routerReport(job.model, job.tokenizer, wovenOf(job.model, moa, {}), tests(job));
 }
 
-/** A MoA model ready to be worn. */
-export function overlayOf(model: Model, { moa, adapters }: MoaModel, options: MoaOptions): MoaOverlay {
+/** A MoA model to put on the base. */
+export function wovenOf(model: Model, { moa, adapters }: MoaModel, options: MoaOptions): MoaWoven {
   const experts = adapters.map((adapter, i) => ({ name: moa.domains[i]!, adapter, warnings: [] }));
-  return new MoaOverlay(model, moa, experts, options);
+  return new MoaWoven(model, moa, experts, options);
 }
 
 function dispatcherOf(model: Model, classifier: Classifier): NonNullable<MoaOptions["dispatcher"]> {
@@ -163,14 +163,14 @@ class StudyTrainer {
     return trainDomain({ ...this.#setting(part), expert }, { name: "lora", training });
   }
 
-  async moeLora(): Promise<Overlay> {
+  async moeLora(): Promise<Woven> {
     const { model, domains } = this.#job;
     const setting = this.#setting("moe-lora");
     const recipe = parseRecipe(expertRecipe, this.#expert(this.budget.all, "moe-lora"));
     const fresh = domains.map(({ name }) => this.#fresh(name));
     const training = encoded(setting, pairs(domains.flatMap((domain) => domain.training)), recipe);
-    const parameters = await learnFrom(setting, moeLoraLearner(model, fresh, recipe.seed), { training, validation: [] }, recipe);
-    return moeLoraOverlay(model, fresh, parameters);
+    const parameters = await learnFrom(setting, moeLoraLearner(model.base, fresh, recipe.seed), { training, validation: [] }, recipe);
+    return moeLoraWoven(model.base, fresh, parameters);
   }
 
   /** Routers, and the LoRAs further. */
@@ -189,15 +189,15 @@ class StudyTrainer {
     });
   }
 
-  async ablations(first: readonly LoraAdapter[]): Promise<Map<string, Overlay>> {
+  async ablations(first: readonly LoraAdapter[]): Promise<Map<string, Woven>> {
     const { model } = this.#job;
     const per = { rule: "per-layer" } as const;
     const scratch = await this.moa("scratch", undefined, { steps: this.budget.all });
-    return new Map<string, Overlay>([
-      ["MoA from scratch, vote", overlayOf(model, scratch, {})],
-      ["MoA, LoRAs frozen, vote", overlayOf(model, await this.moa("frozen", first, { freezeLoras: true }), {})],
-      ["MoA, adapted states, vote", overlayOf(model, await this.moa("adapted", first, { states: "adapted" }), {})],
-      ["MoA without labels, per-layer", overlayOf(model, await this.moa("unlabelled", first, { labels: false, states: "adapted" }), per)],
+    return new Map<string, Woven>([
+      ["MoA from scratch, vote", wovenOf(model, scratch, {})],
+      ["MoA, LoRAs frozen, vote", wovenOf(model, await this.moa("frozen", first, { freezeLoras: true }), {})],
+      ["MoA, adapted states, vote", wovenOf(model, await this.moa("adapted", first, { states: "adapted" }), {})],
+      ["MoA without labels, per-layer", wovenOf(model, await this.moa("unlabelled", first, { labels: false, states: "adapted" }), per)],
     ]);
   }
 
@@ -225,7 +225,7 @@ class StudyTrainer {
     for (let start = 0; start < examples.length; start += 64) {
       const texts = examples
         .slice(start, start + 64)
-        .map(({ input }) => encodeContext(tokenizer, model.architecture, input, { maxTokens: options.maxLength }));
+        .map(({ input }) => encodeContext(tokenizer, model.base.architecture, input, { maxTokens: options.maxLength }));
       states.push(...rowsOf(await promptStates(model, promptsOf(texts))));
     }
     return states;
@@ -234,8 +234,8 @@ class StudyTrainer {
   #fresh(name: string): LoraAdapter {
     const { model, options } = this.#job;
     const { rank, alpha } = options;
-    const targets = targetModules(model, undefined);
-    return freshLora(model.modules, { targets, rank, scaling: alpha / rank, seed: derivedSeed(options.seed, name) });
+    const targets = targetModules(model.base, undefined);
+    return freshLora(model.base.modules, { targets, rank, scaling: alpha / rank, seed: derivedSeed(options.seed, name) });
   }
   #expert(steps: number, name: string) {
     const { rank, alpha, lr, batchSize, microBatchSize, maxLength, seed } = this.#job.options;

@@ -1,4 +1,4 @@
-/** @file Decoding step by step computes what one forward over everything computes: for every kind of model and overlay. */
+/** @file Decoding step by step computes what one forward over everything computes: for every kind of model and whatever is woven in. */
 
 import { existsSync, readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
@@ -9,8 +9,12 @@ import { ShapeError } from "../base/errors.ts";
 import { type Random, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
-import { loadModel, Model } from "../inference/model.ts";
-import { type Overlay, plain, RoutedPool, type RowBias, singleAdapter } from "../inference/overlay.ts";
+import { baseOf } from "../inference/base.ts";
+import { RoutedPool } from "../inference/routed-pool.ts";
+import type { RowBias } from "../inference/row-choices.ts";
+import { Runner } from "../inference/runner.ts";
+import { plain, singleAdapter, type Woven } from "../inference/woven.ts";
+import { LoadedModel, loadModel } from "../library/model.ts";
 import { phatgoose } from "../routing/phatgoose.ts";
 import { BARRED } from "../routing/router.ts";
 import { loadAdapter } from "../storage/peft.ts";
@@ -35,8 +39,8 @@ const sentence = (random: Random, length: number): number[] => Array.from({ leng
 const ids = (row: readonly number[]) => int64([1, row.length], row);
 
 /** A full forward over each row alone, whose last positions the decoder has to reproduce. */
-async function fullLogits(model: Model, prompt: readonly number[], generated: readonly number[]): Promise<HostTensor<"float32">[]> {
-  const { architecture } = model;
+async function fullLogits(model: LoadedModel, prompt: readonly number[], generated: readonly number[]): Promise<HostTensor<"float32">[]> {
+  const { architecture } = model.base;
   const seen = [...prompt, ...generated];
   const { logits } =
     architecture.kind === "decoder-only"
@@ -47,7 +51,7 @@ async function fullLogits(model: Model, prompt: readonly number[], generated: re
 }
 
 /** Decodes three prompts of unequal length side by side, through a growth of the cache, and compares every step. */
-async function expectSameAsForward(model: Model, { chunk = 256, steps = 70 } = {}): Promise<void> {
+async function expectSameAsForward(model: LoadedModel, { chunk = 256, steps = 70 } = {}): Promise<void> {
   const random = seededRandom(1);
   const prompts = [11, 3, 29].map((length) => sentence(random, length));
   const generated = prompts.map(() => sentence(random, steps));
@@ -69,20 +73,20 @@ const MODELS = [
 ];
 
 /** A LoRA on every module that has an input vector, and on embeddings unless left out, strong enough to matter. */
-function randomAdapter(model: Model, random: Random, { embeddings = true } = {}): LoraAdapter {
+function randomAdapter(model: LoadedModel, random: Random, { embeddings = true } = {}): LoraAdapter {
   const tensor = (...shape: [number, number]) =>
     float32(
       shape,
       Float32Array.from({ length: shape[0] * shape[1] }, () => 0.1 * random.normal()),
     );
-  const adapted = [...model.modules].filter(([, { embedding }]) => embeddings || !embedding);
+  const adapted = [...model.base.modules].filter(([, { embedding }]) => embeddings || !embedding);
   const modules = adapted.map(([module, { in: inputs, out, embedding }]): [string, LoraWeights] => [
     module,
     { rank: 4, scaling: 1, a: tensor(4, inputs), b: tensor(out, 4), ...(embedding && { embedding }) },
   ]);
   return { kind: "lora", modules: new Map(modules), warnings: [] };
 }
-function randomPool(model: Model, rows?: RowBias): Overlay {
+function randomPool(model: LoadedModel, rows?: RowBias): Woven {
   const random = seededRandom(2);
   const experts = Array.from({ length: 5 }, (_, i): Expert => {
     const adapter = randomAdapter(model, random, { embeddings: false });
@@ -94,7 +98,7 @@ function randomPool(model: Model, rows?: RowBias): Overlay {
     );
     return { name: `expert ${i}`, adapter, gates, warnings: [] };
   });
-  return new RoutedPool(experts, model.modules, { router: phatgoose(), ...(rows && { rows }) });
+  return new RoutedPool(experts, model.base.modules, { router: phatgoose(), ...(rows && { rows }) });
 }
 /** Leaves each row three of five experts, by its first real token. */
 function byFirstToken(inputIds: HostTensor<"int64">, mask: HostTensor<"int64">): HostTensor<"float32"> {
@@ -104,23 +108,22 @@ function byFirstToken(inputIds: HostTensor<"int64">, mask: HostTensor<"int64">):
     firsts.flatMap((first) => [0, 1, 2, 3, 4].map((expert) => ((expert + first) % 5 < 3 ? 0 : BARRED))),
   );
 }
-const OVERLAYS: Readonly<Record<string, (model: Model) => Overlay>> = {
+const WOVEN: Readonly<Record<string, (model: LoadedModel) => Woven>> = {
   base: () => plain,
-  "one adapter": (model) => singleAdapter(randomAdapter(model, seededRandom(3)), model.modules),
+  "one adapter": (model) => singleAdapter(randomAdapter(model, seededRandom(3)), model.base.modules),
   "routed pool": (model) => randomPool(model),
   "experts chosen by each row": (model) => randomPool(model, async ({ inputIds, attentionMask }) => byFirstToken(inputIds, attentionMask)),
 };
 
 describe.each(MODELS)("%s", (name) => {
-  test.each(Object.keys(OVERLAYS))("%s: every step's logits are the full forward's", async (overlay) => {
+  test.each(Object.keys(WOVEN))("%s: every step's logits are the full forward's", async (what) => {
     await using model = await loadModel(golden(name));
-    model.overlay = OVERLAYS[overlay]!(model);
-    await expectSameAsForward(model, { steps: name === "qwen/model" ? 30 : 70 });
+    await expectSameAsForward(model.withWoven(WOVEN[what]!(model)), { steps: name === "qwen/model" ? 30 : 70 });
   });
 
   test("routes are the full forward's", async () => {
-    await using model = await loadModel(golden(name));
-    model.overlay = randomPool(model);
+    await using base = await loadModel(golden(name));
+    const model = base.withWoven(randomPool(base));
     const random = seededRandom(5);
     const prompts = [sentence(random, 9), sentence(random, 4)];
     const generated = prompts.map(() => sentence(random, 6));
@@ -135,8 +138,8 @@ describe.each(MODELS)("%s", (name) => {
   });
 });
 
-async function expectRoutes(model: Model, actual: Routes, prompt: readonly number[], generated: readonly number[]): Promise<void> {
-  const { architecture } = model;
+async function expectRoutes(model: LoadedModel, actual: Routes, prompt: readonly number[], generated: readonly number[]): Promise<void> {
+  const { architecture } = model.base;
   const batch =
     architecture.kind === "decoder-only"
       ? { inputIds: ids([...prompt, ...generated]) }
@@ -186,14 +189,15 @@ test("t5: prompts of the golden batch, whatever side was padded, give transforme
 });
 
 /** A golden Llama whose rotary positions depend on the length: `change` is laid over its config.json. */
-async function withConfig(change: Record<string, unknown>, use: (model: Model) => Promise<void>): Promise<void> {
+async function withConfig(change: Record<string, unknown>, use: (model: LoadedModel) => Promise<void>): Promise<void> {
   const checkpoint = await openCheckpoint(golden("llama/model"));
-  await using model = new Model({ ...checkpoint, config: { ...checkpoint.config, ...change } });
+  const base = baseOf({ ...checkpoint, config: { ...checkpoint.config, ...change } });
+  await using model = new LoadedModel({ base, runner: new Runner(base), woven: plain }, { isOwner: true });
   await use(model);
 }
 
 /** Compares each step with a forward over what there is by then: for models where later tokens change earlier ones. */
-async function expectSameAsForwards(model: Model, prompts: readonly number[][], steps: number): Promise<void> {
+async function expectSameAsForwards(model: LoadedModel, prompts: readonly number[][], steps: number): Promise<void> {
   const random = seededRandom(6);
   const generated = prompts.map(() => sentence(random, steps));
   const decoder = new Decoder(model, { chunk: 16 });
@@ -269,7 +273,7 @@ test("rows may take different numbers of tokens at once, none included", async (
   expectClose(rowOf(next.logits, 1), (await fullLogits(model, [8, 9, 11, 12, 13, 14], [15]))[1]!, TOLERANCE);
 });
 
-test("the next turn of a chat keeps what the cache holds, unless the overlay changed", async () => {
+test("the next turn of a chat keeps what the cache holds", async () => {
   await using model = await loadModel(golden("llama/model"));
   const random = seededRandom(8);
   const [first, second] = [sentence(random, 20), sentence(random, 10)];
@@ -280,15 +284,11 @@ test("the next turn of a chat keeps what the cache holds, unless the overlay cha
   const { kept, logits } = await decoder.start([turn]);
   expect(kept).toEqual([20]);
   expectClose(rowOf(logits, 0), (await fullLogits(model, turn, []))[0]!, TOLERANCE);
-  model.overlay = singleAdapter(randomAdapter(model, random), model.modules);
-  const other = await decoder.start([turn]);
-  expect(other.kept).toBeUndefined();
-  expectClose(rowOf(other.logits, 0), (await fullLogits(model, turn, []))[0]!, TOLERANCE);
 });
 
 test("rows keep their own choice of experts when others are dropped, and a chat whose choice changes starts anew", async () => {
-  await using model = await loadModel(golden("llama/model"));
-  model.overlay = OVERLAYS["experts chosen by each row"]!(model);
+  await using base = await loadModel(golden("llama/model"));
+  const model = base.withWoven(WOVEN["experts chosen by each row"]!(base));
   const decoder = new Decoder(model);
   await decoder.start([
     [5, 6, 7],
@@ -305,12 +305,11 @@ test("PEFT's adapter decodes to the logits PEFT computes", async () => {
   await using model = await loadModel(golden("t5/model"));
   const expected = await goldenTensors("t5/golden.safetensors");
   const logits = (await goldenTensors("t5/lora.safetensors")).float("logits");
-  const adapter = await loadAdapter(golden("t5/adapter_init"), model.modules);
+  const adapter = await loadAdapter(golden("t5/adapter_init"), model.base.modules);
   if (adapter.kind !== "lora") throw new Error("expected a LoRA");
-  model.overlay = singleAdapter(adapter, model.modules);
   const decoderIds = expected.int("decoder_input_ids");
   const targets = decoderIds.shape[1]!;
-  const decoder = new Decoder(model);
+  const decoder = new Decoder(model.withWoven(singleAdapter(adapter, model.base.modules)));
   await decoder.start(rowsOf(expected.int("input_ids"), expected.int("attention_mask")));
   const rest = (row: number) => [...decoderIds.data.subarray(row * targets + 1, (row + 1) * targets)].map(Number);
   const step = await decoder.append([0, 1, 2, 3].map(rest));

@@ -6,15 +6,14 @@
  *      select(rows)      drops, reorders or repeats rows
  *      truncate(length)  takes tokens back
  *
- *  The overlay is the model's at the time of `start`; the same code serves base, one adapter and a routed pool. */
+ *  The same code serves base, one adapter and a routed pool. */
 
 import { isDeepStrictEqual } from "node:util";
 import { invariant, ShapeError } from "../base/errors.ts";
 import { type HostTensor, int64, padded } from "../base/tensor.ts";
 import type { Model } from "../inference/model.ts";
-import type { Overlay } from "../inference/overlay.ts";
 import type { Architecture, EncoderDecoder } from "../models/architecture.ts";
-import type { Session } from "../runtime/session.ts";
+import type { Fetches } from "../runtime/session.ts";
 import { buildDecode, buildEncode, crossNames, type DecodePlan, fetchRoutes, planOf } from "./decoder-graphs.ts";
 import { KvCache, selectRows } from "./kv-cache.ts";
 import { joinedRoutes, lastRoutes, type Routes, routesOfRows } from "./routes.ts";
@@ -45,12 +44,9 @@ export class Decoder {
   readonly #model: Model;
   readonly #chunk: number;
   readonly #cache: KvCache;
-  #session: Session | undefined;
+  #isStarted = false;
   #routes = false;
-  #overlay: Overlay | undefined;
-  #experts = 0;
-  /** Fed at every run: the overlay's, and an encoder's output. */
-  #overlayFeeds: Record<string, HostTensor> = {};
+  /** Fed at every run: an encoder's output. */
   #encoded: Record<string, HostTensor> = {};
   /** Fed at every run: what each row chose for itself. */
   #rowFeeds: Record<string, HostTensor> = {};
@@ -61,7 +57,7 @@ export class Decoder {
   constructor(model: Model, { chunk = CHUNK }: DecoderOptions = {}) {
     this.#model = model;
     this.#chunk = chunk;
-    this.#cache = new KvCache(planFor(model.architecture).caches);
+    this.#cache = new KvCache(planFor(model.base.architecture).caches);
   }
 
   /** The tokens each row's cache holds. */
@@ -76,14 +72,14 @@ export class Decoder {
   /** Begins with these prompts of token ids. What the cache holds of their beginnings is kept, so that the next turn of
    *  a chat costs only its new tokens. With `routes`, steps say how each token was routed. */
   async start(prompts: readonly (readonly number[])[], { routes = false }: { routes?: boolean } = {}): Promise<FirstStep> {
-    const { architecture } = this.#model;
+    const { architecture } = this.#model.base;
     for (const prompt of prompts) checkPrompt(prompt, architecture);
     const { ids, mask } = padded(prompts);
-    const rowFeeds = { ...(await this.#model.overlay.rowFeeds?.({ inputIds: ids, attentionMask: mask })) };
+    const rowFeeds = { ...(await this.#model.woven.chooseRows?.({ inputIds: ids, attentionMask: mask })) };
     const kept = isDeepStrictEqual(rowFeeds, this.#rowFeeds) ? this.#keptOf(prompts) : undefined;
     this.#rowFeeds = rowFeeds;
     this.#routes = routes;
-    await this.#open();
+    this.#isStarted = true;
     if (kept) {
       kept.forEach((length, row) => {
         this.truncate(row, length);
@@ -102,7 +98,7 @@ export class Decoder {
     invariant(tokens.length === this.#tokens.length, `${tokens.length} rows for a batch of ${this.#tokens.length}`);
     const counts = tokens.map(({ length }) => length);
     invariant(Math.max(...counts) > 0, "nothing to append");
-    const { architecture } = this.#model;
+    const { architecture } = this.#model.base;
     const steadyUntil = (architecture.kind === "decoder-only" && architecture.steadyUntil) || (() => Number.POSITIVE_INFINITY);
     const held = this.#tokens.map(({ length }) => length);
     const lengths = held.map((length, row) => length + counts[row]!);
@@ -155,9 +151,8 @@ export class Decoder {
 
   /** How much of each prompt the cache holds, its last token apart, whose logits are wanted; undefined for nothing. */
   #keptOf(prompts: readonly (readonly number[])[]): number[] | undefined {
-    const { architecture, overlay } = this.#model;
-    const isCurrent = this.#overlay === overlay && this.#experts === overlay.experts.length;
-    if (architecture.kind !== "decoder-only" || !isCurrent || prompts.length !== this.#tokens.length) return undefined;
+    const { architecture } = this.#model.base;
+    if (architecture.kind !== "decoder-only" || prompts.length !== this.#tokens.length) return undefined;
     const kept = prompts.map((prompt, row) => {
       const held = this.#tokens[row]!;
       const differs = prompt.findIndex((id, i) => id !== held[i]);
@@ -166,26 +161,26 @@ export class Decoder {
     return kept.some((length) => length > 0) ? kept : undefined;
   }
 
-  async #open(): Promise<void> {
-    const { architecture, overlay } = this.#model;
-    this.#overlay = overlay;
-    this.#experts = overlay.experts.length;
-    this.#overlayFeeds = { ...overlay.feeds };
-    this.#session = await this.#model.session(this.#name("decode"), (graph) => {
-      buildDecode(graph, architecture, this.#model.parts(graph, this.#routes ? fetchRoutes(graph) : undefined), planFor(architecture));
-    });
-  }
-
-  #name(graph: string): string {
-    return this.#routes ? `${graph} with routes` : graph;
+  #decode(feeds: Record<string, HostTensor>): Promise<Fetches> {
+    const { base, runner, woven } = this.#model;
+    const routes = this.#routes;
+    return runner.session(
+      { graph: "decode", routes },
+      woven,
+      (graph, parts) => buildDecode(graph, base.architecture, parts(routes ? fetchRoutes(graph) : undefined), planFor(base.architecture)),
+      (session) => session.run({ ...woven.feeds, ...feeds }),
+    );
   }
 
   async #encode(ids: HostTensor<"int64">, mask: HostTensor<"int64">, architecture: EncoderDecoder): Promise<Routes[] | undefined> {
     const routes = this.#routes;
-    const session = await this.#model.session(this.#name("encode"), (graph) => {
-      buildEncode(graph, architecture, this.#model.parts(graph, routes ? fetchRoutes(graph) : undefined));
-    });
-    const fetches = await session.run({ ...this.#overlayFeeds, ...this.#rowFeeds, input_ids: ids, attention_mask: mask });
+    const { runner, woven } = this.#model;
+    const fetches = await runner.session(
+      { graph: "encode", routes },
+      woven,
+      (graph, parts) => buildEncode(graph, architecture, parts(routes ? fetchRoutes(graph) : undefined)),
+      (session) => session.run({ ...woven.feeds, ...this.#rowFeeds, input_ids: ids, attention_mask: mask }),
+    );
     this.#encoded = { attention_mask: mask };
     for (let layer = 0; layer < planFor(architecture).cross.length; layer++) {
       for (const name of Object.values(crossNames(layer))) this.#encoded[name] = fetches[name]!;
@@ -196,7 +191,7 @@ export class Decoder {
   }
 
   async #run(tokens: readonly (readonly number[])[], width: number): Promise<Step> {
-    invariant(this.#session, "a decoder is started before it is run");
+    invariant(this.#isStarted, "a decoder is started before it is run");
     const { ids, mask } = padded(tokens, { width, side: "left" });
     const positions = int64(ids.shape);
     this.#cache.lengths.forEach((length, row) => {
@@ -204,8 +199,8 @@ export class Decoder {
       for (let i = 0; i < count; i++) positions.data[(row + 1) * width - count + i] = BigInt(length + i);
     });
     const own = { decoder_ids: ids, decoder_mask: mask, positions };
-    const feeds = { ...this.#overlayFeeds, ...this.#rowFeeds, ...this.#encoded, ...this.#cache.feeds, ...own };
-    const fetches = await this.#session.run(feeds);
+    const feeds = { ...this.#rowFeeds, ...this.#encoded, ...this.#cache.feeds, ...own };
+    const fetches = await this.#decode(feeds);
     const counts = tokens.map(({ length }) => length);
     this.#cache.write(fetches, counts);
     this.#tokens.forEach((row, i) => {

@@ -3,8 +3,8 @@ import { describe, expect, test } from "vitest";
 import { golden, goldenTensors, shared } from "../../tests/golden.ts";
 import { OptionError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
-import { loadModel, type Model } from "../inference/model.ts";
-import { RoutedPool } from "../inference/overlay.ts";
+import { RoutedPool } from "../inference/routed-pool.ts";
+import { type LoadedModel, loadModel } from "../library/model.ts";
 import { t5Experts } from "../routing/experts.test-helper.ts";
 import { phatgoose } from "../routing/phatgoose.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
@@ -15,7 +15,7 @@ import type { GenerationOptions } from "./options.ts";
 // A real tokenizer whose first ids are bytes, so that random models of 160 tokens write broken characters too.
 const tokenizer = await loadTokenizer(golden("tokenizers/tinystories"));
 
-async function collected(model: Model, prompt: Prompt | readonly Prompt[], options: GenerationOptions & GenerateControl = {}) {
+async function collected(model: LoadedModel, prompt: Prompt | readonly Prompt[], options: GenerationOptions & GenerateControl = {}) {
   const [tokens, completions]: [TokenEvent[], CompletionEvent[]] = [[], []];
   for await (const event of generate(model, tokenizer, prompt, options)) {
     if (event.kind === "token") tokens.push(event);
@@ -53,10 +53,9 @@ describe.each(["t5", "mt5", "t5_v1_0", "llama", "llama_bias", "llama_linear", "q
   });
 });
 
-async function phatgooseModel(): Promise<Model> {
+async function phatgooseModel(): Promise<LoadedModel> {
   const model = await loadModel(golden("t5/model"));
-  model.overlay = new RoutedPool(await t5Experts(model.modules), model.modules, { router: phatgoose() });
-  return model;
+  return model.withWoven(new RoutedPool(await t5Experts(model.base.modules), model.base.modules, { router: phatgoose() }));
 }
 
 test("PHATGOOSE's greedy tokens are those of the authors' code, alone and side by side", async () => {
@@ -205,7 +204,7 @@ test("a generation ends when its signal is aborted or its reader leaves", async 
 
 test("a model with a last position ends there", async () => {
   await using model = await loadModel(golden("gpt2/model"));
-  const { architecture } = model;
+  const { architecture } = model.base;
   const limit = architecture.kind === "decoder-only" ? architecture.maxPositions! : 0;
   const [completion] = await generateBatch(model, [Array<number>(limit - 2).fill(5)], GREEDY);
   expect(completion).toMatchObject({ finishReason: "length" });

@@ -69,8 +69,8 @@ export async function* generate(
   prompt: Prompt | readonly Prompt[],
   { signal, decoder, ...options }: GenerationOptions & GenerateControl = {},
 ): AsyncGenerator<TokenEvent | CompletionEvent> {
-  const settings = generationSettings(options, model.checkpoint, tokenizer);
-  const { kind } = model.architecture;
+  const settings = generationSettings(options, model.base.checkpoint, tokenizer);
+  const { kind } = model.base.architecture;
   const prompts = promptsOf(prompt).map((text) => (typeof text === "string" ? promptIds(tokenizer, kind, text) : text));
   const sequences = sequencesFor(model, prompts, settings);
   // A decoder-only model goes on from the prompt's text; behind an encoder a new text begins.
@@ -164,7 +164,7 @@ export async function generateBatch(
   prompts: readonly (readonly number[])[],
   { signal, batchSize = 16, until, onProgress, ...options }: GenerationOptions & BatchControl = {},
 ): Promise<GeneratedTokens[]> {
-  const settings = generationSettings(options, model.checkpoint);
+  const settings = generationSettings(options, model.base.checkpoint);
   const byLength = prompts.map((_, i) => i).sort((a, b) => prompts[b]!.length - prompts[a]!.length || a - b);
   const all = sequencesFor(model, prompts, settings);
   const decoder = new Decoder(model);

@@ -1,7 +1,7 @@
 /** @file Which experts served which token, gathered step by step while tokens are generated. */
 
 import { elements, float32, int64 } from "../base/tensor.ts";
-import type { HostRoute } from "../inference/model.ts";
+import type { HostRoute } from "../inference/runner.ts";
 import type { Fetches } from "../runtime/session.ts";
 import { routeNames } from "./decoder-graphs.ts";
 

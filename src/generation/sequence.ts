@@ -30,7 +30,7 @@ export interface Sequence {
 
 /** n sequences for each prompt, in order. */
 export function sequencesFor(model: Model, prompts: readonly (readonly number[])[], settings: GenerationSettings): Sequence[] {
-  const { architecture } = model;
+  const { architecture } = model.base;
   const { n, maxNewTokens } = settings;
   checkIds(settings, architecture.vocabularySize);
   // A given seed makes a prompt's completions the same wherever it stands in a batch.

@@ -11,7 +11,7 @@ import type { HostTensor } from "../base/tensor.ts";
 import { openSafetensors, readTensor, type SafetensorsFile, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { ROW_BIAS } from "../routing/mixture.ts";
 import { type Batch, checkBatch } from "./batch.ts";
-import type { ForwardResult } from "./model.ts";
+import type { ForwardResult } from "./runner.ts";
 
 const NAMES = ["input_ids", "attention_mask", "decoder_input_ids"];
 

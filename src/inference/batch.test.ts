@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import { golden } from "../../tests/golden.ts";
 import { ShapeError } from "../base/errors.ts";
 import { float32, int64 } from "../base/tensor.ts";
+import { loadModel } from "../library/model.ts";
 import type { Batch } from "./batch.ts";
-import { loadModel } from "./model.ts";
 
 const model = await loadModel(golden("t5/model"));
 const [ids, decoderInputIds] = [int64([1, 2], [3, 1]), int64([1, 1], [0])];

@@ -5,6 +5,7 @@ import { respelled } from "../../tests/checkpoints.ts";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { createGraph } from "../graph/graph.ts";
+import { loadModel } from "../library/model.ts";
 import { bert, pooledUnit, textInputs } from "../models/bert.ts";
 import { fileWeights } from "../models/weights.ts";
 import { Session } from "../runtime/session.ts";
@@ -12,7 +13,6 @@ import { bertTokenizerJson } from "../text/bert-vocabulary.ts";
 import { createHubTokenizer } from "../text/hub-tokenizer.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { baseEmbedder, promptsOf, textEmbedder } from "./embedder.ts";
-import { loadModel } from "./model.ts";
 
 interface Expected {
   readonly text: string;

@@ -13,14 +13,15 @@ import { type HostTensor, padded } from "../base/tensor.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import type { Float, Graph } from "../graph/value.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
+import type { Architecture } from "../models/architecture.ts";
 import { bert, pooledUnit, textInputs } from "../models/bert.ts";
-import { baseSeams } from "../models/embedding.ts";
 import { logitsOf } from "../models/logits.ts";
 import { fileWeights } from "../models/weights.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import type { GraphParts } from "./base.ts";
 import type { Model } from "./model.ts";
-import type { Prompts } from "./overlay.ts";
+import { type Prompts, plain } from "./woven.ts";
 
 export interface Embedder {
   /** Recorded beside what it embedded: vectors of two embedders are not compared. */
@@ -36,21 +37,25 @@ export const BASE_EMBEDDER = "base-mean-pooled";
 export function baseEmbedder(model: Model): Embedder {
   return {
     name: BASE_EMBEDDER,
-    embed: async ({ inputIds, attentionMask }) => {
-      const session = await model.session("embed", (graph) => buildBaseEmbedding(graph, model));
-      const { embedding } = await session.run({ input_ids: inputIds, attention_mask: attentionMask });
-      return embedding as HostTensor<"float32">;
-    },
+    embed: ({ inputIds, attentionMask }) =>
+      model.runner.session(
+        { graph: "embed" },
+        plain,
+        (graph, parts) => buildBaseEmbedding(graph, model.base.architecture, parts()),
+        async (session) => {
+          const { embedding } = await session.run({ input_ids: inputIds, attention_mask: attentionMask });
+          return embedding as HostTensor<"float32">;
+        },
+      ),
   };
 }
 
-function buildBaseEmbedding(graph: Graph, { checkpoint, architecture }: Model): void {
-  const weights = fileWeights(graph, checkpoint);
+function buildBaseEmbedding(graph: Graph, architecture: Architecture, parts: GraphParts): void {
   const wanted = architecture.kind === "encoder-decoder" ? "encoded" : "decoded";
   const observe = (name: string, state: Float) => {
     if (name === wanted) graph.output("embedding", pooledUnit(state, graph.int("attention_mask", "batch", "sequence")));
   };
-  logitsOf(graph, architecture, { weights, ...baseSeams(weights), observe });
+  logitsOf(graph, architecture, { ...parts, observe });
 }
 
 /** The encoder checkpoint `name`: a folder, or a Hugging Face id. Prompts are texts of `tokenizer`, that of `model`, which keeps
@@ -64,14 +69,19 @@ export async function textEmbedder(name: string, model: Model, tokenizer: Tokeni
   return {
     name: basename(resolve(name)),
     embed: async (prompts) => {
-      const session = await model.session(`embed with ${directory}`, (graph) => {
-        const { ids, valid } = textInputs(graph);
-        graph.output("embedding", pooledUnit(encoder.encode(ids, valid, fileWeights(graph, checkpoint)), valid));
-      });
-      const rows = texts(prompts, tokenizer).map((text) => cut(own.encode(text), limit));
-      const { ids, mask } = padded(rows);
-      const { embedding } = await session.run({ input_ids: ids, attention_mask: mask });
-      return embedding as HostTensor<"float32">;
+      const { ids, mask } = padded(texts(prompts, tokenizer).map((text) => cut(own.encode(text), limit)));
+      return model.runner.session(
+        { graph: "embed text", encoder: directory },
+        plain,
+        (graph) => {
+          const { ids, valid } = textInputs(graph);
+          graph.output("embedding", pooledUnit(encoder.encode(ids, valid, fileWeights(graph, checkpoint)), valid));
+        },
+        async (session) => {
+          const { embedding } = await session.run({ input_ids: ids, attention_mask: mask });
+          return embedding as HostTensor<"float32">;
+        },
+      );
     },
   };
 }

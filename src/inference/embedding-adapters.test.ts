@@ -13,14 +13,16 @@ import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import { readTensor } from "../checkpoint/safetensors.ts";
 import { scoreTokens } from "../evaluation/scoring/score-tokens.ts";
+import type { LoadedModel } from "../library/model.ts";
+import { loadModel } from "../library/model.ts";
 import { averageActivation } from "../routing/average-activation.ts";
 import { phatgoose } from "../routing/phatgoose.ts";
 import { parsedRouter } from "../routing/registry.ts";
 import { averageActivations } from "../training/activations.ts";
 import { gateLearner } from "../training/learner.ts";
-import { loadModel, type Model } from "./model.ts";
-import { RoutedPool, singleAdapter } from "./overlay.ts";
 import { poolOverlay } from "./pool-overlay.ts";
+import { RoutedPool } from "./routed-pool.ts";
+import { singleAdapter } from "./woven.ts";
 
 // Two float32 computations of the same sums in another order; logits are of size 10.
 const TOLERANCE = 1e-4;
@@ -45,8 +47,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-function randomLora(model: Model, module: string, seed: number): LoraWeights {
-  const { in: inputs, out, embedding } = model.modules.get(module)!;
+function randomLora(model: LoadedModel, module: string, seed: number): LoraWeights {
+  const { in: inputs, out, embedding } = model.base.modules.get(module)!;
   const random = seededRandom(seed);
   const tensor = (...shape: [number, number]) => float32(shape, new Float32Array(shape[0] * shape[1]).map(random.normal));
   // Embeddings of the tiny models are small, and their heads' inputs are not.
@@ -60,7 +62,12 @@ const adapterOf = (modules: readonly (readonly [string, LoraWeights])[]): LoraAd
 });
 
 /** The base with changed embeddings (E + (scaling B A)ᵀ) and head (H + scaling B A), untied. */
-async function changedBase(name: string, base: Model, table: LoraWeights | undefined, head: LoraWeights | undefined): Promise<Model> {
+async function changedBase(
+  name: string,
+  { base }: LoadedModel,
+  table: LoraWeights | undefined,
+  head: LoraWeights | undefined,
+): Promise<LoadedModel> {
   const { tensor, headScale = () => 1 } = BASES[name]!;
   const tensors = new Map<string, HostTensor>();
   for (const [key, info] of base.checkpoint.tensors) tensors.set(key, await readTensor(info));
@@ -91,7 +98,7 @@ async function changedBase(name: string, base: Model, table: LoraWeights | undef
   return loadModel(out);
 }
 
-function batchOf({ architecture }: Model) {
+function batchOf({ base: { architecture } }: LoadedModel) {
   const random = seededRandom(5);
   const ids = (rows: number, width: number) =>
     int64(
@@ -114,11 +121,11 @@ describe.each(Object.keys(BASES))("%s", (name) => {
     const head = onHead ? randomLora(model, "lm_head", 2) : undefined;
     const batch = batchOf(model);
     const { logits: plain } = await model.forward(batch);
-    model.overlay = singleAdapter(
+    const woven = singleAdapter(
       adapterOf([...(table ? embeddings.map((module) => [module, table] as const) : []), ...(head ? [["lm_head", head] as const] : [])]),
-      model.modules,
+      model.base.modules,
     );
-    const { logits } = await model.forward(batch);
+    const { logits } = await model.withWoven(woven).forward(batch);
     await using changed = await changedBase(name, model, table, head);
     expectClose(logits, (await changed.forward(batch)).logits, TOLERANCE);
     expect(maxDifference(logits, plain)).toBeGreaterThan(0.05);
@@ -132,12 +139,12 @@ describe("on a tiny Llama", () => {
   test("likelihoods are those of changed weights", async () => {
     await using model = await loadModel(golden(NAME));
     const [table, head] = [randomLora(model, TABLE, 1), randomLora(model, "lm_head", 2)];
-    model.overlay = singleAdapter(
+    const woven = singleAdapter(
       adapterOf([
         [TABLE, table],
         ["lm_head", head],
       ]),
-      model.modules,
+      model.base.modules,
     );
     await using changed = await changedBase(NAME, model, table, head);
     const requests = [
@@ -149,7 +156,7 @@ describe("on a tiny Llama", () => {
         ],
       },
     ];
-    const [[found], [expected]] = [await scoreTokens(model, requests, {}), await scoreTokens(changed, requests, {})];
+    const [[found], [expected]] = [await scoreTokens(model.withWoven(woven), requests, {}), await scoreTokens(changed, requests, {})];
     found!.forEach(({ sum }, i) => {
       expect(Math.abs(sum - expected![i]!.sum)).toBeLessThan(TOLERANCE);
     });
@@ -167,8 +174,7 @@ describe("on a tiny Llama", () => {
         loras.map((lora) => adapterOf([[TABLE, lora]])),
         { kind: method },
       );
-      model.overlay = singleAdapter(merged, model.modules);
-      const { logits } = await model.forward(batch);
+      const { logits } = await model.withWoven(singleAdapter(merged, model.base.modules)).forward(batch);
       // One LoRA of both, side by side, put together by hand.
       const [p, q] = loras as [LoraWeights, LoraWeights];
       const b = float32([64, 6]);
@@ -188,15 +194,14 @@ describe("on a tiny Llama", () => {
     const experts = [{ name: "words", adapter, warnings: [] }];
     const refusal = /Expert "words" adapts the embeddings model\.embed_tokens[\s\S]*--adapter/;
     for (const router of [phatgoose(), averageActivation()])
-      expect(() => new RoutedPool(experts, model.modules, { router })).toThrow(refusal);
+      expect(() => new RoutedPool(experts, model.base.modules, { router })).toThrow(refusal);
     await expect(poolOverlay(model, experts, parsedRouter("phatgoose", {}))).rejects.toThrow(refusal);
-    expect(() => gateLearner(model.checkpoint, model.modules, adapter)).toThrow(/adapts the embeddings/);
+    expect(() => gateLearner(model.base, adapter)).toThrow(/adapts the embeddings/);
     await expect(averageActivations(model, adapter, [{ inputs: [1, 2], labels: [2, 3] }])).rejects.toThrow(/adapts the embeddings/);
 
     const batch = batchOf(model);
-    model.overlay = singleAdapter(adapter, model.modules);
-    const { logits: alone } = await model.forward(batch);
-    model.overlay = await poolOverlay(model, experts, parsedRouter("merged", {}));
-    expectClose((await model.forward(batch)).logits, alone, TOLERANCE);
+    const { logits: alone } = await model.withWoven(singleAdapter(adapter, model.base.modules)).forward(batch);
+    const pool = await poolOverlay(model, experts, parsedRouter("merged", {}));
+    expectClose((await model.withWoven(pool).forward(batch)).logits, alone, TOLERANCE);
   });
 });

@@ -7,7 +7,6 @@ import type { Expert } from "../adapters/expert.ts";
 import { POOL_FILE } from "../adapters/pool-file.ts";
 import { PoolError } from "../base/errors.ts";
 import { writing } from "../checkpoint/atomic.ts";
-import { fingerprint } from "../checkpoint/fingerprint.ts";
 import { routerLayers } from "../routing/moa.ts";
 import { checkRouters, MOA_FILE, type Moa, ROUTER_FILE, withoutDomain } from "../routing/moa-file.ts";
 import { writeModelCard } from "../storage/card.ts";
@@ -29,7 +28,7 @@ export async function createMoaPool(
   await refusePool(directory);
   for (const [i, adapter] of adapters.entries()) await saveLora(directory, model, base, moa.domains[i]!, adapter);
   await writeMoa(directory, moa);
-  await createPool(directory, { name: base, fingerprint: await fingerprint(model.checkpoint) }, moa.domains);
+  await createPool(directory, { name: base, fingerprint: await model.base.fingerprint() }, moa.domains);
 }
 
 /** Adds one domain's LoRA and writes the routers that know it. */
@@ -88,7 +87,7 @@ async function saveLora(directory: string, model: Model, base: string, name: str
   await rm(partial, { recursive: true, force: true });
   await saveAdapter(partial, adapter, {
     baseName: base,
-    taskType: model.architecture.kind === "encoder-decoder" ? "SEQ_2_SEQ_LM" : "CAUSAL_LM",
+    taskType: model.base.architecture.kind === "encoder-decoder" ? "SEQ_2_SEQ_LM" : "CAUSAL_LM",
   });
   await writeModelCard(partial, { name, base });
   if (!(await exists(folder))) {
@@ -111,7 +110,11 @@ export interface MoaPool {
 }
 
 /** The MoA model in a pool's folder, whose experts these are. */
-export async function needMoaPool({ architecture }: Model, directory: string, pool: readonly Expert[]): Promise<MoaPool> {
+export async function needMoaPool(
+  { base: { architecture } }: Pick<Model, "base">,
+  directory: string,
+  pool: readonly Expert[],
+): Promise<MoaPool> {
   const moa = await readMoa(directory);
   if (!moa) throw noRouters(directory);
   checkRouters(moa, routerLayers(architecture), architecture.hiddenSize, directory);

@@ -1,25 +1,22 @@
-/** @file A base model opened with what is asked for on top: nothing, one adapter, or a pool with its router. */
+/** @file What is put on a base, from files: nothing, one adapter, or a pool with its router. */
 
 import type { Expert } from "../adapters/expert.ts";
 import { counted } from "../base/counted.ts";
 import { OptionError } from "../base/errors.ts";
-import { fingerprint } from "../checkpoint/fingerprint.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
 import type { DecisionRule } from "../routing/moa-decision.ts";
 import { parsedRouter, type RouterOptions } from "../routing/registry.ts";
-import type { SessionOptions } from "../runtime/session.ts";
 import { hasMoa, MOA } from "../storage/moa.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import { openPool } from "../storage/pool.ts";
-import { type MoaOptions, MoaOverlay } from "./moa-overlay.ts";
 import { needMoaPool } from "./moa-pool.ts";
-import { loadModel, type Model } from "./model.ts";
-import { singleAdapter } from "./overlay.ts";
-import { type PoolOverlayOptions, poolOverlay } from "./pool-overlay.ts";
+import { type MoaOptions, MoaWoven } from "./moa-woven.ts";
+import type { Model } from "./model.ts";
+import { poolOverlay } from "./pool-overlay.ts";
+import type { RowBias } from "./row-choices.ts";
+import { plain, singleAdapter, type Woven } from "./woven.ts";
 
-export interface OpenOptions {
-  /** A folder, or a Hugging Face id. */
-  readonly base: string;
+export interface WovenOptions {
   /** An adapter folder (or id), used for every token. */
   readonly adapter?: string | undefined;
   /** A pool folder, whose experts `router` chooses from. */
@@ -31,27 +28,21 @@ export interface OpenOptions {
   readonly decide?: DecisionRule | undefined;
   /** Router moa: the domain of every text, where it is known. */
   readonly domain?: string | undefined;
-  /** What the rows of a batch choose for themselves (PoolOverlayOptions). */
-  readonly rows?: PoolOverlayOptions["rows"];
+  /** What the rows of a batch choose for themselves; they choose nothing when absent. */
+  readonly rows?: RowBias | undefined;
 }
-export interface Opened {
-  readonly model: Model;
+export interface OpenedWoven {
+  readonly woven: Woven;
+  /** What a person should know of it. */
   readonly warnings: readonly string[];
 }
 
-/** Opens the model; the caller disposes it. */
-export async function openModel({ base, ...options }: OpenOptions, session: SessionOptions = {}): Promise<Opened> {
-  checkOptions(options);
-  const model = await loadModel(base, session);
-  return { model, warnings: await weaveIn(model, options) };
-}
-
-/** Puts an adapter or a routed pool on the model, and tells what a person should know about it. */
-export async function weaveIn(model: Model, options: Omit<OpenOptions, "base">): Promise<readonly string[]> {
+/** Reads an adapter or a pool for the model's base. */
+export async function openWoven(model: Model, options: WovenOptions): Promise<OpenedWoven> {
   checkOptions(options);
   const { adapter, pool, router, topK, decide, domain, rows } = options;
-  if (adapter !== undefined) return wearAdapter(model, adapter);
-  if (pool === undefined) return [];
+  if (adapter !== undefined) return openAdapter(model, adapter);
+  if (pool === undefined) return { woven: plain, warnings: [] };
   const name = router ?? ((await hasMoa(pool)) ? MOA : "phatgoose");
   if (name === MOA && topK !== undefined) {
     throw new OptionError({
@@ -61,12 +52,13 @@ export async function weaveIn(model: Model, options: Omit<OpenOptions, "base">):
     });
   }
   if (name === MOA && rows) throw new OptionError({ what: "Router moa chooses a domain for each row itself.", fix: "Use another router." });
-  if (name === MOA) return wearMoa(model, pool, { rule: decide, domain });
+  if (name === MOA) return openMoa(model, pool, { rule: decide, domain });
   if (decide !== undefined || domain !== undefined) throw onlyMoa(name);
-  return wearPool(model, pool, parsedRouter(name, { topK }), rows);
+  return openRouted(model, pool, parsedRouter(name, { topK }), rows);
 }
 
-function checkOptions({ adapter, pool, router, topK, decide, domain, rows }: Omit<OpenOptions, "base">): void {
+/** Refuses options that contradict each other, before anything is read. */
+export function checkOptions({ adapter, pool, router, topK, decide, domain, rows }: WovenOptions): void {
   if (adapter !== undefined && pool !== undefined) {
     throw new OptionError({
       what: "Both an adapter and a pool are given.",
@@ -92,38 +84,35 @@ function checkOptions({ adapter, pool, router, topK, decide, domain, rows }: Omi
   }
 }
 
-async function wearAdapter(model: Model, name: string): Promise<readonly string[]> {
-  const adapter = await loadAdapter(await resolveModel(name), model.modules, { fingerprint: await fingerprint(model.checkpoint) });
-  model.overlay = singleAdapter(adapter, model.modules);
-  return adapter.warnings;
+async function openAdapter({ base }: Model, name: string): Promise<OpenedWoven> {
+  const adapter = await loadAdapter(await resolveModel(name), base.modules, { fingerprint: await base.fingerprint() });
+  return { woven: singleAdapter(adapter, base.modules), warnings: adapter.warnings };
 }
 
 /** All experts of the pool in `directory`, checked against the model. */
 export async function openExperts(model: Model, directory: string): Promise<Expert[]> {
   const resolveHub = (id: string, revision: string) => resolveModel(`${id}@${revision}`);
-  const pool = await openPool(directory, model.modules, { fingerprint: await fingerprint(model.checkpoint), resolveHub });
+  const pool = await openPool(directory, model.base.modules, { fingerprint: await model.base.fingerprint(), resolveHub });
   return pool.loadAll();
 }
 
-async function wearPool(
-  model: Model,
-  directory: string,
-  options: RouterOptions,
-  rows: PoolOverlayOptions["rows"],
-): Promise<readonly string[]> {
+async function openRouted(model: Model, directory: string, options: RouterOptions, rows: RowBias | undefined): Promise<OpenedWoven> {
   const experts = await openExperts(model, directory);
-  model.overlay = await poolOverlay(model, experts, options, { where: directory, rows });
+  const woven = await poolOverlay(model, experts, options, { where: directory, rows });
   const topK = "topK" in options ? (options.topK ?? 0) : 0;
   const few =
     topK > experts.length ? [`The pool has ${counted(experts.length, "expert")}, so top-k is ${experts.length}, not ${topK}.`] : [];
-  return [...few, ...experts.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`))];
+  return { woven, warnings: [...few, ...warningsOf(experts)] };
 }
 
-async function wearMoa(model: Model, directory: string, options: MoaOptions): Promise<readonly string[]> {
+async function openMoa(model: Model, directory: string, options: MoaOptions): Promise<OpenedWoven> {
   const { moa, experts, others } = await needMoaPool(model, directory, await openExperts(model, directory));
-  model.overlay = new MoaOverlay(model, moa, experts, options);
   const idle = others.length > 0 ? [`Experts without a domain, not used: ${others.join(", ")}.`] : [];
-  return [...idle, ...experts.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`))];
+  return { woven: new MoaWoven(model, moa, experts, options), warnings: [...idle, ...warningsOf(experts)] };
+}
+
+function warningsOf(experts: readonly Expert[]): string[] {
+  return experts.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`));
 }
 
 function onlyMoa(router: string): OptionError {

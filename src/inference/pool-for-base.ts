@@ -3,12 +3,11 @@
 import { resolve } from "node:path";
 import type { PoolEntry } from "../adapters/pool-file.ts";
 import { OptionError, PoolError } from "../base/errors.ts";
-import { fingerprint } from "../checkpoint/fingerprint.ts";
 import { checkKinds, type NamedKind } from "../routing/stack.ts";
 import { checkAdapter } from "../storage/check.ts";
 import { loadExpert } from "../storage/expert.ts";
 import { type AddExpertOptions, addExpert, createPool, listPool } from "../storage/pool.ts";
-import { loadModel } from "./model.ts";
+import { openBase } from "./base.ts";
 
 export interface Added {
   readonly entries: readonly PoolEntry[];
@@ -64,8 +63,8 @@ async function kindIn(directory: string, { name, path }: PoolEntry): Promise<Nam
 }
 
 async function checkedExperts(base: string, experts: readonly string[]): Promise<Checked> {
-  const { checkpoint, modules } = await loadModel(base);
-  const print = await fingerprint(checkpoint);
+  const { modules, fingerprint } = await openBase(base);
+  const print = await fingerprint();
   const kinds: NamedKind[] = [];
   const warnings: string[] = [];
   for (const folder of experts) {

@@ -9,19 +9,20 @@ import { withoutGeneralKnowledge } from "../routing/general-knowledge.ts";
 import { createRouter, isScoring, type RouterOptions } from "../routing/registry.ts";
 import type { Router } from "../routing/router.ts";
 import { loraOf } from "../routing/stack.ts";
-import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { baseEmbedder, textEmbedder } from "./embedder.ts";
 import type { Model } from "./model.ts";
-import { type Overlay, openRows, RoutedPool, type RowBias, singleAdapter } from "./overlay.ts";
 import { retrievalPool } from "./retrieval.ts";
+import { RoutedPool } from "./routed-pool.ts";
+import type { RowBias } from "./row-choices.ts";
+import { singleAdapter, type Woven } from "./woven.ts";
 
 type MergedOptions = Extract<RouterOptions, { readonly kind: "merged" }>;
 
 export interface PoolOverlayOptions {
   /** The pool's folder, for messages. */
   readonly where?: string;
-  /** What rows choose for themselves, made of what they do otherwise: use any expert, or the one that retrieval finds. */
-  readonly rows?: ((own: RowBias) => RowBias) | undefined;
+  /** What rows choose for themselves; they choose nothing when absent, but for what the method needs. */
+  readonly rows?: RowBias | undefined;
 }
 
 /** The overlay of `experts` under a method. An expert that the method could never choose is an error that names it, and `where`. */
@@ -30,32 +31,31 @@ export async function poolOverlay(
   experts: readonly Expert[],
   options: RouterOptions,
   { where, rows }: PoolOverlayOptions = {},
-): Promise<Overlay> {
+): Promise<Woven> {
   if (isScoring(options)) {
     const router = createRouter(options);
     const general = "general" in options ? options.general : undefined;
     const { candidates, ...joining } = general ? withoutGeneralKnowledge(experts, general, where) : { candidates: experts };
-    const pool = new RoutedPool(candidates, model.modules, { router, ...joining, ...(rows && { rows: rows(openRows) }) }); // refuses what no router could serve
+    const pool = new RoutedPool(candidates, model.base.modules, { router, ...joining, ...(rows && { rows }) }); // refuses what no router could serve
     if (options.kind === "single") checkNamed(candidates, options.expert, where);
     else checkCandidates(candidates, router, where);
     return pool;
   }
   if (options.kind === "merged") {
     if (rows) throw new OptionError({ what: "Merged experts are one adapter: no row can choose among them.", fix: "Use another router." });
-    return mergedPool(experts, model.modules, options);
+    return mergedPool(experts, model.base.modules, options);
   }
   const { embedder } = options;
-  const tokenizer = () => loadTokenizer(model.checkpoint.directory);
   return retrievalPool(
-    model.modules,
+    model.base.modules,
     experts,
-    embedder === undefined ? baseEmbedder(model) : await textEmbedder(embedder, model, await tokenizer()),
+    embedder === undefined ? baseEmbedder(model) : await textEmbedder(embedder, model, await model.base.tokenizer()),
     rows,
   );
 }
 
 /** One adapter of all experts, each weighing 1 / N. */
-export function mergedPool(experts: readonly Expert[], sizes: ModuleSizes, options: MergedOptions): Overlay {
+export function mergedPool(experts: readonly Expert[], sizes: ModuleSizes, options: MergedOptions): Woven {
   return singleAdapter(mergedExperts(experts, options), sizes);
 }
 

@@ -8,7 +8,8 @@ import { uniform } from "../routing/baselines.ts";
 import { bestIndex, librariesOf, MOST_EMBEDDED_EXAMPLES, oneExpertBias, similarities } from "../routing/retrieval.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type Embedder, promptsOf } from "./embedder.ts";
-import { RoutedPool, type RowBias } from "./overlay.ts";
+import { RoutedPool } from "./routed-pool.ts";
+import { ownRows, type RowBias } from "./row-choices.ts";
 
 const BATCH = 32;
 
@@ -39,12 +40,7 @@ export function retrievalRows(embedder: Embedder): RowBias {
 }
 
 /** A pool whose rows choose so, or as `rows` makes of it. */
-export function retrievalPool(
-  sizes: ModuleSizes,
-  experts: readonly Expert[],
-  embedder: Embedder,
-  rows: (own: RowBias) => RowBias = (own) => own,
-): RoutedPool {
+export function retrievalPool(sizes: ModuleSizes, experts: readonly Expert[], embedder: Embedder, rows: RowBias = ownRows): RoutedPool {
   librariesOf(experts, embedder.name); // tells at once what is missing
-  return new RoutedPool(experts, sizes, { router: uniform({ topK: 1 }), rows: rows(retrievalRows(embedder)) });
+  return new RoutedPool(experts, sizes, { router: uniform({ topK: 1 }), rows, own: retrievalRows(embedder) });
 }

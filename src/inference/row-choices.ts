@@ -1,14 +1,31 @@
 /** @file What the rows of one batch choose by, each for itself: any mixture of methods that choose for a whole row.
  *
- *      rowsOf([openRows, namedExperts(["law"]), retrievalRows(embedder)])     a batch of three rows
+ *      rowsOf([ownRows, baseRows, namedExperts(["law"]), retrievalRows(embedder)])     a batch of four rows
  *
  *  Each is a bias [batch, experts] of 0 and BARRED added to the router's scores, so the batch stays one run. */
 
 import type { Expert } from "../adapters/expert.ts";
 import { OptionError } from "../base/errors.ts";
+import type { HostTensor } from "../base/tensor.ts";
 import { float32 } from "../base/tensor.ts";
 import { BARRED } from "../routing/router.ts";
-import type { RowBias } from "./overlay.ts";
+import type { Prompts } from "./woven.ts";
+
+/** What each row adds to the scores of the pool's experts: [batch, experts] of 0, or BARRED for those it may not use. `own`: what
+ *  the method would choose by itself. */
+export type RowBias = (prompts: Prompts, experts: readonly Expert[], own: RowBias) => Promise<HostTensor<"float32">>;
+
+/** Every row may use every expert, unless its batch brings a bias. */
+export const openRows: RowBias = async ({ inputIds }, experts) => float32([inputIds.shape[0]!, experts.length]);
+
+/** No row uses any expert: the base model alone, in a batch with others. */
+export const baseRows: RowBias = async ({ inputIds }, experts) => {
+  const [batch = 0] = inputIds.shape;
+  return float32([batch, experts.length], Array<number>(batch * experts.length).fill(BARRED));
+};
+
+/** Each row chooses as the method does by itself. */
+export const ownRows: RowBias = (prompts, experts, own) => own(prompts, experts, own);
 
 /** Only the experts of these names may serve. */
 export function namedExperts(names: readonly string[]): RowBias {
@@ -22,13 +39,13 @@ export function namedExperts(names: readonly string[]): RowBias {
 
 /** Row i of every batch chooses as `rows[i]` does. */
 export function rowsOf(rows: readonly RowBias[]): RowBias {
-  return async (prompts, experts) => {
+  return async (prompts, experts, own) => {
     const [batch = 0] = prompts.inputIds.shape;
     if (batch !== rows.length) {
       throw new OptionError({ what: `${rows.length} rows choose, and the batch has ${batch}.`, fix: "Give one choice per row." });
     }
     const results = new Map<RowBias, Float32Array>();
-    for (const choose of new Set(rows)) results.set(choose, (await choose(prompts, experts)).data);
+    for (const choose of new Set(rows)) results.set(choose, (await choose(prompts, experts, own)).data);
     const width = experts.length;
     const parts = rows.map((choose, i) => [...results.get(choose)!.subarray(i * width, (i + 1) * width)]);
     return float32([batch, width], parts.flat());

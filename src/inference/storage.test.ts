@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { golden, goldenTensors } from "../../tests/golden.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
-import { loadModel } from "./model.ts";
+import { loadModel } from "../library/model.ts";
 
 const FILE = "model.safetensors";
 const BASE = golden("t5/model");

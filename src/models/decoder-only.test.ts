@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { greedy, hiddenStates } from "../../tests/decoders.ts";
 import { expectClose, golden, goldenTensors, shared } from "../../tests/golden.ts";
 import { int64 } from "../base/tensor.ts";
-import { loadModel } from "../inference/model.ts";
+import { loadModel } from "../library/model.ts";
 
 // float32 noise of the references is below 4e-5 (their README); 1e-4 absolute is the bound it gives for logits.
 const TOLERANCE = 1e-4;

@@ -14,7 +14,7 @@ import { mul, tanh, toFloat } from "../graph/ops/elementwise.ts";
 import { unsqueeze } from "../graph/ops/movement.ts";
 import { reduceMean } from "../graph/ops/reduce.ts";
 import type { Float } from "../graph/value.ts";
-import { loadModel } from "../inference/model.ts";
+import { loadModel } from "../library/model.ts";
 import { Session } from "../runtime/session.ts";
 import { freshLora } from "../training/learner.ts";
 import { baseSeams } from "./embedding.ts";
@@ -35,16 +35,16 @@ describe.each(FOLDERS)("%s", (folder) => {
 async function expectGradient(folder: string, isTarget: (module: string, size: ModuleSize) => boolean): Promise<void> {
   await using model = await loadModel(golden(folder));
   const graph = createGraph("gradients");
-  const weights = fileWeights(graph, model.checkpoint);
-  const adapter = freshLora(model.modules, {
-    targets: [...model.modules].flatMap(([module, size]) => (isTarget(module, size) ? [module] : [])),
+  const weights = fileWeights(graph, model.base.checkpoint);
+  const adapter = freshLora(model.base.modules, {
+    targets: [...model.base.modules].flatMap(([module, size]) => (isTarget(module, size) ? [module] : [])),
     rank: 2,
     scaling: 0.5,
     seed: 7,
   });
   // Bounded, and with another slope for each logit. Real tokens only: a padding slot may see nothing at all, and the scores of such a
   // row drown in the number that bars them, so that there the loss does not rise as the gradient says. No training loss counts them.
-  const logits = tanh(logitsOf(graph, model.architecture, { weights, ...adapted(baseSeams(weights), adapter, model.modules) }));
+  const logits = tanh(logitsOf(graph, model.base.architecture, { weights, ...adapted(baseSeams(weights), adapter, model.base.modules) }));
   const real = unsqueeze(toFloat(graph.int("attention_mask", "batch", "sequence")), -1);
   const loss = reduceMean(mul(logits, real), { axes: [0, 1, 2], keep: false });
   graph.output("loss", loss);
@@ -78,6 +78,6 @@ async function expectGradient(folder: string, isTarget: (module: string, size: M
   const measured = ((await lossAt(STEP)) - (await lossAt(-STEP))) / (2 * STEP);
   expect(Math.abs(measured / length - 1)).toBeLessThan(0.02);
   expect(parameters.length).toBe(2 * adapter.modules.size);
-  expect(parameters[0]!.name).toBe(embeddingLoraNames([...model.modules.keys()][0]!).aT);
+  expect(parameters[0]!.name).toBe(embeddingLoraNames([...model.base.modules.keys()][0]!).aT);
   expect(gradient.every((part) => part.some((value) => value !== 0))).toBe(true);
 }

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { respelled } from "../../tests/checkpoints.ts";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import { loadModel } from "../inference/model.ts";
+import { loadModel } from "../library/model.ts";
 
 const TOLERANCE = 1e-4; // as in decoder-only.test.ts
 type Config = Readonly<Record<string, unknown>>;
@@ -21,7 +21,7 @@ test("GPT-2 as published, without the prefix `transformer.`: its modules are the
   await respelled(golden("gpt2/model"), { tensor: (name) => name.replace("transformer.", "") }, async (copy) => {
     await expectGolden(copy, "gpt2/golden.safetensors");
     await using model = await loadModel(copy);
-    expect(model.modules.get("h.0.attn.c_attn")).toMatchObject({ in: 64, out: 192 });
+    expect(model.base.modules.get("h.0.attn.c_attn")).toMatchObject({ in: 64, out: 192 });
   });
 });
 

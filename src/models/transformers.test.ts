@@ -5,7 +5,7 @@ import { readdirSync } from "node:fs";
 import { expect, test } from "vitest";
 import { expectClose, golden, goldenTensors, maxDifference } from "../../tests/golden.ts";
 import { int64 } from "../base/tensor.ts";
-import { loadModel } from "../inference/model.ts";
+import { loadModel } from "../library/model.ts";
 
 // float32 on both sides; logits are of size 1 to 20.
 const TOLERANCE = 1e-4;

@@ -1,15 +1,16 @@
 import type { Expert } from "../adapters/expert.ts";
 import { float32 } from "../base/tensor.ts";
 import type { Embedder } from "../inference/embedder.ts";
-import { type Overlay, RoutedPool } from "../inference/overlay.ts";
 import { mergedPool } from "../inference/pool-overlay.ts";
 import { retrievalPool } from "../inference/retrieval.ts";
+import { RoutedPool } from "../inference/routed-pool.ts";
+import type { Woven } from "../inference/woven.ts";
 import { createRouter, isScoring, parsedRouter } from "./registry.ts";
 import { type Clause, EMBEDDING, routerContract, SIZES } from "./router.contract.ts";
 
 /** The pool under a router of the registry. */
 function pool(text: string) {
-  return (experts: readonly Expert[], given: { readonly topK?: number }): Overlay => {
+  return (experts: readonly Expert[], given: { readonly topK?: number }): Woven => {
     const options = parsedRouter(text, given);
     if (!isScoring(options)) throw new Error(`${text} scores no experts`);
     return new RoutedPool(experts, SIZES, { router: createRouter(options) });
@@ -24,23 +25,23 @@ const TEXTS = [
   "arrow:prototype=mean",
   "arrow-peft",
 ];
-for (const name of [...TEXTS, "spectr", "spectr:scaleBySqrt=true"]) routerContract({ name, overlay: pool(name) });
+for (const name of [...TEXTS, "spectr", "spectr:scaleBySqrt=true"]) routerContract({ name, open: pool(name) });
 
 routerContract({
   name: "uniform",
-  overlay: pool("uniform"),
+  open: pool("uniform"),
   exempt: { "an expert joins an open pool without a new graph": "its top-k is the number of experts, which is part of the graph" },
 });
 
 routerContract({
   name: "single",
-  overlay: (experts) => pool("single:expert=e0")(experts, {}),
+  open: (experts) => pool("single:expert=e0")(experts, {}),
 });
 
 const NO_TOP_K = "all experts' parameters are averaged, so there is no top-k";
 routerContract({
   name: "smear",
-  overlay: (experts) => pool("smear")(experts, {}),
+  open: (experts) => pool("smear")(experts, {}),
   exempt: {
     "padding changes nothing": "the authors' mean over the sequence includes padding",
     "top-1 gives each token one expert with weight 1": NO_TOP_K,
@@ -64,7 +65,7 @@ const merged: Partial<Record<Clause, string>> = {
 };
 routerContract({
   name: "merged",
-  overlay: (experts) => mergedPool(experts, SIZES, mergedOptions()),
+  open: (experts) => mergedPool(experts, SIZES, mergedOptions()),
   exempt: merged,
 });
 
@@ -80,6 +81,6 @@ const embedder: Embedder = {
 const NOBODY = "where the chosen expert lacks a module, no expert serves there";
 routerContract({
   name: "retrieval",
-  overlay: (experts) => retrievalPool(SIZES, experts, embedder),
+  open: (experts) => retrievalPool(SIZES, experts, embedder),
   exempt: { "weights sum to 1 and none is negative": NOBODY, "top-1 gives each token one expert with weight 1": NOBODY },
 });

@@ -3,8 +3,9 @@ import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
-import { type HostRoute, loadModel } from "../inference/model.ts";
-import { RoutedPool } from "../inference/overlay.ts";
+import { RoutedPool } from "../inference/routed-pool.ts";
+import type { HostRoute } from "../inference/runner.ts";
+import { loadModel } from "../library/model.ts";
 import { Session } from "../runtime/session.ts";
 import { averageActivations } from "../training/activations.ts";
 import type { Encoded } from "../training/batches.ts";
@@ -41,8 +42,8 @@ test.each(ARROW_CASES)("Arrow routes a T5 as the authors' code: $scaleBySqrt, T 
   await using model = await loadModel(golden("t5/model"));
   const expected = await goldenTensors("arrow/routed_t5.safetensors");
   const name = `scaling_${scaleBySqrt}.top2.temperature_${temperature}.0.`;
-  model.overlay = new RoutedPool(await t5Experts(model.modules), model.modules, { router: arrow({ scaleBySqrt, temperature }) });
-  const { logits, routes } = await model.forward(
+  const pool = new RoutedPool(await t5Experts(model.base.modules), model.base.modules, { router: arrow({ scaleBySqrt, temperature }) });
+  const { logits, routes } = await model.withWoven(pool).forward(
     {
       inputIds: expected.int("input_ids"),
       attentionMask: expected.int("attention_mask"),
@@ -59,7 +60,7 @@ test("Arrow's prototypes are the authors' up to their sign", async () => {
   await using model = await loadModel(golden("t5/model"));
   const expected = await goldenTensors("arrow/prototypes_t5.safetensors");
   const [router, mean] = [arrow(), arrow({ prototype: { kind: "mean" } })];
-  for (const [i, expert] of (await t5Experts(model.modules)).entries()) {
+  for (const [i, expert] of (await t5Experts(model.base.modules)).entries()) {
     for (const module of expert.adapter.modules.keys()) {
       const simple = expected.float(`simple.${module}._addons.router.expert_embeddings__${i}`);
       expectClose(mean.prototype(expert, module)!, { ...simple, shape: [1, ...simple.shape] }, 1e-6);
@@ -154,7 +155,7 @@ test("average activations equal the authors', and so does routing by them", asyn
   await using model = await loadModel(golden("t5/model"));
   const expected = await goldenTensors("average_activation/average_activation.safetensors");
   const experts: Expert[] = [];
-  for (const [i, expert] of (await t5Experts(model.modules)).slice(0, 3).entries()) {
+  for (const [i, expert] of (await t5Experts(model.base.modules)).slice(0, 3).entries()) {
     const activations = await averageActivations(model, expert.adapter, await activationExamples(i), { positions: "last", batchSize: 3 });
     for (const [module, mean] of activations) {
       expectClose(mean, expected.float(`embedding.${module}._addons.router.expert_embeddings__${i}`), 2e-5);
@@ -165,8 +166,8 @@ test("average activations equal the authors', and so does routing by them", asyn
     ["original", averageActivation()],
     ["cosine", averageActivation({ normalize: "unit", scaleBySqrt: false })],
   ] as const) {
-    model.overlay = new RoutedPool(experts, model.modules, { router });
-    const { logits, routes } = await model.forward(
+    const pool = new RoutedPool(experts, model.base.modules, { router });
+    const { logits, routes } = await model.withWoven(pool).forward(
       {
         inputIds: expected.int("input_ids"),
         attentionMask: expected.int("attention_mask"),
@@ -181,7 +182,7 @@ test("average activations equal the authors', and so does routing by them", asyn
 
 test("over all targets, a decoder module's mean is that of every position", async () => {
   await using model = await loadModel(golden("t5/model"));
-  const [expert] = await t5Experts(model.modules);
+  const [expert] = await t5Experts(model.base.modules);
   const [example] = await activationExamples(0);
   const whole = await averageActivations(model, expert!.adapter, [example!]);
   const prefixes = example!.labels.map((_, i) => ({ ...example!, labels: example!.labels.slice(0, i + 1) }));

@@ -5,7 +5,7 @@ import { seededRandom } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import { RoutedPool } from "../inference/overlay.ts";
+import { RoutedPool } from "../inference/routed-pool.ts";
 import { outline } from "../models/logits.ts";
 import { Session } from "../runtime/session.ts";
 import { phatgoose } from "./phatgoose.ts";

@@ -8,8 +8,8 @@ import { createGraph } from "../graph/graph.ts";
 import { mul } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
-import { loadModel } from "../inference/model.ts";
-import { RoutedPool } from "../inference/overlay.ts";
+import { RoutedPool } from "../inference/routed-pool.ts";
+import { loadModel } from "../library/model.ts";
 import { Session } from "../runtime/session.ts";
 import { row, shiftedRight, t5Experts, transposed } from "./experts.test-helper.ts";
 import { routed } from "./mixture.ts";
@@ -22,9 +22,9 @@ type Float = HostTensor<"float32">;
 test("a routed T5's logits and every top-2 choice and weight equal the authors'", async () => {
   await using model = await loadModel(golden("t5/model"));
   const expected = await goldenTensors("phatgoose_t5/routed.safetensors");
-  model.overlay = new RoutedPool(await t5Experts(model.modules), model.modules, { router: phatgoose() });
+  const pool = model.withWoven(new RoutedPool(await t5Experts(model.base.modules), model.base.modules, { router: phatgoose() }));
   const decoderInputIds = shiftedRight(expected.int("labels"));
-  const { logits, routes } = await model.forward(
+  const { logits, routes } = await pool.forward(
     { inputIds: expected.int("input_ids"), attentionMask: expected.int("attention_mask"), decoderInputIds },
     { routes: true },
   );
@@ -62,7 +62,7 @@ async function layer(k: number, router: Router = phatgoose()): Promise<Layer> {
   const linear = routed(graph, (x) => matmul(x, graph.float("W", 48, 32), { transB: true }), { router, topK: k, modules: shapes, onRoute });
   graph.output("out", linear(graph.float("x", "batch", "sequence", 32), "m", { in: 32, out: 48 }));
   await using session = await Session.load(graph);
-  const feeds = { ...new ExpertStack(shapes, router, experts).feeds, x: file.get("x"), W: float32([48, 32]) };
+  const feeds = { ...ExpertStack.of(shapes, router, experts).feeds, x: file.get("x"), W: float32([48, 32]) };
   const { out, experts: chosen, weights } = await session.run(feeds);
   return { delta: out as Float, experts: chosen as HostTensor<"int64">, weights: weights as Float };
 }

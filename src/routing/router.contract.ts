@@ -1,7 +1,7 @@
 /** @file What every routing method must hold, run for each of them by contract.test.ts. A method that cannot meet a clause says so
  *  by the clause's name, with the reason; an exemption that is not needed fails too.
  *
- *  The subject is two chained projections, up [16 -> 24] and down [24 -> 16], under the method's own overlay: nothing is mocked. */
+ *  The subject is two chained projections, up [16 -> 24] and down [24 -> 16], under what the method weaves in: nothing is mocked. */
 
 import { describe, expect, test } from "vitest";
 import type { LoraWeights } from "../adapters/adapter.ts";
@@ -11,8 +11,9 @@ import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import { tanh } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import type { HostRoute } from "../inference/model.ts";
-import { type Overlay, RoutedPool, singleAdapter } from "../inference/overlay.ts";
+import { RoutedPool } from "../inference/routed-pool.ts";
+import type { HostRoute } from "../inference/runner.ts";
+import { singleAdapter, type Woven } from "../inference/woven.ts";
 import type { Linear } from "../models/linear.ts";
 import { outline } from "../models/logits.ts";
 import { Session } from "../runtime/session.ts";
@@ -33,7 +34,7 @@ export type Clause = (typeof CLAUSES)[number];
 
 export interface Subject {
   readonly name: string;
-  readonly overlay: (experts: readonly Expert[], options: { readonly topK?: number }) => Overlay | Promise<Overlay>;
+  readonly open: (experts: readonly Expert[], options: { readonly topK?: number }) => Woven | Promise<Woven>;
   /** Clauses the method cannot meet, and why. */
   readonly exempt?: Partial<Readonly<Record<Clause, string>>>;
 }
@@ -123,12 +124,12 @@ interface Result {
   readonly routes: ReadonlyMap<string, HostRoute>;
 }
 
-/** tanh(down(tanh(up(x)))) under the overlay, and its routes. */
-async function computed(overlay: Overlay, { x, mask }: Rows): Promise<Result> {
+/** tanh(down(tanh(up(x)))) under what is woven in, and its routes. */
+async function computed(woven: Woven, { x, mask }: Rows): Promise<Result> {
   const graph = createGraph("contract");
   const inner: Linear = (value, module, { in: inputs, out }) => matmul(value, graph.float(`W.${module}`, out, inputs), { transB: true });
   const modules: string[] = [];
-  const { linear } = overlay.weave(graph, { ...outline(graph), linear: inner }, (module, { experts, weights }) => {
+  const { linear } = woven.weave(graph, { ...outline(graph), linear: inner }, (module, { experts, weights }) => {
     modules.push(module);
     graph.output(`${module}.experts`, experts);
     graph.output(`${module}.weights`, weights);
@@ -145,8 +146,8 @@ async function computed(overlay: Overlay, { x, mask }: Rows): Promise<Result> {
       BigInt(Math.round(1000 * Math.abs(x.data[Math.floor(i / mask.shape[1]!) * mask.shape[1]! * WIDTH]!))),
     ),
   );
-  const rows = await overlay.rowFeeds?.({ inputIds: ids, attentionMask: mask });
-  const results = await session.run({ ...overlay.feeds, ...base, ...rows, x });
+  const rows = await woven.chooseRows?.({ inputIds: ids, attentionMask: mask });
+  const results = await session.run({ ...woven.feeds, ...base, ...rows, x });
   const read = <T>(name: string) => results[name] as T;
   return {
     y: read("y"),
@@ -173,8 +174,8 @@ function weightsByName({ experts, weights }: HostRoute, names: readonly string[]
 
 type Check = (subject: Subject) => Promise<void>;
 
-async function weightsSumToOne({ overlay }: Subject): Promise<void> {
-  const { routes } = await computed(await overlay(EXPERTS, {}), ROWS);
+async function weightsSumToOne({ open }: Subject): Promise<void> {
+  const { routes } = await computed(await open(EXPERTS, {}), ROWS);
   expect([...routes.keys()]).toEqual(["up", "down"]);
   for (const { weights } of routes.values()) {
     const k = weights.shape[2]!;
@@ -187,11 +188,11 @@ async function weightsSumToOne({ overlay }: Subject): Promise<void> {
   }
 }
 
-async function permutes({ overlay }: Subject): Promise<void> {
+async function permutes({ open }: Subject): Promise<void> {
   const order = [2, 0, 3, 1];
   const [before, after] = [
-    await overlay(EXPERTS, {}),
-    await overlay(
+    await open(EXPERTS, {}),
+    await open(
       order.map((i) => EXPERTS[i]!),
       {},
     ),
@@ -207,14 +208,14 @@ async function permutes({ overlay }: Subject): Promise<void> {
   }
 }
 
-async function copiesEqualOne({ overlay }: Subject): Promise<void> {
+async function copiesEqualOne({ open }: Subject): Promise<void> {
   const copies = [0, 1, 2, 3].map((i) => renamed(EXPERTS[0]!, i));
   const alone = singleAdapter(EXPERTS[0]!.adapter, SIZES);
-  expectSame(await computed(await overlay(copies, {}), ROWS), await computed(alone, ROWS));
+  expectSame(await computed(await open(copies, {}), ROWS), await computed(alone, ROWS));
 }
 
-async function paddingChangesNothing({ overlay }: Subject): Promise<void> {
-  const opened = await overlay(EXPERTS, {});
+async function paddingChangesNothing({ open }: Subject): Promise<void> {
+  const opened = await open(EXPERTS, {});
   const together = await computed(opened, ROWS);
   for (const [row, real] of REAL.entries()) {
     const alone = await computed(opened, rowsOf([row], real));
@@ -224,16 +225,16 @@ async function paddingChangesNothing({ overlay }: Subject): Promise<void> {
   }
 }
 
-async function orderChangesNothing({ overlay }: Subject): Promise<void> {
-  const opened = await overlay(EXPERTS, {});
+async function orderChangesNothing({ open }: Subject): Promise<void> {
+  const opened = await open(EXPERTS, {});
   const [straight, turned] = [await computed(opened, ROWS), await computed(opened, rowsOf([2, 1, 0]))];
   const size = LENGTH * WIDTH;
   const back = [2, 1, 0].flatMap((row) => [...turned.y.data.subarray(row * size, (row + 1) * size)]);
   expectSame({ ...turned, y: float32(straight.y.shape, back) }, straight);
 }
 
-async function topOne({ overlay }: Subject): Promise<void> {
-  const { routes } = await computed(await overlay(EXPERTS, { topK: 1 }), ROWS);
+async function topOne({ open }: Subject): Promise<void> {
+  const { routes } = await computed(await open(EXPERTS, { topK: 1 }), ROWS);
   expect(routes.size).toBe(SIZES.size);
   for (const { weights } of routes.values()) {
     expect(weights.shape).toEqual([BATCH, LENGTH, 1]);
@@ -242,38 +243,38 @@ async function topOne({ overlay }: Subject): Promise<void> {
 }
 
 /** Three experts with equal scores and different outputs: the first must win, in the route and in the computation. */
-async function tiesGoLow({ overlay }: Subject): Promise<void> {
+async function tiesGoLow({ open }: Subject): Promise<void> {
   const [one, other] = [EXPERTS[0]!, mirrored(EXPERTS[0]!)];
   for (const experts of [
     [one, other, other],
     [other, one, one],
   ].map((list) => list.map(renamed))) {
-    const result = await computed(await overlay(experts, { topK: 1 }), ROWS);
+    const result = await computed(await open(experts, { topK: 1 }), ROWS);
     for (const route of result.routes.values()) expect(new Set(route.experts.data)).toEqual(new Set([0n]));
     expectSame(result, await computed(singleAdapter(experts[0]!.adapter, SIZES), ROWS));
   }
 }
 
-async function lackingIsNoCandidate({ overlay }: Subject): Promise<void> {
-  const opened = await overlay(EXPERTS, { topK: 3 });
+async function lackingIsNoCandidate({ open }: Subject): Promise<void> {
+  const opened = await open(EXPERTS, { topK: 3 });
   const { routes } = await computed(opened, ROWS);
   for (const weights of weightsByName(routes.get("down")!, opened.experts)) expect(weights.has("e2")).toBe(false);
 }
 
-async function moreThanCandidates({ overlay }: Subject): Promise<void> {
-  const { y, routes } = await computed(await overlay(EXPERTS, { topK: 9 }), ROWS);
+async function moreThanCandidates({ open }: Subject): Promise<void> {
+  const { y, routes } = await computed(await open(EXPERTS, { topK: 9 }), ROWS);
   expect([...y.data].every(Number.isFinite)).toBe(true);
   for (const { weights } of routes.values()) expect(weights.shape[2]).toBeLessThanOrEqual(EXPERTS.length);
 }
 
-async function joins({ overlay }: Subject): Promise<void> {
-  const opened = await overlay(EXPERTS.slice(0, 3), {});
+async function joins({ open }: Subject): Promise<void> {
+  const opened = await open(EXPERTS.slice(0, 3), {});
   if (!(opened instanceof RoutedPool)) throw new Error("not a pool that takes experts");
   const { key } = opened;
-  opened.add(EXPERTS[3]!);
-  expect(opened.key).toBe(key);
-  expect(opened.experts).toEqual(["e0", "e1", "e2", "e3"]);
-  expectSame(await computed(opened, ROWS), await computed(await overlay(EXPERTS, {}), ROWS), 1e-7);
+  const joined = opened.with(EXPERTS[3]!);
+  expect(joined.key).toBe(key);
+  expect(joined.experts).toEqual(["e0", "e1", "e2", "e3"]);
+  expectSame(await computed(joined, ROWS), await computed(await open(EXPERTS, {}), ROWS), 1e-7);
 }
 
 const CHECKS: Readonly<Record<Clause, Check>> = {

@@ -1,4 +1,4 @@
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { expectClose, golden, goldenTensors } from "../../tests/golden.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { loraProduct } from "../adapters/merge.ts";
@@ -7,11 +7,12 @@ import { float32, type HostTensor } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import { flattened } from "../graph/sizes.ts";
 import type { Batch } from "../inference/batch.ts";
-import { loadModel, type Model } from "../inference/model.ts";
-import { openRows, plain, RoutedPool, singleAdapter } from "../inference/overlay.ts";
 import { poolOverlay } from "../inference/pool-overlay.ts";
 import { retrievalRows } from "../inference/retrieval.ts";
-import { namedExperts, rowsOf } from "../inference/row-choices.ts";
+import { RoutedPool } from "../inference/routed-pool.ts";
+import { namedExperts, openRows, rowsOf } from "../inference/row-choices.ts";
+import { plain, singleAdapter, type Woven } from "../inference/woven.ts";
+import { type LoadedModel, loadModel } from "../library/model.ts";
 import { Session } from "../runtime/session.ts";
 import { arrow } from "./arrow.ts";
 import { uniform } from "./baselines.ts";
@@ -29,7 +30,7 @@ async function t5Batch(): Promise<Batch> {
   return { inputIds: int("input_ids"), attentionMask: int("attention_mask"), decoderInputIds: int("decoder_input_ids") };
 }
 
-async function logits(model: Model, batch: Batch): Promise<HostTensor<"float32">> {
+async function logits(model: LoadedModel, batch: Batch): Promise<HostTensor<"float32">> {
   return (await model.forward(batch)).logits;
 }
 
@@ -60,13 +61,12 @@ function normal(seed: number, ...shape: number[]): HostTensor<"float32"> {
 
 test("a pool of one expert is that expert", async () => {
   await using model = await loadModel(golden("t5/model"));
-  const [expert] = await t5Experts(model.modules);
+  const [expert] = await t5Experts(model.base.modules);
   const batch = await t5Batch();
-  model.overlay = singleAdapter(expert!.adapter, model.modules);
-  const alone = await logits(model, batch);
+  const alone = await logits(model.withWoven(singleAdapter(expert!.adapter, model.base.modules)), batch);
   for (const router of [phatgoose(), uniform(), smear()]) {
-    model.overlay = new RoutedPool([expert!], model.modules, { router });
-    expectClose(await logits(model, batch), alone, 5e-5);
+    const pool = new RoutedPool([expert!], model.base.modules, { router });
+    expectClose(await logits(model.withWoven(pool), batch), alone, 5e-5);
   }
 });
 
@@ -111,7 +111,7 @@ function pearson(a: Float32Array, b: Float32Array): number {
 
 test("Arrow scores by the largest singular value's direction, SpectR by the length of the update", async () => {
   await using model = await loadModel(golden("t5/model"));
-  const [expert] = await t5Experts(model.modules);
+  const [expert] = await t5Experts(model.base.modules);
   const module = "encoder.block.0.layer.0.SelfAttention.q";
   const lora = loraOf(expert!).get(module)!;
   const [out, width] = [lora.b.shape[0]!, lora.a.shape[1]!];
@@ -150,11 +150,10 @@ function largestSingularValue(dense: Float64Array, out: number, width: number): 
 
 test("rows of one batch use different methods: an expert of their own, or PHATGOOSE", async () => {
   await using model = await loadModel(golden("t5/model"));
-  const experts = await t5Experts(model.modules);
+  const experts = await t5Experts(model.base.modules);
   const batch = await t5Batch();
-  const pool = new RoutedPool(experts, model.modules, { router: phatgoose(), rows: openRows });
-  model.overlay = pool;
-  const open = await logits(model, batch);
+  const pool = model.withWoven(new RoutedPool(experts, model.base.modules, { router: phatgoose(), rows: openRows }));
+  const open = await logits(pool, batch);
   const bias = float32([4, 7]);
   for (const [row, only] of [
     [0, 2],
@@ -162,14 +161,11 @@ test("rows of one batch use different methods: an expert of their own, or PHATGO
   ] as const)
     for (let z = 0; z < 7; z++) bias.data[row * 7 + z] = z === only ? 0 : BARRED;
   bias.data.fill(BARRED, 3 * 7); // the last row may use nobody
-  const mixed = await logits(model, { ...batch, routingBias: bias });
-  const singly = async (overlay: Model["overlay"]) => {
-    model.overlay = overlay;
-    return logits(model, batch);
-  };
+  const mixed = await logits(pool, { ...batch, routingBias: bias });
+  const singly = (woven: Woven) => logits(model.withWoven(woven), batch);
   const expected = [
-    await singly(singleAdapter(experts[2]!.adapter, model.modules)),
-    await singly(singleAdapter(experts[5]!.adapter, model.modules)),
+    await singly(singleAdapter(experts[2]!.adapter, model.base.modules)),
+    await singly(singleAdapter(experts[5]!.adapter, model.base.modules)),
     open,
     await singly(plain),
   ];
@@ -178,12 +174,12 @@ test("rows of one batch use different methods: an expert of their own, or PHATGO
   expected.forEach((result, row) => {
     expectClose(rowOf(mixed, row), rowOf(result, row), 5e-5);
   });
-  await expect(model.forward({ ...batch, routingBias: bias })).rejects.toThrow(/no row of this overlay chooses/);
+  await expect(model.forward({ ...batch, routingBias: bias })).rejects.toThrow(/no row chooses for itself/);
 });
 
 test("rows of one batch mix a text's retrieval, named experts and the router", async () => {
   await using model = await loadModel(golden("t5/model"));
-  const experts = (await t5Experts(model.modules)).slice(0, 4);
+  const experts = (await t5Experts(model.base.modules)).slice(0, 4);
   const batch = await t5Batch();
   // Retrieval finds expert 3 for every text: its example points to where every text does.
   const toy = { name: "toy", embed: async () => float32([4, 2], [1, 0, 1, 0, 1, 0, 1, 0]) };
@@ -192,18 +188,15 @@ test("rows of one batch mix a text's retrieval, named experts and the router", a
     embeddings: { embedder: "toy", vectors: float32([1, 2], z === 3 ? [1, 0] : [0, 1]) },
   }));
   const rows = rowsOf([retrievalRows(toy), openRows, namedExperts(["e1"]), namedExperts(["e0", "e2"])]);
-  model.overlay = new RoutedPool(known, model.modules, { router: phatgoose(), rows });
-  const { logits: mixed, routes } = await model.forward(batch, { routes: true });
-  const singly = async (overlay: Model["overlay"]) => {
-    model.overlay = overlay;
-    return logits(model, batch);
-  };
+  const pool = model.withWoven(new RoutedPool(known, model.base.modules, { router: phatgoose(), rows }));
+  const { logits: mixed, routes } = await pool.forward(batch, { routes: true });
+  const singly = (woven: Woven) => logits(model.withWoven(woven), batch);
   const pair = [known[0]!, known[2]!];
   const expected = [
-    await singly(singleAdapter(known[3]!.adapter, model.modules)),
-    await singly(new RoutedPool(known, model.modules, { router: phatgoose() })),
-    await singly(singleAdapter(known[1]!.adapter, model.modules)),
-    await singly(new RoutedPool(pair, model.modules, { router: phatgoose() })),
+    await singly(singleAdapter(known[3]!.adapter, model.base.modules)),
+    await singly(new RoutedPool(known, model.base.modules, { router: phatgoose() })),
+    await singly(singleAdapter(known[1]!.adapter, model.base.modules)),
+    await singly(new RoutedPool(pair, model.base.modules, { router: phatgoose() })),
   ];
   const size = mixed.data.length / 4;
   const rowOf = ({ data }: HostTensor<"float32">, row: number) => float32([size], data.slice(row * size, (row + 1) * size));
@@ -214,31 +207,28 @@ test("rows of one batch mix a text's retrieval, named experts and the router", a
   const perRow = chosen.data.length / 4;
   expect(chosen.data[0]).toBe(3n);
   expect(new Set(chosen.data.slice(3 * perRow))).toEqual(new Set([0n, 2n]));
-  await expect(namedExperts(["e9"])({ inputIds: batch.inputIds, attentionMask: batch.attentionMask! }, known)).rejects.toThrow(
+  await expect(namedExperts(["e9"])({ inputIds: batch.inputIds, attentionMask: batch.attentionMask! }, known, openRows)).rejects.toThrow(
     /no expert "e9"/,
   );
 });
 
 test("an expert joins an open pool without a new session", async () => {
   await using model = await loadModel(golden("t5/model"));
-  const experts = await t5Experts(model.modules);
+  const experts = await t5Experts(model.base.modules);
   const batch = await t5Batch();
-  const pool = new RoutedPool(experts.slice(0, 6), model.modules, { router: phatgoose() });
-  model.overlay = pool;
-  const loads = vi.spyOn(Session, "load");
-  const before = await logits(model, batch);
-  pool.add(experts[6]!);
-  const after = await logits(model, batch);
-  expect(loads).toHaveBeenCalledTimes(1);
-  loads.mockRestore();
+  const pool = new RoutedPool(experts.slice(0, 6), model.base.modules, { router: phatgoose() });
+  const before = await logits(model.withWoven(pool), batch);
+  const after = await logits(model.withWoven(pool.with(experts[6]!)), batch);
+  expect(model.runner.counts.built).toBe(1);
   expect(after).not.toEqual(before);
-  model.overlay = new RoutedPool(experts, model.modules, { router: phatgoose() });
-  expect(await logits(model, batch)).toEqual(after);
+  expect(await logits(model.withWoven(pool), batch)).toEqual(before);
+  const anew = new RoutedPool(experts, model.base.modules, { router: phatgoose() });
+  expect(await logits(model.withWoven(anew), batch)).toEqual(after);
 });
 
 test.each(["a gate", "a module"])("the first expert to join without %s is no candidate there", async (lacking) => {
   await using model = await loadModel(golden("t5/model"));
-  const experts = await t5Experts(model.modules);
+  const experts = await t5Experts(model.base.modules);
   const batch = await t5Batch();
   const module = "decoder.block.1.layer.1.EncDecAttention.k";
   const without = <T>(map: ReadonlyMap<string, T>) => new Map([...map].filter(([name]) => name !== module));
@@ -247,20 +237,17 @@ test.each(["a gate", "a module"])("the first expert to join without %s is no can
     lacking === "a gate"
       ? { ...last, gates: without(last.gates!) }
       : { ...last, adapter: { kind: "lora", modules: without(loraOf(last)), warnings: [] } };
-  const pool = new RoutedPool(experts.slice(0, 6), model.modules, { router: phatgoose() });
-  model.overlay = pool;
-  await logits(model, batch);
-  pool.add(partial);
-  const { routes, logits: grown } = await model.forward(batch, { routes: true });
+  const pool = new RoutedPool(experts.slice(0, 6), model.base.modules, { router: phatgoose() });
+  const { routes, logits: grown } = await model.withWoven(pool.with(partial)).forward(batch, { routes: true });
   expect([...routes!.get(module)!.experts.data]).not.toContain(6n);
   expect([...routes!.values()].some(({ experts: chosen }) => [...chosen.data].includes(6n))).toBe(true);
-  model.overlay = new RoutedPool([...experts.slice(0, 6), partial], model.modules, { router: phatgoose() });
-  expect(await logits(model, batch)).toEqual(grown);
+  const anew = new RoutedPool([...experts.slice(0, 6), partial], model.base.modules, { router: phatgoose() });
+  expect(await logits(model.withWoven(anew), batch)).toEqual(grown);
 });
 
 test("a pool of two kinds is refused by name", async () => {
   await using model = await loadModel(golden("t5/model"));
-  const [lora] = await t5Experts(model.modules);
+  const [lora] = await t5Experts(model.base.modules);
   const scale = float32([64], new Float32Array(64).fill(1));
   const adapter: Expert["adapter"] = {
     kind: "ia3",
@@ -268,14 +255,14 @@ test("a pool of two kinds is refused by name", async () => {
     warnings: [],
   };
   const other: Expert = { name: "scaler", adapter, warnings: [] };
-  expect(() => new RoutedPool([lora!, other], model.modules, { router: uniform() })).toThrow(
+  expect(() => new RoutedPool([lora!, other], model.base.modules, { router: uniform() })).toThrow(
     /"e0" is of kind lora, expert "scaler" of kind ia3/,
   );
 });
 
 test("general experts are known by name, leave some to choose, and share a rank with them", async () => {
   await using model = await loadModel(golden("t5/model"));
-  const experts = (await t5Experts(model.modules)).slice(0, 3);
+  const experts = (await t5Experts(model.base.modules)).slice(0, 3);
   const open = (general: string, pool: readonly Expert[] = experts) =>
     poolOverlay(model, pool, parsedRouter(`arrow-peft:general=${general}`));
   expect((await open("e1")).experts).toEqual(["e0", "e2"]);
@@ -290,16 +277,13 @@ test("general experts are known by name, leave some to choose, and share a rank 
 
 test("an expert that joins a pool with general experts is without their knowledge too", async () => {
   await using model = await loadModel(golden("t5/model"));
-  const experts = await t5Experts(model.modules);
+  const experts = await t5Experts(model.base.modules);
   const batch = await t5Batch();
   const open = (pool: readonly Expert[]) => poolOverlay(model, pool, parsedRouter("arrow-peft:general=e0+e1"));
-  model.overlay = await open(experts);
-  const whole = await logits(model, batch);
+  const whole = await logits(model.withWoven(await open(experts)), batch);
   const grown = await open(experts.slice(0, -1));
   if (!(grown instanceof RoutedPool)) throw new Error("not a pool that takes experts");
-  grown.add(experts.at(-1)!);
-  model.overlay = grown;
-  expect(await logits(model, batch)).toEqual(whole);
+  expect(await logits(model.withWoven(grown.with(experts.at(-1)!)), batch)).toEqual(whole);
 });
 
 test("options that a router does not have are refused by name", () => {

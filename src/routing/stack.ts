@@ -4,8 +4,8 @@
  *      experts.<module>.prototypes  [experts * rows, in]   what the router scores by
  *      experts.<module>.bars        [experts]              0, or BARRED where an expert lacks the module; absent where none does
  *
- *  The last expert comes first (mixture.ts says why). Buffers grow by doubling, so adding an expert costs its own bytes and
- *  no graph is rebuilt. */
+ *  The last expert comes first (mixture.ts says why). A stack is an immutable value: `with` and `without` give new ones. Buffers
+ *  grow by doubling and are shared, so adding an expert costs its own bytes, and no graph is rebuilt. */
 
 import type { Adapter, LoraWeights } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
@@ -29,32 +29,66 @@ export function mixingOf(kind: Adapter["kind"]): Mixing<unknown> {
 
 type Sizes = ReadonlyMap<string, { readonly in: number; readonly out: number }>;
 
-/** A float32 buffer of equal records, the last one first, that grows by doubling. */
+/** What snapshots of one sequence of records share. `used` counts the records that some snapshot sees. */
+interface Store {
+  readonly data: Float32Array;
+  used: number;
+}
+
+/** Equal float32 records, the last one first: an immutable view of a store that grows by doubling. */
 class Records {
   readonly #shape: readonly number[];
   readonly #size: number;
-  #data: Float32Array;
-  #count = 0;
+  readonly #store: Store;
+  readonly #count: number;
 
-  constructor(shape: readonly number[]) {
+  private constructor(shape: readonly number[], size: number, store: Store, count: number) {
     this.#shape = shape;
-    this.#size = shape.reduce((product, n) => product * n, 1);
-    this.#data = new Float32Array(this.#size);
+    this.#size = size;
+    this.#store = store;
+    this.#count = count;
   }
-  /** The new record, zeroed, to be filled. */
-  push(): Float32Array {
+  /** No records, with room for some. */
+  static none(shape: readonly number[], room: number): Records {
+    const size = shape.reduce((product, n) => product * n, 1);
+    return new Records(shape, size, { data: new Float32Array(size * room), used: 0 }, 0);
+  }
+
+  /** With one more, which is given to be filled and holds zeros. What other views see stays as it is. */
+  with(): { readonly records: Records; readonly record: Float32Array } {
     const needed = (this.#count + 1) * this.#size;
-    if (needed > this.#data.length) {
-      const larger = new Float32Array(Math.max(needed, this.#data.length * 2));
-      larger.set(this.#data, larger.length - this.#data.length);
-      this.#data = larger;
-    }
-    this.#count++;
-    return this.#data.subarray(this.#data.length - needed, this.#data.length - needed + this.#size);
+    const isFree = this.#store.used === this.#count && needed <= this.#store.data.length;
+    const store = isFree ? this.#store : this.#copied(Math.max(this.#count + 1, this.#count * 2));
+    store.used = this.#count + 1;
+    const start = store.data.length - needed;
+    return {
+      records: new Records(this.#shape, this.#size, store, this.#count + 1),
+      record: store.data.subarray(start, start + this.#size),
+    };
   }
+
+  /** Without one. The last one is only hidden; else the others are copied. */
+  without(index: number): Records {
+    const left = this.#count - 1;
+    if (index === left) return new Records(this.#shape, this.#size, this.#store, left);
+    const data = new Float32Array(left * this.#size);
+    const seen = this.#seen;
+    const at = (this.#count - 1 - index) * this.#size;
+    data.set(seen.subarray(0, at));
+    data.set(seen.subarray(at + this.#size), at);
+    return new Records(this.#shape, this.#size, { data, used: left }, left);
+  }
+
   get tensor(): HostTensor<"float32"> {
-    const data = this.#data.subarray(this.#data.length - this.#count * this.#size);
-    return { dtype: "float32", shape: [this.#count, ...this.#shape], data };
+    return { dtype: "float32", shape: [this.#count, ...this.#shape], data: this.#seen };
+  }
+  get #seen(): Float32Array {
+    return this.#store.data.subarray(this.#store.data.length - this.#count * this.#size);
+  }
+  #copied(room: number): Store {
+    const data = new Float32Array(room * this.#size);
+    data.set(this.#seen, data.length - this.#count * this.#size);
+    return { data, used: this.#count };
   }
 }
 
@@ -70,23 +104,45 @@ interface ModuleRecords {
   readonly bars: Records;
 }
 
-/** The stacked experts of every module that any of them covers. */
+/** The stacked experts of every module that any of them covers: an immutable value that shares its buffers with the stacks
+ *  it was made from. */
 export class ExpertStack {
   readonly modules: ReadonlyMap<string, ModuleShape>;
-  readonly names: string[] = [];
+  readonly names: readonly string[];
+  readonly feeds: Feeds;
   readonly #router: Router;
   readonly #records: ReadonlyMap<string, ModuleRecords>;
 
-  constructor(modules: ReadonlyMap<string, ModuleShape>, router: Router, experts: readonly Expert[]) {
+  private constructor(
+    modules: ReadonlyMap<string, ModuleShape>,
+    router: Router,
+    names: readonly string[],
+    records: ReadonlyMap<string, ModuleRecords>,
+  ) {
     this.modules = modules;
+    this.names = names;
     this.#router = router;
-    this.#records = new Map(
-      [...modules].map(([module, { in: inputs, factors, rows }]) => [
-        module,
-        { factors: mapped(factors, (shape) => new Records(shape)), prototypes: new Records([rows, inputs]), bars: new Records([]) },
-      ]),
+    this.#records = records;
+    this.feeds = feedsOf(modules, records);
+  }
+
+  static of(modules: ReadonlyMap<string, ModuleShape>, router: Router, experts: readonly Expert[]): ExpertStack {
+    const room = experts.length;
+    const none = [...modules].map(([module, { in: inputs, factors, rows }]): [string, ModuleRecords] => [
+      module,
+      {
+        factors: mapped(factors, (shape) => Records.none(shape, room)),
+        prototypes: Records.none([rows, inputs], room),
+        bars: Records.none([], room),
+      },
+    ]);
+    const records = experts.reduce((known, expert) => withExpert(known, expert, modules, router), new Map(none));
+    return new ExpertStack(
+      modules,
+      router,
+      experts.map(({ name }) => name),
+      records,
     );
-    for (const expert of experts) this.add(expert);
   }
 
   /** Whether `expert` fits into these records; a wider rank, another module or the first to lack one needs a new graph. */
@@ -108,36 +164,62 @@ export class ExpertStack {
     );
   }
 
-  add(expert: Expert): void {
-    for (const [module, records] of this.#records) {
-      const shape = this.modules.get(module)!;
-      const weights = expert.adapter.modules.get(module);
-      const prototype = weights && this.#router.prototype(expert, module);
-      const [factors, prototypes, bars] = [
-        mapped(records.factors, (factor) => factor.push()),
-        records.prototypes.push(),
-        records.bars.push(),
-      ];
-      if (!weights || !prototype) {
-        bars[0] = BARRED;
-        continue;
-      }
-      prototypes.set(prototype.data);
-      mixingOf(shape.kind).fill(weights, factors, shape);
-    }
-    this.names.push(expert.name);
+  /** With one more expert, which fits, as the last. */
+  with(expert: Expert): ExpertStack {
+    const records = withExpert(this.#records, expert, this.modules, this.#router);
+    return new ExpertStack(this.modules, this.#router, [...this.names, expert.name], records);
   }
 
-  get feeds(): Feeds {
-    const feeds: Record<string, HostTensor> = {};
-    for (const [module, records] of this.#records) {
-      const names = stackNames(module);
-      for (const [name, factor] of Object.entries(records.factors)) feeds[names.factor(name)] = factor.tensor;
-      feeds[names.prototypes] = flattenedRows(records.prototypes.tensor);
-      if (this.modules.get(module)!.barred) feeds[names.bars] = records.bars.tensor;
-    }
-    return feeds;
+  /** Without the expert of this index. Graphs built for this stack serve the result. */
+  without(index: number): ExpertStack {
+    const records = [...this.#records].map(([module, { factors, prototypes, bars }]): [string, ModuleRecords] => [
+      module,
+      { factors: mapped(factors, (factor) => factor.without(index)), prototypes: prototypes.without(index), bars: bars.without(index) },
+    ]);
+    return new ExpertStack(
+      this.modules,
+      this.#router,
+      this.names.filter((_, i) => i !== index),
+      new Map(records),
+    );
   }
+}
+
+function withExpert(
+  known: ReadonlyMap<string, ModuleRecords>,
+  expert: Expert,
+  modules: ReadonlyMap<string, ModuleShape>,
+  router: Router,
+): Map<string, ModuleRecords> {
+  return new Map(
+    [...known].map(([module, records]): [string, ModuleRecords] => {
+      const shape = modules.get(module)!;
+      const factors = mapped(records.factors, (factor) => factor.with());
+      const [prototypes, bars] = [records.prototypes.with(), records.bars.with()];
+      const weights = expert.adapter.modules.get(module);
+      const prototype = weights && router.prototype(expert, module);
+      if (weights && prototype) {
+        prototypes.record.set(prototype.data);
+        mixingOf(shape.kind).fill(
+          weights,
+          mapped(factors, ({ record }) => record),
+          shape,
+        );
+      } else bars.record[0] = BARRED;
+      return [module, { factors: mapped(factors, (factor) => factor.records), prototypes: prototypes.records, bars: bars.records }];
+    }),
+  );
+}
+
+function feedsOf(modules: ReadonlyMap<string, ModuleShape>, records: ReadonlyMap<string, ModuleRecords>): Feeds {
+  const feeds: Record<string, HostTensor> = {};
+  for (const [module, { factors, prototypes, bars }] of records) {
+    const names = stackNames(module);
+    for (const [name, factor] of Object.entries(factors)) feeds[names.factor(name)] = factor.tensor;
+    feeds[names.prototypes] = flattenedRows(prototypes.tensor);
+    if (modules.get(module)!.barred) feeds[names.bars] = bars.tensor;
+  }
+  return feeds;
 }
 
 /** The shape each module's stack needs for these experts. Experts of different kinds, or on embeddings, are refused by name. */

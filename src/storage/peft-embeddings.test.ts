@@ -10,7 +10,8 @@ import type { ModuleSizes } from "../adapters/modules.ts";
 import { AdapterError } from "../base/errors.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
-import { loadModel } from "../inference/model.ts";
+import { openBase } from "../inference/base.ts";
+import { loadModel } from "../library/model.ts";
 import { checkAdapter } from "./check.ts";
 import { loadAdapter } from "./peft.ts";
 import { saveAdapter } from "./peft-save.ts";
@@ -21,7 +22,7 @@ const FROZEN = "base_model.model.model.embed_tokens.base_layer.weight";
 type Dtype = NonNullable<Parameters<typeof writeSafetensors>[2]>["dtype"];
 
 /** The tiny Llama with the places of its weights. */
-const llama = async (): Promise<ModuleSizes> => (await loadModel(golden("llama/model"))).modules;
+const llama = async (): Promise<ModuleSizes> => (await openBase(golden("llama/model"))).modules;
 
 /** A copy of PEFT's adapter with tensors added or changed, and keys of its configuration. */
 async function variant(
@@ -153,7 +154,7 @@ describe("what does not fit is refused by name", () => {
   });
 
   test("adapters tied to one another, where the base's weights are tied", async () => {
-    const { modules } = await loadModel(golden("gpt2/model"));
+    const { modules } = await openBase(golden("gpt2/model"));
     const folder = temporary();
     await saveAdapter(folder, adapterOf({ "transformer.wte": lora(160, 64, true) }));
     const config = JSON.parse(await readFile(join(folder, CONFIG_FILE), "utf8"));
@@ -179,7 +180,7 @@ test("a head outside the prefix is found under either spelling of GPT-2", async 
     const tensors = await readSafetensors(join(published, file));
     await writeSafetensors(join(published, file), new Map([...tensors].map(([name, t]) => [name.replace("transformer.", ""), t])));
   }
-  const [plain, bare] = [await loadModel(golden("gpt2/model")), await loadModel(published)];
+  const [plain, bare] = [await openBase(golden("gpt2/model")), await openBase(published)];
   const folder = temporary();
   await saveAdapter(folder, saved);
   const read = await loadAdapter(folder, bare.modules);
@@ -194,7 +195,7 @@ test("T5's shared embeddings are never called: an adapter on them loads, changes
   const model = await loadModel(golden("t5/model"));
   const folder = temporary();
   await saveAdapter(folder, adapterOf({ shared: lora(160, 64, true) }));
-  const adapter = await loadAdapter(folder, model.modules);
+  const adapter = await loadAdapter(folder, model.base.modules);
   expect(adapter.warnings).toEqual([expect.stringContaining("never calls shared")]);
-  expect(await checkAdapter(folder, model.modules)).toMatchObject({ usable: true, embeddings: ["shared"] });
+  expect(await checkAdapter(folder, model.base.modules)).toMatchObject({ usable: true, embeddings: ["shared"] });
 });

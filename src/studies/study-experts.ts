@@ -65,7 +65,7 @@ export async function studyExperts(job: ExpertsJob, size: StudySize = STUDY_SIZE
     if (!(await exists(join(folder, EMBEDDING_FILE)))) {
       await gatherStatistics({ model: job.model, tokenizer: job.tokenizer, expert: folder, examples: pairs.slice(0, size.numStatistics) });
     }
-    const expert = await loadExpert(folder, job.model.modules);
+    const expert = await loadExpert(folder, job.model.base.modules);
     experts.push(expert);
     for (const [steps, found] of await gatesOf(job, expert, pairs, size)) gates.get(steps)?.push(found);
   }
@@ -80,7 +80,7 @@ async function gatesOf(job: ExpertsJob, expert: Expert, pairs: readonly Training
   const folder = (steps: number) => join(job.out, "gates", expert.name, String(steps));
   const covered = new Set(expert.adapter.modules.keys());
   const read = async (steps: number) =>
-    (await exists(folder(steps))) ? await readGates(folder(steps), covered, job.model.modules) : undefined;
+    (await exists(folder(steps))) ? await readGates(folder(steps), covered, job.model.base.modules) : undefined;
   const found = new Map<number, Gates>();
   for (const steps of size.gateSteps) {
     const known = await read(steps);
@@ -101,11 +101,11 @@ async function trainedGates(
   const steps = Math.max(1, ...gateSteps);
   const schedule = { kind: "constant", warmupRatio: (WARMUP + 0.5) / Math.max(steps, 100) };
   const recipe = parseRecipe(gateRecipe, { steps, schedule, batchSize: BATCH, microBatchSize: BATCH, seed: derivedSeed(seed, name) });
-  const training = encodeExamples(pairs, tokenizer, model.architecture, {
+  const training = encodeExamples(pairs, tokenizer, model.base.architecture, {
     maxInput: recipe.maxLength,
     maxTarget: recipe.maxLength,
   }).examples;
-  await using trainer = await Trainer.create(model.architecture, gateLearner(model.checkpoint, model.modules, adapter), {
+  await using trainer = await Trainer.create(model.base.architecture, gateLearner(model.base, adapter), {
     clip: recipe.clip,
     adamw: { weightDecay: recipe.weightDecay },
     seed: derivedSeed(recipe.seed, "dropout"),
@@ -126,6 +126,6 @@ async function trainedGates(
     note(progress.step);
     onPart?.(`gates of ${name}`, progress);
   };
-  await train(trainer, model.architecture, { training, validation: [] }, recipe, undefined, { onProgress, ...(signal && { signal }) });
+  await train(trainer, model.base.architecture, { training, validation: [] }, recipe, undefined, { onProgress, ...(signal && { signal }) });
   return snapshots;
 }

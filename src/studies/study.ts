@@ -14,9 +14,8 @@ import { DEMO_BASE, evaluationTask } from "../demo/demo.ts";
 import type { ExpertsJob } from "../demo/experts.ts";
 import { type Evaluation, evaluate } from "../evaluation/comparison/evaluate.ts";
 import { expertRow, type Method } from "../evaluation/comparison/methods.ts";
-import { loadModel } from "../inference/model.ts";
+import { loadModel } from "../library/model.ts";
 import { loadAdapter } from "../storage/peft.ts";
-import { loadTokenizer } from "../text/load-tokenizer.ts";
 import { type GateSteps, STUDY_SIZE, type StudySize, studyExperts } from "./study-experts.ts";
 import { STUDY_HELD_IN, STUDY_HELD_OUT } from "./study-tasks.ts";
 
@@ -58,7 +57,7 @@ export interface StudySeed {
 export async function studySeed(options: StudyOptions): Promise<StudySeed> {
   const { out, seed, numTests = { heldIn: 50, heldOut: 100 }, size = STUDY_SIZE, onPart, onEvaluation } = options;
   await using model = await loadModel(DEMO_BASE);
-  const tokenizer = await loadTokenizer(DEMO_BASE);
+  const tokenizer = await model.tokenizer();
   const trained = await studyExperts({ model, tokenizer, baseName: "skein/demo-base", out, seed, ...(onPart && { onPart }) }, size);
   const heldOut = STUDY_HELD_OUT.map((task) => evaluationTask(task, numTests.heldOut, seed));
   const heldIn = STUDY_HELD_IN.map((task) => evaluationTask(task, numTests.heldIn, seed));
@@ -67,7 +66,7 @@ export async function studySeed(options: StudyOptions): Promise<StudySeed> {
     onEvaluation?.(what);
     return evaluate({ model, tokenizer, tasks, experts, methods, batchSize: 128, cache: join(out, "results") });
   };
-  const multitask = await loadAdapter(trained.multitask, model.modules);
+  const multitask = await loadAdapter(trained.multitask, model.base.modules);
   const main = await run(
     "main",
     usual,

@@ -11,10 +11,8 @@ import { createGraph } from "../graph/graph.ts";
 import type { Float, Graph } from "../graph/value.ts";
 import type { Model } from "../inference/model.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { baseSeams } from "../models/embedding.ts";
 import type { Linear } from "../models/linear.ts";
 import { logitsOf } from "../models/logits.ts";
-import { fileWeights } from "../models/weights.ts";
 import { meanOfTokens } from "../routing/average-activation.ts";
 import { type Feeds, Session } from "../runtime/session.ts";
 import { collate, type Encoded } from "./batches.ts";
@@ -40,11 +38,11 @@ export async function averageActivations(
   if (used.length === 0)
     throw new DataError({ code: "data-empty", what: "There are no examples to gather activations from.", fix: "Give at least one." });
   await using session = await Session.load(activationGraph(model, adapter), { prepack: false });
-  const sums = new Map([...adapter.modules.keys()].map((module) => [module, new Float64Array(model.modules.get(module)!.in)]));
+  const sums = new Map([...adapter.modules.keys()].map((module) => [module, new Float64Array(model.base.modules.get(module)!.in)]));
   for (const part of chunks(used, batchSize)) {
     const results = await session.run({
       ...Object.fromEntries(adapterTensors(adapter)),
-      ...countedFeeds(part, model.architecture, positions),
+      ...countedFeeds(part, model.base.architecture, positions),
     });
     for (const [module, sum] of sums) {
       const { data } = results[module] as HostTensor<"float32">;
@@ -57,13 +55,13 @@ export async function averageActivations(
 /** Fetches, under each module's name, every row's mean input: [batch, in]. */
 function activationGraph(model: Model, adapter: Adapter): Graph {
   const graph = createGraph("activations");
-  const weights = fileWeights(graph, model.checkpoint);
-  const worn = adapted(baseSeams(weights), adapter, model.modules);
+  const base = model.base.seams(graph);
+  const worn = adapted(base, adapter, model.base.modules);
   const linear: Linear = (x, module, projection) => {
     if (adapter.modules.has(module)) graph.output(module, meanOfTokens(x, countedTokens(x)));
     return worn.linear(x, module, projection);
   };
-  logitsOf(graph, model.architecture, { weights, ...worn, linear });
+  logitsOf(graph, model.base.architecture, { ...base, ...worn, linear });
   return graph;
 }
 

@@ -5,8 +5,9 @@ import { differentiated, shiftedLabels } from "../../tests/gradients.ts";
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { loraNames } from "../adapters/lora.ts";
 import type { HostTensor } from "../base/tensor.ts";
-import { loadModel, type Model } from "../inference/model.ts";
-import { singleAdapter } from "../inference/overlay.ts";
+import type { Model } from "../inference/model.ts";
+import { singleAdapter } from "../inference/woven.ts";
+import { loadModel } from "../library/model.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import type { TrainingBatch } from "./batches.ts";
 import { adapterLearner } from "./learner.ts";
@@ -54,7 +55,7 @@ async function goldenBatch(files: Files): Promise<TrainingBatch> {
 }
 
 async function lora(model: Model, folder: string): Promise<LoraAdapter> {
-  const adapter = await loadAdapter(golden(folder), model.modules);
+  const adapter = await loadAdapter(golden(folder), model.base.modules);
   if (adapter.kind !== "lora") throw new Error("not a LoRA");
   return adapter;
 }
@@ -72,10 +73,10 @@ describe.each(FILES)("$model", (files) => {
     const batch = await goldenBatch(files);
     const { input_ids: inputIds, attention_mask: attentionMask } = batch.feeds as Record<string, HostTensor<"int64">>;
     const adapter = await lora(model, files.adapter);
-    model.overlay = singleAdapter(adapter, model.modules);
-    const { logits } = await model.forward({ inputIds: inputIds!, attentionMask: attentionMask! });
+    const adapted = model.withWoven(singleAdapter(adapter, model.base.modules));
+    const { logits } = await adapted.forward({ inputIds: inputIds!, attentionMask: attentionMask! });
     expectClose(logits, expected.float("logits"), 1e-4, attentionMask!);
-    const found = await differentiated(model, adapterLearner(model.checkpoint, model.modules, adapter), batch);
+    const found = await differentiated(model, adapterLearner(model.base, adapter), batch);
     expect(found.loss).toBeCloseTo(expected.float("losses").data[0]!, 5);
     expect(found.gradients.size).toBe(expected.names.filter((tensor) => tensor.startsWith("grad.")).length);
     for (const module of adapter.modules.keys()) {
@@ -89,9 +90,9 @@ describe.each(FILES)("$model", (files) => {
     await using model = await loadModel(golden(files.model));
     const expected = await goldenTensors(files.lora);
     const adapter = await lora(model, files.adapter);
-    const learner = adapterLearner(model.checkpoint, model.modules, adapter);
+    const learner = adapterLearner(model.base, adapter);
     const batch = await goldenBatch(files);
-    await using trainer = await Trainer.create(model.architecture, learner, { dropout: 0, clip: Number.POSITIVE_INFINITY, seed: 1 });
+    await using trainer = await Trainer.create(model.base.architecture, learner, { dropout: 0, clip: Number.POSITIVE_INFINITY, seed: 1 });
     const losses: number[] = [];
     for (let step = 0; step < 5; step++) losses.push((await trainer.step(step, LR, [batch])).loss);
     losses.push(await trainer.score([batch]));

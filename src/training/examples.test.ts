@@ -7,7 +7,9 @@ import { seededRandom } from "../base/random.ts";
 import { type HostTensor, int64 } from "../base/tensor.ts";
 import { alpacaPrompt } from "../data/chat-data.ts";
 import { readTrainingExamples, type TrainingExample } from "../data/training-data.ts";
-import { loadModel, type Model } from "../inference/model.ts";
+import { openBase } from "../inference/base.ts";
+import type { Model } from "../inference/model.ts";
+import { loadModel } from "../library/model.ts";
 import type { ChatMessage } from "../text/chat.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -34,7 +36,7 @@ describe("what is learned of an example", () => {
   /** The texts the loss falls on, an ending token shown as "$". */
   async function learned(example: TrainingExample): Promise<string> {
     const [model, tokenizer] = [await llama(), await tokenizerWithChat()];
-    const { examples } = encodeExamples([example], tokenizer, model.architecture, LIMITS);
+    const { examples } = encodeExamples([example], tokenizer, model.base.architecture, LIMITS);
     const { inputs, labels } = examples[0]!;
     // Every label is the token that stands next in the row.
     labels.slice(0, -1).forEach((label, i) => {
@@ -53,13 +55,13 @@ describe("what is learned of an example", () => {
     const [input, target] = ["Once upon a time", " there was a cat."];
     expect((await learned({ kind: "pair", input, target })).replace(/^_+/, "")).toBe(" there was a cat.$");
     const tokenizer = await tokenizerWithChat();
-    const { architecture } = await llama();
+    const { architecture } = (await llama()).base;
     const [{ inputs }] = encodeExamples([{ kind: "pair", input, target }], tokenizer, architecture, LIMITS).examples as [Encoded];
     expect(inputs).toEqual(tokenizer.encode(input + target));
   });
 
   test("of a prompt and its completion the tokens of the whole text", async () => {
-    const { architecture } = await llama();
+    const { architecture } = (await llama()).base;
     const tokenizer = await tokenizerWithChat();
     const [input, target] = ["Once upon a time:", "there was a cat."];
     const { examples } = encodeExamples([{ kind: "pair", input, target, joined: true }], tokenizer, architecture, LIMITS);
@@ -72,7 +74,7 @@ describe("what is learned of an example", () => {
   });
 
   test("of an Alpaca row, for a model without a chat template, the output behind Alpaca's prompt", async () => {
-    const { architecture } = await llama();
+    const { architecture } = (await llama()).base;
     const tokenizer = await loadTokenizer(golden("tokenizers/tinystories"));
     const messages = [turn("user", "Go"), turn("assistant", "a girl went")];
     const limits = { maxInput: 500, maxTarget: 1 };
@@ -94,7 +96,7 @@ describe("what is learned of an example", () => {
   test("a prompt that is too long gives way at its beginning", async () => {
     const [model, tokenizer] = [await llama(), await tokenizerWithChat()];
     const long: TrainingExample = { kind: "pair", input: "once upon a time ".repeat(40).trim(), target: "the end" };
-    const { examples, truncated, emptied } = encodeExamples([long], tokenizer, model.architecture, LIMITS);
+    const { examples, truncated, emptied } = encodeExamples([long], tokenizer, model.base.architecture, LIMITS);
     expect({ truncated, emptied }).toEqual({ truncated: 1, emptied: 0 });
     expect(examples[0]!.inputs).toHaveLength(64);
     expect(examples[0]!.labels.filter((id) => id !== IGNORED)).toEqual([
@@ -113,10 +115,10 @@ describe("what is learned of an example", () => {
       ],
     });
     const long = talk("once upon a time ".repeat(40));
-    const set = encodeExamples([long, talk("a")], tokenizer, model.architecture, LIMITS);
+    const set = encodeExamples([long, talk("a")], tokenizer, model.base.architecture, LIMITS);
     expect(set).toMatchObject({ truncated: 1, emptied: 1 });
     expect(set.examples).toHaveLength(1);
-    expect(() => encodeExamples([long], tokenizer, model.architecture, LIMITS)).toThrow(/anything left to learn/);
+    expect(() => encodeExamples([long], tokenizer, model.base.architecture, LIMITS)).toThrow(/anything left to learn/);
   });
 });
 
@@ -125,7 +127,7 @@ describe("an encoder-decoder model", () => {
   const LONG = { maxInput: 512, maxTarget: 64 };
   const { write } = temporaryFolder();
   async function learned(...rows: readonly unknown[]) {
-    const { architecture } = await loadModel(golden("t5/model"));
+    const { architecture } = await openBase(golden("t5/model"));
     const examples = await readTrainingExamples(await write("rows.json", JSON.stringify(rows)));
     const set = encodeExamples(examples, tokenizer, architecture, LONG);
     return set.examples.map(({ inputs, labels }) => [inputs, labels].map((ids) => tokenizer.decode(ids)));
@@ -171,12 +173,12 @@ function sequences(lengths: readonly number[]): Encoded[] {
 }
 
 function learnerOf(model: Model) {
-  const targets = targetModules(model, undefined);
-  const adapter = freshLora(model.modules, { targets, rank: 4, scaling: 2, seed: 5 });
+  const targets = targetModules(model.base, undefined);
+  const adapter = freshLora(model.base.modules, { targets, rank: 4, scaling: 2, seed: 5 });
   const random = seededRandom(9);
   // B starts at 0, which would hide every gradient of A.
   for (const { b } of adapter.modules.values()) b.data.set(b.data.map(() => 0.05 * random.normal()));
-  return adapterLearner(model.checkpoint, model.modules, adapter);
+  return adapterLearner(model.base, adapter);
 }
 
 /** Losses of the real targets, in the examples' order. */
@@ -199,8 +201,8 @@ test.each(PACKABLE)("%s: packed rows give the losses and gradients of separate o
   const rows = packed(examples, 32);
   expect(rows.map(({ documents }) => new Set(documents).size)).toEqual([3, 3]);
   const learner = learnerOf(model);
-  const apart = await differentiated(model, learner, collate(examples, model.architecture));
-  const together = await differentiated(model, learner, collate(rows, model.architecture), packedForward);
+  const apart = await differentiated(model, learner, collate(examples, model.base.architecture));
+  const together = await differentiated(model, learner, collate(rows, model.base.architecture), packedForward);
   // First fit keeps order here but for the third example, which fills the first row.
   const order = rows.flatMap((row) =>
     [...new Set(row.documents)].map((document) => row.inputs.filter((_, i) => row.documents![i] === document)),
@@ -211,7 +213,7 @@ test.each(PACKABLE)("%s: packed rows give the losses and gradients of separate o
     learner,
     collate(
       placed.map((i) => examples[i]!),
-      model.architecture,
+      model.base.architecture,
     ),
   );
   const [expected, found] = [lossesOf(separate.perToken), lossesOf(together.perToken)];
@@ -226,7 +228,7 @@ test.each(PACKABLE)("%s: packed rows give the losses and gradients of separate o
 
 test.each(PACKABLE)("%s: the side of the padding changes neither loss nor gradients", async (name) => {
   await using model = await loadModel(golden(name));
-  const right = collate(sequences([11, 17, 5, 13]), model.architecture);
+  const right = collate(sequences([11, 17, 5, 13]), model.base.architecture);
   const learner = learnerOf(model);
   const [a, b] = [await differentiated(model, learner, right), await differentiated(model, learner, leftPadded(right))];
   expect(b.loss).toBeCloseTo(a.loss, 5);

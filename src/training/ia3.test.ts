@@ -10,8 +10,8 @@ import { ia3Name } from "../adapters/ia3.ts";
 import { withTensors } from "../adapters/in-graph.ts";
 import { gateName } from "../adapters/lora.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import { loadModel, type Model } from "../inference/model.ts";
-import { singleAdapter } from "../inference/overlay.ts";
+import { singleAdapter } from "../inference/woven.ts";
+import { type LoadedModel, loadModel } from "../library/model.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import { saveAdapter } from "../storage/peft-save.ts";
 import type { TrainingBatch } from "./batches.ts";
@@ -28,13 +28,13 @@ async function t5Batch(): Promise<TrainingBatch> {
   return { feeds, sizes: { batch: 4, sequence: 24, targets: 11 } };
 }
 
-async function logitsOf(model: Model, batch: TrainingBatch): Promise<HostTensor> {
+async function logitsOf(model: LoadedModel, batch: TrainingBatch): Promise<HostTensor> {
   const { input_ids, attention_mask, decoder_input_ids } = batch.feeds as Record<string, HostTensor<"int64">>;
   return (await model.forward({ inputIds: input_ids!, attentionMask: attention_mask!, decoderInputIds: decoder_input_ids! })).logits;
 }
 
-async function ia3(model: Model, folder: string): Promise<Ia3Adapter> {
-  const adapter = await loadAdapter(golden(`ia3_t5/${folder}`), model.modules);
+async function ia3(model: LoadedModel, folder: string): Promise<Ia3Adapter> {
+  const adapter = await loadAdapter(golden(`ia3_t5/${folder}`), model.base.modules);
   if (adapter.kind !== "ia3") throw new Error("not (IA)3");
   return adapter;
 }
@@ -44,9 +44,8 @@ test("with (IA)3, logits and all its gradients equal PEFT's", async () => {
   const expected = await goldenTensors("ia3_t5/ia3.safetensors");
   const batch = await t5Batch();
   const adapter = await ia3(model, "adapter_init");
-  model.overlay = singleAdapter(adapter, model.modules);
-  expectClose(await logitsOf(model, batch), expected.float("logits"), 1e-4);
-  const { loss, gradients } = await differentiated(model, adapterLearner(model.checkpoint, model.modules, adapter), batch);
+  expectClose(await logitsOf(model.withWoven(singleAdapter(adapter, model.base.modules)), batch), expected.float("logits"), 1e-4);
+  const { loss, gradients } = await differentiated(model, adapterLearner(model.base, adapter), batch);
   expect(loss).toBeCloseTo(expected.float("loss").data[0]!, 4);
   for (const module of adapter.modules.keys()) {
     const gradient = expected.float(`grad.base_model.model.${module}.ia3_l`);
@@ -59,7 +58,7 @@ test("five AdamW steps of (IA)3 end where PEFT's do", async () => {
   const expected = await goldenTensors("ia3_t5/ia3.safetensors");
   const batch = await t5Batch();
   const adapter = await ia3(model, "adapter_init");
-  await using trainer = await Trainer.create(model.architecture, adapterLearner(model.checkpoint, model.modules, adapter), OPTIONS);
+  await using trainer = await Trainer.create(model.base.architecture, adapterLearner(model.base, adapter), OPTIONS);
   const losses: number[] = [];
   for (let step = 0; step < 5; step++) losses.push((await trainer.step(step, 5e-3, [batch])).loss);
   losses.push(await trainer.score([batch]));
@@ -71,14 +70,13 @@ test("five AdamW steps of (IA)3 end where PEFT's do", async () => {
   // AdamW divides by sqrt(v): tiny gradients amplify rounding.
   for (const [module, { scale }] of reference.modules)
     expect(maxDifference(trained.modules.get(module)!.scale, scale), module).toBeLessThan(1e-4);
-  model.overlay = singleAdapter(trained, model.modules);
-  expectClose(await logitsOf(model, batch), expected.float("logits_after5"), 1e-3);
+  expectClose(await logitsOf(model.withWoven(singleAdapter(trained, model.base.modules)), batch), expected.float("logits_after5"), 1e-3);
 });
 
 /** A bottleneck whose up-projection is not 0, so that it does something. */
-function bottleneck(model: Model, placement: "parallel" | "output"): Adapter {
-  const fresh = freshBottleneck(model.modules, {
-    targets: targetModules(model, undefined).slice(0, 6),
+function bottleneck(model: LoadedModel, placement: "parallel" | "output"): Adapter {
+  const fresh = freshBottleneck(model.base.modules, {
+    targets: targetModules(model.base, undefined).slice(0, 6),
     size: 4,
     activation: "silu",
     placement,
@@ -104,18 +102,16 @@ test.each(["parallel", "output"] as const)("a %s bottleneck trains, is saved and
   try {
     const batch = await t5Batch();
     const start = bottleneck(model, placement);
-    await using trainer = await Trainer.create(model.architecture, adapterLearner(model.checkpoint, model.modules, start), OPTIONS);
+    await using trainer = await Trainer.create(model.base.architecture, adapterLearner(model.base, start), OPTIONS);
     const before = await trainer.score([batch]);
     for (let step = 0; step < 5; step++) await trainer.step(step, 5e-3, [batch]);
     expect(await trainer.score([batch])).toBeLessThan(before);
     const trained = withTensors(start, trainer.parameters);
-    model.overlay = singleAdapter(trained, model.modules);
-    const logits = await logitsOf(model, batch);
+    const logits = await logitsOf(model.withWoven(singleAdapter(trained, model.base.modules)), batch);
     await saveAdapter(folder, trained, { baseName: "tiny" });
-    const loaded = await loadAdapter(folder, model.modules);
+    const loaded = await loadAdapter(folder, model.base.modules);
     expect(loaded).toEqual({ ...trained, baseName: "tiny" });
-    model.overlay = singleAdapter(loaded, model.modules);
-    expect(await logitsOf(model, batch)).toEqual(logits);
+    expect(await logitsOf(model.withWoven(singleAdapter(loaded, model.base.modules)), batch)).toEqual(logits);
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -125,7 +121,7 @@ test.each(["ia3", "parallel", "output"] as const)("gates of %s adapters get thei
   await using model = await loadModel(golden("t5/model"));
   const batch = await t5Batch();
   const adapter = kind === "ia3" ? await ia3(model, "adapter_init") : bottleneck(model, kind);
-  const learner = gateLearner(model.checkpoint, model.modules, adapter);
+  const learner = gateLearner(model.base, adapter);
   const { gradients } = await differentiated(model, learner, batch);
   const [module] = [...adapter.modules.keys()];
   const name = gateName(module!);

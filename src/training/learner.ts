@@ -7,11 +7,11 @@ import { gateName } from "../adapters/lora.ts";
 import { type ModuleSizes, needInputs } from "../adapters/modules.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { Float, Graph } from "../graph/value.ts";
+import type { Base } from "../inference/base.ts";
 import type { Parts } from "../models/architecture.ts";
 import { baseSeams } from "../models/embedding.ts";
-import { fileWeights, inputWeights } from "../models/weights.ts";
+import { inputWeights } from "../models/weights.ts";
 import type { Feeds } from "../runtime/session.ts";
 
 export type Parameters = ReadonlyMap<string, HostTensor<"float32">>;
@@ -69,32 +69,32 @@ export function freshLora(sizes: ModuleSizes, { targets, rank, scaling, seed }: 
 }
 
 /** Trains the numbers of `adapter`, of any kind; the base is frozen. */
-export function adapterLearner(checkpoint: Checkpoint, sizes: ModuleSizes, adapter: Adapter): Learner {
+export function adapterLearner({ modules, seams }: Base, adapter: Adapter): Learner {
   return {
     kind: adapter.kind,
     initial: adapterTensors(adapter),
     frozen: {},
     build: (graph) => {
-      const weights = fileWeights(graph, checkpoint);
-      return { weights, ...adapted(baseSeams(weights), adapter, sizes) };
+      const base = seams(graph);
+      return { ...base, ...adapted(base, adapter, modules) };
     },
   };
 }
 
 /** Trains one gate per module of `adapter`, from 0 (so that the adapter first counts half); base and adapter are frozen. */
-export function gateLearner(checkpoint: Checkpoint, sizes: ModuleSizes, adapter: Adapter): Learner {
+export function gateLearner({ modules, seams }: Base, adapter: Adapter): Learner {
   needInputs(adapter, "The expert");
   const gates = [...adapter.modules.keys()].map((module): [string, HostTensor<"float32">] => [
     gateName(module),
-    float32([sizes.get(module)!.in]),
+    float32([modules.get(module)!.in]),
   ]);
   return {
     kind: "gate",
     initial: new Map(gates),
     frozen: Object.fromEntries(adapterTensors(adapter)),
     build: (graph) => {
-      const weights = fileWeights(graph, checkpoint);
-      return { weights, ...adapted(baseSeams(weights), adapter, sizes, { gated: true }) };
+      const base = seams(graph);
+      return { ...base, ...adapted(base, adapter, modules, { gated: true }) };
     },
   };
 }

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { golden, maxDifference } from "../../tests/golden.ts";
 import { StoppedError } from "../base/errors.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
-import { loadModel, type Model } from "../inference/model.ts";
+import { type LoadedModel, loadModel } from "../library/model.ts";
 import type { Encoded } from "./batches.ts";
 import { exampleOrder } from "./batches.ts";
 import { adapterLearner, freshLora } from "./learner.ts";
@@ -35,7 +35,7 @@ function examples(count: number, seed: number): Encoded[] {
 const data = { training: examples(10, 1), validation: examples(4, 2) };
 
 let folder: string;
-let model: Model;
+let model: LoadedModel;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "skein-loop-"));
   model = await loadModel(golden("t5/model"));
@@ -46,15 +46,15 @@ afterAll(async () => {
 });
 
 async function attempt(name: string, hooks: LoopHooks = {}, options = OPTIONS) {
-  const targets = [...model.modules.keys()].filter((module) => /\.(q|v)$/.test(module));
-  const learner = adapterLearner(model.checkpoint, model.modules, freshLora(model.modules, { targets, rank: 2, scaling: 0.5, seed: 5 }));
-  await using trainer = await Trainer.create(model.architecture, learner, {
+  const targets = [...model.base.modules.keys()].filter((module) => /\.(q|v)$/.test(module));
+  const learner = adapterLearner(model.base, freshLora(model.base.modules, { targets, rank: 2, scaling: 0.5, seed: 5 }));
+  await using trainer = await Trainer.create(model.base.architecture, learner, {
     dropout: 0.1,
     seed: derivedSeed(3, "dropout"),
     session: { threads: 1 },
   });
   const run = await Run.open(join(folder, name), { ...options });
-  return await train(trainer, model.architecture, data, options, run, hooks);
+  return await train(trainer, model.base.architecture, data, options, run, hooks);
 }
 const metrics = async (name: string) => (await readFile(join(folder, name, "metrics.jsonl"), "utf8")).trim().split("\n");
 

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { golden, goldenTensors, maxDifference } from "../../tests/golden.ts";
-import { loadModel } from "../inference/model.ts";
-import { singleAdapter } from "../inference/overlay.ts";
+import type { Adapter } from "../adapters/adapter.ts";
+import { singleAdapter } from "../inference/woven.ts";
+import { loadModel } from "../library/model.ts";
 import { t5Experts } from "../routing/experts.test-helper.ts";
 import { combinedLora, searchWeights } from "../routing/lorahub.ts";
 import { loraOf } from "../routing/stack.ts";
@@ -31,7 +32,7 @@ test("the penalty pulls weights that do nothing to 0", async () => {
 
 test("weights found for a few examples lower their loss, and make the adapter they say", async () => {
   await using model = await loadModel(golden("t5/model"));
-  const experts = (await t5Experts(model.modules)).slice(0, 3);
+  const experts = (await t5Experts(model.base.modules)).slice(0, 3);
   const rows = await goldenTensors("t5/golden.safetensors");
   const { shape, data } = rows.int("labels");
   const width = shape[1]!;
@@ -49,10 +50,8 @@ test("weights found for a few examples lower their loss, and make the adapter th
     attentionMask: rows.int("attention_mask"),
     decoderInputIds: rows.int("decoder_input_ids"),
   };
-  model.overlay = singleAdapter(combinedLora(experts, [0, 1, 0]), model.modules);
-  const { logits } = await model.forward(batch);
-  model.overlay = singleAdapter(experts[1]!.adapter, model.modules);
-  expect(maxDifference(logits, (await model.forward(batch)).logits)).toBeLessThan(1e-4);
+  const logits = async (adapter: Adapter) => (await model.withWoven(singleAdapter(adapter, model.base.modules)).forward(batch)).logits;
+  expect(maxDifference(await logits(combinedLora(experts, [0, 1, 0])), await logits(experts[1]!.adapter))).toBeLessThan(1e-4);
 });
 
 test("factors are summed, not products", () => {

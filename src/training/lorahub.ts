@@ -8,10 +8,9 @@ import { PoolError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import type { Graph } from "../graph/value.ts";
+import type { Base } from "../inference/base.ts";
 import type { Model } from "../inference/model.ts";
-import { baseSeams } from "../models/embedding.ts";
 import { logitsOf } from "../models/logits.ts";
-import { fileWeights } from "../models/weights.ts";
 import { combinedLora, type Found, type SearchOptions, searchWeights } from "../routing/lorahub.ts";
 import { Session } from "../runtime/session.ts";
 import { collate, type Encoded } from "./batches.ts";
@@ -43,8 +42,8 @@ export async function lorahub(
     experts,
     experts.map(() => 0),
   );
-  await using session = await Session.load(lossGraph(model, template), { prepack: false });
-  const batches = chunks(examples, BATCH).map((part) => collate(part, model.architecture).feeds);
+  await using session = await Session.load(lossGraph(model.base, template), { prepack: false });
+  const batches = chunks(examples, BATCH).map((part) => collate(part, model.base.architecture).feeds);
   const loss = async (weights: readonly number[]) => {
     const tensors = Object.fromEntries(adapterTensors(combinedLora(experts, weights)));
     let [sum, count] = [0, 0];
@@ -60,10 +59,10 @@ export async function lorahub(
   return { ...found, adapter: combinedLora(experts, found.weights) };
 }
 
-function lossGraph({ architecture, checkpoint, modules }: Model, adapter: LoraAdapter): Graph {
+function lossGraph({ architecture, modules, seams }: Base, adapter: LoraAdapter): Graph {
   const graph = createGraph("lorahub");
-  const weights = fileWeights(graph, checkpoint);
-  const logits = logitsOf(graph, architecture, { weights, ...adapted(baseSeams(weights), adapter, modules) });
+  const base = seams(graph);
+  const logits = logitsOf(graph, architecture, { ...base, ...adapted(base, adapter, modules) });
   const labels = graph.int("labels", "batch", architecture.kind === "encoder-decoder" ? "targets" : "sequence");
   const { mean, count } = crossEntropy(logits, labels);
   graph.output("loss", mean);

@@ -11,18 +11,15 @@
  *  The paper does not say which; base is our default. */
 
 import type { LoraAdapter } from "../adapters/adapter.ts";
-import type { ModuleSizes } from "../adapters/modules.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { add, mul } from "../graph/ops/elementwise.ts";
 import { concat, unsqueeze } from "../graph/ops/movement.ts";
 import { softmax } from "../graph/ops/reduce.ts";
 import type { Float, Graph } from "../graph/value.ts";
+import type { Base, GraphParts } from "../inference/base.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { baseSeams } from "../models/embedding.ts";
 import { weave } from "../models/linear.ts";
-import { fileWeights } from "../models/weights.ts";
 import {
   domainDelta,
   domainLoss,
@@ -81,7 +78,7 @@ export interface MoaParts {
 
 /** Trains routers and, unless frozen, LoRAs. Batches carry the rows' domains. */
 export function moaLearner(
-  { checkpoint, architecture, modules }: { checkpoint: Checkpoint; architecture: Architecture; modules: ModuleSizes },
+  { architecture, modules, seams }: Base,
   { adapters, routers, standards }: MoaParts,
   options: MoaLearning,
 ): Learner {
@@ -93,48 +90,42 @@ export function moaLearner(
     frozen: Object.fromEntries([...(options.freezeLoras ? stack.tensors : []), ...rows.frozen]),
     build: (graph) => {
       const reader = new RouterReader(graph, architecture, { adapters, routers, ...(standards && { standards }) }, options);
-      return options.labels
-        ? labelled(graph, checkpoint, architecture, stack, reader, options)
-        : unlabelled(graph, checkpoint, stack, reader);
+      return options.labels ? labelled(graph, seams(graph), architecture, stack, reader, options) : unlabelled(seams(graph), stack, reader);
     },
   };
 }
 
 function labelled(
   graph: Graph,
-  checkpoint: Checkpoint,
+  base: GraphParts,
   architecture: Architecture,
   stack: LoraStack,
   reader: RouterReader,
   { lambda, states, freezeLoras }: MoaLearning,
 ): Built {
-  const weights = fileWeights(graph, checkpoint);
   const domains = graph.int("domains", "batch");
-  const base = baseSeams(weights);
   const linear = weave(base.linear, (x, module) => {
     const shape = stack.shapes.get(module);
     return shape && domainDelta(x, oneHot(domains, shape.scalings.length), stackInputs(graph, module, shape), shape);
   });
-  if (states === "base") readPrompt(graph, architecture, { weights, ...base, enterLayer: reader.enterLayer });
+  if (states === "base") readPrompt(graph, architecture, { ...base, enterLayer: reader.enterLayer });
   const extraLoss = () => {
     const losses = reader.scores.map((scores) => domainLoss(scores, domains));
     return mul(losses.reduce(add), lambda / losses.length);
   };
   const observing = states === "adapted" ? { enterLayer: reader.enterLayer } : {};
-  return { weights, ...base, linear, ...observing, extraLoss, ...(freezeLoras && { textTeaches: false }) };
+  return { ...base, linear, ...observing, extraLoss, ...(freezeLoras && { textTeaches: false }) };
 }
 
 /** Every layer mixes all LoRAs by its router's softmax over its own running state. */
-function unlabelled(graph: Graph, checkpoint: Checkpoint, stack: LoraStack, reader: RouterReader): Built {
-  const weights = fileWeights(graph, checkpoint);
-  const base = baseSeams(weights);
+function unlabelled(base: GraphParts, stack: LoraStack, reader: RouterReader): Built {
   const linear = weave(base.linear, (x, module) => {
     const shape = stack.shapes.get(module);
     if (!shape) return undefined;
     const mixing = unsqueeze(softmax(reader.scoresFor(module)), 1);
-    return mixtureDelta(x, mixing, stackInputs(graph, module, shape), shape);
+    return mixtureDelta(x, mixing, stackInputs(x.graph, module, shape), shape);
   });
-  return { weights, ...base, linear, enterLayer: reader.enterLayer };
+  return { ...base, linear, enterLayer: reader.enterLayer };
 }
 
 /** Scores of the routers, as the layers' inputs come by. */

@@ -8,9 +8,9 @@ import { derivedSeed, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import { add } from "../graph/ops/elementwise.ts";
-import { MoaOverlay } from "../inference/moa-overlay.ts";
-import { loadModel, type Model } from "../inference/model.ts";
-import { singleAdapter } from "../inference/overlay.ts";
+import { MoaWoven } from "../inference/moa-woven.ts";
+import { singleAdapter } from "../inference/woven.ts";
+import { type LoadedModel, loadModel } from "../library/model.ts";
 import { logitsOf } from "../models/logits.ts";
 import { type MoaRouters, routerLayers } from "../routing/moa.ts";
 import { decided } from "../routing/moa-decision.ts";
@@ -28,9 +28,9 @@ type Ints = HostTensor<"int64">;
 type Batch = Record<string, Ints>;
 
 /** A LoRA that does something: A and B are random. Ranks differ between domains. */
-function randomLora(model: Model, domain: string, rank: number): LoraAdapter {
-  const targets = targetModules(model, undefined);
-  const fresh = freshLora(model.modules, { targets, rank, scaling: 2 / rank, seed: derivedSeed(domain) });
+function randomLora(model: LoadedModel, domain: string, rank: number): LoraAdapter {
+  const targets = targetModules(model.base, undefined);
+  const fresh = freshLora(model.base.modules, { targets, rank, scaling: 2 / rank, seed: derivedSeed(domain) });
   const modules = [...fresh.modules].map(([module, lora]) => {
     const random = seededRandom(derivedSeed(domain, module, "b"));
     return [module, { ...lora, a: noise(lora.a, 0.1, random), b: noise(lora.b, 0.1, random) }] as const;
@@ -44,13 +44,13 @@ function noise(like: HostTensor<"float32">, deviation: number, random: { normal(
   );
 }
 
-function parts(model: Model): MoaParts {
+function parts(model: LoadedModel): MoaParts {
   const adapters = DOMAINS.map((domain, i) => randomLora(model, domain, i + 2));
-  return { adapters, routers: freshRouters(routerLayers(model.architecture), DOMAINS.length, model.architecture.hiddenSize, 3) };
+  return { adapters, routers: freshRouters(routerLayers(model.base.architecture), DOMAINS.length, model.base.architecture.hiddenSize, 3) };
 }
 
 /** Four rows of 10 tokens with equally many targets, of domains 2, 0, 1, 0. */
-async function batchFor(model: Model, base: string): Promise<Batch> {
+async function batchFor(model: LoadedModel, base: string): Promise<Batch> {
   const tokens = await goldenTensors(`${base}/golden.safetensors`);
   const cut = (tensor: Ints, start: number, end: number): Ints => {
     const width = tensor.shape[1]!;
@@ -59,7 +59,7 @@ async function batchFor(model: Model, base: string): Promise<Batch> {
     ]);
     return int64(
       [4, end - start],
-      BigInt64Array.from(rows.flat().map((id, i) => (id + BigInt(i) * 3n) % BigInt(model.architecture.vocabularySize))),
+      BigInt64Array.from(rows.flat().map((id, i) => (id + BigInt(i) * 3n) % BigInt(model.base.architecture.vocabularySize))),
     );
   };
   const ids = cut(tokens.int("input_ids"), 0, 10);
@@ -89,11 +89,11 @@ function rowsOf(batch: Batch, rows: readonly number[]): Batch {
 const OPTIONS: MoaLearning = { lambda: 0.7, pooling: "mean", states: "base", freezeLoras: false, labels: true, firstRow: 0 };
 
 /** The loss and its gradients at the starting point. */
-async function gradientsOf(model: Model, given: MoaParts, batch: Batch, options: MoaLearning) {
-  const learner = moaLearner(model, given, options);
+async function gradientsOf(model: LoadedModel, given: MoaParts, batch: Batch, options: MoaLearning) {
+  const learner = moaLearner(model.base, given, options);
   const graph = createGraph("gradients");
   const built = learner.build(graph);
-  const { mean } = crossEntropy(logitsOf(graph, model.architecture, built), labelsOf(graph, model.architecture));
+  const { mean } = crossEntropy(logitsOf(graph, model.base.architecture, built), labelsOf(graph, model.base.architecture));
   const loss = built.extraLoss ? add(mean, built.extraLoss()) : mean;
   const names = [...learner.initial.keys()];
   const values = names.map((name) => graph.float(name, ...learner.initial.get(name)!.shape));
@@ -105,21 +105,20 @@ async function gradientsOf(model: Model, given: MoaParts, batch: Batch, options:
   return await session.run({ ...batch, ...learner.frozen, ...Object.fromEntries(learner.initial) });
 }
 
-/** The overlay of these parts; it becomes the model's. */
-function wear(
-  model: Model,
+/** A MoA model of these parts. */
+function moaOf(
+  model: LoadedModel,
   { adapters, routers }: MoaParts,
-  options: ConstructorParameters<typeof MoaOverlay>[3],
+  options: ConstructorParameters<typeof MoaWoven>[3],
   moa: Partial<Moa> = {},
-): MoaOverlay {
+): MoaWoven {
   const experts = adapters.map((adapter, i) => ({ name: DOMAINS[i]!, adapter, warnings: [] }));
-  const overlay = new MoaOverlay(
+  const overlay = new MoaWoven(
     model,
     { domains: DOMAINS, routers, pooling: "mean", states: "base", training: {}, ...moa },
     experts,
     options,
   );
-  model.overlay = overlay;
   return overlay;
 }
 
@@ -174,12 +173,12 @@ describe.each(BASES)("Mixture-of-LoRAs on %s", (base) => {
     await using model = await loadModel(golden(`${base}/model`));
     const given = parts(model);
     const batch = await batchFor(model, base);
-    const overlay = wear(model, given, {});
+    const overlay = moaOf(model, given, {});
     overlay.decide = async () => [2, 0, 1, 0].map((domain) => ({ domains: [...given.routers].map(() => domain), votes: [] }));
-    const { logits } = await model.forward(batchOf(batch));
+    const { logits } = await model.withWoven(overlay).forward(batchOf(batch));
     for (const [row, domain] of [2, 0, 1, 0].entries()) {
-      model.overlay = singleAdapter(given.adapters[domain]!, model.modules);
-      const alone = await model.forward(batchOf(rowsOf(batch, [row])));
+      const single = model.withWoven(singleAdapter(given.adapters[domain]!, model.base.modules));
+      const alone = await single.forward(batchOf(rowsOf(batch, [row])));
       const size = alone.logits.data.length;
       expectClose(float32(alone.logits.shape, logits.data.slice(row * size, (row + 1) * size)), alone.logits, 1e-4);
     }
@@ -189,10 +188,9 @@ describe.each(BASES)("Mixture-of-LoRAs on %s", (base) => {
     await using model = await loadModel(golden(`${base}/model`));
     const given = parts(model);
     const batch = batchOf(await batchFor(model, base));
-    model.overlay = singleAdapter(given.adapters[1]!, model.modules);
-    const expected = await model.forward(batch);
-    wear(model, { ...given, routers: forced(given.routers, () => 1) }, { rule });
-    const { logits, routes } = await model.forward(batch, { routes: true });
+    const expected = await model.withWoven(singleAdapter(given.adapters[1]!, model.base.modules)).forward(batch);
+    const moa = moaOf(model, { ...given, routers: forced(given.routers, () => 1) }, { rule });
+    const { logits, routes } = await model.withWoven(moa).forward(batch, { routes: true });
     expectClose(logits, expected.logits, 1e-4);
     for (const { experts, weights } of routes!.values()) {
       expect(new Set(experts.data)).toEqual(new Set([1n]));
@@ -204,7 +202,7 @@ describe.each(BASES)("Mixture-of-LoRAs on %s", (base) => {
     await using model = await loadModel(golden(`${base}/model`));
     const given = parts(model);
     const layers = [...given.routers.keys()];
-    wear(model, { ...given, routers: forced(given.routers, (layer) => layer % 3) }, { rule: "per-layer" });
+    moaOf(model, { ...given, routers: forced(given.routers, (layer) => layer % 3) }, { rule: "per-layer" });
     const { routes } = await model.forward(batchOf(await batchFor(model, base)), { routes: true });
     for (const [module, { experts }] of routes!) {
       const own = layers.findIndex((layer) => module.startsWith(`${layer}.`));
@@ -237,7 +235,7 @@ describe.each(BASES)("Mixture-of-LoRAs on %s", (base) => {
     const given = parts(model);
     const { input_ids: ids } = await batchFor(model, base);
     for (const pooling of ["mean", "last"] as const) {
-      const overlay = wear(model, given, {}, { pooling });
+      const overlay = moaOf(model, given, {}, { pooling });
       const read = (inputIds: Ints, mask: readonly number[]) => overlay.scores({ inputIds, attentionMask: int64(inputIds.shape, mask) });
       const alone = await read(int64([1, 6], ids!.data.slice(0, 6)), Array<number>(6).fill(1));
       const beside = await read(
@@ -252,14 +250,14 @@ describe.each(BASES)("Mixture-of-LoRAs on %s", (base) => {
     await using model = await loadModel(golden(`${base}/model`));
     const given = parts(model);
     const batch = await batchFor(model, base);
-    const learner = moaLearner(model, given, { ...OPTIONS, states });
-    await using trainer = await Trainer.create(model.architecture, learner, { seed: 1, dropout: 0 });
+    const learner = moaLearner(model.base, given, { ...OPTIONS, states });
+    await using trainer = await Trainer.create(model.base.architecture, learner, { seed: 1, dropout: 0 });
     const sizes = { batch: 4, sequence: 10, targets: 5 };
     const before = await trainer.score([{ feeds: batch, sizes }]);
     for (let step = 0; step < 60; step++) await trainer.step(step, 0.02, [{ feeds: batch, sizes }]);
     expect(await trainer.score([{ feeds: batch, sizes }])).toBeLessThan(before / 2);
     const trained = trainedParts(given, trainer.parameters);
-    const overlay = wear(model, trained, { rule: "last" }, { states });
+    const overlay = moaOf(model, trained, { rule: "last" }, { states });
     const width = base === "t5" ? 10 : 6;
     const prompt = Array.from({ length: 4 }, (_, row) => [...batch.input_ids!.data.subarray(row * 10, row * 10 + width)]).flat();
     const decisions = await overlay.decide({
@@ -273,8 +271,8 @@ describe.each(BASES)("Mixture-of-LoRAs on %s", (base) => {
     await using model = await loadModel(golden(`${base}/model`));
     const given = parts(model);
     const batch = await batchFor(model, base);
-    const learner = moaLearner(model, given, { ...OPTIONS, freezeLoras: true, firstRow: 2 });
-    await using trainer = await Trainer.create(model.architecture, learner, { seed: 1, dropout: 0 });
+    const learner = moaLearner(model.base, given, { ...OPTIONS, freezeLoras: true, firstRow: 2 });
+    await using trainer = await Trainer.create(model.base.architecture, learner, { seed: 1, dropout: 0 });
     for (let step = 0; step < 3; step++) await trainer.step(step, 0.01, [{ feeds: batch, sizes: { batch: 4, sequence: 10, targets: 5 } }]);
     const trained = trainedParts(given, trainer.parameters);
     expect(trained.adapters).toEqual(given.adapters);
@@ -292,7 +290,7 @@ describe.each(BASES)("Mixture-of-LoRAs on %s", (base) => {
     const given = parts(model);
     const results = await gradientsOf(model, given, await batchFor(model, base), { ...OPTIONS, labels: false });
     for (const [layer] of given.routers) {
-      expect(maxDifference(results[`d ${layer}.router.weight.rows`]!, float32([3, model.architecture.hiddenSize]))).toBeGreaterThan(0);
+      expect(maxDifference(results[`d ${layer}.router.weight.rows`]!, float32([3, model.base.architecture.hiddenSize]))).toBeGreaterThan(0);
     }
   });
 });

@@ -3,20 +3,14 @@
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
-import type { Model } from "../inference/model.ts";
-import type { Overlay } from "../inference/overlay.ts";
-import { baseSeams } from "../models/embedding.ts";
-import { fileWeights } from "../models/weights.ts";
+import type { Base } from "../inference/base.ts";
+import { identityOf, type Woven } from "../inference/woven.ts";
 import { type LoraStack, stackedLoras } from "../routing/moa.ts";
 import { tokenMixture, tokenRouterName } from "../routing/moa-token-router.ts";
 import type { Learner, Parameters } from "./learner.ts";
 
 /** Trains all LoRAs and one router [experts, in] per module, from N(0, 0.02). */
-export function moeLoraLearner(
-  { checkpoint, modules }: Pick<Model, "checkpoint" | "modules">,
-  adapters: readonly LoraAdapter[],
-  seed: number,
-): Learner {
+export function moeLoraLearner({ modules, seams }: Base, adapters: readonly LoraAdapter[], seed: number): Learner {
   const stack = stackedLoras(adapters, modules);
   const routers = [...stack.shapes].map(([module, shape]): [string, HostTensor<"float32">] => {
     const random = seededRandom(derivedSeed(seed, "router", module));
@@ -28,19 +22,21 @@ export function moeLoraLearner(
     initial: new Map([...stack.tensors, ...routers]),
     frozen: {},
     build: (graph) => {
-      const weights = fileWeights(graph, checkpoint);
-      const base = baseSeams(weights);
-      return { weights, ...base, linear: tokenMixture(base.linear, stack) };
+      const base = seams(graph);
+      return { ...base, linear: tokenMixture(base.linear, stack) };
     },
   };
 }
 
 /** The trained mixture on top of a base model. */
-export function moeLoraOverlay({ modules }: Pick<Model, "modules">, adapters: readonly LoraAdapter[], parameters: Parameters): Overlay {
+export function moeLoraWoven({ modules }: Pick<Base, "modules">, adapters: readonly LoraAdapter[], parameters: Parameters): Woven {
   const stack: LoraStack = stackedLoras(adapters, modules);
   const shapes = [...stack.shapes].map(([module, { rank, scalings }]) => `${module}:${rank}:${scalings}`);
+  const id = `moe-lora ${identityOf(parameters)}`;
   return {
     key: `moe-lora ${shapes.join()}`,
+    id,
+    batch: id,
     feeds: Object.fromEntries(parameters),
     experts: [],
     weave: (_, inner) => ({ ...inner, linear: tokenMixture(inner.linear, stack) }),

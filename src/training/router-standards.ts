@@ -18,10 +18,8 @@ import { createGraph } from "../graph/graph.ts";
 import { add, mul, sub, toFloat } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import type { Float, Graph } from "../graph/value.ts";
-import type { Model } from "../inference/model.ts";
+import type { Base } from "../inference/base.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { baseSeams } from "../models/embedding.ts";
-import { fileWeights } from "../models/weights.ts";
 import { type MoaRouter, type Pooling, pooled, promptOf, readPrompt } from "../routing/moa.ts";
 import { Session } from "../runtime/session.ts";
 import { collate, type Encoded } from "./batches.ts";
@@ -53,20 +51,15 @@ const EXACT = 256; // rows of a wide sample that directions are taken from: an e
 const LEAST = 1e-4; // of the largest deviation; below, float32 holds noise
 
 /** Measures the base model's states before each layer that has a router. */
-export async function routerStandards(
-  { architecture, checkpoint }: Pick<Model, "architecture" | "checkpoint">,
-  pooling: Pooling,
-  examples: readonly Encoded[],
-): Promise<Standards> {
+export async function routerStandards({ architecture, seams }: Base, pooling: Pooling, examples: readonly Encoded[]): Promise<Standards> {
   const graph = createGraph("router standards");
-  const weights = fileWeights(graph, checkpoint);
   const prompt = promptIn(graph, architecture);
   const layers: string[] = [];
   const enterLayer = (layer: string, x: Float) => {
     layers.push(layer);
     graph.output(layer, pooled(x, prompt, pooling));
   };
-  readPrompt(graph, architecture, { weights, ...baseSeams(weights), enterLayer });
+  readPrompt(graph, architecture, { ...seams(graph), enterLayer });
   await using session = await Session.load(graph);
   const rows = new Map(layers.map((layer): [string, Float32Array[]] => [layer, []]));
   for (const batch of chunks(sampled(examples), BATCH)) {

@@ -11,9 +11,9 @@ import type { ExampleEmbeddings } from "../adapters/expert.ts";
 import type { TrainingExample } from "../data/training-data.ts";
 import { generateBatch } from "../generation/generate.ts";
 import { baseEmbedder, textEmbedder } from "../inference/embedder.ts";
-import type { Model } from "../inference/model.ts";
-import { singleAdapter } from "../inference/overlay.ts";
+import { type Model, withWoven } from "../inference/model.ts";
 import { embeddedExamples } from "../inference/retrieval.ts";
+import { singleAdapter } from "../inference/woven.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import { saveActivations, saveEmbeddings } from "../storage/side-files.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -49,9 +49,9 @@ export interface Statistics {
 /** Gathers both kinds of statistics over at most MOST_GATHERED_EXAMPLES examples and writes them into the expert's folder. */
 export async function gatherStatistics(job: StatisticsJob): Promise<Statistics> {
   const { model, tokenizer, expert, positions = "all", maxLength = 512 } = job;
-  const adapter = await loadAdapter(expert, model.modules);
+  const adapter = await loadAdapter(expert, model.base.modules);
   const examples = job.examples.slice(0, MOST_GATHERED_EXAMPLES);
-  const encoded = encodeExamples(examples, tokenizer, model.architecture, { maxInput: maxLength, maxTarget: maxLength }).examples;
+  const encoded = encodeExamples(examples, tokenizer, model.base.architecture, { maxInput: maxLength, maxTarget: maxLength }).examples;
   const counted = positions === "generated" ? await answered(job, adapter, encoded) : encoded;
   const activations = await averageActivations(model, adapter, counted, { positions: positions === "all" ? "all" : "last" });
   const embeddings = await embedded(job, examples.map(textOf));
@@ -62,19 +62,14 @@ export async function gatherStatistics(job: StatisticsJob): Promise<Statistics> 
 
 /** The examples with the expert's own greedy answers in place of their targets. */
 async function answered({ model, maxNewTokens = 128 }: StatisticsJob, adapter: Adapter, examples: readonly Encoded[]): Promise<Encoded[]> {
-  const isSequence = model.architecture.kind === "decoder-only";
-  const before = model.overlay;
-  model.overlay = singleAdapter(adapter, model.modules);
-  try {
-    const prompts = examples.map((example) => (isSequence ? promptOf(example) : example.inputs));
-    const answers = await generateBatch(model, prompts, { maxNewTokens, temperature: 0 });
-    return answers.map(({ choices }, i) => {
-      const [prompt, labels] = [prompts[i]!, choices.map(({ id }) => id)];
-      return { inputs: isSequence ? [...prompt, ...labels.slice(0, -1)] : prompt, labels };
-    });
-  } finally {
-    model.overlay = before;
-  }
+  const isSequence = model.base.architecture.kind === "decoder-only";
+  const expert = withWoven(model, singleAdapter(adapter, model.base.modules));
+  const prompts = examples.map((example) => (isSequence ? promptOf(example) : example.inputs));
+  const answers = await generateBatch(expert, prompts, { maxNewTokens, temperature: 0 });
+  return answers.map(({ choices }, i) => {
+    const [prompt, labels] = [prompts[i]!, choices.map(({ id }) => id)];
+    return { inputs: isSequence ? [...prompt, ...labels.slice(0, -1)] : prompt, labels };
+  });
 }
 
 /** What a decoder-only model reads before the first token it learns. */

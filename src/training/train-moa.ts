@@ -56,7 +56,7 @@ export async function trainMoa(job: TrainMoaJob): Promise<MoaModel> {
   const adapters: LoraAdapter[] = [];
   for (const domain of domains) adapters.push(domain.adapter ?? (await firstLora(job, domain)));
   job.onStage?.("routers");
-  const { architecture } = model;
+  const { architecture } = model.base;
   const routers = freshRouters(routerLayers(architecture), domains.length, architecture.hiddenSize, recipe.seed);
   const parts = await secondStage(job, domains, { adapters, routers }, recipe, 0);
   return modelOf(
@@ -71,8 +71,8 @@ async function firstLora(job: TrainMoaJob, domain: DomainData): Promise<LoraAdap
   if (!job.fromScratch) return trainDomain(job, domain);
   const { targets, rank, alpha, seed } = parseRecipe(expertRecipe, job.expert ?? {});
   const { model } = job;
-  return freshLora(model.modules, {
-    targets: targetModules(model, targets),
+  return freshLora(model.base.modules, {
+    targets: targetModules(model.base, targets),
     rank,
     scaling: alpha / rank,
     seed: derivedSeed(seed, domain.name),
@@ -113,9 +113,9 @@ async function secondStage(
   const labelled = (examplesOf: (domain: DomainData) => readonly TrainingExample[]): Encoded[] =>
     domains.flatMap((data, domain) => encoded(job, examplesOf(data), recipe).map((example) => ({ ...example, domain })));
   const data = { training: labelled(({ training }) => training), validation: labelled(({ validation }) => validation ?? []) };
-  const standards = await routerStandards(model, recipe.pooling, data.training);
+  const standards = await routerStandards(model.base, recipe.pooling, data.training);
   const learning = { ...parts, standards };
-  const learner = moaLearner(model, learning, { ...recipe, firstRow });
+  const learner = moaLearner(model.base, learning, { ...recipe, firstRow });
   const setting = { ...job, ...(run !== undefined && { run: `${run}/${SECOND_STAGE}` }) };
   const start = hashOf([...learner.initial].map(([name, tensor]) => [name, Buffer.from(tensor.data.buffer).toString("base64")]));
   return trainedParts(learning, await learnFrom(setting, learner, data, recipe, { firstRow, start }));
@@ -154,7 +154,7 @@ export async function addDomain(job: AddDomainJob): Promise<MoaModel> {
     const missing = data.filter(({ training }) => training.length === 0).map(({ name }) => name);
     job.onWarning?.(`There are no examples of ${missing.join(", ")}: the new row may claim their texts.`);
   }
-  const fresh = freshRouters([...moa.routers.keys()], 1, job.model.architecture.hiddenSize, derivedSeed(recipe.seed, domain.name));
+  const fresh = freshRouters([...moa.routers.keys()], 1, job.model.base.architecture.hiddenSize, derivedSeed(recipe.seed, domain.name));
   const parts = { adapters: [...current.adapters, adapter], routers: withRows(moa.routers, fresh) };
   const trained = await secondStage(job, data, parts, recipe, rows === "new" ? moa.domains.length : 0);
   const { steps, lambda, lr, seed } = recipe;

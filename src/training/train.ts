@@ -16,9 +16,9 @@ import { derivedSeed } from "../base/random.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { checkFolder } from "../checkpoint/atomic.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
-import { fingerprint } from "../checkpoint/fingerprint.ts";
 import { readTensor } from "../checkpoint/safetensors.ts";
 import type { TrainingExample } from "../data/training-data.ts";
+import type { Base } from "../inference/base.ts";
 import type { Model } from "../inference/model.ts";
 import { noteGates, writeModelCard } from "../storage/card.ts";
 import { saveGates } from "../storage/expert.ts";
@@ -58,14 +58,14 @@ export async function trainExpert(
   const { model, out } = job;
   if (out) await checkFolder(out);
   const fresh = freshAdapter(model, recipe);
-  const parameters = await learn(job, adapterLearner(model.checkpoint, model.modules, fresh), recipe);
+  const parameters = await learn(job, adapterLearner(model.base, fresh), recipe);
   const adapter = withTensors(fresh, parameters);
   if (out) {
-    const { base = model.checkpoint.directory } = job;
+    const { base = model.base.checkpoint.directory } = job;
     await saveAdapter(out, adapter, {
       baseName: base,
-      baseFingerprint: await fingerprint(model.checkpoint),
-      taskType: model.architecture.kind === "encoder-decoder" ? "SEQ_2_SEQ_LM" : "CAUSAL_LM",
+      baseFingerprint: await model.base.fingerprint(),
+      taskType: model.base.architecture.kind === "encoder-decoder" ? "SEQ_2_SEQ_LM" : "CAUSAL_LM",
     });
     const { data } = job;
     await writeModelCard(out, { name: basename(resolve(out)), kind: recipe.kind, base, ...(data && { data }), steps: recipe.steps });
@@ -76,19 +76,19 @@ export async function trainExpert(
 /** An adapter that changes nothing yet. */
 function freshAdapter(model: Model, recipe: ExpertRecipe): Adapter {
   const { kind, rank, alpha, seed, activation, placement } = recipe;
-  const sizes = model.modules;
+  const sizes = model.base.modules;
   if (kind === "ia3") {
-    const targets = targetModules(model, recipe.targets ?? ia3Targets(model));
+    const targets = targetModules(model.base, recipe.targets ?? ia3Targets(model));
     return freshIa3(sizes, targets, new Set(targets.filter((module) => FEEDFORWARD_OUTPUT.test(module))));
   }
-  const targets = targetModules(model, recipe.targets, { embeddings: kind === "lora" });
+  const targets = targetModules(model.base, recipe.targets, { embeddings: kind === "lora" });
   if (kind === "bottleneck") return freshBottleneck(sizes, { targets, size: rank, activation, placement, seed });
   return freshLora(sizes, { targets, rank, scaling: alpha / rank, seed });
 }
 
 /** Keys, values and the feed-forward's last projection, as PEFT's defaults for (IA)3; every projection where those are not found. */
 function ia3Targets(model: Model): string[] | undefined {
-  const found = [...model.modules.keys()].filter((module) => KEYS_AND_VALUES.test(module) || FEEDFORWARD_OUTPUT.test(module));
+  const found = [...model.base.modules.keys()].filter((module) => KEYS_AND_VALUES.test(module) || FEEDFORWARD_OUTPUT.test(module));
   return found.length > 0 ? found : undefined;
 }
 const KEYS_AND_VALUES = /\.(?:k|v|k_proj|v_proj|c_attn)$/;
@@ -99,9 +99,9 @@ export async function trainGate(job: TrainingJob & { expert: string | Adapter; o
   const recipe = parseRecipe(gateRecipe, job.options ?? {});
   const { model, expert } = job;
   if (typeof expert === "string") await checkFolder(expert);
-  const base = await fingerprint(model.checkpoint);
-  const adapter = typeof expert === "string" ? await loadAdapter(expert, model.modules, { fingerprint: base }) : expert;
-  const parameters = await learn(job, gateLearner(model.checkpoint, model.modules, adapter), recipe);
+  const base = await model.base.fingerprint();
+  const adapter = typeof expert === "string" ? await loadAdapter(expert, model.base.modules, { fingerprint: base }) : expert;
+  const parameters = await learn(job, gateLearner(model.base, adapter), recipe);
   const gates = new Map([...adapter.modules.keys()].map((module) => [module, parameters.get(gateName(module))!]));
   if (typeof expert === "string") {
     const training = { steps: recipe.steps, lr: recipe.lr, seed: recipe.seed };
@@ -114,7 +114,7 @@ export async function trainGate(job: TrainingJob & { expert: string | Adapter; o
 /** Trains every weight and, with `out`, writes a checkpoint there. */
 export async function trainFull(job: TrainingJob & { out?: string; options?: Options<typeof fullRecipe> }): Promise<Parameters> {
   const recipe = parseRecipe(fullRecipe, job.options ?? {});
-  const { checkpoint } = job.model;
+  const { checkpoint } = job.model.base;
   if (job.out) await checkFolder(job.out);
   const initial = new Map<string, HostTensor<"float32">>();
   for (const [name, info] of checkpoint.tensors) initial.set(name, (await readTensor(info)) as HostTensor<"float32">);
@@ -135,7 +135,7 @@ async function learn(job: TrainingJob, learner: Learner, recipe: CommonRecipe): 
 /** Token ids of examples, cut to the recipe's length with a warning. */
 export function encoded(job: TrainingSetting, examples: readonly TrainingExample[], recipe: CommonRecipe): readonly Encoded[] {
   if (examples.length === 0) return [];
-  const { architecture } = job.model;
+  const { architecture } = job.model.base;
   if (recipe.packing && architecture.kind !== "decoder-only")
     throw new OptionError({
       code: "option-not-for-model",
@@ -162,8 +162,8 @@ export async function learnFrom(
   recipe: CommonRecipe,
   identity: Readonly<Record<string, unknown>> = {},
 ): Promise<Parameters> {
-  const { architecture, checkpoint } = job.model;
-  const config = { kind: learner.kind, ...recipe, base: await fingerprint(checkpoint), data: hashOf(data), ...identity };
+  const { architecture } = job.model.base;
+  const config = { kind: learner.kind, ...recipe, base: await job.model.base.fingerprint(), data: hashOf(data), ...identity };
   const run = job.run ? await Run.open(job.run, config) : undefined;
   const { clip, weightDecay, dropout, seed, packing } = recipe;
   await using trainer = await Trainer.create(architecture, learner, {
@@ -183,7 +183,7 @@ export function hashOf(data: unknown): string {
 
 /** The modules a recipe names, embeddings only where `embeddings` can be adapted; by default every projection but the head. */
 export function targetModules(
-  { modules }: Pick<Model, "modules">,
+  { modules }: Pick<Base, "modules">,
   targets: string | readonly string[] | undefined,
   { embeddings = false } = {},
 ): string[] {

@@ -4,8 +4,9 @@ import { differentiated } from "../../tests/gradients.ts";
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { withTensors } from "../adapters/in-graph.ts";
 import { gateName, loraNames } from "../adapters/lora.ts";
-import { loadModel, type Model } from "../inference/model.ts";
-import { singleAdapter } from "../inference/overlay.ts";
+import type { Model } from "../inference/model.ts";
+import { singleAdapter } from "../inference/woven.ts";
+import { loadModel } from "../library/model.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import type { TrainingBatch } from "./batches.ts";
 import { adapterLearner, gateLearner } from "./learner.ts";
@@ -20,7 +21,7 @@ async function batchOf(base: string): Promise<TrainingBatch> {
 }
 
 async function lora(model: Model, folder: string): Promise<LoraAdapter> {
-  const adapter = await loadAdapter(golden(folder), model.modules);
+  const adapter = await loadAdapter(golden(folder), model.base.modules);
   if (adapter.kind !== "lora") throw new Error("not a LoRA");
   return adapter;
 }
@@ -31,11 +32,11 @@ test.each(["t5", "mt5"])("%s: with a LoRA, logits and all its gradients equal PE
   const expected = await goldenTensors(`${base}/lora.safetensors`);
   const batch = await batchOf(base);
   const adapter = await lora(model, `${base}/adapter_init`);
-  model.overlay = singleAdapter(adapter, model.modules);
+  const adapted = model.withWoven(singleAdapter(adapter, model.base.modules));
   const { input_ids, attention_mask, decoder_input_ids } = batch.feeds as Record<string, ReturnType<typeof expected.int>>;
-  const { logits } = await model.forward({ inputIds: input_ids!, attentionMask: attention_mask!, decoderInputIds: decoder_input_ids! });
+  const { logits } = await adapted.forward({ inputIds: input_ids!, attentionMask: attention_mask!, decoderInputIds: decoder_input_ids! });
   expectClose(logits, expected.float("logits"), 1e-4);
-  const learner = adapterLearner(model.checkpoint, model.modules, adapter);
+  const learner = adapterLearner(model.base, adapter);
   const { gradients: found } = await differentiated(model, learner, batch);
   for (const module of adapter.modules.keys()) {
     const names = loraNames(module);
@@ -50,8 +51,8 @@ test.each(["t5", "mt5"])("%s: five AdamW steps end where PEFT's do", async (base
   const expected = await goldenTensors(`${base}/lora.safetensors`);
   const batch = await batchOf(base);
   const adapter = await lora(model, `${base}/adapter_init`);
-  const learner = adapterLearner(model.checkpoint, model.modules, adapter);
-  await using trainer = await Trainer.create(model.architecture, learner, { dropout: 0, clip: Number.POSITIVE_INFINITY, seed: 1 });
+  const learner = adapterLearner(model.base, adapter);
+  await using trainer = await Trainer.create(model.base.architecture, learner, { dropout: 0, clip: Number.POSITIVE_INFINITY, seed: 1 });
   const losses: number[] = [];
   for (let step = 0; step < 5; step++) losses.push((await trainer.step(step, 5e-3, [batch])).loss);
   losses.push(await trainer.score([batch]));
@@ -72,10 +73,10 @@ test("gates train as the authors' code trains them", async () => {
   const expected = await goldenTensors("phatgoose_t5/gate_training.safetensors");
   const batch = await batchOf("t5");
   const adapter = await lora(model, "phatgoose_t5/experts/expert_0");
-  const learner = gateLearner(model.checkpoint, model.modules, adapter);
+  const learner = gateLearner(model.base, adapter);
   const { gradients: found } = await differentiated(model, learner, batch);
   for (const module of adapter.modules.keys()) expectClose(found.get(gateName(module))!, expected.get(`grad0.${module}`), 1e-4);
-  await using trainer = await Trainer.create(model.architecture, learner, { dropout: 0, clip: Number.POSITIVE_INFINITY, seed: 1 });
+  await using trainer = await Trainer.create(model.base.architecture, learner, { dropout: 0, clip: Number.POSITIVE_INFINITY, seed: 1 });
   const losses: number[] = [];
   for (let step = 0; step < 5; step++) losses.push((await trainer.step(step, 5e-3, [batch])).loss);
   losses.push(await trainer.score([batch]));

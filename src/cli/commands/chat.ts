@@ -19,22 +19,21 @@ export function addChat(program: Command, io: Io): void {
     .option("--system <text>", "the system message")
     .option("--experts", "show which expert served each token most: by colour, or by name where there are none")
     .action(async (flags: Flags) => {
-      const { openModel } = await import("../../inference/open.ts");
+      const { loadModel } = await import("../../library/model.ts");
       const { unheededDefaults } = await import("../../generation/options.ts");
-      const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
       const { Conversation } = await import("../conversation.ts");
       const { longestSequence } = await import("../../evaluation/scoring/length.ts");
       const { talk } = await import("../talk.ts");
       const { createInterface } = await import("node:readline/promises");
-      const { model, warnings } = await openModel(flags);
-      await using _ = model;
-      warn(io, flags, [...warnings, ...unheededDefaults(model.checkpoint)]);
-      const tokenizer = await loadTokenizer(model.checkpoint.directory);
+      const warnings: string[] = [];
+      await using model = await loadModel(flags.base, { ...flags, onWarning: (warning) => warnings.push(warning) });
+      warn(io, flags, [...warnings, ...unheededDefaults(model.base.checkpoint)]);
+      const tokenizer = await model.base.tokenizer();
       const conversation = new Conversation(model, tokenizer, { system: flags.system, ...samplingOptions(flags) });
       const interactive = io.terminal && process.stdin.isTTY;
       const lines = createInterface({ input: process.stdin, ...(interactive ? { output: process.stderr } : {}), prompt: "> " });
       const shown = flags.experts === true;
       const longest = longestSequence(model);
-      await talk(io, flags, lines, { conversation, experts: model.overlay.experts, shown, interactive, longest });
+      await talk(io, flags, lines, { conversation, experts: model.woven.experts, shown, interactive, longest });
     });
 }

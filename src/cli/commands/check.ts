@@ -21,10 +21,9 @@ export function addCheck(program: Command, io: Io): void {
       const { UserError } = await import("../../base/errors.ts");
       const { onCommandLine } = await import("../remedies.ts");
       const { checkAdapter } = await import("../../storage/check.ts");
-      const { loadModel } = await import("../../inference/model.ts");
-      const { fingerprint } = await import("../../checkpoint/fingerprint.ts");
-      const base = flags.base === undefined ? undefined : await loadModel(flags.base);
-      const fit = base ? { fingerprint: await fingerprint(base.checkpoint) } : {};
+      const { openBase } = await import("../../inference/base.ts");
+      const base = flags.base === undefined ? undefined : await openBase(flags.base);
+      const fit = base ? { fingerprint: await base.fingerprint() } : {};
       const { warnings, ...report } = await checkAdapter(adapter, base?.modules, fit);
       const rows = [
         ["folder", report.directory],

@@ -97,15 +97,14 @@ function withMethodFlags(command: Command): Command {
 }
 
 async function run(io: Io, files: readonly string[], flags: Flags): Promise<void> {
-  const { loadModel } = await import("../../inference/model.ts");
+  const { loadModel } = await import("../../library/model.ts");
   const { evaluate } = await import("../../evaluation/comparison/evaluate.ts");
   const { resultsJson, saveResults } = await import("../../evaluation/comparison/results.ts");
   const { terminalTable } = await import("../../evaluation/comparison/tables.ts");
-  const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
   await checkPlaces(flags);
   const names = await namesOf(flags);
   await using model = await loadModel(flags.base);
-  const tokenizer = await loadTokenizer(model.checkpoint.directory);
+  const tokenizer = await model.base.tokenizer();
   const tasks = withShots(await tasksOf(io, files, flags, tokenizer), flags.shots ?? (names.includes("lorahub") ? USUAL_SHOTS : 0));
   const experts = await expertsOf(io, flags, model);
   const methods = [...(await methodsOf(flags, names, model, experts)), ...(await adaptersOf(io, flags, model))];
@@ -189,20 +188,16 @@ async function usageOf(
   flags: Flags,
 ): Promise<RouteUsage[]> {
   const { isScoring, parsedRouter, ROUTER_NAMES } = await import("../../routing/registry.ts");
+  const { withWoven } = await import("../../inference/model.ts");
   const { poolOverlay } = await import("../../inference/pool-overlay.ts");
   const { routeUsage } = await import("../../evaluation/scoring/route-usage.ts");
   const routers = (await namesOf(flags)).filter((name) => name !== "merged" && ROUTER_NAMES.includes(name.split(":")[0]!));
   const isText = tasks.every(({ kind }) => kind === "loglikelihood_rolling");
   if (experts.length === 0 || isText) return [];
-  const before = model.overlay;
   const used: RouteUsage[] = [];
-  try {
-    for (const router of routers.filter((name) => isScoring(parsedRouter(name)))) {
-      model.overlay = await poolOverlay(model, experts, parsedRouter(router, { topK: flags.topK }));
-      used.push({ router, ...(await routeUsage(model, tokenizer, tasks)) });
-    }
-  } finally {
-    model.overlay = before;
+  for (const router of routers.filter((name) => isScoring(parsedRouter(name)))) {
+    const woven = await poolOverlay(model, experts, parsedRouter(router, { topK: flags.topK }));
+    used.push({ router, ...(await routeUsage(withWoven(model, woven), tokenizer, tasks)) });
   }
   return used;
 }

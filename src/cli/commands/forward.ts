@@ -23,21 +23,26 @@ export function addForward(program: Command, io: Io): void {
     .requiredOption("--out <file>", "where to write logits: float32 [batch, sequence, vocabulary]")
     .option("--routes", "also write routes.<module>.experts and routes.<module>.weights")
     .action(async (flags: Flags) => {
-      const { openModel } = await import("../../inference/open.ts");
+      const { loadModel } = await import("../../library/model.ts");
+      const { ownRows } = await import("../../inference/row-choices.ts");
       const { readBatch, writeForward } = await import("../../inference/batch-file.ts");
       const { checkFile } = await import("../../checkpoint/atomic.ts");
       await checkFile(flags.out);
       const { batch, ignored } = await readBatch(flags.inputs);
       if (ignored.length > 0) warn(io, flags, [`not used, tensors of ${flags.inputs}: ${ignored.join(", ")}`]);
-      const { model, warnings } = await openModel({ ...flags, ...(batch.routingBias && { rows: (own) => own }) });
-      await using _ = model;
+      const warnings: string[] = [];
+      await using model = await loadModel(flags.base, {
+        ...flags,
+        ...(batch.routingBias && { rows: ownRows }),
+        onWarning: (warning) => warnings.push(warning),
+      });
       const idle =
         flags.routes && flags.pool === undefined ? ["--routes has nothing to write: only experts of a pool (--pool) are routed."] : [];
       warn(io, flags, [...warnings, ...idle]);
       const result = await model.forward(batch, { routes: flags.routes === true });
       await writeForward(flags.out, result);
       const { logits, routes } = result;
-      const summary = { out: flags.out, logits: logits.shape, experts: model.overlay.experts, routes: [...(routes?.keys() ?? [])] };
+      const summary = { out: flags.out, logits: logits.shape, experts: model.woven.experts, routes: [...(routes?.keys() ?? [])] };
       const routed = routes && routes.size > 0 ? ` and the routes of ${routes.size} modules` : "";
       show(io, flags, summary, `Wrote logits [${logits.shape.join(", ")}]${routed} to ${flags.out}.`);
     });

@@ -6,7 +6,7 @@ import type { CompletionEvent } from "../../generation/generate.ts";
 import { RANGES } from "../../generation/ranges.ts";
 import type { Choice } from "../../generation/sampler.ts";
 import type { Model } from "../../inference/model.ts";
-import type { RowBias } from "../../inference/overlay.ts";
+import type { RowBias } from "../../inference/row-choices.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { list, type ModelFlags, number, numberIn, subcommand, wholeNumber, withModelFlags } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
@@ -90,25 +90,25 @@ export function addGenerate(program: Command, io: Io): void {
     .option("--routes", "with --json: which experts served each token")
     .option("--experts <choices>", 'for each prompt the experts it may use, as in "law,law+code,*": one, two, all', list)
     .action(async (prompts: readonly string[], flags: Flags) => {
-      const { openModel } = await import("../../inference/open.ts");
-      const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
+      const { loadModel } = await import("../../library/model.ts");
       const { unheededDefaults } = await import("../../generation/options.ts");
-      const { model, warnings } = await openModel({
+      const warnings: string[] = [];
+      await using model = await loadModel(flags.base, {
         ...flags,
         ...(flags.experts && { rows: await choosing(flags.experts, prompts.length) }),
+        onWarning: (warning) => warnings.push(warning),
       });
-      await using _ = model;
       const unseen = flags.json ? [] : (["logprobs", "routes"] as const).filter((name) => flags[name] !== undefined);
       const idle = unseen.map((name) => `--${name} is shown with --json only.`);
-      warn(io, flags, [...warnings, ...unheededDefaults(model.checkpoint), ...idle]);
-      const tokenizer = await loadTokenizer(model.checkpoint.directory);
+      warn(io, flags, [...warnings, ...unheededDefaults(model.base.checkpoint), ...idle]);
+      const tokenizer = await model.base.tokenizer();
       await interruptible(io, (signal) => print(io, flags, model, tokenizer, prompts, signal));
     });
 }
 
 /** Rows that choose as the flag says: for each prompt names joined by +, or * for what the router does. */
-async function choosing(choices: readonly string[], prompts: number): Promise<(own: RowBias) => RowBias> {
-  const { namedExperts, rowsOf } = await import("../../inference/row-choices.ts");
+async function choosing(choices: readonly string[], prompts: number): Promise<RowBias> {
+  const { namedExperts, ownRows, rowsOf } = await import("../../inference/row-choices.ts");
   const { OptionError } = await import("../../base/errors.ts");
   if (choices.length !== prompts) {
     const what = `${counted(choices.length, "choice")} of experts for ${counted(prompts, "prompt")}.`;
@@ -120,7 +120,7 @@ async function choosing(choices: readonly string[], prompts: number): Promise<(o
       fix: "Give one for each prompt, separated by commas; * lets a prompt use all.",
     });
   }
-  return (own) => rowsOf(choices.map((choice) => (choice === "*" ? own : namedExperts(choice.split("+")))));
+  return rowsOf(choices.map((choice) => (choice === "*" ? ownRows : namedExperts(choice.split("+")))));
 }
 
 async function print(
@@ -138,8 +138,7 @@ async function print(
   const choices = new Map<number, Choice[]>();
   const report = () => {
     done.sort((a, b) => a.index - b.index);
-    if (json)
-      io.out(`${JSON.stringify({ experts: model.overlay.experts, completions: done.map((one) => forMachines(one, tokenizer)) })}\n`);
+    if (json) io.out(`${JSON.stringify({ experts: model.woven.experts, completions: done.map((one) => forMachines(one, tokenizer)) })}\n`);
     else if (streams) io.out("\n");
     else for (const { prompt, text } of done) io.out(`${prompts[prompt]}\n  ${text.trim().replaceAll("\n", "\n  ")}\n`);
   };

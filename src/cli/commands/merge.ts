@@ -42,13 +42,12 @@ export function addMerge(program: Command, io: Io): void {
       const folders = await expertFolders(io, flags, given);
       const { mergeAdapters } = await import("../../adapters/merge.ts");
       const { saveAdapter } = await import("../../storage/peft-save.ts");
-      const { loadModel } = await import("../../inference/model.ts");
+      const { openBase } = await import("../../inference/base.ts");
       const { checkFolder } = await import("../../checkpoint/atomic.ts");
       const { base, out, method: kind, weights, rank, density, majoritySign, rescale, seed } = flags;
-      const { fingerprint } = await import("../../checkpoint/fingerprint.ts");
       await checkFolder(out);
-      const { checkpoint, modules } = await loadModel(base);
-      const print = await fingerprint(checkpoint);
+      const { modules, fingerprint } = await openBase(base);
+      const print = await fingerprint();
       const adapters: LoraAdapter[] = [];
       for (const folder of folders) adapters.push(await loraAdapter(folder, modules, print));
       warn(

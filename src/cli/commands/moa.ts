@@ -193,10 +193,9 @@ type OpenJob = MoaJob & { readonly model: Model; readonly options: Record<string
 
 /** Loads what a job needs, and runs it with progress and Ctrl-C. */
 async function train<T>(io: Io, flags: RecipeFlags, run: string, work: (job: OpenJob) => Promise<T>): Promise<T> {
-  const { loadModel } = await import("../../inference/model.ts");
-  const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
+  const { loadModel } = await import("../../library/model.ts");
   await using model = await loadModel(flags.base);
-  const tokenizer = await loadTokenizer(model.checkpoint.directory);
+  const tokenizer = await model.base.tokenizer();
   const { batchSize, microBatchSize, lr, dropout, maxLength, seed, validateEvery, schedule, rank, alpha, targets } = flags;
   const shared = given({
     batchSize,
@@ -234,7 +233,7 @@ async function train<T>(io: Io, flags: RecipeFlags, run: string, work: (job: Ope
 async function openedMoa(directory: string, model: Model): Promise<MoaModel> {
   const { openExperts } = await import("../../inference/open.ts");
   const { needMoaPool } = await import("../../inference/moa-pool.ts");
-  const { lorasOf } = await import("../../inference/moa-overlay.ts");
+  const { lorasOf } = await import("../../inference/moa-woven.ts");
   const { moa, experts } = await needMoaPool(model, directory, await openExperts(model, directory));
   return { moa, adapters: lorasOf(experts) };
 }

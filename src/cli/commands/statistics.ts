@@ -27,12 +27,11 @@ export function addStatistics(program: Command, io: Io): void {
     .option("--embedder <dir>", "a BERT-like encoder for retrieval (default: the base model's own mean-pooled states)")
     .option("--max-length <n>", "longest input and target in tokens (default: 512)", wholeNumber(2))
     .action(async (expert: string, { base, data, positions, embedder, maxLength, ...flags }: StatisticsFlags) => {
-      const { loadModel } = await import("../../inference/model.ts");
-      const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
+      const { loadModel } = await import("../../library/model.ts");
       const { readTrainingExamples } = await import("../../data/training-data.ts");
       const { gatherStatistics } = await import("../../training/statistics.ts");
       await using model = await loadModel(base);
-      const tokenizer = await loadTokenizer(model.checkpoint.directory);
+      const tokenizer = await model.base.tokenizer();
       const examples = await readTrainingExamples(data);
       const found = await gatherStatistics({ model, tokenizer, expert, examples, positions, embedder, maxLength });
       const text = `Wrote the mean activations of ${found.modules} modules and ${found.examples} embeddings by ${found.embedder} to ${expert}.`;
@@ -63,9 +62,8 @@ export function addLorahub(program: Command, io: Io): void {
     .option("--seed <n>", "decides which weights are tried (default: 42)", wholeNumber(0))
     .option("--max-length <n>", "longest input and target in tokens (default: 512)", wholeNumber(2))
     .action(async ({ base, pool, data, out, evaluations, seed, maxLength = 512, ...flags }: LorahubFlags) => {
-      const { loadModel } = await import("../../inference/model.ts");
+      const { loadModel } = await import("../../library/model.ts");
       const { openExperts } = await import("../../inference/open.ts");
-      const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
       const { readTrainingExamples } = await import("../../data/training-data.ts");
       const { encodeExamples } = await import("../../training/examples.ts");
       const { lorahub } = await import("../../training/lorahub.ts");
@@ -74,9 +72,9 @@ export function addLorahub(program: Command, io: Io): void {
       await checkFolder(out);
       await using model = await loadModel(base);
       const experts = await openExperts(model, pool);
-      const tokenizer = await loadTokenizer(model.checkpoint.directory);
+      const tokenizer = await model.base.tokenizer();
       const limits = { maxInput: maxLength, maxTarget: maxLength };
-      const { examples } = encodeExamples(await readTrainingExamples(data), tokenizer, model.architecture, limits);
+      const { examples } = encodeExamples(await readTrainingExamples(data), tokenizer, model.base.architecture, limits);
       const options = { ...(evaluations !== undefined && { evaluations }), ...(seed !== undefined && { seed }) };
       const { adapter, weights, objective } = await lorahub(model, experts, examples, options);
       await saveAdapter(out, adapter, { baseName: base });

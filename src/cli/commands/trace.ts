@@ -18,16 +18,15 @@ export function addTrace(program: Command, io: Io): void {
     .option("--out <file>", "the page; the trace itself is printed with --json", "trace.html")
     .action(async (prompt: string, flags: Flags) => {
       const { traceLines } = await import("../trace-lines.ts");
-      const { openModel } = await import("../../inference/open.ts");
-      const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
+      const { loadModel } = await import("../../library/model.ts");
       const { checkFile, writeFileAtomically } = await import("../../checkpoint/atomic.ts");
       const { trace } = await import("../../evaluation/scoring/trace.ts");
       const { tracePage } = await import("../../evaluation/report/trace-page.ts");
       await checkFile(flags.out);
-      const { model, warnings } = await openModel(flags);
-      await using _ = model;
+      const warnings: string[] = [];
+      await using model = await loadModel(flags.base, { ...flags, onWarning: (warning) => warnings.push(warning) });
       warn(io, flags, warnings);
-      const traced = await trace(model, await loadTokenizer(model.checkpoint.directory), prompt, samplingOptions(flags));
+      const traced = await trace(model, await model.base.tokenizer(), prompt, samplingOptions(flags));
       await writeFileAtomically(flags.out, tracePage(traced));
       const text = [traced.completion.trim(), traceLines(traced, io), `Wrote ${flags.out}.`].join("\n\n");
       show(io, flags, { out: flags.out, ...traced }, text);

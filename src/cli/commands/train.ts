@@ -119,14 +119,13 @@ async function train(
   { run, label }: { run: string; label: string },
   work: (job: TrainingJob, options: Record<string, unknown>) => Promise<void>,
 ): Promise<void> {
-  const { loadModel } = await import("../../inference/model.ts");
-  const { loadTokenizer } = await import("../../text/load-tokenizer.ts");
+  const { loadModel } = await import("../../library/model.ts");
   const { readTrainingExamples } = await import("../../data/training-data.ts");
   const onWarning = (message: string) => warn(io, flags, [message]);
   await using model = await loadModel(flags.base);
   const job = {
     model,
-    tokenizer: await loadTokenizer(model.checkpoint.directory),
+    tokenizer: await model.base.tokenizer(),
     training: await readTrainingExamples(flags.data, { onWarning }),
     ...(flags.validation === undefined ? {} : { validation: await readTrainingExamples(flags.validation, { onWarning }) }),
     run: flags.run ?? run,

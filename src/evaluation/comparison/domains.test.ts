@@ -3,9 +3,9 @@ import { golden } from "../../../tests/golden.ts";
 import type { LoraAdapter } from "../../adapters/adapter.ts";
 import { derivedSeed, seededRandom } from "../../base/random.ts";
 import { Decoder } from "../../generation/decoder.ts";
-import { MoaOverlay } from "../../inference/moa-overlay.ts";
-import { loadModel, type Model } from "../../inference/model.ts";
-import { singleAdapter } from "../../inference/overlay.ts";
+import { MoaWoven } from "../../inference/moa-woven.ts";
+import { singleAdapter } from "../../inference/woven.ts";
+import { type LoadedModel, loadModel } from "../../library/model.ts";
 import { routerLayers } from "../../routing/moa.ts";
 import { freshLora } from "../../training/learner.ts";
 import { freshRouters } from "../../training/moa-learner.ts";
@@ -23,9 +23,9 @@ const ANSWERS = [
   [40, 12, 6],
 ];
 
-function randomLora(model: Model, seed: number): LoraAdapter {
-  const targets = targetModules(model, undefined);
-  const fresh = freshLora(model.modules, { targets, rank: 3, scaling: 1, seed });
+function randomLora(model: LoadedModel, seed: number): LoraAdapter {
+  const targets = targetModules(model.base, undefined);
+  const fresh = freshLora(model.base.modules, { targets, rank: 3, scaling: 1, seed });
   const modules = [...fresh.modules].map(([module, lora]) => {
     const random = seededRandom(derivedSeed(seed, module));
     const b = { ...lora.b, data: lora.b.data.map(() => random.normal()) };
@@ -34,31 +34,31 @@ function randomLora(model: Model, seed: number): LoraAdapter {
   return { ...fresh, modules: new Map(modules) };
 }
 
-/** Wears two LoRAs, of which the first prompt's length decides. */
-function wear(model: Model, adapters: readonly LoraAdapter[]): void {
-  const routers = freshRouters(routerLayers(model.architecture), 2, model.architecture.hiddenSize, 1);
+/** The model under two LoRAs, of which the first prompt's length decides. */
+function withBoth(model: LoadedModel, adapters: readonly LoraAdapter[]): LoadedModel {
+  const routers = freshRouters(routerLayers(model.base.architecture), 2, model.base.architecture.hiddenSize, 1);
   const moa = { domains: DOMAINS, routers, pooling: "mean", states: "base", training: {} } as const;
   const experts = adapters.map((adapter, i) => ({ name: DOMAINS[i]!, adapter, warnings: [] }));
   const dispatcher = async ({ attentionMask: { data, shape } }: { attentionMask: { data: BigInt64Array; shape: readonly number[] } }) =>
     Array.from({ length: shape[0]! }, (_, row) => (data.subarray(row * shape[1]!, (row + 1) * shape[1]!).includes(0n) ? 1 : 0));
-  model.overlay = new MoaOverlay(model, moa, experts, { dispatcher });
+  return model.withWoven(new MoaWoven(model, moa, experts, { dispatcher }));
 }
 
 test.each(BASES)("%s: rows of different domains score and decode side by side as under their LoRAs alone", async (base) => {
   await using model = await loadModel(golden(`${base}/model`));
   const adapters = [randomLora(model, 1), randomLora(model, 2)];
   const requests = PROMPTS.map((context, i) => ({ context, continuations: [ANSWERS[i]!, [50, 51]] }));
-  wear(model, adapters);
-  const together = await scoreTokens(model, requests);
-  const logits = (await new Decoder(model).start(PROMPTS)).logits.data;
+  const both = withBoth(model, adapters);
+  const together = await scoreTokens(both, requests);
+  const logits = (await new Decoder(both).start(PROMPTS)).logits.data;
   const size = logits.length / 2;
   for (const [row, adapter] of adapters.entries()) {
-    model.overlay = singleAdapter(adapter, model.modules);
-    const alone = await scoreTokens(model, [requests[row]!]);
+    const single = model.withWoven(singleAdapter(adapter, model.base.modules));
+    const alone = await scoreTokens(single, [requests[row]!]);
     together[row]!.forEach(({ sum }, c) => {
       expect(sum).toBeCloseTo(alone[0]![c]!.sum, 3);
     });
-    const own = (await new Decoder(model).start([PROMPTS[row]!])).logits.data;
+    const own = (await new Decoder(single).start([PROMPTS[row]!])).logits.data;
     own.forEach((value, i) => {
       expect(logits[row * size + i]).toBeCloseTo(value, 3);
     });

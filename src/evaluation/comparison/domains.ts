@@ -5,9 +5,9 @@ import { chunks } from "../../base/chunks.ts";
 import { throwIfStopped } from "../../base/stopped.ts";
 import { type HostTensor, padded } from "../../base/tensor.ts";
 import { generateBatch } from "../../generation/generate.ts";
-import type { MoaOverlay } from "../../inference/moa-overlay.ts";
-import type { Model } from "../../inference/model.ts";
-import type { Overlay, Prompts } from "../../inference/overlay.ts";
+import type { MoaWoven } from "../../inference/moa-woven.ts";
+import { type Model, withWoven } from "../../inference/model.ts";
+import type { Prompts, Woven } from "../../inference/woven.ts";
 import { type DecisionRule, decided } from "../../routing/moa-decision.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { corpusBleu } from "../metrics/bleu.ts";
@@ -37,19 +37,18 @@ export interface DomainOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The model's scores in each domain, wearing what `overlayOf` says for it (the same for all, when domains are not known). */
+/** The model's scores in each domain, under what `wovenOf` gives for it (the same for all, when domains are not known). */
 export async function scoreDomains(
   model: Model,
   tokenizer: Tokenizer,
   domains: readonly DomainTexts[],
-  overlayOf: (domain: string) => Overlay,
+  wovenOf: (domain: string) => Woven,
   options: DomainOptions,
 ): Promise<ReadonlyMap<string, DomainScores>> {
   const scores = new Map<string, DomainScores>();
   for (const { name, examples } of domains) {
     throwIfStopped(options.signal, "evaluation");
-    model.overlay = overlayOf(name);
-    scores.set(name, await domainScores(model, tokenizer, examples, options));
+    scores.set(name, await domainScores(withWoven(model, wovenOf(name)), tokenizer, examples, options));
   }
   return scores;
 }
@@ -60,7 +59,7 @@ async function domainScores(
   examples: DomainTexts["examples"],
   { maxTokens, maxInputTokens, batchSize = 32, signal }: DomainOptions,
 ): Promise<DomainScores> {
-  const { architecture } = model;
+  const { architecture } = model.base;
   const requests = examples.map(({ input, target, isRendered }) => ({
     context: encodeContext(tokenizer, architecture, input, { maxTokens: maxInputTokens, isRendered }),
     continuations: [encodeAnswer(tokenizer, architecture, { prompt: input, answer: target, isRendered })],
@@ -96,19 +95,21 @@ export interface RouterReport {
   readonly confusion: readonly (readonly number[])[];
 }
 
-/** Asks the routers of `overlay` about texts whose domains are known. */
+/** Asks the routers of a MoA model about texts whose domains are known. */
 export async function routerReport(
   model: Model,
   tokenizer: Tokenizer,
-  overlay: MoaOverlay,
+  moa: MoaWoven,
   texts: readonly DomainTexts[],
 ): Promise<RouterReport> {
-  const { experts: domains, layers } = overlay;
+  const { experts: domains, layers } = moa;
   const told: { own: number; scores: HostTensor<"float32"> }[] = [];
   for (const { name, examples } of texts) {
     for (const batch of chunks(examples, BATCH)) {
-      const prompts = promptsOf(batch.map(({ input, isRendered }) => encodeContext(tokenizer, model.architecture, input, { isRendered })));
-      told.push({ own: domains.indexOf(name), scores: await overlay.scores(prompts) });
+      const prompts = promptsOf(
+        batch.map(({ input, isRendered }) => encodeContext(tokenizer, model.base.architecture, input, { isRendered })),
+      );
+      told.push({ own: domains.indexOf(name), scores: await moa.scores(prompts) });
     }
   }
   const named = (rule: DecisionRule) => told.flatMap(({ own, scores }) => decided(scores, rule).map((decision) => ({ own, ...decision })));

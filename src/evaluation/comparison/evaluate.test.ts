@@ -5,8 +5,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { byteTokenizer } from "../../../tests/byte-tokenizer.ts";
 import { golden } from "../../../tests/golden.ts";
 import type { Expert } from "../../adapters/expert.ts";
-import { loadModel, type Model } from "../../inference/model.ts";
-import { type Prompts, RoutedPool } from "../../inference/overlay.ts";
+import { RoutedPool } from "../../inference/routed-pool.ts";
+import type { Prompts } from "../../inference/woven.ts";
+import { type LoadedModel, loadModel } from "../../library/model.ts";
 import { uniform } from "../../routing/baselines.ts";
 import { t5Experts } from "../../routing/experts.test-helper.ts";
 import { oneExpertBias } from "../../routing/retrieval.ts";
@@ -33,13 +34,13 @@ const textTask = {
 };
 const documentTask = { ...taskOf("read", examplesOf(5)), metrics: ["token_perplexity"], group: "held-out" };
 
-let model: Model;
+let model: LoadedModel;
 let experts: Expert[];
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "skein-evaluate-"));
   model = await loadModel(golden("t5/model"));
-  experts = (await t5Experts(model.modules)).slice(0, 3);
+  experts = (await t5Experts(model.base.modules)).slice(0, 3);
 });
 afterAll(async () => {
   await model.dispose();
@@ -112,10 +113,8 @@ test("an input's own expert, chosen from outside, gives that expert's answers", 
 
 test("rows that choose an expert for themselves answer as it does", async () => {
   const rows = async ({ inputIds }: Prompts) => oneExpertBias(Array<number>(inputIds.shape[0]!).fill(1), 3);
-  const overlay = () => new RoutedPool(experts, model.modules, { router: uniform({ topK: 1 }), rows });
-  const { methods } = await evaluate(
-    job({ methods: [{ kind: "experts" }, { kind: "overlay", name: "second", overlay, state: "second" }] }),
-  );
+  const woven = () => new RoutedPool(experts, model.base.modules, { router: uniform({ topK: 1 }), rows });
+  const { methods } = await evaluate(job({ methods: [{ kind: "experts" }, { kind: "overlay", name: "second", woven, state: "second" }] }));
   const [expected, found] = [methods[1]!, methods[3]!];
   expect(expected.name).toBe("expert e1");
   expect(found.tasks.write!.outcomes.map(({ text }) => text)).toEqual(expected.tasks.write!.outcomes.map(({ text }) => text));

@@ -6,8 +6,7 @@
 import type { Expert } from "../../adapters/expert.ts";
 import { OptionError } from "../../base/errors.ts";
 import { stopped } from "../../base/stopped.ts";
-import { fingerprint } from "../../checkpoint/fingerprint.ts";
-import type { Model } from "../../inference/model.ts";
+import { type Model, withWoven } from "../../inference/model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { mean } from "../metrics/bootstrap.ts";
 import { longestSequence } from "../scoring/length.ts";
@@ -78,7 +77,7 @@ export async function evaluate(job: EvaluationJob): Promise<Evaluation> {
   const { model, tasks, experts = [], methods } = job;
   checkTasks(tasks);
   const runs = methodRuns(methods, { model, tokenizer: job.tokenizer, experts });
-  const base = await fingerprint(model.checkpoint);
+  const base = await model.base.fingerprint();
   const results = await runAll(job, runs, base);
   const ofRun = ({ name, kind, details }: MethodRun): MethodResult => {
     return { name, kind, ...summarised(tasks, results.get(name)!), ...(details && { details }) };
@@ -98,7 +97,7 @@ export async function evaluate(job: EvaluationJob): Promise<Evaluation> {
   const shown = experts.map(({ name }) => name);
   return {
     date: new Date().toISOString(),
-    base: { path: model.checkpoint.directory, fingerprint: base },
+    base: { path: model.base.checkpoint.directory, fingerprint: base },
     experts: shown,
     tasks,
     methods: rows,
@@ -112,11 +111,11 @@ async function runAll(job: EvaluationJob, runs: readonly MethodRun[], base: stri
   const total = runs.length * tasks.length;
   const results = new Map<string, TaskResults>();
   let finished = 0;
-  for (const { name, identity, model, overlay, perTask = false } of runs) {
-    const before = model.overlay;
+  for (const { name, identity, model, woven, perTask = false } of runs) {
+    let current = model;
     const own: Record<string, TaskResult> = {};
-    const settings = cache === undefined ? "" : await settingsHash(model.checkpoint.directory);
-    let isOn = false; // what is cached needs no overlay
+    const settings = cache === undefined ? "" : await settingsHash(model.base.checkpoint.directory);
+    let isOn = false; // what is cached is not opened
     try {
       for (const task of tasks) {
         const { shots: _, ...asked } = task;
@@ -127,9 +126,9 @@ async function runAll(job: EvaluationJob, runs: readonly MethodRun[], base: stri
         const options = { batchSize, ...(maxLength && { maxLength }), ...(signal && { signal }), onProgress: report };
         let result = cache === undefined ? undefined : await readCached(cache, key, label);
         if (!result) {
-          if (perTask || !isOn) model.overlay = await overlay(task);
+          if (perTask || !isOn) current = withWoven(model, await woven(task));
           isOn = true;
-          result = await runTask(model, tokenizer, task, options);
+          result = await runTask(current, tokenizer, task, options);
           if (cache !== undefined) await writeCached(cache, key, label, result);
         }
         own[task.name] = result;
@@ -139,8 +138,6 @@ async function runAll(job: EvaluationJob, runs: readonly MethodRun[], base: stri
     } catch (error) {
       if (!signal?.aborted) throw error;
       throw stopped({ work: "evaluation", done: finished, total, parts: "evaluations", kept: cache, option: "cache" });
-    } finally {
-      model.overlay = before;
     }
     results.set(name, own);
   }

@@ -22,8 +22,9 @@ import { AdapterError, OptionError } from "../../base/errors.ts";
 import type { HostTensor } from "../../base/tensor.ts";
 import { BASE_EMBEDDER } from "../../inference/embedder.ts";
 import type { Model } from "../../inference/model.ts";
-import { type Overlay, plain, RoutedPool, singleAdapter } from "../../inference/overlay.ts";
 import { poolOverlay } from "../../inference/pool-overlay.ts";
+import { RoutedPool } from "../../inference/routed-pool.ts";
+import { plain, singleAdapter, type Woven } from "../../inference/woven.ts";
 import type { SearchOptions } from "../../routing/lorahub.ts";
 import { parsedRouter } from "../../routing/registry.ts";
 import type { Router } from "../../routing/router.ts";
@@ -46,7 +47,7 @@ export type Method =
   | {
       readonly kind: "overlay";
       readonly name: string;
-      readonly overlay: () => Overlay | Promise<Overlay>;
+      readonly woven: () => Woven | Promise<Woven>;
       /** Changes whenever the answers may, for the cache: a hash of files, say. */
       readonly state: string;
     }
@@ -67,7 +68,7 @@ export interface MethodRun {
   readonly identity: string;
   readonly model: Model;
   /** What is put on the base; made anew for each task where `perTask`. */
-  readonly overlay: (task: EvaluationTask) => Overlay | Promise<Overlay>;
+  readonly woven: (task: EvaluationTask) => Woven | Promise<Woven>;
   readonly perTask?: boolean;
   /** What a reader of the results should know of it. */
   readonly details?: Readonly<Record<string, string>>;
@@ -141,7 +142,7 @@ function expertRun(expert: Expert, model: Model): MethodRun {
     kind: "experts",
     identity: `adapter ${adapterHash(adapter)}`,
     model,
-    overlay: () => singleAdapter(adapter, model.modules),
+    woven: () => singleAdapter(adapter, model.base.modules),
   };
 }
 
@@ -150,38 +151,42 @@ function ownRun(method: Method, setting: MethodSetting): MethodRun {
   const shared = { name: methodName(method), kind: method.kind, model };
   switch (method.kind) {
     case "adapter":
-      return { ...shared, identity: `adapter ${adapterHash(method.adapter)}`, overlay: () => singleAdapter(method.adapter, model.modules) };
+      return {
+        ...shared,
+        identity: `adapter ${adapterHash(method.adapter)}`,
+        woven: () => singleAdapter(method.adapter, model.base.modules),
+      };
     case "model":
-      return { ...shared, model: method.model, identity: `model ${method.fingerprint}`, overlay: () => method.model.overlay };
+      return { ...shared, model: method.model, identity: `model ${method.fingerprint}`, woven: () => method.model.woven };
     case "overlay":
-      return { ...shared, identity: `overlay ${method.state}`, overlay: method.overlay };
+      return { ...shared, identity: `overlay ${method.state}`, woven: method.woven };
     case "merged": {
       const { merge = { kind: "average" } } = method;
       const identity = `merged ${JSON.stringify(merge)} ${experts.map(({ adapter }) => adapterHash(adapter)).join()}`;
-      return { ...shared, identity, overlay: () => singleAdapter(merged(experts, merge), model.modules) };
+      return { ...shared, identity, woven: () => singleAdapter(merged(experts, merge), model.base.modules) };
     }
     case "lorahub": {
       const { kind: _, name: __, ...options } = method;
       const identity = `lorahub ${JSON.stringify(options)} ${experts.map(({ adapter }) => adapterHash(adapter)).join()}`;
-      return { ...shared, identity, perTask: true, overlay: (task) => combinedFor(task, setting, options) };
+      return { ...shared, identity, perTask: true, woven: (task) => combinedFor(task, setting, options) };
     }
     case "router": {
       const { router, topK } = method;
       const identity = `k=${topK ?? ""} ${experts.map(expertIdentity).join()}`;
       if (typeof router !== "string") {
-        const overlay = () => new RoutedPool(experts, model.modules, { router, ...(topK !== undefined && { topK }) });
-        return { ...shared, identity: `router ${routerIdentity(router, setting)} ${identity}`, overlay };
+        const woven = () => new RoutedPool(experts, model.base.modules, { router, ...(topK !== undefined && { topK }) });
+        return { ...shared, identity: `router ${routerIdentity(router, setting)} ${identity}`, woven };
       }
       const options = parsedRouter(router, { topK });
       return {
         ...shared,
         identity: `router ${JSON.stringify(options)} ${identity}`,
-        overlay: () => poolOverlay(model, experts, options),
+        woven: () => poolOverlay(model, experts, options),
         ...(options.kind === "retrieval" && { details: { embedder: options.embedder ?? BASE_EMBEDDER } }),
       };
     }
     default:
-      return { ...shared, identity: "base", overlay: () => plain };
+      return { ...shared, identity: "base", woven: () => plain };
   }
 }
 
@@ -190,7 +195,7 @@ async function combinedFor(
   { name, shots = [], targetDelimiter }: EvaluationTask,
   setting: MethodSetting,
   options: SearchOptions,
-): Promise<Overlay> {
+): Promise<Woven> {
   const { model, tokenizer, experts } = setting;
   if (shots.length === 0) {
     const fix = "Give the task a few labelled examples (`shots`), or leave lorahub out.";
@@ -203,9 +208,9 @@ async function combinedFor(
     });
   }
   const pairs = shots.map(({ input, target }) => ({ kind: "pair" as const, input, target: targetDelimiter + target }));
-  const { examples } = encodeExamples(pairs, tokenizer, model.architecture, { maxInput: 512, maxTarget: 512 });
+  const { examples } = encodeExamples(pairs, tokenizer, model.base.architecture, { maxInput: 512, maxTarget: 512 });
   const { adapter } = await lorahub(model, experts, examples, options);
-  return singleAdapter(adapter, model.modules);
+  return singleAdapter(adapter, model.base.modules);
 }
 
 function requireExperts(method: Method, experts: readonly Expert[]): void {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { byteTokenizer } from "../../../tests/byte-tokenizer.ts";
 import { golden } from "../../../tests/golden.ts";
-import { loadModel } from "../../inference/model.ts";
+import { loadModel } from "../../library/model.ts";
 import { single } from "../../routing/baselines.ts";
 import { t5Experts } from "../../routing/experts.test-helper.ts";
 import { parseFilterList } from "../tasks/filters.ts";
@@ -29,7 +29,7 @@ const written: EvaluationTask = {
 /** The metrics of a method's answers to `task`, and how many results the cache gained. */
 async function scored(cache: string, task: EvaluationTask, { base = golden("t5/model"), method = { kind: "base" } as Method } = {}) {
   await using model = await loadModel(base);
-  const experts = (await t5Experts(model.modules)).slice(0, 2);
+  const experts = (await t5Experts(model.base.modules)).slice(0, 2);
   const kept = async () => (await readdir(cache).catch(() => [])).length;
   const before = await kept();
   const { methods } = await evaluate({ model, tokenizer, experts, tasks: [task], methods: [method], cache });

@@ -8,7 +8,7 @@ import type { Model } from "../../inference/model.ts";
 const NAMES = ["n_positions", "max_position_embeddings", "n_ctx"];
 
 /** Tokens that a model takes at most; undefined where there is no limit. */
-export function longestSequence({ architecture, checkpoint }: Model): number | undefined {
+export function longestSequence({ base: { architecture, checkpoint } }: Model): number | undefined {
   if (architecture.kind === "encoder-decoder") return undefined;
   const named = NAMES.map((name) => checkpoint.config[name]);
   return architecture.maxPositions ?? named.find((value): value is number => typeof value === "number" && value > 0);
@@ -16,6 +16,6 @@ export function longestSequence({ architecture, checkpoint }: Model): number | u
 
 /** Tokens of a prompt that leave room for `maxTokens` new ones, and never less than half of what the model takes. */
 export function longestPrompt(model: Model, maxTokens: number, maxLength = longestSequence(model)): number | undefined {
-  if (maxLength === undefined || model.architecture.kind === "encoder-decoder") return maxLength;
+  if (maxLength === undefined || model.base.architecture.kind === "encoder-decoder") return maxLength;
   return Math.max(maxLength - maxTokens, Math.ceil(maxLength / 2));
 }

@@ -2,8 +2,10 @@ import { expect, test } from "vitest";
 import { byteTokenizer } from "../../../tests/byte-tokenizer.ts";
 import { golden } from "../../../tests/golden.ts";
 import type { Expert } from "../../adapters/expert.ts";
-import { loadModel, type Model } from "../../inference/model.ts";
-import { RoutedPool } from "../../inference/overlay.ts";
+import type { Model } from "../../inference/model.ts";
+import { withWoven } from "../../inference/model.ts";
+import { RoutedPool } from "../../inference/routed-pool.ts";
+import { loadModel } from "../../library/model.ts";
 import { t5Experts } from "../../routing/experts.test-helper.ts";
 import { routerNamed } from "../../routing/registry.ts";
 import { taskOf } from "../tasks/jsonl.ts";
@@ -18,15 +20,15 @@ const tasks = [
 ];
 
 async function expertsOf(model: Model, count: number): Promise<Expert[]> {
-  return (await t5Experts(model.modules)).slice(0, count);
+  return (await t5Experts(model.base.modules)).slice(0, count);
 }
 
 test("use sums to 1, padding has no part in it, and one expert has all of it", async () => {
   await using model = await loadModel(golden("t5/model"));
   const router = routerNamed("phatgoose");
-  model.overlay = new RoutedPool(await expertsOf(model, 3), model.modules, { router });
-  const batched = await routeUsage(model, tokenizer, tasks);
-  const single = await routeUsage(model, tokenizer, tasks, { batchSize: 1 });
+  const three = withWoven(model, new RoutedPool(await expertsOf(model, 3), model.base.modules, { router }));
+  const batched = await routeUsage(three, tokenizer, tasks);
+  const single = await routeUsage(three, tokenizer, tasks, { batchSize: 1 });
   batched.tasks[0]!.modules.forEach(({ module, use }, m) => {
     expect(use.reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 6);
     use.forEach((share, expert) => {
@@ -34,8 +36,8 @@ test("use sums to 1, padding has no part in it, and one expert has all of it", a
       expect(share).toBeCloseTo(single.tasks[0]!.modules[m]!.use[expert]!, 4);
     });
   });
-  model.overlay = new RoutedPool(await expertsOf(model, 1), model.modules, { router });
-  const alone = await routeUsage(model, tokenizer, tasks);
+  const one = withWoven(model, new RoutedPool(await expertsOf(model, 1), model.base.modules, { router }));
+  const alone = await routeUsage(one, tokenizer, tasks);
   for (const { use } of alone.tasks[0]!.modules) expect(use).toEqual([1]);
 });
 

@@ -7,7 +7,8 @@
 import { OptionError } from "../../base/errors.ts";
 import { throwIfStopped } from "../../base/stopped.ts";
 import { padded } from "../../base/tensor.ts";
-import type { HostRoute, Model } from "../../inference/model.ts";
+import type { Model } from "../../inference/model.ts";
+import type { HostRoute } from "../../inference/runner.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import type { Task } from "../tasks/task.ts";
 import { encodeAnswer, encodeContext } from "./encode.ts";
@@ -37,14 +38,14 @@ export interface UsageOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Adds up the routes of the model's present overlay, which must be routed. */
+/** Adds up the routes of a model, which must be routed. */
 export async function routeUsage(
   model: Model,
   tokenizer: Tokenizer,
   tasks: readonly Task[],
   { examples = 32, batchSize = 16, signal }: UsageOptions = {},
 ): Promise<RouteUsage> {
-  const { experts } = model.overlay;
+  const { experts } = model.woven;
   if (experts.length === 0)
     throw new OptionError({
       code: "option-needs-pool",
@@ -72,7 +73,7 @@ interface Encoded {
 }
 
 function encode(model: Model, tokenizer: Tokenizer, task: Task, { input, target, isRendered }: Task["examples"][number]): Encoded {
-  const { architecture } = model;
+  const { architecture } = model.base;
   const context = encodeContext(tokenizer, architecture, input, { maxTokens: task.maxInputTokens, isRendered });
   const answer = encodeAnswer(tokenizer, architecture, { prompt: input, answer: task.targetDelimiter + target, isRendered });
   if (architecture.kind === "decoder-only")
@@ -81,11 +82,11 @@ function encode(model: Model, tokenizer: Tokenizer, task: Task, { input, target,
 }
 
 async function addRoutes(totals: Map<string, Float64Array>, model: Model, rows: readonly Encoded[], experts: number): Promise<void> {
-  const { architecture } = model;
+  const { architecture } = model.base;
   const inputs = padded(rows.map(({ input }) => input));
   const outputs = architecture.kind === "encoder-decoder" ? padded(rows.map(({ output }) => output)) : undefined;
   const batch = { inputIds: inputs.ids, attentionMask: inputs.mask, ...(outputs && { decoderInputIds: outputs.ids }) };
-  const { routes } = await model.forward(batch, { routes: true });
+  const { routes } = await model.runner.forward(model.woven, batch, { routes: true });
   const ofOutput = outputs ? outputModules(architecture) : new Set<string>();
   for (const [module, route] of routes ?? []) {
     const sums = totals.get(module) ?? new Float64Array(experts);

@@ -59,7 +59,7 @@ async function targetLikelihoods(model: Model, tokenizer: Tokenizer, task: Task,
 
 /** An input and what may follow it, in the harness's tokens or in the authors'. */
 function requestOf(model: Model, tokenizer: Tokenizer, task: Task, { input, isRendered }: Example, texts: readonly string[]): TokenRequest {
-  const { architecture } = model;
+  const { architecture } = model.base;
   const continuations = texts.map((text) => task.targetDelimiter + text);
   if (task.choiceScore === "token_mean") {
     return {

@@ -38,9 +38,10 @@ export interface ScorerOptions {
 /** Log-likelihood of every continuation of every request, in token ids. */
 export async function scoreTokens(model: Model, requests: readonly TokenRequest[], options: ScorerOptions = {}): Promise<Likelihood[][]> {
   const { batchSize = 32, maxLength = longestSequence(model), signal, onProgress } = options;
-  const { architecture, overlay } = model;
+  const { base, woven } = model;
+  const { architecture } = base;
   // Rows that choose experts for themselves, or depend on all of their tokens, share nothing.
-  const isAlone = overlay.rowFeeds !== undefined || overlay.readsWholeRows;
+  const isAlone = woven.chooseRows !== undefined || woven.readsWholeRows;
   const split = (request: TokenRequest, i: number) => jobsOf(request, i, architecture, { maxLength, most: isAlone ? 1 : batchSize });
   const jobs = requests.flatMap(split);
   jobs.sort((a, b) => sizeOf(b) - sizeOf(a) || widthOf(b) - widthOf(a) || a.request - b.request);
@@ -53,7 +54,7 @@ export async function scoreTokens(model: Model, requests: readonly TokenRequest[
     let end = start;
     for (let rows = 0; end < jobs.length; end++) {
       rows += jobs[end]!.rows.length;
-      if (end > start && (rows > batchSize || (overlay.readsWholeRows && !sameShape(jobs[start]!, jobs[end]!)))) break;
+      if (end > start && (rows > batchSize || (woven.readsWholeRows && !sameShape(jobs[start]!, jobs[end]!)))) break;
     }
     const batch = jobs.slice(start, end);
     const scores = await scoreBatch(model, batch);
@@ -125,14 +126,17 @@ function pieces<T>(items: readonly T[], size: number): T[][] {
 }
 
 async function scoreBatch(model: Model, jobs: readonly Job[]): Promise<Likelihood[][]> {
-  const { architecture, overlay } = model;
+  const { base, runner, woven } = model;
+  const { architecture } = base;
   const shared = architecture.kind === "encoder-decoder" || jobs.some(({ context }) => context.length > 0);
-  const perRow = overlay.rowFeeds !== undefined;
-  const session = await model.session(shared ? "score continuations" : "score", (graph) => {
-    buildScoring(graph, architecture, model.parts(graph), { shared, perRow });
-  });
-  const rowFeeds = perRow ? await overlay.rowFeeds?.(promptsOf(jobs, architecture)) : undefined;
-  const fetches = await session.run({ ...overlay.feeds, ...rowFeeds, ...batchFeeds(jobs, architecture, shared) });
+  const perRow = woven.chooseRows !== undefined;
+  const rowFeeds = await woven.chooseRows?.(promptsOf(jobs, architecture));
+  const fetches = await runner.session(
+    { graph: "score", shared, perRow },
+    woven,
+    (graph, parts) => buildScoring(graph, architecture, parts(), { shared, perRow }),
+    (session) => session.run({ ...woven.feeds, ...rowFeeds, ...batchFeeds(jobs, architecture, shared) }),
+  );
   const [values, best] = [fetches.loglikelihoods, fetches.best] as [HostTensor<"float32">, HostTensor<"int64">];
   const width = values.shape[1]!;
   let row = 0;

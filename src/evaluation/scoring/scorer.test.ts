@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { byteTokenizer } from "../../../tests/byte-tokenizer.ts";
 import { golden } from "../../../tests/golden.ts";
-import { loadModel, type Model } from "../../inference/model.ts";
+import type { Model } from "../../inference/model.ts";
+import { loadModel } from "../../library/model.ts";
 import { type Likelihood, scoreTokens, type TokenRequest } from "./score-tokens.ts";
 import { generateUntil, loglikelihood, rollingLoglikelihood, rollingWindows } from "./scorer.ts";
 

@@ -1,4 +1,4 @@
-/** @file How likely a model finds given texts: the verbs of lm-evaluation-harness, over a model with its present overlay.
+/** @file How likely a model finds given texts: the verbs of lm-evaluation-harness, over a model.
  *
  *    loglikelihood          sum over the continuation's tokens of log p(token | context, tokens before)
  *    rollingLoglikelihood   the same over a whole document, in windows of the model's length
@@ -26,7 +26,7 @@ export async function loglikelihood(
 ): Promise<Likelihood[]> {
   const groups = new Map<string, { request: { context: readonly number[]; continuations: number[][] }; pairs: number[] }>();
   pairs.forEach((pair, i) => {
-    const { context, continuation } = encodePair(tokenizer, model.architecture, pair);
+    const { context, continuation } = encodePair(tokenizer, model.base.architecture, pair);
     const key = context.join();
     const group = groups.get(key) ?? { request: { context, continuations: [] }, pairs: [] };
     groups.set(key, group);
@@ -117,7 +117,7 @@ export async function generateUntil(
   const { batchSize, maxLength, signal, onProgress } = options;
   const longest = longestPrompt(model, maxTokens, maxLength);
   const prompts = requests.map(({ input, isRendered }) =>
-    lastOf(encodeContext(tokenizer, model.architecture, input, { maxTokens: maxInputTokens, isRendered }), longest),
+    lastOf(encodeContext(tokenizer, model.base.architecture, input, { maxTokens: maxInputTokens, isRendered }), longest),
   );
   const decode = (ids: readonly number[]) => tokenizer.decode(ids, { skipSpecialTokens: true });
   const settings = {
@@ -131,7 +131,7 @@ export async function generateUntil(
   };
   const generated: GeneratedTokens[] = [];
   let before = 0;
-  for (const group of model.overlay.readsWholeRows ? byLength(prompts) : [prompts.map((_, i) => i)]) {
+  for (const group of model.woven.readsWholeRows ? byLength(prompts) : [prompts.map((_, i) => i)]) {
     const chosen = group.map((i) => prompts[i]!);
     const texts = await generateBatch(model, chosen, { ...settings, onProgress: (done) => onProgress?.(before + done) });
     group.forEach((prompt, i) => {

@@ -33,7 +33,7 @@ export interface Trace {
 
 /** Generates from `prompt` and keeps every route. A decoder's rows are named by the token that came out of them. */
 export async function trace(model: Model, tokenizer: Tokenizer, prompt: string, options: GenerationOptions = {}): Promise<Trace> {
-  const { experts } = model.overlay;
+  const { experts } = model.woven;
   if (experts.length === 0)
     throw new OptionError({
       code: "option-needs-pool",
@@ -48,8 +48,8 @@ export async function trace(model: Model, tokenizer: Tokenizer, prompt: string, 
     else done = event;
   }
   invariant(done?.routes, "generation with routes gives routes");
-  const input = promptIds(tokenizer, model.architecture.kind, prompt);
-  const parts = partsOf(model.architecture, done.routes, input, chosen);
+  const input = promptIds(tokenizer, model.base.architecture.kind, prompt);
+  const parts = partsOf(model.base.architecture, done.routes, input, chosen);
   const text = (ids: readonly number[]) => ids.map((id) => tokenizer.tokenText(id));
   return { prompt, completion: done.text, experts, parts: parts.map(({ ids, ...part }) => ({ ...part, tokens: text(ids) })) };
 }

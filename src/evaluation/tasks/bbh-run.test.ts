@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { loadModel } from "../../inference/model.ts";
+import { loadModel } from "../../library/model.ts";
 import { loadTokenizer } from "../../text/load-tokenizer.ts";
 import { evaluate } from "../comparison/evaluate.ts";
 import { readTasks } from "./read-task.ts";

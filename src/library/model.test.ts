@@ -14,8 +14,8 @@ test("a loaded model generates, scores and computes with its own tokenizer", asy
     { context: prompt, continuation: "1. small 2. cold" },
   ]);
   expect(right!.sum).toBeGreaterThan(wrong!.sum);
-  const ids = model.tokenizer.encode(prompt);
+  const ids = (await model.tokenizer()).encode(prompt);
   const batch = { inputIds: int64([1, ids.length], ids), decoderInputIds: int64([1, 1]) };
-  expect((await model.forward(batch)).logits.shape).toEqual([1, 1, model.architecture.vocabularySize]);
+  expect((await model.forward(batch)).logits.shape).toEqual([1, 1, model.base.architecture.vocabularySize]);
   expect((await route(model, batch)).size).toBe(0);
 });

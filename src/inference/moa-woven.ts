@@ -14,10 +14,11 @@ import { type HostTensor, int64 } from "../base/tensor.ts";
 import { toFloat } from "../graph/ops/elementwise.ts";
 import { concat, expand, gather, integers, reshape, unsqueeze } from "../graph/ops/movement.ts";
 import { reduceSum, topK } from "../graph/ops/reduce.ts";
+
 import type { Float, Graph, Int } from "../graph/value.ts";
-import { baseSeams, type Seams } from "../models/embedding.ts";
+import type { Seams } from "../models/embedding.ts";
+
 import { type Linear, weave } from "../models/linear.ts";
-import { fileWeights } from "../models/weights.ts";
 import {
   domainDelta,
   type LoraStack,
@@ -34,8 +35,9 @@ import { type Decision, type DecisionRule, decided } from "../routing/moa-decisi
 import type { Moa } from "../routing/moa-file.ts";
 import type { Route } from "../routing/router.ts";
 import type { Feeds } from "../runtime/session.ts";
+import type { GraphParts } from "./base.ts";
 import type { Model } from "./model.ts";
-import type { Overlay, Prompts } from "./overlay.ts";
+import { expertIdentity, identityOf, type Prompts, plain, type Woven } from "./woven.ts";
 
 const CHOICE = "moa.choice";
 
@@ -48,9 +50,11 @@ export interface MoaOptions {
   readonly dispatcher?: ((prompts: Prompts) => Promise<readonly number[]>) | undefined;
 }
 
-/** The overlay of a MoA model whose experts are in the order of its domains. */
-export class MoaOverlay implements Overlay {
+/** A MoA model whose experts are in the order of its domains. */
+export class MoaWoven implements Woven {
   readonly key: string;
+  readonly id: string;
+  readonly batch: string;
   readonly experts: readonly string[];
   /** The layers that have a router, by their paths. */
   readonly layers: readonly string[];
@@ -68,11 +72,13 @@ export class MoaOverlay implements Overlay {
     this.#rule = rule ?? (moa.training.labels === false ? "per-layer" : "vote");
     const known = domain === undefined ? undefined : domainNamed(domain, moa.domains);
     this.#dispatcher = known === undefined ? dispatcher : async ({ inputIds }) => Array<number>(inputIds.shape[0]!).fill(known);
-    this.#stack = stackedLoras(lorasOf(experts), model.modules);
+    this.#stack = stackedLoras(lorasOf(experts), model.base.modules);
     this.experts = moa.domains;
     this.feeds = { ...Object.fromEntries(this.#stack.tensors), ...routerFeeds(moa) };
     const shapes = [...this.#stack.shapes].map(([module, { rank, scalings }]) => `${module}:${rank}:${scalings}`);
     this.key = `moa ${moa.pooling} ${moa.states} ${moa.domains.length} ${shapes.join()}`;
+    this.batch = `${this.key} ${identityOf(moa)} of ${experts.map(expertIdentity).join()}`;
+    this.id = `${this.batch} by ${dispatcher ? `another ${identityOf(dispatcher)}` : (domain ?? this.#rule)}`;
   }
 
   weave(_: Graph, inner: Seams, onRoute?: (module: string, route: Route) => void): Seams {
@@ -91,7 +97,7 @@ export class MoaOverlay implements Overlay {
   }
 
   /** The rows' domains, int64 [batch, layers]. */
-  readonly rowFeeds = async (prompts: Prompts): Promise<Feeds> => {
+  readonly chooseRows = async (prompts: Prompts): Promise<Feeds> => {
     const decisions = await this.decide(prompts);
     const data = decisions.flatMap(({ domains }) => domains);
     return { [CHOICE]: int64([decisions.length, this.layers.length], data) };
@@ -106,13 +112,18 @@ export class MoaOverlay implements Overlay {
 
   /** Every router's scores: float32 [batch, layers, domains]. */
   async scores({ inputIds, attentionMask }: Prompts): Promise<HostTensor<"float32">> {
-    const session = await this.#model.session(`decide | ${this.key}`, (graph) => this.#buildDecide(graph));
-    const { scores } = await session.run({ ...this.feeds, input_ids: inputIds, attention_mask: attentionMask });
-    return scores as HostTensor<"float32">;
+    return this.#model.runner.session(
+      { graph: "decide", of: this.key },
+      plain,
+      (graph, parts) => this.#buildDecide(graph, parts()),
+      async (session) => {
+        const { scores } = await session.run({ ...this.feeds, input_ids: inputIds, attention_mask: attentionMask });
+        return scores as HostTensor<"float32">;
+      },
+    );
   }
 
-  #buildDecide(graph: Graph): void {
-    const weights = fileWeights(graph, this.#model.checkpoint);
+  #buildDecide(graph: Graph, base: GraphParts): void {
     const prompt = toFloat(graph.int("attention_mask", "batch", "sequence"));
     const scores: Float[] = [];
     const enterLayer = (layer: string, x: Float) => {
@@ -122,9 +133,8 @@ export class MoaOverlay implements Overlay {
       const [weight, bias] = [graph.float(names.weight, ...router.weight.shape), graph.float(names.bias, ...router.bias.shape)];
       scores.push(routerScores(pooled(x, prompt, this.#moa.pooling), weight, bias));
     };
-    const base = baseSeams(weights);
     const linear = this.#moa.states === "base" ? base.linear : this.#wearing(base.linear, () => scores.at(-1)!);
-    readPrompt(graph, this.#model.architecture, { weights, ...base, linear, enterLayer });
+    readPrompt(graph, this.#model.base.architecture, { ...base, linear, enterLayer });
     graph.output(
       "scores",
       concat(

@@ -1,0 +1,108 @@
+/** @file A pool whose experts a router chooses for every token at every module: an immutable snapshot.
+ *
+ *      pool.with(expert), pool.without(name)    other snapshots, which share the buffers; this one stays as it is
+ *      pool.withRows(choose)                    the same experts, with rows that choose some of them for themselves
+ *
+ *  A snapshot computes to the bit what a pool made anew with the same experts computes. A new graph is needed only for a larger
+ *  rank, a new module, the first expert that lacks a module, and another number of experts that serve a token: a pool of fewer
+ *  experts than the router takes gives all it has. */
+
+import type { Expert } from "../adapters/expert.ts";
+import type { ModuleSizes } from "../adapters/modules.ts";
+import { PoolError } from "../base/errors.ts";
+import type { Graph } from "../graph/value.ts";
+import type { Seams } from "../models/embedding.ts";
+import { ROW_BIAS, routed } from "../routing/mixture.ts";
+import type { Router } from "../routing/router.ts";
+import { ExpertStack, stackShapes } from "../routing/stack.ts";
+import type { Feeds } from "../runtime/session.ts";
+import { openRows, type RowBias } from "./row-choices.ts";
+import { expertIdentity, identityOf, type OnRoute, type Prompts, type Woven } from "./woven.ts";
+
+export interface RoutedPoolOptions {
+  readonly router: Router;
+  /** Experts that serve a token; the router's own when absent. */
+  readonly topK?: number;
+  /** What rows choose for themselves; they choose nothing when absent. */
+  readonly rows?: RowBias | undefined;
+  /** What a row chooses where `rows` leaves it to the method; any expert when absent. */
+  readonly own?: RowBias;
+  /** What becomes of an expert that `with` brings; it stays as it is when absent. */
+  readonly joining?: (expert: Expert) => Expert;
+}
+
+export class RoutedPool implements Woven {
+  readonly key: string;
+  readonly id: string;
+  readonly batch: string;
+  readonly #options: RoutedPoolOptions;
+  readonly #sizes: ModuleSizes;
+  readonly #members: readonly Expert[];
+  readonly #stack: ExpertStack;
+
+  constructor(experts: readonly Expert[], sizes: ModuleSizes, options: RoutedPoolOptions, stack?: ExpertStack) {
+    if (experts.length === 0) throw new PoolError({ what: "The pool has no experts.", fix: "Add one: skein pool add POOL EXPERT." });
+    const { router, rows } = options;
+    this.#options = options;
+    this.#sizes = sizes;
+    this.#members = experts;
+    this.#stack = stack ?? ExpertStack.of(stackShapes(experts, sizes, router), router, experts);
+    const shapes = [...this.#stack.modules].map(
+      ([module, { form, factors, rows, barred }]) => `${module}:${form}:${JSON.stringify(factors)}:${rows}${barred ? ":barred" : ""}`,
+    );
+    this.key = `routed ${router.key} k=${this.#k} ${rows ? "rows " : ""}${shapes.join()}`;
+    this.batch = `${this.key} ${identityOf(router)} of ${experts.map(expertIdentity).join()}`;
+    this.id = rows ? `${this.batch} by ${identityOf(rows)} ${identityOf(options.own ?? openRows)}` : this.batch;
+  }
+
+  get #k(): number {
+    return Math.min(this.#options.topK ?? this.#options.router.topK, this.#members.length);
+  }
+  get feeds(): Feeds {
+    return this.#stack.feeds;
+  }
+  get experts(): readonly string[] {
+    return this.#stack.names;
+  }
+  get readsWholeRows(): boolean {
+    return this.#options.router.mixes === "parameters";
+  }
+  get chooseRows(): Woven["chooseRows"] {
+    const { rows, own = openRows } = this.#options;
+    return rows && (async (prompts: Prompts) => ({ [ROW_BIAS]: await rows(prompts, this.#members, own) }));
+  }
+
+  /** With one more expert, as the last. */
+  with(brought: Expert): RoutedPool {
+    const { router, joining = (expert) => expert } = this.#options;
+    const expert = joining(brought);
+    if (this.experts.includes(expert.name)) {
+      throw new PoolError({ what: `The pool has an expert "${expert.name}" already.`, fix: "Give the new one another name." });
+    }
+    stackShapes([this.#members[0]!, expert], this.#sizes, router); // refuses an expert of another kind
+    const stack = this.#stack.fits(expert) ? this.#stack.with(expert) : undefined;
+    return new RoutedPool([...this.#members, expert], this.#sizes, this.#options, stack);
+  }
+
+  /** Without the expert of this name. */
+  without(name: string): RoutedPool {
+    const index = this.experts.indexOf(name);
+    if (index < 0) throw new PoolError({ what: `The pool has no expert "${name}".`, fix: `Use one of: ${this.experts.join(", ")}.` });
+    if (this.#members.length === 1) {
+      throw new PoolError({ what: `"${name}" is the pool's only expert.`, fix: "Add another expert first, or use the base model alone." });
+    }
+    const members = this.#members.filter((_, i) => i !== index);
+    return new RoutedPool(members, this.#sizes, this.#options, this.#stack.without(index));
+  }
+
+  /** The same experts, with rows that choose by `rows`. */
+  withRows(rows: RowBias): RoutedPool {
+    return new RoutedPool(this.#members, this.#sizes, { ...this.#options, rows }, this.#stack);
+  }
+
+  weave(graph: Graph, inner: Seams, onRoute?: OnRoute): Seams {
+    const { router, rows } = this.#options;
+    const options = { router, topK: this.#k, modules: this.#stack.modules, rowBias: rows !== undefined };
+    return { ...inner, linear: routed(graph, inner.linear, { ...options, ...(onRoute ? { onRoute } : {}) }) };
+  }
+}

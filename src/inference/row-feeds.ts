@@ -1,0 +1,21 @@
+/** @file What the rows of a batch choose for themselves: as the batch says, or as the method finds. */
+
+import { ShapeError } from "../base/errors.ts";
+import { ROW_BIAS } from "../routing/mixture.ts";
+import type { Feeds } from "../runtime/session.ts";
+import type { Batch, BatchFeeds } from "./batch.ts";
+import type { Woven } from "./woven.ts";
+
+/** The feeds of the rows' choices. */
+export async function rowFeedsOf(woven: Woven, { routingBias }: Batch, feeds: BatchFeeds): Promise<Feeds> {
+  if (!routingBias) return (await woven.chooseRows?.({ inputIds: feeds.input_ids, attentionMask: feeds.attention_mask })) ?? {};
+  if (!woven.chooseRows) {
+    const fix = "Open the pool with rows that choose: new RoutedPool(experts, sizes, { router, rows: openRows }).";
+    throw new ShapeError({ what: "The batch holds a routing bias, but no row chooses for itself.", fix });
+  }
+  const expected = [feeds.input_ids.shape[0], woven.experts.length];
+  if (String(routingBias.shape) !== String(expected)) {
+    throw new ShapeError({ what: `routingBias is [${routingBias.shape}], not [${expected}].`, fix: "Give one number per row and expert." });
+  }
+  return { [ROW_BIAS]: routingBias };
+}

@@ -1,0 +1,226 @@
+/** @file What computes: a base with the sessions of the graphs that were built for it.
+ *
+ *  A graph is built once for each kind of computation and each key of what is woven in. Sessions are counted while they are in
+ *  use. Beyond a limit the ones used least recently are disposed. */
+
+import { OptionError } from "../base/errors.ts";
+import type { HostTensor } from "../base/tensor.ts";
+import { createGraph } from "../graph/graph.ts";
+import type { Graph } from "../graph/value.ts";
+import { logitsOf } from "../models/logits.ts";
+import { Session, type SessionOptions } from "../runtime/session.ts";
+import type { Base, GraphParts } from "./base.ts";
+import type { Batch } from "./batch.ts";
+import { batchFeeds } from "./batch.ts";
+import { rowFeedsOf } from "./row-feeds.ts";
+import type { OnRoute, Woven } from "./woven.ts";
+
+/** A module's route on the host: experts int64 and weights float32, [batch, sequence, k]. */
+export interface HostRoute {
+  readonly experts: HostTensor<"int64">;
+  readonly weights: HostTensor<"float32">;
+}
+export interface ForwardResult {
+  /** float32 [batch, sequence or targets, vocabulary] */
+  readonly logits: HostTensor<"float32">;
+  readonly routes?: ReadonlyMap<string, HostRoute>;
+}
+
+/** What a graph computes, and every choice that changes it: { graph: "decode", routes: true }. */
+export interface GraphKind {
+  readonly graph: string;
+  readonly [choice: string]: string | number | boolean;
+}
+
+/** Builds a graph. `parts`: the base with what is woven in; with `onRoute`, each module's route is told. */
+export type BuildGraph = (graph: Graph, parts: (onRoute?: OnRoute) => GraphParts) => void;
+
+export interface RunnerOptions extends SessionOptions {
+  /** Sessions kept for later use. Default 16. Those in use are never disposed. */
+  readonly sessions?: number;
+}
+
+/** A session that stays until it is released. */
+export interface Lease {
+  readonly session: Session;
+  release(): void;
+}
+
+interface Kept {
+  readonly wovenKey: string;
+  readonly session: Promise<Session>;
+  users: number;
+  /** Called when the last user leaves, where somebody waits for that. */
+  onIdle?: () => void;
+}
+
+const SESSIONS = 16;
+
+/** Owns native memory: `await using` or `dispose` it. */
+export class Runner {
+  readonly base: Base;
+  readonly #options: SessionOptions;
+  readonly #limit: number;
+  /** The least recently used first. */
+  readonly #kept = new Map<string, Kept>();
+  readonly #holders = new Map<string, number>();
+  #built = 0;
+  #isDisposed = false;
+
+  constructor(base: Base, { sessions = SESSIONS, ...options }: RunnerOptions = {}) {
+    this.base = base;
+    this.#options = options;
+    this.#limit = Math.max(1, sessions);
+  }
+
+  /** Sessions built so far, and those that exist now. */
+  get counts(): { readonly built: number; readonly kept: number } {
+    return { built: this.#built, kept: this.#kept.size };
+  }
+
+  /** The session of this kind of graph for `woven`, built at the first call. Release it when it is not needed any more. */
+  async lease(kind: GraphKind, woven: Woven, build: BuildGraph): Promise<Lease> {
+    if (this.#isDisposed) throw disposed();
+    const key = `${JSON.stringify(Object.entries(kind).sort(([a], [b]) => (a < b ? -1 : 1)))} | ${woven.key}`;
+    const kept = this.#kept.get(key) ?? { wovenKey: woven.key, session: this.#load(kind, woven, build), users: 0 };
+    this.#kept.delete(key);
+    this.#kept.set(key, kept);
+    kept.users++;
+    try {
+      const session = await kept.session;
+      this.#evict();
+      return { session, release: leaving(() => this.#leave(kept)) };
+    } catch (error) {
+      if (this.#kept.get(key) === kept) this.#kept.delete(key);
+      this.#leave(kept);
+      throw error;
+    }
+  }
+
+  /** Runs `use` with the session of this kind of graph for `woven`. */
+  async session<T>(kind: GraphKind, woven: Woven, build: BuildGraph, use: (session: Session) => Promise<T>): Promise<T> {
+    const { session, release } = await this.lease(kind, woven, build);
+    try {
+      return await use(session);
+    } finally {
+      release();
+    }
+  }
+
+  /** Logits of every position and, when asked for, each module's route. */
+  async forward(woven: Woven, batch: Batch, { routes = false }: { readonly routes?: boolean } = {}): Promise<ForwardResult> {
+    const { architecture } = this.base;
+    const own = batchFeeds(batch, architecture);
+    const rows = await rowFeedsOf(woven, batch, own);
+    return this.session(
+      { graph: "forward", routes },
+      woven,
+      (graph, parts) => {
+        const onRoute: OnRoute = (module, route) => {
+          graph.output(`routes.${module}.experts`, route.experts);
+          graph.output(`routes.${module}.weights`, route.weights);
+        };
+        graph.output("logits", logitsOf(graph, architecture, parts(routes ? onRoute : undefined)));
+      },
+      async (session) => {
+        const results = await session.run({ ...woven.feeds, ...rows, ...own });
+        const logits = results.logits as HostTensor<"float32">;
+        if (!routes) return { logits };
+        const names = session.outputs.filter((name) => name.endsWith(".experts"));
+        const modules = names.map((name) => name.slice("routes.".length, -".experts".length));
+        const read = <T>(name: string) => results[name] as T;
+        return {
+          logits,
+          routes: new Map(modules.map((m) => [m, { experts: read(`routes.${m}.experts`), weights: read(`routes.${m}.weights`) }])),
+        };
+      },
+    );
+  }
+
+  /** Keeps the sessions of `woven` until the last holder lets go; then those that no limit would keep are disposed. */
+  hold({ key }: Woven): () => Promise<void> {
+    this.#holders.set(key, (this.#holders.get(key) ?? 0) + 1);
+    let isHeld = true;
+    return async () => {
+      if (!isHeld) return;
+      isHeld = false;
+      const left = this.#holders.get(key)! - 1;
+      if (left > 0) this.#holders.set(key, left);
+      else {
+        this.#holders.delete(key);
+        await this.#disposeAll(([, { wovenKey }]) => wovenKey === key);
+      }
+    };
+  }
+
+  /** Disposes every session, each after its last user. */
+  async dispose(): Promise<void> {
+    this.#isDisposed = true;
+    await this.#disposeAll(() => true);
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  async #load(kind: GraphKind, woven: Woven, build: BuildGraph): Promise<Session> {
+    const graph = createGraph(kind.graph);
+    build(graph, (onRoute) => partsOf(this.base, woven, graph, onRoute));
+    this.#built++;
+    return Session.load(graph, this.#options);
+  }
+
+  #leave(kept: Kept): void {
+    kept.users--;
+    if (kept.users === 0) kept.onIdle?.();
+    this.#evict();
+  }
+
+  #evict(): void {
+    for (const [key, kept] of this.#kept) {
+      if (this.#kept.size <= this.#limit) return;
+      if (kept.users > 0) continue;
+      this.#kept.delete(key);
+      void disposeOf(kept);
+    }
+  }
+
+  async #disposeAll(chosen: (entry: readonly [string, Kept]) => boolean): Promise<void> {
+    const leaving = [...this.#kept].filter(chosen);
+    for (const [key] of leaving) this.#kept.delete(key);
+    await Promise.all(
+      leaving.map(async ([, kept]) => {
+        if (kept.users > 0) await new Promise<void>((resolve) => (kept.onIdle = resolve));
+        await disposeOf(kept);
+      }),
+    );
+  }
+}
+
+/** The base's weights, and its projections and embeddings with `woven` on them. */
+export function partsOf(base: Base, woven: Woven, graph: Graph, onRoute?: OnRoute): GraphParts {
+  const seams = base.seams(graph);
+  return { ...seams, ...woven.weave(graph, seams, onRoute) };
+}
+
+/** A session that failed to load has told whoever asked for it. */
+async function disposeOf({ session }: Kept): Promise<void> {
+  const loaded = await session.catch(() => undefined);
+  await loaded?.dispose();
+}
+
+/** `leave`, at the first call alone. */
+function leaving(leave: () => void): () => void {
+  let hasLeft = false;
+  return () => {
+    if (hasLeft) return;
+    hasLeft = true;
+    leave();
+  };
+}
+
+function disposed(): OptionError {
+  return new OptionError({
+    what: "The model was disposed.",
+    fix: "Dispose the model that loadModel gave last, after every model made from it.",
+  });
+}
