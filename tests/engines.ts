@@ -12,7 +12,11 @@ import { cpu, webgpu } from "../src/runtime/onnxruntime-node.ts";
 const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
 
 /** Why WebGPU is not tested here; undefined where it is. */
-export const webgpuMissing = existsSync(SWIFTSHADER) ? undefined : `${SWIFTSHADER} is missing; on Debian: apt install chromium libvulkan1`;
+export const webgpuMissing = process.env.SKEIN_SKIP_WEBGPU
+  ? "SKEIN_SKIP_WEBGPU is set"
+  : existsSync(SWIFTSHADER)
+    ? undefined
+    : `${SWIFTSHADER} is missing; on Debian: apt install chromium libvulkan1`;
 
 // Read by the Vulkan loader when the first WebGPU session is made.
 if (!webgpuMissing) {

@@ -28,7 +28,7 @@ const onGpu = process.env.SKEIN_DEVICE === "webgpu" ? ENGINES_HERE.filter((engin
 const noiseOf = ({ device }: Engine) => (device === "webgpu" ? GPU_NOISE : NOISE);
 
 const DEMO = fileURLToPath(new URL("../assets/demo-base", import.meta.url));
-const ALL = [
+const BASES = [
   DEMO,
   ...[
     "llama/model",
@@ -40,7 +40,6 @@ const ALL = [
     "decoders/phi3_longrope",
   ].map(golden),
 ];
-const BASES = process.env.SKEIN_WEBGPU_SHORT ? [DEMO] : ALL;
 
 /** Ids of two rows, the second one shorter. */
 function batchFor(kind: "decoder-only" | "encoder-decoder", length = 24): Batch {
