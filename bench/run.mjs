@@ -3,7 +3,7 @@
  *      npm run bench -- [--rounds 3] [--repeats 5] [--only llama] [--no-peers] [--slow-peers] [--force] [--out FILE.json]
  *
  *  Every variant runs in a fresh process; the order is reversed each round, so that a machine that grows warm or busy does
- *  not favour one of them. A loaded machine is refused unless --force, which marks the result. Weights are random. */
+ *  not favor one of them. A loaded machine is refused unless --force, which marks the result. Weights are random. */
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -27,7 +27,7 @@ const { values: options } = parseArgs({
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 // What a machine at rest does now and then; anything more competes for the cores.
 const BUSY = 0.3;
-// GFLOP/s; below it is no optimised BLAS on any machine of this century.
+// GFLOP/s; below it is no optimized BLAS on any machine of this century.
 const SLOW_BLAS = 15;
 const PYTHON = "/usr/bin/python3"; // Debian's own, which has python3-torch
 

@@ -3,7 +3,7 @@
 A random T5 v1.1 (gated GELU, RMSNorm, relative position buckets, untied head; semantics of Hugging Face's
 modeling_t5.py) is timed on: a forward pass, a LoRA training step (rank 16 on q k v o wi_0 wi_1 wo, AdamW), and with
 --routed N a forward pass routed over N experts as the PHATGOOSE authors' code does it (src/models/addons/moe.py of
-r-three/phatgoose: scores of all experts, softmax, top-2, renormalise, sort the tokens by expert, two products per expert).
+r-three/phatgoose: scores of all experts, softmax, top-2, renormalize, sort the tokens by expert, two products per expert).
 
 Prints one JSON object; times are medians in milliseconds. Debian's torch may come with the slow reference BLAS: `blas`
 says how fast a matrix product is, so that a reader can tell (a few GFLOP/s per core means reference BLAS; install

@@ -10,7 +10,7 @@ import type { Ia3Config, LoraConfig } from "./peft-config.ts";
 
 export interface LoraWeights {
   readonly rank: number;
-  /** alpha / rank, or alpha / sqrt(rank) for rank-stabilised LoRA. */
+  /** alpha / rank, or alpha / sqrt(rank) for rank-stabilized LoRA. */
   readonly scaling: number;
   /** [rank, in] */
   readonly a: HostTensor<"float32">;

@@ -5,7 +5,7 @@
  *                    a list: the path itself, or its end after a dot
  *    rank, alpha     rank_pattern and alpha_pattern are looked up separately; the first key with
  *                    re.match("(.*\.)?(key)$", path) wins
- *    scaling         alpha / rank, or alpha / sqrt(rank) for rank-stabilised LoRA (arXiv:2312.03732) */
+ *    scaling         alpha / rank, or alpha / sqrt(rank) for rank-stabilized LoRA (arXiv:2312.03732) */
 
 import type { LoraConfig, PeftConfig } from "./peft-config.ts";
 import { pythonFullmatch, pythonSource, pythonSuffixMatch } from "./python-regex.ts";

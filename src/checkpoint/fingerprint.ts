@@ -3,7 +3,7 @@
  *  An expert fits only the base model it was trained on; its gate file and its pool remember that base's fingerprint.
  *
  *    SHA-256 over, for each tensor in the order of its name: name, shape, and 64 of its values as bfloat16 bits
- *    (8 runs of 8 neighbours, evenly spaced from the first value to the last; all values of a tensor of 64 or fewer)
+ *    (8 runs of 8 neighbors, evenly spaced from the first value to the last; all values of a tensor of 64 or fewer)
  *
  *  It sees: another model, other sizes, added, dropped or renamed tensors, and training or merging that moves values by about 1 %.
  *  It does not see: how tensors are split into files; float32, bfloat16 and float16 copies of one model agree (rounding a value to

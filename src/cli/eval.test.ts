@@ -1,4 +1,4 @@
-/** @file `skein eval` from the command line: routers by name, tasks of several kinds, sweeps, labelled shots, the report page. */
+/** @file `skein eval` from the command line: routers by name, tasks of several kinds, sweeps, labeled shots, the report page. */
 
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,6 +1,6 @@
 /** @file Chooses the next token from logits.
  *
- *      l' = penalised and biased l                 repetition (Keskar et al. 2019), frequency, presence, bias
+ *      l' = penalized and biased l                 repetition (Keskar et al. 2019), frequency, presence, bias
  *      temperature 0:  argmax l'
  *      otherwise:      p = softmax(l' / temperature), cut to the top-k, then to the smallest set of mass top-p
  *                      (Holtzman et al. 2020), then to p >= minP max p (Nguyen et al. 2024), and drawn from

@@ -77,10 +77,10 @@ describe("the same computation is one value", () => {
 test("one name cannot stand for two tensors", () => {
   const g = createGraph("g");
   const x = g.float("x", 2);
-  expect(() => g.file("x", "float32", [2], { file: "f", offset: 0, bytes: 8 })).toThrow(/x is both an input and an initialiser/);
+  expect(() => g.file("x", "float32", [2], { file: "f", offset: 0, bytes: 8 })).toThrow(/x is both an input and an initializer/);
   g.file("w", "float32", [2], { file: "f", offset: 0, bytes: 8 });
-  expect(() => g.float("w", 2)).toThrow(/w is both an input and an initialiser/);
-  expect(() => g.file("w", "float32", [2], { file: "f", offset: 8, bytes: 8 })).toThrow(/initialiser w is declared twice/);
+  expect(() => g.float("w", 2)).toThrow(/w is both an input and an initializer/);
+  expect(() => g.file("w", "float32", [2], { file: "f", offset: 8, bytes: 8 })).toThrow(/initializer w is declared twice/);
   expect(g.file("w", "float32", [2], { file: "f", offset: 0, bytes: 8 }).shape).toEqual([2]);
   expect(() => g.output("x", exp(x))).toThrow(/output x has the name of another value/);
   g.output("y", exp(x));
@@ -109,7 +109,7 @@ test("scopes name what is built inside them, also when building fails", () => {
   expect(g.nodes.map(({ op, scope }) => `${op} ${scope}`)).toEqual(["Exp inner", "Neg outer", "Mul "]);
 });
 
-describe("serialising", () => {
+describe("serializing", () => {
   test("only what the outputs need is written and must be fed", async () => {
     const g = createGraph("g");
     const [x, unused] = [g.float("x", 2), g.float("unused", 2)];
@@ -209,7 +209,7 @@ describe("named sizes", () => {
   });
 });
 
-describe("initialisers in files", () => {
+describe("initializers in files", () => {
   let folder: string;
   beforeAll(async () => {
     folder = await realpath(await mkdtemp(join(tmpdir(), "skein-graph-")));

@@ -1,6 +1,6 @@
-/** @file A graph under construction. Operators record nodes in it; once serialised nobody edits it again.
+/** @file A graph under construction. Operators record nodes in it; once serialized nobody edits it again.
  *
- *  Nodes are hash-consed: the same operator on the same operands is the same value, so a standardised input that
+ *  Nodes are hash-consed: the same operator on the same operands is the same value, so a standardized input that
  *  three projections share is computed once, and equations can be written down without looking for what exists. */
 
 import { invariant, ShapeError } from "../base/errors.ts";
@@ -55,7 +55,7 @@ class RecordedGraph implements Graph {
       invariant(known.dtype === dtype && String(known.shape) === String(shape), `input ${name} is declared twice with different types`);
       return known as Value<D>;
     }
-    invariant(!this.#initializers.has(name), `${name} is both an input and an initialiser`);
+    invariant(!this.#initializers.has(name), `${name} is both an input and an initializer`);
     const value = this.#value(name, dtype, shape);
     this.#inputs.set(name, value);
     return value;
@@ -73,11 +73,11 @@ class RecordedGraph implements Graph {
       const same = known.kind === "file" && known.value.dtype === dtype && String(known.value.shape) === String(shape);
       invariant(
         same && known.region.file === region.file && known.region.offset === region.offset,
-        `initialiser ${name} is declared twice`,
+        `initializer ${name} is declared twice`,
       );
       return known.value as Value<D>;
     }
-    invariant(!this.#inputs.has(name), `${name} is both an input and an initialiser`);
+    invariant(!this.#inputs.has(name), `${name} is both an input and an initializer`);
     const value = this.#value(name, dtype, shape);
     this.#initializers.set(name, { value, kind: "file", region });
     return value;

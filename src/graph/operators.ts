@@ -1,5 +1,5 @@
 /** @file The operators a graph is made of, with their attributes. Every table about operators (shape, gradient,
- *  serialisation) is keyed by `OpType` and total by type: a new operator does not compile until each has its line.
+ *  serialization) is keyed by `OpType` and total by type: a new operator does not compile until each has its line.
  *
  *  Names are ONNX's own where the operator is ONNX's (https://onnx.ai/onnx/operators) or ONNX Runtime's
  *  (docs/ContribOperators.md). Two are ours to keep graphs readable: `MatMul` covers FusedMatMul, and axes are
@@ -74,7 +74,7 @@ export interface OpAttributes {
   // linear algebra
   /** alpha op(a) op(b), op transposing the last two axes. */
   MatMul: { readonly transA: boolean; readonly transB: boolean; readonly alpha: number };
-  // normalisation
+  // normalization
   Softmax: Axis;
   LogSoftmax: Axis;
   /** (x - mean) / sqrt(variance + epsilon) * scale (+ bias), over the last axis, biased variance. */

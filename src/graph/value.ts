@@ -26,7 +26,7 @@ export interface Node<Op extends OpType = OpType> {
   readonly scope: string;
 }
 
-/** Where the bytes of an initialiser lie: straight in a checkpoint file. */
+/** Where the bytes of an initializer lie: straight in a checkpoint file. */
 export interface FileRegion {
   readonly file: string;
   readonly offset: number;

@@ -28,7 +28,7 @@ export type Linear = (x: Float, module: string, projection: Projection) => Float
 /** A tensor of the checkpoint by its name, in float32. */
 export type Weights = (tensor: string, ...shape: readonly number[]) => Float;
 
-/** The frozen (or, in full fine-tuning, learning) projection of the base model. Quantised bases enter here. */
+/** The frozen (or, in full fine-tuning, learning) projection of the base model. Quantized bases enter here. */
 export function baseLinear(weights: Weights): Linear {
   return (x, module, { in: inputs, out, bias, inByOut, tensor = `${module}.weight` }) => {
     const y = inByOut ? matmul(x, weights(tensor, inputs, out)) : matmul(x, weights(tensor, out, inputs), { transB: true });

@@ -10,7 +10,7 @@ import type { Weights } from "./linear.ts";
 
 const GRAPH_DTYPES: Partial<Record<TensorInfo["dtype"], DType>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
 
-/** Initialisers that point into the checkpoint's files: nothing is read or copied. Half precision is widened in the graph. */
+/** Initializers that point into the checkpoint's files: nothing is read or copied. Half precision is widened in the graph. */
 export function fileWeights(graph: Graph, checkpoint: Checkpoint): Weights {
   return (tensor, ...shape) => {
     const info = tensorOf(checkpoint, tensor, shape);

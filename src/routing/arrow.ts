@@ -6,7 +6,7 @@
  *  The authors' code has a simpler v_z too, the mean of A_z's rows ("mean"; "simple" there). Two sets of defaults are in use:
  *    arrow       the PHATGOOSE authors' (r-three/phatgoose, src/models/addons/moe.py:394-418): T = 10, / sqrt(n), top-2
  *    arrow-peft  PEFT's (huggingface/peft, tuners/lora/arrow.py): T = 1, no sqrt(n), top-3, and v_z by 15 power iterations
- *                from a random start, which need not have converged: v <- Aᵀ (Bᵀ B) (A v), normalised. */
+ *                from a random start, which need not have converged: v <- Aᵀ (Bᵀ B) (A v), normalized. */
 
 import type { Expert } from "../adapters/expert.ts";
 import { topRightSingularVector } from "../adapters/linalg.ts";
@@ -74,16 +74,16 @@ export function powerIteration(a: Tensor, b: Tensor, start: Float32Array): Tenso
     for (let o = 0; o < out; o++) sum += b.data[o * rank + Math.floor(at / rank)]! * b.data[o * rank + (at % rank)]!;
     return sum;
   });
-  let v = normalised(Float64Array.from(start));
+  let v = normalized(Float64Array.from(start));
   for (let pass = 0; pass < ITERATIONS; pass++) {
     const low = Array.from({ length: rank }, (_, r) => v.reduce((sum, value, i) => sum + a.data[r * width + i]! * value, 0));
     const turned = low.map((_, r) => low.reduce((sum, value, c) => sum + gram[r * rank + c]! * value, 0));
-    v = normalised(Float64Array.from(v, (_, i) => turned.reduce((sum, value, r) => sum + a.data[r * width + i]! * value, 0)));
+    v = normalized(Float64Array.from(v, (_, i) => turned.reduce((sum, value, r) => sum + a.data[r * width + i]! * value, 0)));
   }
   return float32([1, width], Float32Array.from(v));
 }
 
-function normalised(v: Float64Array): Float64Array {
+function normalized(v: Float64Array): Float64Array {
   const norm = Math.sqrt(v.reduce((sum, value) => sum + value * value, 0)) + EPSILON;
   return v.map((value) => value / norm);
 }

@@ -2,7 +2,7 @@
  *  src/procedures/utils/analysis_processors.py:198-244, moe.py:859-888): PHATGOOSE's routing, with a mean where the gate would be.
  *
  *      v_z = mean over the expert's examples of (mean over an example's tokens of u)     u: input of this module, expert z at work
- *      s_z = v̄_zᵀ ū / sqrt(n)                                                            bars: standardised, as in phatgoose.ts
+ *      s_z = v̄_zᵀ ū / sqrt(n)                                                            bars: standardized, as in phatgoose.ts
  *
  *  Tokens are the real ones; those of the decoder are all target positions, or the last one alone ("last": what the authors'
  *  code comes to, since each decoding step overwrites what the one before had stored). EncDecAttention.k and .v read the encoder. */

@@ -42,7 +42,7 @@ export function comparisonKey({ temperature, scaleBySqrt, normalize }: Compariso
   return `${normalize} T=${temperature} sqrt=${scaleBySqrt}`;
 }
 
-/** The scores of tokens against prototypes that are normalised already.
+/** The scores of tokens against prototypes that are normalized already.
  *  x: [batch, sequence, in], prototypes: [experts, in] -> [batch, sequence, experts] */
 export function comparedScores(x: Float, prototypes: Float, { normalize, ...scaling }: Comparison): Float {
   if (normalize !== "layer") return products(normalize === "unit" ? unit(x) : x, prototypes, scaling);
@@ -60,7 +60,7 @@ function unit(x: Float): Float {
   return div(x, add(sqrt(reduceSum(square(x))), UNIT_EPSILON));
 }
 
-/** An expert's vector, normalised once, on the host: [in] -> [1, in]. */
+/** An expert's vector, normalized once, on the host: [in] -> [1, in]. */
 export function normalized({ data }: HostTensor<"float32">, how: Normalization): HostTensor<"float32"> {
   const n = data.length;
   if (how === "none") return float32([1, n], data);

@@ -1,8 +1,8 @@
-/** @file LoraHub (Huang et al. 2023, arXiv:2307.13269): a few labelled examples of a new task choose one weight per expert, without
+/** @file LoraHub (Huang et al. 2023, arXiv:2307.13269): a few labeled examples of a new task choose one weight per expert, without
  *  gradients.
  *
  *      A = sum_z w_z A_z,   B = sum_z w_z scaling_z B_z          (so the product has cross terms)
- *      w minimises  L(w) + 0.05 mean_z |w_z|,   |w_z| <= 1.5,   from w = 0,   in 40 evaluations
+ *      w minimizes  L(w) + 0.05 mean_z |w_z|,   |w_z| <= 1.5,   from w = 0,   in 40 evaluations
  *
  *  The authors search with Nevergrad's NGOpt. Ours is an evolution strategy of one parent and one child (Rechenberg 1973) that
  *  changes a few weights at a time and widens or narrows its steps as they succeed or fail. */

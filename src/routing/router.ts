@@ -4,7 +4,7 @@
  *                         experts, weights = the k best scores and their softmax
  *
  *  Each method is one small file that says what of an expert it scores by, and how. Taking the softmax over the k chosen
- *  equals the PHATGOOSE authors' softmax over all, top-k, renormalise (up to the 1e-6 in their denominator).
+ *  equals the PHATGOOSE authors' softmax over all, top-k, renormalize (up to the 1e-6 in their denominator).
  *  Methods that choose per sequence are a bias [batch, experts] of 0 and BARRED added to the scores. */
 
 import type { Expert } from "../adapters/expert.ts";

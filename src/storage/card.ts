@@ -21,7 +21,7 @@ export interface ModelCard {
   readonly steps?: number;
   readonly metrics?: Readonly<Record<string, number>>;
   /** SPDX id, as the hub wants it: "apache-2.0". */
-  readonly licence?: string;
+  readonly license?: string;
   /** Whether gates lie beside the adapter. */
   readonly gated?: boolean;
 }
@@ -62,15 +62,15 @@ function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
 
-function cardText({ name, base, data, steps, metrics = {}, licence, gated = false, kind = "lora" }: ModelCard): string {
+function cardText({ name, base, data, steps, metrics = {}, license, gated = false, kind = "lora" }: ModelCard): string {
   const tags = [kind, ...(kind === "bottleneck" ? [] : ["peft"]), "skein"]; // PEFT knows no bottlenecks
-  const header = { base_model: base, library_name: kind === "bottleneck" ? "skein" : "peft", ...(licence && { license: licence }), tags };
+  const header = { base_model: base, library_name: kind === "bottleneck" ? "skein" : "peft", ...(license && { license }), tags };
   const rows = Object.entries(metrics).map(([metric, value]) => `| ${metric} | ${value} |`);
   const facts = [
     `- Base model: ${base}`,
     `- Data: ${data ?? "not recorded"}`,
     `- Training steps: ${steps ?? "not recorded"}`,
-    `- Licence: ${licence ?? "not stated"}`,
+    `- License: ${license ?? "not stated"}`,
     gatesLine(gated),
   ];
   const table = rows.length > 0 ? ["", "| metric | value |", "| --- | --- |", ...rows] : [];

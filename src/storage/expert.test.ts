@@ -88,7 +88,7 @@ test("an adapter without gates remembers its base too", async () => {
 });
 
 describe("a model card", () => {
-  const card = { name: "history", base: "t5-small", steps: 100, metrics: { accuracy: 0.5 }, licence: "apache-2.0", gated: true };
+  const card = { name: "history", base: "t5-small", steps: 100, metrics: { accuracy: 0.5 }, license: "apache-2.0", gated: true };
 
   test("says what the expert is, and is renewed until somebody edits it", async () => {
     const folder = temporary();

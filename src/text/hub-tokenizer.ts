@@ -1,7 +1,7 @@
 /** @file The tokenizer of a tokenizer.json. Models and decoders are those of @huggingface/tokenizers, the steps before the model are in
  *  engine/. transformers adds on top of that file:
  *
- *  - tokens named in tokenizer_config.json are special and are recognised in text, even if tokenizer.json does not list them;
+ *  - tokens named in tokenizer_config.json are special and are recognized in text, even if tokenizer.json does not list them;
  *  - LLaMA-like tokenizers put bos and eos around a text as add_bos_token and add_eos_token say, whatever post-processor tokenizer.json has;
  *  - ids without a token decode to nothing. */
 

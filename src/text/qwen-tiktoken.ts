@@ -2,7 +2,7 @@
  *
  *  1. Text is brought into NFC and split at special tokens, which are always read as such.
  *  2. The regular expression below cuts the rest into pieces.
- *  3. Each piece starts as its UTF-8 bytes; the two neighbours whose union has the lowest rank are joined until none has a rank.
+ *  3. Each piece starts as its UTF-8 bytes; the two neighbors whose union has the lowest rank are joined until none has a rank.
  *
  *  A .tiktoken file has a line "base64 rank" for each token; a token's rank is its id. Special tokens have ids from 151,643 on. */
 

@@ -1,6 +1,6 @@
 /** @file Decodes tokens one by one into text that never has to be taken back.
  *
- *  A token may be part of a character, and decoders look at neighbours (a first space falls away, bytes join to characters). So a short
+ *  A token may be part of a character, and decoders look at neighbors (a first space falls away, bytes join to characters). So a short
  *  window of tokens is decoded with and without its newest part, and the difference is new text, once it does not end inside a character
  *  (decoders show that as U+FFFD). All pieces together are what decode gives for all ids, if bytes that are no UTF-8 do not occur. */
 

@@ -78,7 +78,7 @@ export function collate(examples: readonly Encoded[], architecture: Architecture
   return { feeds: { ...common, decoder_input_ids: decoderInputs }, sizes: { batch, sequence, targets: labels.shape[1]! } };
 }
 
-/** The examples of each optimiser step: epochs of the shuffled dataset, one after the other without gaps. */
+/** The examples of each optimizer step: epochs of the shuffled dataset, one after the other without gaps. */
 export function exampleOrder<T>(dataset: readonly T[], seed: number): (step: number, batchSize: number) => T[] {
   let [current, order] = [-1, dataset];
   const at = (index: number): T => {

@@ -11,7 +11,7 @@ import { diverged, type Trainer } from "./trainer.ts";
 
 export interface LoopOptions {
   readonly steps: number;
-  /** Sequences an optimiser step sees. */
+  /** Sequences an optimizer step sees. */
   readonly batchSize: number;
   /** Sequences one pass of the graph sees; the rest is accumulated. */
   readonly microBatchSize: number;

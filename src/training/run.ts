@@ -23,7 +23,7 @@ export interface Best {
   readonly parameters: Parameters;
 }
 export interface SavedState {
-  /** Optimiser steps taken. */
+  /** Optimizer steps taken. */
   readonly step: number;
   readonly best?: Best;
 }

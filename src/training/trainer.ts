@@ -1,4 +1,4 @@
-/** @file The training graph and one optimiser step: forward, backward, accumulation, clipping, AdamW. */
+/** @file The training graph and one optimizer step: forward, backward, accumulation, clipping, AdamW. */
 
 import { gradients } from "../autodiff/gradient.ts";
 import { TrainingError } from "../base/errors.ts";
@@ -103,7 +103,7 @@ export class Trainer {
     return sum / count;
   }
 
-  /** One optimiser step over the micro-batches; each counts the same, as in the authors' code. `step` counts from 0. */
+  /** One optimizer step over the micro-batches; each counts the same, as in the authors' code. `step` counts from 0. */
   async step(step: number, lr: number, microBatches: readonly TrainingBatch[]): Promise<StepResult> {
     for (const sum of this.#sums.values()) sum.fill(0);
     let loss = 0;

@@ -260,7 +260,7 @@ export const CASES: { readonly [Op in OpType]: Cases } = {
     "scale and bias": (s) => R.layerNorm(s.float("batch", "sequence", 6), s.float(6), { bias: s.float(6), epsilon: 1e-5 }),
     "scale alone": (s) => R.layerNorm(s.float(3, 4), s.float(4), { epsilon: 1e-5 }),
     "a large epsilon": (s) => R.layerNorm(s.float(3, 4), s.float(4), { epsilon: 0.5 }),
-    standardised: (s) => R.standardize(s.float("batch", 8), 1e-5),
+    standardized: (s) => R.standardize(s.float("batch", 8), 1e-5),
   },
   SimplifiedLayerNormalization: {
     "named sizes": (s) => R.rmsNorm(s.float("batch", "sequence", 6), s.float(6), { epsilon: 1e-6 }),

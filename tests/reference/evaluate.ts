@@ -5,7 +5,7 @@ import type { Graph, Value } from "../../src/graph/value.ts";
 import { fromHost, type NdArray } from "./array.ts";
 import { MEANINGS, type Meaning } from "./operators.ts";
 
-/** The graph's outputs by name. Initialisers that lie in files are fed by name like inputs. */
+/** The graph's outputs by name. Initializers that lie in files are fed by name like inputs. */
 export function evaluate(graph: Graph, feeds: Readonly<Record<string, NdArray>>): Record<string, NdArray> {
   const { nodes } = reachable(graph);
   const known = new Map<Value, NdArray>();

@@ -257,9 +257,9 @@ export const MEANINGS: { readonly [Op in OpType]: Meaning<Op> } = {
   ],
   LayerNormalization: ([x, scale, bias], { epsilon }) => [
     alongAxis(x!, -1, (line) => {
-      const centre = mean(line);
-      const deviation = Math.sqrt(mean(line.map((v) => (v - centre) ** 2)) + epsilon);
-      return line.map((v, i) => ((v - centre) / deviation) * scale!.data[i]! + (bias?.data[i] ?? 0));
+      const center = mean(line);
+      const deviation = Math.sqrt(mean(line.map((v) => (v - center) ** 2)) + epsilon);
+      return line.map((v, i) => ((v - center) / deviation) * scale!.data[i]! + (bias?.data[i] ?? 0));
     }),
   ],
   SimplifiedLayerNormalization: ([x, scale], { epsilon }) => {

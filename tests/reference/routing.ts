@@ -30,8 +30,8 @@ export const lengthOf = (v: Vector) => Math.sqrt(dot(v, v));
 export const unit = (v: Vector) => scaledBy(v, 1 / lengthOf(v));
 export function layerNorm(v: Vector): number[] {
   const mean = v.reduce((sum, value) => sum + value, 0) / v.length;
-  const centred = v.map((value) => value - mean);
-  return scaledBy(centred, 1 / Math.sqrt(dot(centred, centred) / v.length + 1e-5));
+  const centerd = v.map((value) => value - mean);
+  return scaledBy(centerd, 1 / Math.sqrt(dot(centerd, centerd) / v.length + 1e-5));
 }
 /** v <- unit((BA)ᵀ (BA) v), so many times. */
 export function iterated({ a, b }: Known, start: Vector, passes: number): Vector {

@@ -1,4 +1,4 @@
-/** @file Gradients of products, reductions and normalisations.
+/** @file Gradients of products, reductions and normalizations.
  *
  *  MatMul, y = a b:            da = g bᵀ,  db = aᵀ g.
  *  Softmax, y = softmax(x):    dx = y (g - sum(g y)).
@@ -48,9 +48,9 @@ const matmulRule: Rule<"MatMul"> = (node, g, wanted) => {
 
 const layerNormRule: Rule<"LayerNormalization"> = (node, g, wanted) => {
   const [x, scale] = [operand(node, 0), operand(node, 1)];
-  const centred = sub(x, reduceMean(x));
-  const r = div(1, sqrt(add(reduceMean(square(centred)), node.attributes.epsilon)));
-  const normal = mul(centred, r);
+  const centerd = sub(x, reduceMean(x));
+  const r = div(1, sqrt(add(reduceMean(square(centerd)), node.attributes.epsilon)));
+  const normal = mul(centerd, r);
   const gw = mul(g, scale);
   const dx = () => mul(r, sub(sub(gw, reduceMean(gw)), mul(normal, reduceMean(mul(gw, normal)))));
   return [

@@ -5,7 +5,7 @@ import type { Example, Task } from "../tasks/task.ts";
 /** A task, and the group it is averaged in. */
 export interface EvaluationTask extends Task {
   readonly group?: string;
-  /** A few labelled examples apart from those it is measured on, for the methods that learn from such (lorahub). */
+  /** A few labeled examples apart from those it is measured on, for the methods that learn from such (lorahub). */
   readonly shots?: readonly Example[];
 }
 

@@ -59,7 +59,7 @@ describe("judging by a model", () => {
   const { folder } = temporaryFolder();
   const file = (name: string) => join(folder, name);
 
-  test("an answer wins only where it wins in both places; a judge that favours a place makes ties", async () => {
+  test("an answer wins only where it wins in both places; a judge that favors a place makes ties", async () => {
     const fairServer = await judgeServer(fair);
     const pairs = [pair("1", "good", "bad"), pair("2", "bad", "good"), pair("3", "same", "same")];
     const ask = chatAsk({ endpoint: fairServer.endpoint, model: "m", apiKey: "secret" });

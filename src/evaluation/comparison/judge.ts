@@ -1,5 +1,5 @@
 /** @file Answers compared by a model: which of two is better, asked twice with the order swapped (Zheng et al. 2023,
- *  arXiv:2306.05685, LLM-as-a-judge). Judges favour a place; an answer wins only where it wins in both places.
+ *  arXiv:2306.05685, LLM-as-a-judge). Judges favor a place; an answer wins only where it wins in both places.
  *
  *    verdict(pair)  a or b where both askings name it, else a tie: called a tie, split by the swap, or not readable
  *    win rate of a  (wins + ties / 2) / pairs; its standard error is that of the mean of 1, 1/2 and 0

@@ -14,8 +14,8 @@ export function mean(values: readonly number[]): number {
 /** The sample standard deviation (n - 1); 0 for a single value. */
 export function sampleDeviation(values: readonly number[]): number {
   if (values.length < 2) return 0;
-  const centre = mean(values);
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1));
+  const center = mean(values);
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - center) ** 2, 0) / (values.length - 1));
 }
 
 /** The standard error of the mean of `values`. */

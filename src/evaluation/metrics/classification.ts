@@ -1,7 +1,7 @@
 /** @file Share of right answers: by class index (accuracy) and by text (exact match). Values in 0..1.
  *
  *  The variants with several right answers count a prediction as right if it is any of them. Exact match does not
- *  normalise: case and punctuation count, as in Hugging Face `evaluate` and the PHATGOOSE authors' code. */
+ *  normalize: case and punctuation count, as in Hugging Face `evaluate` and the PHATGOOSE authors' code. */
 
 import { invariant } from "../../base/errors.ts";
 

@@ -86,7 +86,7 @@ function subsequenceLength(left: readonly string[], right: readonly string[]): n
 }
 
 /** Marks in `found` the positions of `reference` on one longest common subsequence with `candidate`. Of the table of lengths
- *  only one row is kept, and of each cell whether its left neighbour is longer than the one above: a bit. */
+ *  only one row is kept, and of each cell whether its left neighbor is longer than the one above: a bit. */
 function markSubsequence(reference: readonly string[], candidate: readonly string[], found: Uint8Array): void {
   const width = candidate.length + 1;
   const row = new Uint32Array(width);

@@ -1,9 +1,9 @@
 /** @file Exact match and F1 of SQuAD, as in the official scripts evaluate-v1.1 and evaluate-v2.0.
  *
- *  Answers are normalised: lower case, no ASCII punctuation, no articles (a, an, the), single blanks.
- *    EM = 1 if the normalised answers are equal, F1 = 2 P R / (P + R) over the bag of their words,
- *  each the best over the references. The versions differ where an answer normalises to nothing: v1.1 then gives
- *  F1 = 0 even on an exact match, v2.0 gives F1 = EM; and v2.0 ignores references that normalise to nothing. */
+ *  Answers are normalized: lower case, no ASCII punctuation, no articles (a, an, the), single blanks.
+ *    EM = 1 if the normalized answers are equal, F1 = 2 P R / (P + R) over the bag of their words,
+ *  each the best over the references. The versions differ where an answer normalizes to nothing: v1.1 then gives
+ *  F1 = 0 even on an exact match, v2.0 gives F1 = EM; and v2.0 ignores references that normalize to nothing. */
 
 import { ASCII_PUNCTUATION, countItems, overlap, splitWhitespace } from "./python-text.ts";
 

@@ -146,7 +146,7 @@ function lineHtml({ name, points, dashed }: Series, hue: number, { x, y, textOf 
   return `<g style="--h:${hue}"><polyline class="series${dashed ? " dashed" : ""}" points="${at.join(" ")}"/>${marks.join("")}</g>`;
 }
 
-/** At most MOST_POINTS points, each the mean of its neighbours. */
+/** At most MOST_POINTS points, each the mean of its neighbors. */
 function thinned(points: readonly Point[]): Point[] {
   const size = Math.ceil(points.length / MOST_POINTS);
   if (size <= 1) return [...points];

@@ -10,7 +10,7 @@ export function visible(token: string): string {
   return escaped(token.replaceAll("\n", "⏎")) || "∅";
 }
 
-/** An expert's hue in degrees. The golden angle keeps neighbours apart, however many experts there are. */
+/** An expert's hue in degrees. The golden angle keeps neighbors apart, however many experts there are. */
 export function hueOf(expert: number): number {
   return Math.round((expert * 137.508 + 210) % 360);
 }

@@ -60,7 +60,7 @@ export function usesIn(graph: Graph): ReadonlySet<Use> {
   return new Set(nodes.flatMap((node) => usesOf(node, used)));
 }
 
-/** The inputs and initialisers of `graph`, declared in `copy`. */
+/** The inputs and initializers of `graph`, declared in `copy`. */
 function copiedSources(graph: Graph, copy: Graph): Map<Value, Value> {
   const known = new Map<Value, Value>();
   for (const [name, value] of graph.inputs) known.set(value, copy.input(name, value.dtype, value.shape));

@@ -28,7 +28,7 @@ export interface SerializedGraph {
   readonly inputs: ReadonlySet<string>;
 }
 
-/** The nodes, inputs and initialisers that the outputs need. */
+/** The nodes, inputs and initializers that the outputs need. */
 export function reachable(graph: Graph): { nodes: Node[]; used: Set<Value> } {
   const used = new Set<Value>(graph.outputs.values());
   const nodes: Node[] = [];
@@ -40,7 +40,7 @@ export function reachable(graph: Graph): { nodes: Node[]; used: Set<Value> } {
   return { nodes: nodes.reverse(), used };
 }
 
-/** ONNX bytes; `locate` turns an initialiser's file into the location written for ONNX Runtime. */
+/** ONNX bytes; `locate` turns an initializer's file into the location written for ONNX Runtime. */
 export function serialize(graph: Graph, locate: (file: string) => string = (file) => file): SerializedGraph {
   const { nodes, used } = reachable(graph);
   const names = new Map<Value, string>();
@@ -132,7 +132,7 @@ function shapeProto(shape: Shape) {
 function tensorProto(initializer: Initializer, locate: (file: string) => string): TensorProto {
   const { value } = initializer;
   const dims = value.shape.map((size) => {
-    invariant(typeof size === "number", `initialiser ${value.name} has a named size`);
+    invariant(typeof size === "number", `initializer ${value.name} has a named size`);
     return BigInt(size);
   });
   const common = { name: value.name, dataType: ONNX_DTYPES[value.dtype], dims };

@@ -1,4 +1,4 @@
-/** @file Reductions, cumulative sums, top-k and normalisations along an axis. */
+/** @file Reductions, cumulative sums, top-k and normalizations along an axis. */
 
 import { float32 } from "../../base/tensor.ts";
 import type { Float, Int, Value } from "../value.ts";
@@ -39,7 +39,7 @@ export function layerNorm(x: Float, scale: Float, { bias, epsilon }: { bias?: Fl
   return x.graph.apply("LayerNormalization", bias ? [x, scale, bias] : [x, scale], { epsilon })[0] as Float;
 }
 
-/** `factor` times the layer norm without scale or bias: what PHATGOOSE calls standardising. */
+/** `factor` times the layer norm without scale or bias: what PHATGOOSE calls standardizing. */
 export function standardize(x: Float, epsilon: number, factor = 1): Float {
   const size = x.shape.at(-1) as number;
   return layerNorm(x, x.graph.constant(float32([size], new Float32Array(size).fill(factor))), { epsilon });
