@@ -30,7 +30,7 @@ export type { WovenOptions } from "./inference/open.ts";
 export { type PoolOverlayOptions, poolOverlay } from "./inference/pool-overlay.ts";
 export { retrievalRows } from "./inference/retrieval.ts";
 export { RoutedPool } from "./inference/routed-pool.ts";
-export { baseRows, namedExperts, openRows, ownRows, type RowBias, rowsOf } from "./inference/row-choices.ts";
+export { baseRows, eachRow, namedExperts, openRows, ownRows, type RowChoice } from "./inference/row-choices.ts";
 export { type ForwardResult, type HostRoute, Runner, type RunnerOptions } from "./inference/runner.ts";
 export { plain, singleAdapter, type Woven } from "./inference/woven.ts";
 export { LoadedModel, type LoadOptions, loadModel, route, type WithOptions } from "./library/model.ts";

@@ -13,13 +13,14 @@
 
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { derivedSeed } from "../base/random.ts";
-import { type DomainScores, promptsOf, type RouterReport, routerReport, scoreDomains } from "../evaluation/comparison/domains.ts";
+import { type DomainScores, type RouterReport, routerReport, scoreDomains } from "../evaluation/comparison/domains.ts";
 import type { DomainResults } from "../evaluation/report/domains-page.ts";
 import { encodeContext } from "../evaluation/scoring/encode.ts";
 import { type MoaOptions, MoaWoven } from "../inference/moa-woven.ts";
 import type { Model } from "../inference/model.ts";
 import { promptStates } from "../inference/prompt-states.ts";
-import { type Prompts, plain, singleAdapter, type Woven } from "../inference/woven.ts";
+import { type Prompts, promptsOf } from "../inference/prompts.ts";
+import { plain, singleAdapter, type Woven } from "../inference/woven.ts";
 import { DECISION_RULES } from "../routing/moa-decision.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type Classifier, trainClassifier } from "../training/domain-classifier.ts";
@@ -27,7 +28,7 @@ import { freshLora } from "../training/learner.ts";
 import type { LoopHooks } from "../training/loop.ts";
 import { moeLoraLearner, moeLoraWoven } from "../training/moe-lora.ts";
 import { expertRecipe, parseRecipe } from "../training/recipe.ts";
-import { rowsOf } from "../training/router-standards.ts";
+import { rowVectors } from "../training/router-standards.ts";
 import { encoded, learnFrom, targetModules } from "../training/train.ts";
 import { type MoaModel, trainDomain, trainMoa } from "../training/train-moa.ts";
 import type { Example } from "./documents.ts";
@@ -129,7 +130,7 @@ export function wovenOf(model: Model, { moa, adapters }: MoaModel, options: MoaO
 }
 
 function dispatcherOf(model: Model, classifier: Classifier): NonNullable<MoaOptions["dispatcher"]> {
-  return async (prompts: Prompts) => rowsOf(await promptStates(model, prompts)).map((state) => classifier.classify(state));
+  return async (prompts: Prompts) => rowVectors(await promptStates(model, prompts)).map((state) => classifier.classify(state));
 }
 
 /** Trains the parts of a study, each in a run of its own. */
@@ -226,7 +227,7 @@ class StudyTrainer {
       const texts = examples
         .slice(start, start + 64)
         .map(({ input }) => encodeContext(tokenizer, model.base.architecture, input, { maxTokens: options.maxLength }));
-      states.push(...rowsOf(await promptStates(model, promptsOf(texts))));
+      states.push(...rowVectors(await promptStates(model, promptsOf(texts))));
     }
     return states;
   }

@@ -11,7 +11,7 @@ import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { baseOf } from "../inference/base.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
-import type { RowBias } from "../inference/row-choices.ts";
+import type { RowChoice } from "../inference/row-choices.ts";
 import { Runner } from "../inference/runner.ts";
 import { plain, singleAdapter, type Woven } from "../inference/woven.ts";
 import { LoadedModel, loadModel } from "../library/model.ts";
@@ -86,7 +86,7 @@ function randomAdapter(model: LoadedModel, random: Random, { embeddings = true }
   ]);
   return { kind: "lora", modules: new Map(modules), warnings: [] };
 }
-function randomPool(model: LoadedModel, rows?: RowBias): Woven {
+function randomPool(model: LoadedModel, rows?: RowChoice): Woven {
   const random = seededRandom(2);
   const experts = Array.from({ length: 5 }, (_, i): Expert => {
     const adapter = randomAdapter(model, random, { embeddings: false });

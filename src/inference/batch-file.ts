@@ -10,6 +10,7 @@ import { DataError, ShapeError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { openSafetensors, readTensor, type SafetensorsFile, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { ROW_BIAS } from "../routing/mixture.ts";
+import { routeNames } from "../routing/route-names.ts";
 import { type Batch, checkBatch } from "./batch.ts";
 import type { ForwardResult } from "./runner.ts";
 
@@ -68,8 +69,8 @@ async function readIds(file: SafetensorsFile, name: string): Promise<HostTensor<
 export async function writeForward(path: string, { logits, routes }: ForwardResult): Promise<void> {
   const tensors = new Map<string, HostTensor>([["logits", logits]]);
   for (const [module, { experts, weights }] of routes ?? []) {
-    tensors.set(`routes.${module}.experts`, experts);
-    tensors.set(`routes.${module}.weights`, weights);
+    const names = routeNames(module);
+    tensors.set(names.experts, experts).set(names.weights, weights);
   }
   await writeSafetensors(path, tensors);
 }

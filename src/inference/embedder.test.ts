@@ -12,7 +12,7 @@ import { Session } from "../runtime/session.ts";
 import { bertTokenizerJson } from "../text/bert-vocabulary.ts";
 import { createHubTokenizer } from "../text/hub-tokenizer.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
-import { baseEmbedder, promptsOf, textEmbedder } from "./embedder.ts";
+import { baseEmbedder, textEmbedder, textPrompts } from "./embedder.ts";
 
 interface Expected {
   readonly text: string;
@@ -67,7 +67,7 @@ test("an encoder with a tokenizer.json and no vocab.txt, its tensors under bert.
       await textEmbedder(folder, model, tokenizer),
       await textEmbedder(golden("bert_embedder/model"), model, tokenizer),
     ];
-    const prompts = promptsOf(["red and green", "blue"], tokenizer);
+    const prompts = textPrompts(["red and green", "blue"], tokenizer);
     expectClose(await ours.embed(prompts), await theirs.embed(prompts), 1e-7);
   });
 });
@@ -79,7 +79,7 @@ test("texts that come as another model's tokens are embedded as transformers emb
   const tokenizer = { ...(await loadTokenizer(golden("bert_embedder/model"))), ...bytes };
   await using model = await loadModel(golden("t5/model"));
   const embedder = await textEmbedder(golden("bert_embedder/model"), model, tokenizer);
-  expectClose(await embedder.embed(promptsOf(batchTexts, tokenizer)), expected, 1e-6);
+  expectClose(await embedder.embed(textPrompts(batchTexts, tokenizer)), expected, 1e-6);
 });
 
 test.each(["t5/model"])("%s's own states: unit vectors that padding does not change", async (name) => {

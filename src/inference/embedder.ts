@@ -21,7 +21,8 @@ import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { GraphParts } from "./base.ts";
 import type { Model } from "./model.ts";
-import { type Prompts, plain } from "./woven.ts";
+import { type Prompts, promptsOf } from "./prompts.ts";
+import { plain } from "./woven.ts";
 
 export interface Embedder {
   /** Recorded beside what it embedded: vectors of two embedders are not compared. */
@@ -87,9 +88,8 @@ export async function textEmbedder(name: string, model: Model, tokenizer: Tokeni
 }
 
 /** Prompts of these texts, in the base model's tokens. */
-export function promptsOf(texts: readonly string[], tokenizer: Tokenizer): Prompts {
-  const { ids, mask } = padded(texts.map((text) => tokenizer.encode(text)));
-  return { inputIds: ids, attentionMask: mask };
+export function textPrompts(texts: readonly string[], tokenizer: Tokenizer): Prompts {
+  return promptsOf(texts.map((text) => tokenizer.encode(text)));
 }
 
 function texts({ inputIds, attentionMask }: Prompts, tokenizer: Tokenizer): string[] {

@@ -37,7 +37,8 @@ import type { Route } from "../routing/router.ts";
 import type { Feeds } from "../runtime/session.ts";
 import type { GraphParts } from "./base.ts";
 import type { Model } from "./model.ts";
-import { expertIdentity, identityOf, type Prompts, plain, type Woven } from "./woven.ts";
+import type { Prompts } from "./prompts.ts";
+import { expertIdentity, identityOf, plain, type Woven } from "./woven.ts";
 
 const CHOICE = "moa.choice";
 

@@ -13,7 +13,7 @@ import { needMoaPool } from "./moa-pool.ts";
 import { type MoaOptions, MoaWoven } from "./moa-woven.ts";
 import type { Model } from "./model.ts";
 import { poolOverlay } from "./pool-overlay.ts";
-import type { RowBias } from "./row-choices.ts";
+import type { RowChoice } from "./row-choices.ts";
 import { plain, singleAdapter, type Woven } from "./woven.ts";
 
 export interface WovenOptions {
@@ -29,7 +29,7 @@ export interface WovenOptions {
   /** Router moa: the domain of every text, where it is known. */
   readonly domain?: string | undefined;
   /** What the rows of a batch choose for themselves; they choose nothing when absent. */
-  readonly rows?: RowBias | undefined;
+  readonly rows?: RowChoice | undefined;
 }
 export interface OpenedWoven {
   readonly woven: Woven;
@@ -96,7 +96,7 @@ export async function openExperts(model: Model, directory: string): Promise<Expe
   return pool.loadAll();
 }
 
-async function openRouted(model: Model, directory: string, options: RouterOptions, rows: RowBias | undefined): Promise<OpenedWoven> {
+async function openRouted(model: Model, directory: string, options: RouterOptions, rows: RowChoice | undefined): Promise<OpenedWoven> {
   const experts = await openExperts(model, directory);
   const woven = await poolOverlay(model, experts, options, { where: directory, rows });
   const topK = "topK" in options ? (options.topK ?? 0) : 0;

@@ -13,7 +13,7 @@ import { baseEmbedder, textEmbedder } from "./embedder.ts";
 import type { Model } from "./model.ts";
 import { retrievalPool } from "./retrieval.ts";
 import { RoutedPool } from "./routed-pool.ts";
-import type { RowBias } from "./row-choices.ts";
+import type { RowChoice } from "./row-choices.ts";
 import { singleAdapter, type Woven } from "./woven.ts";
 
 type MergedOptions = Extract<RouterOptions, { readonly kind: "merged" }>;
@@ -22,7 +22,7 @@ export interface PoolOverlayOptions {
   /** The pool's folder, for messages. */
   readonly where?: string;
   /** What rows choose for themselves; they choose nothing when absent, but for what the method needs. */
-  readonly rows?: RowBias | undefined;
+  readonly rows?: RowChoice | undefined;
 }
 
 /** The overlay of `experts` under a method. An expert that the method could never choose is an error that names it, and `where`. */

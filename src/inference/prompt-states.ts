@@ -4,7 +4,8 @@ import type { HostTensor } from "../base/tensor.ts";
 import { toFloat } from "../graph/ops/elementwise.ts";
 import { pooled, readPrompt } from "../routing/moa.ts";
 import type { Model } from "./model.ts";
-import { type Prompts, plain } from "./woven.ts";
+import type { Prompts } from "./prompts.ts";
+import { plain } from "./woven.ts";
 
 /** float32 [batch, hidden] */
 export async function promptStates({ base, runner }: Model, { inputIds, attentionMask }: Prompts): Promise<HostTensor<"float32">> {

@@ -7,9 +7,9 @@ import { float32 } from "../base/tensor.ts";
 import { uniform } from "../routing/baselines.ts";
 import { bestIndex, librariesOf, MOST_EMBEDDED_EXAMPLES, oneExpertBias, similarities } from "../routing/retrieval.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { type Embedder, promptsOf } from "./embedder.ts";
+import { type Embedder, textPrompts } from "./embedder.ts";
 import { RoutedPool } from "./routed-pool.ts";
-import { ownRows, type RowBias } from "./row-choices.ts";
+import { ownRows, type RowChoice } from "./row-choices.ts";
 
 const BATCH = 32;
 
@@ -19,7 +19,7 @@ export async function embeddedExamples(inputs: readonly string[], embedder: Embe
   if (used.length === 0) throw new DataError({ what: "There are no examples to embed.", fix: "Give at least one." });
   const parts: Float32Array[] = [];
   for (let at = 0; at < used.length; at += BATCH) {
-    parts.push((await embedder.embed(promptsOf(used.slice(at, at + BATCH), tokenizer))).data);
+    parts.push((await embedder.embed(textPrompts(used.slice(at, at + BATCH), tokenizer))).data);
   }
   const size = parts.reduce((sum, { length }) => sum + length, 0) / used.length;
   const vectors = float32([used.length, size]);
@@ -32,7 +32,7 @@ export async function embeddedExamples(inputs: readonly string[], embedder: Embe
 }
 
 /** Each row is served by the one expert whose examples its prompt is nearest to. */
-export function retrievalRows(embedder: Embedder): RowBias {
+export function retrievalRows(embedder: Embedder): RowChoice {
   return async (prompts, experts) => {
     const scores = similarities(await embedder.embed(prompts), librariesOf(experts, embedder.name));
     return oneExpertBias(scores.map(bestIndex), experts.length);
@@ -40,7 +40,7 @@ export function retrievalRows(embedder: Embedder): RowBias {
 }
 
 /** A pool whose rows choose so, or as `rows` makes of it. */
-export function retrievalPool(sizes: ModuleSizes, experts: readonly Expert[], embedder: Embedder, rows: RowBias = ownRows): RoutedPool {
+export function retrievalPool(sizes: ModuleSizes, experts: readonly Expert[], embedder: Embedder, rows: RowChoice = ownRows): RoutedPool {
   librariesOf(experts, embedder.name); // tells at once what is missing
   return new RoutedPool(experts, sizes, { router: uniform({ topK: 1 }), rows, own: retrievalRows(embedder) });
 }

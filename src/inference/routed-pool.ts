@@ -16,17 +16,18 @@ import { ROW_BIAS, routed } from "../routing/mixture.ts";
 import type { Router } from "../routing/router.ts";
 import { ExpertStack, stackShapes } from "../routing/stack.ts";
 import type { Feeds } from "../runtime/session.ts";
-import { openRows, type RowBias } from "./row-choices.ts";
-import { expertIdentity, identityOf, type OnRoute, type Prompts, type Woven } from "./woven.ts";
+import type { Prompts } from "./prompts.ts";
+import { openRows, type RowChoice } from "./row-choices.ts";
+import { expertIdentity, identityOf, type OnRoute, type Woven } from "./woven.ts";
 
 export interface RoutedPoolOptions {
   readonly router: Router;
   /** Experts that serve a token; the router's own when absent. */
   readonly topK?: number;
   /** What rows choose for themselves; they choose nothing when absent. */
-  readonly rows?: RowBias | undefined;
+  readonly rows?: RowChoice | undefined;
   /** What a row chooses where `rows` leaves it to the method; any expert when absent. */
-  readonly own?: RowBias;
+  readonly own?: RowChoice;
   /** What becomes of an expert that `with` brings; it stays as it is when absent. */
   readonly joining?: (expert: Expert) => Expert;
 }
@@ -96,7 +97,7 @@ export class RoutedPool implements Woven {
   }
 
   /** The same experts, with rows that choose by `rows`. */
-  withRows(rows: RowBias): RoutedPool {
+  withRows(rows: RowChoice): RoutedPool {
     return new RoutedPool(this.#members, this.#sizes, { ...this.#options, rows }, this.#stack);
   }
 

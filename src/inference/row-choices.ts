@@ -1,6 +1,6 @@
 /** @file What the rows of one batch choose by, each for itself: any mixture of methods that choose for a whole row.
  *
- *      rowsOf([ownRows, baseRows, namedExperts(["law"]), retrievalRows(embedder)])     a batch of four rows
+ *      eachRow([ownRows, baseRows, namedExperts(["law"]), retrievalRows(embedder)])     a batch of four rows
  *
  *  Each is a bias [batch, experts] of 0 and BARRED added to the router's scores, so the batch stays one run. */
 
@@ -9,26 +9,26 @@ import { OptionError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { float32 } from "../base/tensor.ts";
 import { BARRED } from "../routing/router.ts";
-import type { Prompts } from "./woven.ts";
+import type { Prompts } from "./prompts.ts";
 
 /** What each row adds to the scores of the pool's experts: [batch, experts] of 0, or BARRED for those it may not use. `own`: what
  *  the method would choose by itself. */
-export type RowBias = (prompts: Prompts, experts: readonly Expert[], own: RowBias) => Promise<HostTensor<"float32">>;
+export type RowChoice = (prompts: Prompts, experts: readonly Expert[], own: RowChoice) => Promise<HostTensor<"float32">>;
 
 /** Every row may use every expert, unless its batch brings a bias. */
-export const openRows: RowBias = async ({ inputIds }, experts) => float32([inputIds.shape[0]!, experts.length]);
+export const openRows: RowChoice = async ({ inputIds }, experts) => float32([inputIds.shape[0]!, experts.length]);
 
 /** No row uses any expert: the base model alone, in a batch with others. */
-export const baseRows: RowBias = async ({ inputIds }, experts) => {
+export const baseRows: RowChoice = async ({ inputIds }, experts) => {
   const [batch = 0] = inputIds.shape;
   return float32([batch, experts.length], Array<number>(batch * experts.length).fill(BARRED));
 };
 
 /** Each row chooses as the method does by itself. */
-export const ownRows: RowBias = (prompts, experts, own) => own(prompts, experts, own);
+export const ownRows: RowChoice = (prompts, experts, own) => own(prompts, experts, own);
 
 /** Only the experts of these names may serve. */
-export function namedExperts(names: readonly string[]): RowBias {
+export function namedExperts(names: readonly string[]): RowChoice {
   return async ({ inputIds }, experts) => {
     checkNames(names, experts);
     const row = experts.map(({ name }) => (names.includes(name) ? 0 : BARRED));
@@ -38,13 +38,13 @@ export function namedExperts(names: readonly string[]): RowBias {
 }
 
 /** Row i of every batch chooses as `rows[i]` does. */
-export function rowsOf(rows: readonly RowBias[]): RowBias {
+export function eachRow(rows: readonly RowChoice[]): RowChoice {
   return async (prompts, experts, own) => {
     const [batch = 0] = prompts.inputIds.shape;
     if (batch !== rows.length) {
       throw new OptionError({ what: `${rows.length} rows choose, and the batch has ${batch}.`, fix: "Give one choice per row." });
     }
-    const results = new Map<RowBias, Float32Array>();
+    const results = new Map<RowChoice, Float32Array>();
     for (const choose of new Set(rows)) results.set(choose, (await choose(prompts, experts, own)).data);
     const width = experts.length;
     const parts = rows.map((choose, i) => [...results.get(choose)!.subarray(i * width, (i + 1) * width)]);

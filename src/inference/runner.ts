@@ -8,7 +8,8 @@ import type { HostTensor } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import type { Graph } from "../graph/value.ts";
 import { logitsOf } from "../models/logits.ts";
-import { Session, type SessionOptions } from "../runtime/session.ts";
+import { routedModules, routeNames } from "../routing/route-names.ts";
+import { type Fetches, Session, type SessionOptions } from "../runtime/session.ts";
 import type { Base, GraphParts } from "./base.ts";
 import type { Batch } from "./batch.ts";
 import { batchFeeds } from "./batch.ts";
@@ -117,8 +118,9 @@ export class Runner {
       woven,
       (graph, parts) => {
         const onRoute: OnRoute = (module, route) => {
-          graph.output(`routes.${module}.experts`, route.experts);
-          graph.output(`routes.${module}.weights`, route.weights);
+          const names = routeNames(module);
+          graph.output(names.experts, route.experts);
+          graph.output(names.weights, route.weights);
         };
         graph.output("logits", logitsOf(graph, architecture, parts(routes ? onRoute : undefined)));
       },
@@ -126,13 +128,7 @@ export class Runner {
         const results = await session.run({ ...woven.feeds, ...rows, ...own });
         const logits = results.logits as HostTensor<"float32">;
         if (!routes) return { logits };
-        const names = session.outputs.filter((name) => name.endsWith(".experts"));
-        const modules = names.map((name) => name.slice("routes.".length, -".experts".length));
-        const read = <T>(name: string) => results[name] as T;
-        return {
-          logits,
-          routes: new Map(modules.map((m) => [m, { experts: read(`routes.${m}.experts`), weights: read(`routes.${m}.weights`) }])),
-        };
+        return { logits, routes: new Map(routedModules(session.outputs).map((module) => [module, routeIn(results, module)])) };
       },
     );
   }
@@ -223,4 +219,10 @@ function disposed(): OptionError {
     what: "The model was disposed.",
     fix: "Dispose the model that loadModel gave last, after every model made from it.",
   });
+}
+
+/** A module's route among a run's fetches. */
+function routeIn(fetches: Fetches, module: string): HostRoute {
+  const names = routeNames(module);
+  return { experts: fetches[names.experts] as HostTensor<"int64">, weights: fetches[names.weights] as HostTensor<"float32"> };
 }

@@ -9,19 +9,11 @@ import type { Adapter } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { adapted, adapterGraphKey, adapterTensors } from "../adapters/in-graph.ts";
 import type { ModuleSizes } from "../adapters/modules.ts";
-import type { HostTensor } from "../base/tensor.ts";
 import type { Graph } from "../graph/value.ts";
 import type { Seams } from "../models/embedding.ts";
 import type { Route } from "../routing/router.ts";
 import type { Feeds } from "../runtime/session.ts";
-
-/** The texts a batch's rows start from, as token ids: what a sequence-level method chooses by. */
-export interface Prompts {
-  /** int64 [batch, sequence] */
-  readonly inputIds: HostTensor<"int64">;
-  /** int64 [batch, sequence], 1 for real tokens. */
-  readonly attentionMask: HostTensor<"int64">;
-}
+import type { Prompts } from "./prompts.ts";
 
 /** Called with each module's route while a graph is built. */
 export type OnRoute = (module: string, route: Route) => void;

@@ -10,7 +10,7 @@ import type { Batch } from "../inference/batch.ts";
 import { poolOverlay } from "../inference/pool-overlay.ts";
 import { retrievalRows } from "../inference/retrieval.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
-import { namedExperts, openRows, rowsOf } from "../inference/row-choices.ts";
+import { eachRow, namedExperts, openRows } from "../inference/row-choices.ts";
 import { plain, singleAdapter, type Woven } from "../inference/woven.ts";
 import { type LoadedModel, loadModel } from "../library/model.ts";
 import { Session } from "../runtime/session.ts";
@@ -187,7 +187,7 @@ test("rows of one batch mix a text's retrieval, named experts and the router", a
     ...expert,
     embeddings: { embedder: "toy", vectors: float32([1, 2], z === 3 ? [1, 0] : [0, 1]) },
   }));
-  const rows = rowsOf([retrievalRows(toy), openRows, namedExperts(["e1"]), namedExperts(["e0", "e2"])]);
+  const rows = eachRow([retrievalRows(toy), openRows, namedExperts(["e1"]), namedExperts(["e0", "e2"])]);
   const pool = model.withWoven(new RoutedPool(known, model.base.modules, { router: phatgoose(), rows }));
   const { logits: mixed, routes } = await pool.forward(batch, { routes: true });
   const singly = (woven: Woven) => logits(model.withWoven(woven), batch);

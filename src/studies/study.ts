@@ -13,7 +13,8 @@ import { derivedSeed, seededRandom, shuffled } from "../base/random.ts";
 import { DEMO_BASE, evaluationTask } from "../demo/demo.ts";
 import type { ExpertsJob } from "../demo/experts.ts";
 import { type Evaluation, evaluate } from "../evaluation/comparison/evaluate.ts";
-import { expertRow, type Method } from "../evaluation/comparison/methods.ts";
+import { expertOfRow, expertRow } from "../evaluation/comparison/expert-row.ts";
+import type { Method } from "../evaluation/comparison/methods.ts";
 import { loadModel } from "../library/model.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import { type GateSteps, STUDY_SIZE, type StudySize, studyExperts } from "./study-experts.ts";
@@ -101,8 +102,10 @@ export async function studySeed(options: StudyOptions): Promise<StudySeed> {
     heldIn: heldIn.map(({ name }) => name),
     heldOut: heldOutNames,
     numTests,
-    experts: Object.fromEntries(Object.entries(all).flatMap(([name, own]) => (name.startsWith("expert ") ? [[name.slice(7), own]] : []))),
-    main: Object.fromEntries(Object.entries(all).filter(([name]) => !name.startsWith("expert "))),
+    experts: Object.fromEntries(
+      Object.entries(all).flatMap(([row, own]) => (expertOfRow(row) === undefined ? [] : [[expertOfRow(row), own]])),
+    ),
+    main: Object.fromEntries(Object.entries(all).filter(([row]) => expertOfRow(row) === undefined)),
     k: turned(byK, [...BY_TOKEN], heldOutNames),
     pool: turned(byPool, ["oracle", ...namesOf(poolMethods())], heldOutNames),
     gates: turned(bySteps, namesOf(gateMethods()), heldOutNames),

@@ -64,7 +64,7 @@ export async function routerStandards({ architecture, seams }: Base, pooling: Po
   const rows = new Map(layers.map((layer): [string, Float32Array[]] => [layer, []]));
   for (const batch of chunks(sampled(examples), BATCH)) {
     const states = await session.run(collate(batch, architecture).feeds);
-    for (const [layer, known] of rows) known.push(...rowsOf(states[layer] as HostTensor<"float32">));
+    for (const [layer, known] of rows) known.push(...rowVectors(states[layer] as HostTensor<"float32">));
   }
   return new Map([...rows].map(([layer, states]) => [layer, standardOf(states)]));
 }
@@ -75,7 +75,7 @@ export function sampled<T>(many: readonly T[]): readonly T[] {
 }
 
 /** The rows of a matrix on the host. */
-export function rowsOf({ data, shape }: HostTensor<"float32">): Float32Array[] {
+export function rowVectors({ data, shape }: HostTensor<"float32">): Float32Array[] {
   const width = shape[1]!;
   return Array.from({ length: shape[0]! }, (_, row) => data.slice(row * width, (row + 1) * width));
 }
@@ -153,7 +153,7 @@ export function plainRouter({ weight, bias }: MoaRouter, standard: Standard): Mo
 }
 
 function eachRow(matrix: HostTensor<"float32">, change: (row: Float32Array) => Float32Array): HostTensor<"float32"> {
-  return float32(matrix.shape, Float32Array.from(rowsOf(matrix).flatMap((row) => [...change(row)])));
+  return float32(matrix.shape, Float32Array.from(rowVectors(matrix).flatMap((row) => [...change(row)])));
 }
 
 /** Row d of a matrix times a vector. */

@@ -6,7 +6,7 @@ import type { CompletionEvent } from "../../generation/generate.ts";
 import { RANGES } from "../../generation/ranges.ts";
 import type { Choice } from "../../generation/sampler.ts";
 import type { Model } from "../../inference/model.ts";
-import type { RowBias } from "../../inference/row-choices.ts";
+import type { RowChoice } from "../../inference/row-choices.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { list, type ModelFlags, number, numberIn, subcommand, wholeNumber, withModelFlags } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
@@ -107,8 +107,8 @@ export function addGenerate(program: Command, io: Io): void {
 }
 
 /** Rows that choose as the flag says: for each prompt names joined by +, or * for what the router does. */
-async function choosing(choices: readonly string[], prompts: number): Promise<RowBias> {
-  const { namedExperts, ownRows, rowsOf } = await import("../../inference/row-choices.ts");
+async function choosing(choices: readonly string[], prompts: number): Promise<RowChoice> {
+  const { namedExperts, ownRows, eachRow } = await import("../../inference/row-choices.ts");
   const { OptionError } = await import("../../base/errors.ts");
   if (choices.length !== prompts) {
     const what = `${counted(choices.length, "choice")} of experts for ${counted(prompts, "prompt")}.`;
@@ -120,7 +120,7 @@ async function choosing(choices: readonly string[], prompts: number): Promise<Ro
       fix: "Give one for each prompt, separated by commas; * lets a prompt use all.",
     });
   }
-  return rowsOf(choices.map((choice) => (choice === "*" ? ownRows : namedExperts(choice.split("+")))));
+  return eachRow(choices.map((choice) => (choice === "*" ? ownRows : namedExperts(choice.split("+")))));
 }
 
 async function print(

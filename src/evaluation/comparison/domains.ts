@@ -3,11 +3,12 @@
 
 import { chunks } from "../../base/chunks.ts";
 import { throwIfStopped } from "../../base/stopped.ts";
-import { type HostTensor, padded } from "../../base/tensor.ts";
+import type { HostTensor } from "../../base/tensor.ts";
 import { generateBatch } from "../../generation/generate.ts";
 import type { MoaWoven } from "../../inference/moa-woven.ts";
 import { type Model, withWoven } from "../../inference/model.ts";
-import type { Prompts, Woven } from "../../inference/woven.ts";
+import { promptsOf } from "../../inference/prompts.ts";
+import type { Woven } from "../../inference/woven.ts";
 import { type DecisionRule, decided } from "../../routing/moa-decision.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { corpusBleu } from "../metrics/bleu.ts";
@@ -126,9 +127,3 @@ export async function routerReport(
   };
 }
 const BATCH = 64;
-
-/** Prompts of token ids side by side, padded on the right. */
-export function promptsOf(rows: readonly (readonly number[])[]): Prompts {
-  const { ids, mask } = padded(rows);
-  return { inputIds: ids, attentionMask: mask };
-}

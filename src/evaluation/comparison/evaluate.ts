@@ -13,7 +13,8 @@ import { longestSequence } from "../scoring/length.ts";
 import { runTask, type TaskResult } from "../scoring/run-task.ts";
 import { derivedResults } from "./derived.ts";
 import { type EvaluationTask, groupsOf } from "./evaluation-task.ts";
-import { expertRow, type Method, type MethodKind, type MethodRun, methodName, methodRuns, NEEDS_EXPERTS } from "./methods.ts";
+import { expertRow } from "./expert-row.ts";
+import { type Method, type MethodKind, type MethodRun, methodName, methodRuns, NEEDS_EXPERTS } from "./methods.ts";
 import { readCached, settingsHash, writeCached } from "./result-cache.ts";
 
 export interface EvaluationProgress {

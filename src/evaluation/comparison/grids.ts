@@ -9,6 +9,7 @@
 
 import type { Evaluation, MethodResult } from "./evaluate.ts";
 import { groupsOf } from "./evaluation-task.ts";
+import { expertOfRow } from "./expert-row.ts";
 
 export interface Cell {
   readonly value: number;
@@ -85,7 +86,7 @@ export function expertsGrid({ methods, tasks }: Evaluation): Grid | undefined {
       results[0]!.lowerIsBetter,
     );
   });
-  const lines = rows.map(({ name }, i) => ({ name: name.replace(/^expert /, ""), cells: columns.map((column) => column[i]!) }));
+  const lines = rows.map(({ name }, i) => ({ name: expertOfRow(name) ?? name, cells: columns.map((column) => column[i]!) }));
   return { corner: "expert", columns: tasks.map(({ name }) => name), lines };
 }
 

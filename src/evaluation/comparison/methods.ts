@@ -32,6 +32,7 @@ import type { Tokenizer } from "../../text/tokenizer.ts";
 import { encodeExamples } from "../../training/examples.ts";
 import { lorahub } from "../../training/lorahub.ts";
 import type { EvaluationTask } from "./evaluation-task.ts";
+import { expertRow } from "./expert-row.ts";
 
 export type Method =
   | { readonly kind: "base" | "experts" | "best_individual" | "oracle"; readonly name?: string }
@@ -100,9 +101,6 @@ export function methodName(method: Method): string {
       return method.name;
   }
 }
-
-/** The row of a single expert. */
-export const expertRow = ({ name }: Pick<Expert, "name">) => `expert ${name}`;
 
 export interface MethodSetting {
   readonly model: Model;

@@ -4,10 +4,12 @@
  *  prefix run once for all choices. Only log-probabilities of the wanted tokens leave the graph. Batches change the
  *  results by float32 rounding at most. */
 
+import { chunks } from "../../base/chunks.ts";
 import { ShapeError } from "../../base/errors.ts";
 import { throwIfStopped } from "../../base/stopped.ts";
 import { type HostTensor, int64, padded } from "../../base/tensor.ts";
 import type { Model } from "../../inference/model.ts";
+import { type Prompts, promptsOf } from "../../inference/prompts.ts";
 import type { Architecture } from "../../models/architecture.ts";
 import type { Feeds } from "../../runtime/session.ts";
 import { longestSequence } from "./length.ts";
@@ -101,7 +103,7 @@ function jobsOf(
       labels,
       continuation,
     }));
-    return pieces(rows, most).map((part) => ({ request, context: lastOf(context, maxLength), rows: part }));
+    return chunks(rows, most).map((part) => ({ request, context: lastOf(context, maxLength), rows: part }));
   }
   const byCut = new Map<number, Row[]>();
   continuations.forEach((labels, continuation) => {
@@ -114,23 +116,19 @@ function jobsOf(
   return [...byCut].flatMap(([cut, rows]) => {
     const shared = rows.length > 1 && most > 1 ? context.slice(cut, -1) : [];
     const own = rows.map((row) => ({ ...row, ids: row.ids.slice(shared.length), labels: row.labels.slice(-row.ids.length) }));
-    return pieces(own, most).map((part) => ({ request, context: shared, rows: part }));
+    return chunks(own, most).map((part) => ({ request, context: shared, rows: part }));
   });
 }
 
 /** The last `length` ids; all of them where there is no limit. */
 export const lastOf = (ids: readonly number[], length: number | undefined) => (length === undefined ? ids : ids.slice(-length));
 
-function pieces<T>(items: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
-}
-
 async function scoreBatch(model: Model, jobs: readonly Job[]): Promise<Likelihood[][]> {
   const { base, runner, woven } = model;
   const { architecture } = base;
   const shared = architecture.kind === "encoder-decoder" || jobs.some(({ context }) => context.length > 0);
   const perRow = woven.chooseRows !== undefined;
-  const rowFeeds = await woven.chooseRows?.(promptsOf(jobs, architecture));
+  const rowFeeds = await woven.chooseRows?.(startsOf(jobs, architecture));
   const fetches = await runner.session(
     { graph: "score", shared, perRow },
     woven,
@@ -153,12 +151,11 @@ async function scoreBatch(model: Model, jobs: readonly Job[]): Promise<Likelihoo
 }
 
 /** What each row starts from, for methods that choose by it: an encoder's input, or what comes before the labels. */
-function promptsOf(jobs: readonly Job[], { kind }: Architecture) {
-  const prompts = jobs.flatMap(({ context, rows }) =>
+function startsOf(jobs: readonly Job[], { kind }: Architecture): Prompts {
+  const starts = jobs.flatMap(({ context, rows }) =>
     rows.map(({ ids, labels }) => (kind === "encoder-decoder" ? context : [...context, ...ids.slice(0, ids.length - labels.length + 1)])),
   );
-  const { ids, mask } = padded(prompts);
-  return { inputIds: ids, attentionMask: mask };
+  return promptsOf(starts);
 }
 
 function batchFeeds(jobs: readonly Job[], architecture: Architecture, shared: boolean): Feeds {
