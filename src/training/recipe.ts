@@ -7,55 +7,85 @@ import { BOTTLENECK_ACTIVATIONS, BOTTLENECK_PLACEMENTS } from "../adapters/adapt
 import { OptionError } from "../base/errors.ts";
 import { scheduleSchema } from "./schedule.ts";
 
+const steps = z.int().min(0).meta({ description: "Optimizer steps." });
 const common = {
-  batchSize: z.int().min(1).default(1024).meta({ description: "Sequences per optimiser step." }),
-  microBatchSize: z.int().min(1).default(32).meta({ description: "Sequences per pass; the batch is accumulated from these." }),
-  lr: z.number().positive().default(5e-3).meta({ description: "Learning rate after warm-up." }),
-  schedule: scheduleSchema.default({ kind: "constant", warmupRatio: 0.06 }),
-  clip: z.number().positive().default(1).meta({ description: "Largest global norm of the gradients." }),
-  weightDecay: z.number().min(0).default(0),
-  dropout: z.number().min(0).max(0.9).optional().meta({ description: "Default: what the model's configuration says." }),
+  batchSize: z.int().min(1).default(1024).meta({ description: "Sequences per step." }),
+  microBatchSize: z.int().min(1).default(32).meta({ description: "Sequences per pass; a batch is accumulated from these." }),
+  lr: z.number().positive().default(5e-3).meta({ description: "Learning rate after warm-up.", value: "rate" }),
+  schedule: scheduleSchema
+    .default({ kind: "constant", warmupRatio: 0.06 })
+    .meta({ description: "How the learning rate goes on after warm-up." }),
+  clip: z.number().positive().default(1).meta({ description: "Largest global norm of the gradients.", value: "norm" }),
+  weightDecay: z.number().min(0).default(0).meta({ description: "AdamW's weight decay.", value: "w" }),
+  dropout: z
+    .number()
+    .min(0)
+    .max(0.9)
+    .optional()
+    .meta({ description: "Share of activations that are dropped.", value: "p", unset: "what the model's configuration says" }),
   maxLength: z.int().min(2).default(512).meta({ description: "Longest input and longest target, in tokens." }),
   packing: z.boolean().default(false).meta({ description: "Put several short examples into one row (decoder-only models)." }),
-  seed: z.int().default(42),
-  validateEvery: z.int().min(0).default(100).meta({ description: "Validate, and keep the best, every so many steps; 0: keep the last." }),
-  saveEvery: z.int().min(1).default(100).meta({ description: "Save what is needed to resume every so many steps." }),
+  seed: z.int().default(42).meta({ description: "Decides data order, dropout and first values." }),
+  validateEvery: z
+    .int()
+    .min(0)
+    .default(100)
+    .meta({ description: "Steps between validations, of which the best state is kept; 0: keep the last state." }),
+  saveEvery: z.int().min(1).default(100).meta({ description: "Steps between saves to resume from." }),
 };
 
 export const expertRecipe = z.strictObject({
   ...common,
-  steps: z.int().min(0).default(1000),
-  kind: z.enum(["lora", "ia3", "bottleneck"]).default("lora").meta({ description: "What is trained." }),
-  rank: z.int().min(1).default(16).meta({ description: "LoRA's rank, or the width of a bottleneck." }),
-  alpha: z.number().positive().default(1).meta({ description: "Scaling is alpha / rank; the authors' 1 / rank is alpha 1." }),
-  activation: z.enum(BOTTLENECK_ACTIVATIONS).default("relu").meta({ description: "Of a bottleneck." }),
-  placement: z
-    .enum(BOTTLENECK_PLACEMENTS)
-    .default("parallel")
-    .meta({ description: "Whether a bottleneck reads its module's input or output." }),
+  steps: steps.default(1000),
+  kind: z
+    .enum(["lora", "ia3", "bottleneck"])
+    .default("lora")
+    .meta({ description: "What is trained: lora, ia3 or bottleneck.", value: "kind" }),
+  rank: z.int().min(1).default(16).meta({ description: "Rank of the LoRA, or width of the bottleneck.", value: "r" }),
+  alpha: z
+    .number()
+    .positive()
+    .default(1)
+    .meta({ description: "Its scaling is alpha / rank; the authors' 1 / rank is alpha 1.", value: "a" }),
   targets: z
     .union([z.string(), z.array(z.string()).min(1)])
     .optional()
-    .meta({ description: "Modules to adapt, as PEFT's target_modules; default: every projection but the head." }),
+    .meta({
+      description: "Modules to adapt, as PEFT's target_modules: names, a regular expression, or all-linear.",
+      value: "names",
+      unset: "every projection but the head",
+    }),
+  activation: z
+    .enum(BOTTLENECK_ACTIVATIONS)
+    .default("relu")
+    .meta({ description: "Of a bottleneck: relu, gelu_new or silu.", value: "name" }),
+  placement: z
+    .enum(BOTTLENECK_PLACEMENTS)
+    .default("parallel")
+    .meta({ description: "Whether a bottleneck reads its module's input (parallel) or output.", value: "where" }),
 });
 /** Gates: 100 steps, and the last ones are kept. */
-export const gateRecipe = z.strictObject({ ...common, steps: z.int().min(0).default(100), validateEvery: common.validateEvery.default(0) });
-export const fullRecipe = z.strictObject({ ...common, steps: z.int().min(0).default(1000), lr: common.lr.default(1e-3) });
+export const gateRecipe = z.strictObject({ ...common, steps: steps.default(100), validateEvery: common.validateEvery.default(0) });
+export const fullRecipe = z.strictObject({ ...common, steps: steps.default(1000), lr: common.lr.default(1e-3) });
 
 /** Routers and LoRAs of a Mixture-of-LoRAs model. The paper (arXiv:2403.03432) gives none of these numbers. */
 export const moaRecipe = z.strictObject({
   ...common,
-  steps: z.int().min(0).default(300),
-  lambda: z.number().min(0).default(1).meta({ description: "Factor on the domain loss." }),
-  pooling: z.enum(["mean", "last"]).default("mean").meta({ description: "What routers read of the prompt: its mean, or its last token." }),
+  steps: steps.default(300).meta({ description: "Optimizer steps of the routers." }),
+  lambda: z.number().min(0).default(1).meta({ description: "Factor on the routers' loss, which compares them with the domain." }),
+  pooling: z
+    .enum(["mean", "last"])
+    .default("mean")
+    .meta({ description: "What routers read of the prompt: its mean, or its last token.", value: "how" }),
   states: z.enum(["base", "adapted"]).default("base").meta({
-    description: "Whose states routers read: the base model's, or those that the domain's LoRA has changed.",
+    description: "Whose states routers read: the base model's, or those adapted by the domain's LoRA.",
+    value: "whose",
   }),
-  freezeLoras: z.boolean().default(false).meta({ description: "Train the routers alone." }),
+  freezeLoras: z.boolean().default(false).meta({ description: "Train the routers alone in the second stage." }),
   labels: z
     .boolean()
     .default(true)
-    .meta({ description: "Without: routers learn from the text alone, layers mixing all LoRAs (an ablation)." }),
+    .meta({ description: "Routers learn which domain a text is of; without, from the text alone, on adapted states (an ablation)." }),
 });
 
 export type ExpertRecipe = z.infer<typeof expertRecipe>;
