@@ -10,8 +10,8 @@ import { type CommonFlags, type Io, warn } from "./io.ts";
 export interface DomainFlags {
   readonly domains: readonly string[];
   /** Folders of LoRAs that are trained already. */
-  readonly experts?: readonly string[];
-  readonly validation?: readonly string[];
+  readonly loras?: readonly string[] | undefined;
+  readonly validation?: readonly string[] | undefined;
 }
 
 /** The domains, with all that is said of them. */
@@ -19,13 +19,13 @@ export async function dataOf(
   io: Io,
   flags: CommonFlags,
   model: Model,
-  { domains, experts = [], validation = [] }: DomainFlags,
+  { domains, loras = [], validation = [] }: DomainFlags,
 ): Promise<DomainData[]> {
-  const [files, folders, held] = [pairs(domains, "--domains"), pairs(experts, "--experts"), pairs(validation, "--validation")];
+  const [files, folders, held] = [pairs(domains, "--domains"), pairs(loras, "--loras"), pairs(validation, "--validation")];
   for (const name of [...folders.keys(), ...held.keys()]) if (!files.has(name)) throw unknownDomain(name, [...files.keys()]);
   const read: DomainData[] = [];
   for (const [name, file] of files) {
-    const paths = { name, file, expert: folders.get(name), validation: held.get(name) };
+    const paths = { name, file, lora: folders.get(name), validation: held.get(name) };
     read.push(await domainOf(io, flags, model, paths));
   }
   return read;
@@ -34,7 +34,7 @@ export async function dataOf(
 interface DomainPaths {
   readonly name: string;
   readonly file: string;
-  readonly expert?: string | undefined;
+  readonly lora?: string | undefined;
   readonly validation?: string | undefined;
 }
 
@@ -43,7 +43,7 @@ export async function domainOf(
   io: Io,
   flags: CommonFlags,
   model: Model,
-  { name, file, expert, validation }: DomainPaths,
+  { name, file, lora, validation }: DomainPaths,
 ): Promise<DomainData> {
   const { readTrainingExamples } = await import("../data/training-data.ts");
   const onWarning = (message: string) => warn(io, flags, [message]);
@@ -51,7 +51,7 @@ export async function domainOf(
     name,
     training: await readTrainingExamples(file, { onWarning }),
     ...(validation !== undefined && { validation: await readTrainingExamples(validation, { onWarning }) }),
-    ...(expert !== undefined && { adapter: await loraIn(io, flags, expert, model) }),
+    ...(lora !== undefined && { adapter: await loraIn(io, flags, lora, model) }),
   };
 }
 

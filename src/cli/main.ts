@@ -7,56 +7,26 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { UserError } from "../base/errors.ts";
 import { asWriteProblem } from "../checkpoint/atomic.ts";
-import { addChat } from "./commands/chat.ts";
-import { addCheck } from "./commands/check.ts";
-import { addDemo } from "./commands/demo.ts";
-import { addEval } from "./commands/eval.ts";
-import { addForward } from "./commands/forward.ts";
-import { addGenerate } from "./commands/generate.ts";
-import { addJudge } from "./commands/judge.ts";
-import { addMerge } from "./commands/merge.ts";
-import { addMoa } from "./commands/moa.ts";
-import { addPool } from "./commands/pool.ts";
-import { addScore } from "./commands/score.ts";
-import { addLorahub, addStatistics } from "./commands/statistics.ts";
-import { addTrace } from "./commands/trace.ts";
-import { addGate, addTrain } from "./commands/train.ts";
+import { addCommands } from "./command-list.ts";
 import { type Io, processIo } from "./io.ts";
 import { onCommandLine } from "./remedies.ts";
-
-const COMMANDS: readonly ((program: Command, io: Io) => void)[] = [
-  addDemo,
-  addTrain,
-  addGate,
-  addStatistics,
-  addLorahub,
-  addMoa,
-  addPool,
-  addGenerate,
-  addChat,
-  addEval,
-  addTrace,
-  addForward,
-  addCheck,
-  addMerge,
-  addScore,
-  addJudge,
-];
 
 /** Runs one command line (without node and script name) and gives its exit code. */
 export async function main(argv: readonly string[], io: Io = processIo()): Promise<number> {
   const isJson = argv.includes("--json");
   try {
     // What commander says of a wrong command line is for people; with --json, failure() says it.
-    await program(isJson ? { ...io, err: () => undefined } : io, io).parseAsync([...argv], { from: "user" });
+    const skein = program(isJson ? { ...io, err: () => undefined } : io);
+    await addCommands(skein, argv, io);
+    await skein.parseAsync([...argv], { from: "user" });
     return 0;
   } catch (error) {
     return failure(error, io, isJson);
   }
 }
 
-function program(usage: Io, io: Io): Command {
-  const program = new Command("skein")
+function program(usage: Io): Command {
+  return new Command("skein")
     .description("Many LoRA experts woven into one language model.")
     .version(version(), "--version", "print the version")
     .helpCommand(false)
@@ -68,9 +38,7 @@ function program(usage: Io, io: Io): Command {
       "\nResults go to stdout; progress, warnings and errors to stderr.\nExit codes: 0 done, 1 something you can mend, 70 a bug in Skein.\n\nExample:\n  $ skein forward --help",
     )
     .exitOverride()
-    .configureOutput({ writeOut: io.out, writeErr: usage.err });
-  for (const add of COMMANDS) add(program, io);
-  return program;
+    .configureOutput({ writeOut: usage.out, writeErr: usage.err });
 }
 
 function version(): string {

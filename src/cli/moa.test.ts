@@ -118,10 +118,10 @@ test("a domain is added without a bit of the others changing, and removed again"
 test.each<[string, string[], string]>([
   ["an argument without a file", ["--domains", "colours"], "names no file"],
   ["one domain", ["--domains", "colours=COLOURS"], "at least two domains"],
-  ["an expert of no domain", ["--domains", "colours=COLOURS", "numbers=COLOURS", "--experts", "x=y"], '"x" is none of the domains'],
+  ["an expert of no domain", ["--domains", "colours=COLOURS", "numbers=COLOURS", "--loras", "x=y"], '"x" is none of the domains'],
   ["a domain with an empty path", ["--domains", "colours=", "numbers=COLOURS"], '"colours=" names no file'],
   ["a domain given twice", ["--domains", "colours=COLOURS", "colours=NUMBERS"], 'The domain "colours" is given twice'],
-  ["an expert given twice", [...TWO, "--experts", "colours=a", "colours=b"], 'The domain "colours" is given twice: a and b'],
+  ["an expert given twice", [...TWO, "--loras", "colours=a", "colours=b"], 'The domain "colours" is given twice: a and b'],
   ["an unknown pooling", [...TWO, "--pooling", "max"], "Expected one of mean, last"],
   ["frozen LoRAs from scratch", [...TWO, "--from-scratch", "--freeze-loras"], "change nothing"],
   ["the base's states without labels", [...TWO, "--no-labels", "--states", "base"], "Without labels"],

@@ -15,7 +15,7 @@ const schema = z.strictObject({
   steps: z.int().min(0).default(100).meta({ description: "Optimizer steps." }),
   minP: z.number().gt(0).max(1).optional().meta({ description: "A share.", unset: "the model's" }),
   packing: z.boolean().default(false).meta({ description: "Pack rows." }),
-  labels: z.boolean().default(true).meta({ description: "Learn without labels." }),
+  labels: z.boolean().default(true).meta({ description: "Learn from labels.", off: "Learn without labels." }),
   kind: z.enum(["lora", "ia3"]).default("lora").meta({ description: "What is trained." }),
   metrics: z.array(z.string()).optional().meta({ description: "Metrics." }),
   sizes: z.array(z.int().min(1)).optional().meta({ description: "Sizes.", value: "list" }),
@@ -79,7 +79,7 @@ test("help has descriptions, choices and defaults under its heading, and names w
     "--kind <word> what is trained: lora, ia3 (default: lora)",
     "--sizes <list> sizes",
     "--stop <texts...>",
-    "--schedule <kind> how the rate falls (default: constant)",
+    "--schedule <kind> how the rate falls: constant, linear (default: constant)",
     "--warmup-ratio <x> share of steps (default: 0.06)",
   ])
     expect(help).toContain(text);

@@ -8,7 +8,8 @@
  *      metrics: z.array(z.string())                     --metrics <names>      with commas between; with meta `variadic`, spaces
  *      schedule: z.discriminatedUnion("kind", ...)      --schedule <kind>, and a flag for each field of its kinds
  *
- *  A field's .meta() may say `value`, the word for its value in help ("dir"), and `unset`, what holds where it has no default. */
+ *  A field's .meta() may say `value`, the word for its value in help ("dir"), `unset`, what holds where it has no default, and
+ *  `off`, what the flag --no-... does. */
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import * as z from "zod";
@@ -29,6 +30,7 @@ export interface Field {
   readonly oneOf?: readonly (Field & { readonly properties?: Readonly<Record<string, Field>> })[];
   readonly value?: string;
   readonly unset?: string;
+  readonly off?: string;
   readonly variadic?: boolean;
 }
 
@@ -85,12 +87,15 @@ function optionsOf(name: string, field: Field, rules: FlagRules): Option[] {
   const { names = {}, parsers = {}, unset = {} } = rules;
   const flag = kebab(names[name] ?? name);
   const text = described(field, unset[name]);
-  if (field.type === "boolean") return [new Option(field.default === true ? `--no-${flag}` : `--${flag}`, text)];
+  if (field.type === "boolean") {
+    const isOn = field.default === true;
+    return [new Option(isOn ? `--no-${flag}` : `--${flag}`, isOn ? described({ ...field, description: field.off }, undefined) : text)];
+  }
   if (field.oneOf) {
     const kinds = field.oneOf.map(({ properties }) => properties?.kind?.const ?? "");
     const inner = [...kindFields(field)].flatMap(([key, one]) => optionsOf(key, one, rules));
     const first = (field.default as { kind?: string } | undefined)?.kind;
-    const help = described({ ...field, default: first, description: field.description ?? `${kinds.join(", ")}` }, unset[name]);
+    const help = described({ ...field, default: first, enum: kinds }, unset[name]);
     return [new Option(`--${flag} <kind>`, help).argParser(oneOf(kinds)), ...inner];
   }
   const isVariadic = field.variadic === true;
@@ -171,6 +176,11 @@ export function list(text: string): string[] {
     .split(",")
     .map((item) => item.trim())
     .filter((item) => item !== "");
+}
+
+/** PEFT's target_modules: names, "q,v"; anything else is one text, "all-linear" or a regular expression. */
+export function targetModulesFlag(text: string): string | string[] {
+  return /^[\w.,\s]*$/.test(text) ? list(text) : text;
 }
 
 function kebab(name: string): string {

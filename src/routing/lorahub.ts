@@ -7,11 +7,18 @@
  *  The authors search with Nevergrad's NGOpt. Ours is an evolution strategy of one parent and one child (Rechenberg 1973) that
  *  changes a few weights at a time and widens or narrows its steps as they succeed or fail. */
 
+import * as z from "zod";
 import type { LoraAdapter, LoraWeights } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { seededRandom } from "../base/random.ts";
 import { float32 } from "../base/tensor.ts";
 import { loraOf } from "./stack.ts";
+
+/** What may be chosen about the search. */
+export const searchOptions = z.strictObject({
+  evaluations: z.int().min(1).default(40).meta({ description: "Weights tried." }),
+  seed: z.int().default(42).meta({ description: "Decides which weights are tried." }),
+});
 
 export interface SearchOptions {
   /** How often L is asked for. */

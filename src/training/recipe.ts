@@ -82,10 +82,10 @@ export const moaRecipe = z.strictObject({
     value: "whose",
   }),
   freezeLoras: z.boolean().default(false).meta({ description: "Train the routers alone in the second stage." }),
-  labels: z
-    .boolean()
-    .default(true)
-    .meta({ description: "Routers learn which domain a text is of; without, from the text alone, on adapted states (an ablation)." }),
+  labels: z.boolean().default(true).meta({
+    description: "Routers learn which domain a text is of.",
+    off: "Routers learn from the text alone, on adapted states (an ablation).",
+  }),
 });
 
 export type ExpertRecipe = z.infer<typeof expertRecipe>;

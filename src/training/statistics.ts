@@ -6,6 +6,7 @@
  *    generated   the last position of what the expert itself answers, greedily: what the authors' code comes to
  *  A decoder-only model reads prompt and answer as one sequence: all counts the prompt's tokens too. */
 
+import * as z from "zod";
 import type { Adapter } from "../adapters/adapter.ts";
 import type { ExampleEmbeddings } from "../adapters/expert.ts";
 import type { TrainingExample } from "../data/training-data.ts";
@@ -24,6 +25,20 @@ import { IGNORED } from "./loss.ts";
 
 export const POSITIONS = ["all", "last", "generated"] as const;
 export type Positions = (typeof POSITIONS)[number];
+
+/** What may be chosen about statistics. */
+export const statisticsOptions = z.strictObject({
+  positions: z.enum(POSITIONS).default("all").meta({
+    description: "Tokens of a decoder that count: all targets, the last, or the last of the expert's own answer (generated).",
+    value: "which",
+  }),
+  embedder: z.string().optional().meta({
+    description: "A BERT-like encoder for retrieval: a folder or a Hugging Face id.",
+    value: "dir",
+    unset: "the base model's own mean-pooled states",
+  }),
+  maxLength: z.int().min(2).default(512).meta({ description: "Longest input and longest target, in tokens." }),
+});
 
 export interface StatisticsJob {
   readonly model: Model;

@@ -10,9 +10,9 @@ interface Flags extends CommonFlags, ModelFlags, SamplingFlags {
   readonly experts?: boolean;
 }
 
-export function addChat(program: Command, io: Io): void {
+export function addChat(program: Command, io: Io, summary: string): void {
   const command = subcommand(program, "chat", {
-    summary: "Talk to a model with a chat template. /help lists what can be typed besides messages.",
+    summary,
     example: "skein chat --base models/smollm-instruct --pool my-pool --experts",
   });
   withSamplingFlags(withModelFlags(command))

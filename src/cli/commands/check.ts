@@ -1,51 +1,50 @@
 /** @file `skein check`: what an adapter folder holds, before it is used. */
 
 import type { Command } from "commander";
+import * as z from "zod";
 import { subcommand } from "../command.ts";
 import { type CommonFlags, type Io, show, table, warn } from "../io.ts";
+import { withOptions } from "../schema-options.ts";
 
-interface Flags extends CommonFlags {
-  readonly base?: string;
-}
+const checkFlags = z.strictObject({
+  base: z.string().optional().meta({ description: "Hold it against this base model: a folder or a Hugging Face id.", value: "dir" }),
+});
+type Flags = CommonFlags & z.input<typeof checkFlags>;
 
 /** Layer 2 before layer 10. */
 const byNumber = new Intl.Collator("en", { numeric: true }).compare;
 
-export function addCheck(program: Command, io: Io): void {
-  subcommand(program, "check <adapter>", {
-    summary: "Say what an adapter or expert folder covers, what will be refused, and why.",
-    example: "skein check my-expert --base models/t5",
-  })
-    .option("--base <dir>", "hold it against this base model: a folder or a Hugging Face id")
-    .action(async (adapter: string, flags: Flags) => {
-      const { UserError } = await import("../../base/errors.ts");
-      const { onCommandLine } = await import("../remedies.ts");
-      const { checkAdapter } = await import("../../storage/check.ts");
-      const { openBase } = await import("../../inference/base.ts");
-      const base = flags.base === undefined ? undefined : await openBase(flags.base);
-      const fit = base ? { fingerprint: await base.fingerprint() } : {};
-      const { warnings, ...report } = await checkAdapter(adapter, base?.modules, fit);
-      const rows = [
-        ["folder", report.directory],
-        ["kind", report.kind ?? "unknown"],
-        ["base model", report.baseName ?? "not named"],
-        ["checked against", report.against === "base" ? String(flags.base) : "itself; give --base DIR to check the fit"],
-        ...(report.modelTypes ? [["architectures", report.modelTypes.join(", ") || "none that is supported"]] : []),
-        ["rank", report.ranks.join(", ") || "-"],
-        ["scaling", report.scalings.join(", ") || "-"],
-        ["dtype", report.dtypes.join(", ") || "-"],
-        ["parameters", `${report.parameters} in ${report.bytes} bytes`],
-        ["gates", report.gates ? "yes" : "no"],
-        ["modules", String(report.modules.length)],
-        ...report.modules.toSorted(byNumber).map((module) => ["", report.embeddings.includes(module) ? `${module} (embeddings)` : module]),
-        [
-          "usable",
-          !report.usable ? "no" : report.against === "base" ? "yes" : "yes, if the base is of such an architecture; --base DIR tells",
-        ],
-      ];
-      show(io, flags, { ...report, warnings, problems: report.problems.map(onCommandLine) }, table(rows));
-      warn(io, flags, warnings);
-      const [problem] = report.problems;
-      if (problem) throw Object.assign(new UserError(problem), { name: "AdapterError" });
-    });
+export function addCheck(program: Command, io: Io, summary: string): void {
+  const command = subcommand(program, "check <adapter>", { summary, example: "skein check my-expert --base models/t5" });
+  withOptions(command, checkFlags).action(async (adapter: string, flags: Flags) => {
+    const { UserError } = await import("../../base/errors.ts");
+    const { onCommandLine } = await import("../remedies.ts");
+    const { checkAdapter } = await import("../../storage/check.ts");
+    const { openBase } = await import("../../inference/base.ts");
+    const base = flags.base === undefined ? undefined : await openBase(flags.base);
+    const fit = base ? { fingerprint: await base.fingerprint() } : {};
+    const { warnings, ...report } = await checkAdapter(adapter, base?.modules, fit);
+    const rows = [
+      ["folder", report.directory],
+      ["kind", report.kind ?? "unknown"],
+      ["base model", report.baseName ?? "not named"],
+      ["checked against", report.against === "base" ? String(flags.base) : "itself; give --base DIR to check the fit"],
+      ...(report.modelTypes ? [["architectures", report.modelTypes.join(", ") || "none that is supported"]] : []),
+      ["rank", report.ranks.join(", ") || "-"],
+      ["scaling", report.scalings.join(", ") || "-"],
+      ["dtype", report.dtypes.join(", ") || "-"],
+      ["parameters", `${report.parameters} in ${report.bytes} bytes`],
+      ["gates", report.gates ? "yes" : "no"],
+      ["modules", String(report.modules.length)],
+      ...report.modules.toSorted(byNumber).map((module) => ["", report.embeddings.includes(module) ? `${module} (embeddings)` : module]),
+      [
+        "usable",
+        !report.usable ? "no" : report.against === "base" ? "yes" : "yes, if the base is of such an architecture; --base DIR tells",
+      ],
+    ];
+    show(io, flags, { ...report, warnings, problems: report.problems.map(onCommandLine) }, table(rows));
+    warn(io, flags, warnings);
+    const [problem] = report.problems;
+    if (problem) throw Object.assign(new UserError(problem), { name: "AdapterError" });
+  });
 }

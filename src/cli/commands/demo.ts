@@ -1,50 +1,49 @@
 /** @file `skein demo`: experts trained, gated, pooled, routed and compared while you watch. */
 
 import type { Command } from "commander";
+import * as z from "zod";
 import type { Trace } from "../../evaluation/scoring/trace.ts";
-import { subcommand, wholeNumber } from "../command.ts";
+import { subcommand } from "../command.ts";
 import { coloured, legend } from "../expert-colours.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show } from "../io.ts";
 import { type Progress, progress } from "../progress.ts";
+import { optionsFrom, withOptions } from "../schema-options.ts";
 import { addMoaDemo } from "./moa-demo.ts";
 
-interface Flags extends CommonFlags {
-  readonly out?: string;
-  readonly seed?: number;
-  readonly tests?: number;
-}
+const demoFlags = z.strictObject({
+  out: z
+    .string()
+    .optional()
+    .meta({ description: "Folder of everything it makes; a stopped demo goes on from there.", value: "dir", unset: "demo-out/seed-<n>" }),
+  seed: z.int().min(0).default(1).meta({ description: "Decides data, first values and order." }),
+  tests: z.int().min(1).default(100).meta({ description: "Test examples of each task." }),
+});
 
-export function addDemo(program: Command, io: Io): void {
-  const demo = subcommand(program, "demo", {
-    summary: "Train experts and gates on a small T5, route every token between them, and compare: a few minutes on two cores.",
-    example: "skein demo --seed 2 --out demo-out",
-  })
-    .option("--out <dir>", "folder of everything it makes; a stopped demo goes on from there (default: demo-out/seed-<n>)")
-    .option("--seed <n>", "decides data, first values and order (default: 1)", wholeNumber(0))
-    .option("--tests <n>", "test examples of each task", wholeNumber(1))
-    .action(async (flags: Flags) => {
-      const { runDemo } = await import("../../demo/demo.ts");
-      const { resultsJson, saveResults } = await import("../../evaluation/comparison/results.ts");
-      const { terminalGrid } = await import("../../evaluation/comparison/tables.ts");
-      const { meansGrid, tasksGrid } = await import("../../evaluation/comparison/grids.ts");
-      const { writeReport } = await import("../../evaluation/report/report.ts");
-      const { seed = 1, tests } = flags;
-      const out = flags.out ?? `demo-out/seed-${seed}`;
-      const options = { out, seed, ...(tests && { numTests: tests }) };
-      const parts = reporter(io, flags);
-      const result = await interruptible(io, (signal) => runDemo({ ...options, signal, ...parts })).finally(parts.done);
-      const page = `${out}/report.html`;
-      await saveResults(`${out}/evaluation`, result.evaluation);
-      await writeReport(page, { title: "Skein: the demo", ...result });
-      const grids = [meansGrid, tasksGrid].map((grid) => terminalGrid(grid(result.evaluation), { colours: io.colours }));
-      const text = [
-        ...grids,
-        await served(io, result.trace),
-        `Table, learning curves and who served which token at every module: ${page}`,
-      ].join("\n\n");
-      show(io, flags, { out, page, seconds: result.seconds, ...resultsJson(result.evaluation) }, text);
-    });
+export function addDemo(program: Command, io: Io, summary: string): void {
+  const demo = subcommand(program, "demo", { summary, example: "skein demo --seed 2 --out demo-out" });
+  withOptions(demo, demoFlags).action(async (flags: CommonFlags) => {
+    const { runDemo } = await import("../../demo/demo.ts");
+    const { resultsJson, saveResults } = await import("../../evaluation/comparison/results.ts");
+    const { terminalGrid } = await import("../../evaluation/comparison/tables.ts");
+    const { meansGrid, tasksGrid } = await import("../../evaluation/comparison/grids.ts");
+    const { writeReport } = await import("../../evaluation/report/report.ts");
+    const { seed, tests: numTests, ...given } = demoFlags.parse(optionsFrom(demoFlags, flags));
+    const out = given.out ?? `demo-out/seed-${seed}`;
+    const options = { out, seed, numTests };
+    const parts = reporter(io, flags);
+    const result = await interruptible(io, (signal) => runDemo({ ...options, signal, ...parts })).finally(parts.done);
+    const page = `${out}/report.html`;
+    await saveResults(`${out}/evaluation`, result.evaluation);
+    await writeReport(page, { title: "Skein: the demo", ...result });
+    const grids = [meansGrid, tasksGrid].map((grid) => terminalGrid(grid(result.evaluation), { colours: io.colours }));
+    const text = [
+      ...grids,
+      await served(io, result.trace),
+      `Table, learning curves and who served which token at every module: ${page}`,
+    ].join("\n\n");
+    show(io, flags, { out, page, seconds: result.seconds, ...resultsJson(result.evaluation) }, text);
+  });
   addMoaDemo(demo, io);
 }
 

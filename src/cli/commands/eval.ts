@@ -35,9 +35,9 @@ interface Flags extends MethodFlags {
 
 const USUAL_SHOTS = 5; // as in the LoraHub paper
 
-export function addEval(program: Command, io: Io): void {
+export function addEval(program: Command, io: Io, summary: string): void {
   const command = subcommand(program, "eval [tasks...]", {
-    summary: "Compare the base, its experts, their merge, and routers on tasks, and print one table with standard errors.",
+    summary,
     example:
       "skein eval nouns.jsonl verbs.jsonl --base models/t5 --pool my-pool --routers phatgoose,arrow --out results --report report.html",
   });

@@ -10,9 +10,9 @@ interface Flags extends CommonFlags, ModelFlags {
   readonly routes?: boolean;
 }
 
-export function addForward(program: Command, io: Io): void {
+export function addForward(program: Command, io: Io, summary: string): void {
   const command = subcommand(program, "forward", {
-    summary: "Run one batch through a model and write its logits, to compare with any other implementation.",
+    summary,
     example: "skein forward --base models/t5 --pool my-pool --router phatgoose --inputs in.safetensors --out out.safetensors --routes",
   });
   withModelFlags(command)

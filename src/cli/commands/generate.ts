@@ -79,9 +79,9 @@ export function samplingOptions({ sampleTopK, ...flags }: SamplingFlags) {
   return { ...options, topK: sampleTopK, ...(stop && { stop: [...stop] }), ...(stopIds && { stopIds: [...stopIds] }) };
 }
 
-export function addGenerate(program: Command, io: Io): void {
+export function addGenerate(program: Command, io: Io, summary: string): void {
   const command = subcommand(program, "generate <prompts...>", {
-    summary: "Continue one prompt, or several side by side. Text appears as it is made; with --json at the end.",
+    summary,
     example: 'skein generate "Once upon a time" --base models/tinystories --max-new-tokens 60',
   });
   withSamplingFlags(withModelFlags(command))

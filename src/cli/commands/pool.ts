@@ -1,24 +1,30 @@
 /** @file `skein pool create | add | remove | list`: experts over one base model, in a folder with a lockfile. */
 
 import type { Command } from "commander";
+import * as z from "zod";
 import { counted } from "../../base/counted.ts";
 import { subcommand } from "../command.ts";
+import { base } from "../common-options.ts";
 import { expertFolders } from "../expert-folders.ts";
 import { type CommonFlags, type Io, show, table, warn } from "../io.ts";
+import { withOptions } from "../schema-options.ts";
 
-interface CreateFlags extends CommonFlags {
-  readonly base: string;
-}
-interface AddFlags extends CommonFlags {
-  readonly base?: string;
-  readonly name?: string;
-  readonly reference?: boolean;
-}
+const createFlags = z.strictObject({ base });
+const addFlags = z.strictObject({
+  base: z.string().optional().meta({ description: "Where the pool's base model is.", value: "dir", unset: "what pool.json says" }),
+  name: z.string().optional().meta({ description: "What to call the expert.", value: "name", unset: "its folder's name" }),
+  reference: z
+    .boolean()
+    .default(false)
+    .meta({ description: "Record a folder inside the pool's where it is, instead of copying it to experts/." }),
+});
+type CreateFlags = CommonFlags & z.input<typeof createFlags>;
+type AddFlags = CommonFlags & z.input<typeof addFlags>;
 
-export function addPool(program: Command, io: Io): void {
+export function addPool(program: Command, io: Io, summary: string): void {
   const pool = program
     .command("pool")
-    .description("Keep experts over one base model in a folder with a lockfile.")
+    .description(summary)
     .helpCommand(false)
     .addHelpText("after", "\nExample:\n  $ skein pool create my-pool --base models/t5 experts/nouns");
   addPoolCreate(pool, io);
@@ -28,34 +34,30 @@ export function addPool(program: Command, io: Io): void {
 }
 
 function addPoolCreate(pool: Command, io: Io): void {
-  subcommand(pool, "create <pool> [experts...]", {
+  const command = subcommand(pool, "create <pool> [experts...]", {
     summary: "Make a pool for a base model, and add experts to it.",
     example: "skein pool create my-pool --base models/t5 experts/nouns experts/verbs",
-  })
-    .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
-    .action(async (directory: string, experts: readonly string[], flags: CreateFlags) => {
-      const { createPoolOf } = await import("../../inference/pool-for-base.ts");
-      const { entries, warnings } = await createPoolOf(directory, flags.base, await expertFolders(io, flags, experts));
-      warn(io, flags, warnings);
-      show(io, flags, { pool: directory, experts: entries }, `Made ${directory} with ${counted(entries.length, "expert")}.`);
-    });
+  });
+  withOptions(command, createFlags).action(async (directory: string, experts: readonly string[], flags: CreateFlags) => {
+    const { createPoolOf } = await import("../../inference/pool-for-base.ts");
+    const { entries, warnings } = await createPoolOf(directory, flags.base, await expertFolders(io, flags, experts));
+    warn(io, flags, warnings);
+    show(io, flags, { pool: directory, experts: entries }, `Made ${directory} with ${counted(entries.length, "expert")}.`);
+  });
 }
 
 function addPoolAdd(pool: Command, io: Io): void {
-  subcommand(pool, "add <pool> <experts...>", {
+  const command = subcommand(pool, "add <pool> <experts...>", {
     summary: "Add experts to a pool, as its last.",
     example: "skein pool add my-pool experts/adjectives",
-  })
-    .option("--base <dir>", "where the pool's base model is (default: what pool.json says)")
-    .option("--name <name>", "what to call the expert (default: its folder's name)")
-    .option("--reference", "record a folder inside the pool's where it is, instead of copying it to experts/")
-    .action(async (directory: string, experts: readonly string[], flags: AddFlags) => {
-      const { addToPool } = await import("../../inference/pool-for-base.ts");
-      const { entries, warnings } = await addToPool(directory, await expertFolders(io, flags, experts), flags);
-      warn(io, flags, warnings);
-      const names = entries.map(({ name }) => name);
-      show(io, flags, { pool: directory, added: entries }, `Added ${names.join(", ")} to ${directory}.`);
-    });
+  });
+  withOptions(command, addFlags).action(async (directory: string, experts: readonly string[], flags: AddFlags) => {
+    const { addToPool } = await import("../../inference/pool-for-base.ts");
+    const { entries, warnings } = await addToPool(directory, await expertFolders(io, flags, experts), flags);
+    warn(io, flags, warnings);
+    const names = entries.map(({ name }) => name);
+    show(io, flags, { pool: directory, added: entries }, `Added ${names.join(", ")} to ${directory}.`);
+  });
 }
 
 function addPoolRemove(pool: Command, io: Io): void {

@@ -9,9 +9,9 @@ interface Flags extends CommonFlags, ModelFlags, SamplingFlags {
   readonly out: string;
 }
 
-export function addTrace(program: Command, io: Io): void {
+export function addTrace(program: Command, io: Io, summary: string): void {
   const command = subcommand(program, "trace <prompt>", {
-    summary: "Continue a prompt and show which expert served which token, at every module: here, as a page, or as JSON.",
+    summary,
     example: 'skein trace "spell the plural : goose" --base models/t5 --pool my-pool --out trace.html',
   });
   withSamplingFlags(withModelFlags(command))

@@ -2,122 +2,77 @@
 
 import { basename } from "node:path";
 import type { Command } from "commander";
-import { given, number, subcommand, targetModulesFlag, wholeNumber } from "../command.ts";
+import * as z from "zod";
+import { expertRecipe, gateRecipe } from "../../training/recipe.ts";
+import { subcommand } from "../command.ts";
+import { base, run } from "../common-options.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { progress } from "../progress.ts";
+import { optionsFrom, targetModulesFlag, withOptions } from "../schema-options.ts";
 
-interface RecipeFlags extends CommonFlags {
-  readonly base: string;
-  readonly data: string;
-  readonly validation?: string;
-  readonly run?: string;
-  readonly steps?: number;
-  readonly batchSize?: number;
-  readonly microBatchSize?: number;
-  readonly lr?: number;
-  readonly schedule?: string;
-  readonly warmupRatio?: number;
-  readonly clip?: number;
-  readonly weightDecay?: number;
-  readonly dropout?: number;
-  readonly maxLength?: number;
-  readonly packing?: boolean;
-  readonly seed?: number;
-  readonly validateEvery?: number;
-  readonly saveEvery?: number;
-}
-interface TrainFlags extends RecipeFlags {
-  readonly out: string;
-  readonly full?: boolean;
-  readonly rank?: number;
-  readonly alpha?: number;
-  readonly targets?: string | readonly string[];
-  readonly kind?: string;
-  readonly activation?: string;
-  readonly placement?: string;
-}
+const jobFlags = {
+  base,
+  data: z.string().meta({
+    description: "Examples: rows of {input, target}, {prompt, completion}, {instruction, output}, {messages}, {conversations} or {text}.",
+    value: "file",
+  }),
+  validation: z.string().optional().meta({ description: "Examples to select the best state by.", value: "file" }),
+  run,
+};
+const gateFlags = z.strictObject(jobFlags);
+const trainFlags = z.strictObject({
+  ...jobFlags,
+  out: z.string().meta({ description: "Folder of the expert (a PEFT adapter), or with --full of the checkpoint.", value: "dir" }),
+  full: z.boolean().default(false).meta({ description: "Train every weight instead of an adapter." }),
+});
+type GateFlags = CommonFlags & z.input<typeof gateFlags>;
+type TrainFlags = CommonFlags & z.input<typeof trainFlags>;
 
-export function addTrain(program: Command, io: Io): void {
+const GROUP = "Training:";
+
+export function addTrain(program: Command, io: Io, summary: string): void {
   const command = subcommand(program, "train", {
-    summary: "Train an expert (LoRA, (IA)3 or bottleneck), or with --full every weight. The same command resumes a run that was stopped.",
+    summary,
     example: "skein train --base models/t5 --data nouns.jsonl --validation nouns-valid.jsonl --out experts/nouns --steps 500",
   });
-  withRecipeFlags(command, { steps: 1000, validateEvery: 100, lr: "5e-3; with --full 1e-3" })
-    .requiredOption("--out <dir>", "folder of the expert (a PEFT adapter), or with --full of the checkpoint")
-    .option("--full", "train every weight instead of a LoRA")
-    .option("--kind <kind>", "lora, ia3 or bottleneck (default: lora)")
-    .option("--rank <r>", "rank of the LoRA, or width of the bottleneck (default: 16)", wholeNumber(1))
-    .option("--alpha <a>", "its scaling is alpha / rank (default: 1)", number)
-    .option(
-      "--targets <names>",
-      "modules to adapt, as PEFT's target_modules: names with commas between, a regular expression, or all-linear (default: every projection but the head)",
-      targetModulesFlag,
-    )
-    .option("--activation <name>", "of a bottleneck: relu, gelu_new or silu (default: relu)")
-    .option("--placement <where>", "whether a bottleneck reads its module's input (parallel) or output (default: parallel)")
-    .action(async ({ full, out, rank, alpha, targets, kind, activation, placement, ...flags }: TrainFlags) => {
+  withOptions(command, trainFlags);
+  const parsers = { targets: targetModulesFlag };
+  withOptions(command, expertRecipe, { group: GROUP, unset: { lr: "0.005; with --full 0.001" }, parsers }).action(
+    async (flags: TrainFlags) => {
       const { trainExpert, trainFull } = await import("../../training/train.ts");
-      await train(io, flags, { run: `${out}.run`, label: "train" }, async (job, options) => {
+      const { full = false, out, data } = flags;
+      const options = optionsFrom(expertRecipe, flags);
+      await train(io, flags, { run: `${out}.run`, label: "train" }, async (job) => {
         if (full) await trainFull({ ...job, out, options });
-        else
-          await trainExpert({
-            ...job,
-            out,
-            base: flags.base,
-            data: basename(flags.data),
-            options: { ...options, ...given({ rank, alpha, targets, kind, activation, placement }) },
-          });
+        else await trainExpert({ ...job, out, base: flags.base, data: basename(data), options });
       });
       show(io, flags, { out }, `Wrote ${out}.`);
-    });
+    },
+  );
 }
 
-export function addGate(program: Command, io: Io): void {
+export function addGate(program: Command, io: Io, summary: string): void {
   const command = subcommand(program, "gate <expert>", {
-    summary: "Train the PHATGOOSE gates of an expert, or of any adapter, and write them beside it.",
+    summary,
     example: "skein gate experts/nouns --base models/t5 --data nouns.jsonl",
   });
-  withRecipeFlags(command, { steps: 100, validateEvery: 0, lr: "5e-3" }).action(async (expert: string, flags: RecipeFlags) => {
+  withOptions(command, gateFlags);
+  withOptions(command, gateRecipe, { group: GROUP }).action(async (expert: string, flags: GateFlags) => {
     const { trainGate } = await import("../../training/train.ts");
-    await train(io, flags, { run: `${expert}.gate-run`, label: "gate" }, async (job, options) => {
-      await trainGate({ ...job, expert, options });
+    await train(io, flags, { run: `${expert}.gate-run`, label: "gate" }, async (job) => {
+      await trainGate({ ...job, expert, options: optionsFrom(gateRecipe, flags) });
     });
     show(io, flags, { expert }, `Wrote gates to ${expert}.`);
   });
 }
 
-function withRecipeFlags(command: Command, { steps, validateEvery, lr }: { steps: number; validateEvery: number; lr: string }): Command {
-  return command
-    .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
-    .requiredOption(
-      "--data <file>",
-      "examples: rows of {input, target}, {prompt, completion}, {instruction, output}, {messages}, {conversations} or {text}",
-    )
-    .option("--validation <file>", "examples to select the best state by")
-    .option("--run <dir>", "folder to resume from (default: beside the result)")
-    .option("--steps <n>", `optimiser steps (default: ${steps})`, wholeNumber(0))
-    .option("--batch-size <n>", "sequences per step (default: 1024)", wholeNumber(1))
-    .option("--micro-batch-size <n>", "sequences per pass; a batch is accumulated from these (default: 32)", wholeNumber(1))
-    .option("--lr <rate>", `learning rate after warm-up (default: ${lr})`, number)
-    .option("--schedule <kind>", "constant, linear or cosine (default: constant)")
-    .option("--warmup-ratio <share>", "share of the steps in which the rate rises (default: 0.06)", number)
-    .option("--clip <norm>", "largest global norm of the gradients (default: 1)", number)
-    .option("--weight-decay <w>", "AdamW's (default: 0)", number)
-    .option("--dropout <p>", "default: what the model's configuration says", number)
-    .option("--max-length <n>", "longest input and target in tokens (default: 512)", wholeNumber(2))
-    .option("--packing", "put several short examples into one row (decoder-only models)")
-    .option("--seed <n>", "decides data order, dropout and first values (default: 42)", wholeNumber(0))
-    .option("--validate-every <n>", `steps between validations; 0: keep the last state (default: ${validateEvery})`, wholeNumber(0))
-    .option("--save-every <n>", "steps between saves to resume from (default: 100)", wholeNumber(1));
-}
-
 /** Loads what a job needs, and runs it with progress and Ctrl-C. */
 async function train(
   io: Io,
-  flags: RecipeFlags,
+  flags: GateFlags,
   { run, label }: { run: string; label: string },
-  work: (job: TrainingJob, options: Record<string, unknown>) => Promise<void>,
+  work: (job: TrainingJob) => Promise<void>,
 ): Promise<void> {
   const { loadModel } = await import("../../library/model.ts");
   const { readTrainingExamples } = await import("../../data/training-data.ts");
@@ -133,16 +88,9 @@ async function train(
   };
   const bar = progress(io, flags, { label });
   try {
-    await interruptible(io, (signal) => work({ ...job, hooks: { onProgress: bar.update, signal } }, recipeOf(flags)));
+    await interruptible(io, (signal) => work({ ...job, hooks: { onProgress: bar.update, signal } }));
   } finally {
     bar.done();
   }
 }
 type TrainingJob = import("../../training/train.ts").TrainingJob;
-
-/** The options of a recipe that were given; the recipe's schema checks them and fills in the others. */
-function recipeOf(flags: RecipeFlags): Record<string, unknown> {
-  const { base, data, validation, run, json, schedule, warmupRatio, ...options } = flags;
-  if (schedule === undefined && warmupRatio === undefined) return options;
-  return { ...options, schedule: { kind: schedule ?? "constant", ...given({ warmupRatio }) } };
-}

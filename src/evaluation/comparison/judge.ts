@@ -8,6 +8,7 @@
 
 import { createHash } from "node:crypto";
 import { appendFile, readFile } from "node:fs/promises";
+import * as z from "zod";
 import { DataError } from "../../base/errors.ts";
 import { stopped } from "../../base/stopped.ts";
 import { checkFile, codeOf, writeFileAtomically, writing } from "../../checkpoint/atomic.ts";
@@ -38,6 +39,13 @@ export interface JudgeSummary {
   readonly winRate: number;
   readonly stderr: number;
 }
+/** What may be chosen about judging, beside the judge itself. */
+export const judgeOptions = z.strictObject({
+  concurrency: z.int().min(1).default(4).meta({ description: "Pairs judged side by side." }),
+  maxTokens: z.int().min(1).default(512).meta({ description: "Longest reply of the judge, in tokens." }),
+  retries: z.int().min(0).default(6).meta({ description: "Tries after a refusal for now (429, 5xx) or a broken connection." }),
+});
+
 export interface JudgeJob {
   readonly pairs: readonly JudgePair[];
   readonly ask: Ask;

@@ -20,9 +20,9 @@ export const scoreOptions = z.strictObject({
     .array(z.enum(SCORE_METRICS))
     .min(1)
     .default(["rouge1", "rouge2", "rougeL", "rougeLsum", "bleu"])
-    .meta({ description: "Metrics to compute." }),
+    .meta({ description: `Metrics to compute: ${SCORE_METRICS.join(", ")}.`, value: "names" }),
   stemmer: z.boolean().default(false).meta({ description: "Stem words before ROUGE compares them." }),
-  perExample: z.boolean().default(false).meta({ description: "Also give the scores of each line." }),
+  perExample: z.boolean().default(false).meta({ description: "Also give the scores of each line (in JSON)." }),
 });
 export type ScoreOptions = z.input<typeof scoreOptions>;
 

@@ -1,0 +1,105 @@
+/** @file The commands by name. What a command needs is loaded when it is called, so that `skein --help` is quick. */
+
+import type { Command } from "commander";
+import type { Io } from "./io.ts";
+
+/** Adds a command with its flags to the program. */
+export type AddCommand = (program: Command, io: Io, summary: string) => void;
+
+interface ListedCommand {
+  readonly name: string;
+  readonly summary: string;
+  readonly load: () => Promise<AddCommand>;
+}
+
+export const COMMANDS: readonly ListedCommand[] = [
+  {
+    name: "demo",
+    summary: "Train experts and gates on a small T5, route every token between them, and compare: a few minutes on two cores.",
+    load: async () => (await import("./commands/demo.ts")).addDemo,
+  },
+  {
+    name: "train",
+    summary: "Train an expert (LoRA, (IA)3 or bottleneck), or with --full every weight. The same command resumes a run that was stopped.",
+    load: async () => (await import("./commands/train.ts")).addTrain,
+  },
+  {
+    name: "gate",
+    summary: "Train the PHATGOOSE gates of an expert, or of any adapter, and write them beside it.",
+    load: async () => (await import("./commands/train.ts")).addGate,
+  },
+  {
+    name: "statistics",
+    summary: "Gather what the routers average-activation and retrieval need of an expert, and write it beside the adapter.",
+    load: async () => (await import("./commands/statistics.ts")).addStatistics,
+  },
+  {
+    name: "lorahub",
+    summary: "Combine a pool's experts for a new task from a few examples, without gradients.",
+    load: async () => (await import("./commands/statistics.ts")).addLorahub,
+  },
+  {
+    name: "moa",
+    summary: "Mixture-of-LoRAs: a LoRA for each domain, and routers that tell a text's domain.",
+    load: async () => (await import("./commands/moa.ts")).addMoa,
+  },
+  {
+    name: "pool",
+    summary: "Keep experts over one base model in a folder with a lockfile.",
+    load: async () => (await import("./commands/pool.ts")).addPool,
+  },
+  {
+    name: "generate",
+    summary: "Continue one prompt, or several side by side. Text appears as it is made; with --json at the end.",
+    load: async () => (await import("./commands/generate.ts")).addGenerate,
+  },
+  {
+    name: "chat",
+    summary: "Talk to a model with a chat template. /help lists what can be typed besides messages.",
+    load: async () => (await import("./commands/chat.ts")).addChat,
+  },
+  {
+    name: "eval",
+    summary: "Compare the base, its experts, their merge, and routers on tasks, and print one table with standard errors.",
+    load: async () => (await import("./commands/eval.ts")).addEval,
+  },
+  {
+    name: "trace",
+    summary: "Continue a prompt and show which expert served which token, at every module: here, as a page, or as JSON.",
+    load: async () => (await import("./commands/trace.ts")).addTrace,
+  },
+  {
+    name: "forward",
+    summary: "Run one batch through a model and write its logits, to compare with any other implementation.",
+    load: async () => (await import("./commands/forward.ts")).addForward,
+  },
+  {
+    name: "check",
+    summary: "Say what an adapter or expert folder covers, what will be refused, and why.",
+    load: async () => (await import("./commands/check.ts")).addCheck,
+  },
+  {
+    name: "merge",
+    summary: "Merge adapters of one base model into one adapter.",
+    load: async () => (await import("./commands/merge.ts")).addMerge,
+  },
+  {
+    name: "score",
+    summary: 'Score a file of {"prediction", "references"} lines with ROUGE, BLEU, chrF, SQuAD or exact match.',
+    load: async () => (await import("./commands/score.ts")).addScore,
+  },
+  {
+    name: "judge",
+    summary: "Let a model judge which of two answers is better, asked twice with the order swapped; disagreement is a tie.",
+    load: async () => (await import("./commands/judge.ts")).addJudge,
+  },
+];
+
+/** Adds the command that `argv` calls with all its flags, and the others by name alone. */
+export async function addCommands(program: Command, argv: readonly string[], io: Io): Promise<void> {
+  const called = argv.find((word) => !word.startsWith("-"));
+  for (const { name, summary, load } of COMMANDS) {
+    if (name === called) (await load())(program, io, summary);
+    else program.command(name).description(summary);
+  }
+}
