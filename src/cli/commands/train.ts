@@ -38,7 +38,7 @@ export function addTrain(program: Command, io: Io, summary: string): void {
   });
   withOptions(command, trainFlags);
   const parsers = { targets: targetModulesFlag };
-  withOptions(command, expertRecipe, { group: GROUP, unset: { lr: "0.005; with --full 0.001" }, parsers }).action(
+  withOptions(command, expertRecipe, { group: GROUP, unset: { lr: "5e-3; with --full 1e-3" }, parsers }).action(
     async (flags: TrainFlags) => {
       const { trainExpert, trainFull } = await import("../../training/train.ts");
       const { full = false, out, data } = flags;
