@@ -42,8 +42,8 @@ export async function forwardWork(folder, { rows, width, experts = 0, ...session
 }
 
 /** One optimiser step of a rank-16 LoRA on every projection, micro-batch = batch. */
-export async function trainingWork(folder, { rows, width, ...session }) {
-  const model = await loadModel(folder);
+export async function trainingWork(folder, { rows, width, precision, ...session }) {
+  const model = await loadModel(folder, { precision });
   const { kind, vocabularySize } = model.base.architecture;
   const adapter = freshLora(model.base.modules, { targets: targetsOf(model), rank: RANK, scaling: 1 / RANK, seed: 1 });
   const learner = adapterLearner(model.base, adapter);

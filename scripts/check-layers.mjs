@@ -27,6 +27,7 @@ const LAYERS = [
   "text",
   "data",
   "models",
+  "quantization",
   "adapters",
   "routing",
   "storage",

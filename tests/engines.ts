@@ -4,7 +4,7 @@
 
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { FUSED, PLAIN, type Use } from "../src/graph/lowering/capabilities.ts";
+import { COMPOSED, FUSED, PLAIN, type Use } from "../src/graph/lowering/capabilities.ts";
 import { lowered } from "../src/graph/lowering/lowered.ts";
 import type { Engine } from "../src/runtime/engine.ts";
 import { cpu, webgpu } from "../src/runtime/onnxruntime-node.ts";
@@ -38,4 +38,4 @@ export function lacking(engine: Engine, uses: readonly Use[], mixture?: "masked"
 }
 
 /** Every use that has a decomposition. */
-export const EVERY_USE: readonly Use[] = [...FUSED, ...PLAIN];
+export const EVERY_USE: readonly Use[] = [...FUSED, ...PLAIN, ...COMPOSED];

@@ -114,6 +114,7 @@ export const CHECKPOINT_CODES = {
   "checkpoint-empty-tensors": code("input", "Tensors hold no numbers, as ZeRO-3 leaves them.", "tensor"),
   "checkpoint-tensor-unread": code("unsupported", "The checkpoint has a tensor that the architecture does not read.", "tensor"),
   "checkpoint-bad-config": code("input", "A configuration file does not fit together or lacks something."),
+  "checkpoint-quantized-misfit": code("input", "Quantized weights kept on disk do not fit the model.", "tensor"),
   "checkpoint-not-finite": code("input", "The model computes NaN: it or its adapter is damaged."),
   "tokenizer-missing": code("missing", "The folder has no tokenizer that can be read."),
   "tokenizer-damaged": code("input", "The tokenizer's files are incomplete or not valid."),

@@ -33,6 +33,19 @@ export async function fingerprint(checkpoint: Pick<Checkpoint, "tensors">): Prom
   return hash.digest("hex");
 }
 
+/** A hash of the same samples to the last bit: copies in other precisions differ, and so does a model after one step of training. */
+export async function exactDigest(checkpoint: Pick<Checkpoint, "tensors">): Promise<string> {
+  const hash = createHash("sha256").update(VERSION);
+  for (const [name, info] of [...checkpoint.tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    hash.update(`${JSON.stringify([name, info.dtype, info.shape])}\n`);
+    for (const run of sampledRuns(info)) {
+      const { data } = await readTensor({ ...run, dtype: "U8", shape: [run.bytes] });
+      hash.update(data as Uint8Array);
+    }
+  }
+  return hash.digest("hex");
+}
+
 /** The sampled parts of a tensor, as tensors of their own. */
 function sampledRuns(info: TensorInfo): TensorInfo[] {
   const width = DTYPE_BYTES[info.dtype];

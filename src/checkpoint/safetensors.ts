@@ -67,20 +67,43 @@ export async function writeSafetensors(
   { metadata = { format: "pt" }, dtype = "keep" }: WriteOptions = {},
 ): Promise<void> {
   const entries = plan(tensors instanceof Map ? [...tensors] : Object.entries(tensors), dtype);
+  const planned = entries.map(({ name, tensor, stored }) => ({ name, dtype: stored, shape: tensor.shape }));
+  const bytes = async (_: string, index: number) => encode(entries[index]!.tensor, entries[index]!.stored);
+  await streamSafetensors(path, planned, bytes, { metadata });
+}
+
+/** A tensor to come: its name, dtype and shape are known before its numbers are. */
+export interface PlannedTensor {
+  readonly name: string;
+  readonly dtype: FileDType;
+  readonly shape: readonly number[];
+}
+
+/** Writes the tensors of `planned` one after the other, so that never more than one is in memory. `bytes` gives each one's bytes. */
+export async function streamSafetensors(
+  path: string,
+  planned: readonly PlannedTensor[],
+  bytes: (name: string, index: number) => Promise<Uint8Array>,
+  { metadata = { format: "pt" } }: Pick<WriteOptions, "metadata"> = {},
+): Promise<void> {
   const header: [string, unknown][] = [[METADATA, metadata]];
+  const sizes = planned.map(({ dtype, shape }) => elements(shape) * DTYPE_BYTES[dtype]);
   let at = 0;
-  for (const { name, tensor, stored } of entries) {
-    const end = at + elements(tensor.shape) * DTYPE_BYTES[stored];
-    header.push([name, { dtype: stored, shape: tensor.shape, data_offsets: [at, end] }]);
-    at = end;
-  }
+  planned.forEach(({ name, dtype, shape }, i) => {
+    header.push([name, { dtype, shape, data_offsets: [at, at + sizes[i]!] }]);
+    at += sizes[i]!;
+  });
   const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
   const padded = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20); // spaces, so that data starts at a multiple of 8
   new DataView(padded.buffer).setBigUint64(0, BigInt(padded.length - 8), true);
   padded.set(json, 8);
   await replaceFile(path, async (handle) => {
     await writeAll(handle, padded);
-    for (const { tensor, stored } of entries) await writeAll(handle, encode(tensor, stored));
+    for (const [i, { name }] of planned.entries()) {
+      const data = await bytes(name, i);
+      invariant(data.length === sizes[i], `${name} has ${data.length} bytes, not the ${sizes[i]} planned`);
+      await writeAll(handle, data);
+    }
   });
 }
 

@@ -85,6 +85,20 @@ export interface OpAttributes {
   /** Turns the pairs (x_i, x_{i + size / 2}) of x [batch, heads, sequence, size] by the angles whose cosines and sines stand in the
    *  rows of operands 2 and 3, [rows, size / 2], that operand 1 names: int64 [batch, sequence]. No more tokens a row than the table has rows. */
   RotaryEmbedding: None;
+  // weights in fewer bits
+  /** x W for W [in, out] = values * scales: operand 0 float [..., in], 1 int8 [in, out], 2 float [out]. Each row of x is rounded to 8 bits by
+   *  a scale of its own, so rows do not influence each other. Operand 3, int8 [out, in], is the same W for the gradient, or none. */
+  Int8MatMul: None;
+  /** round(x / operand 1) + operand 2, in uint8; operands 1 and 2 are scalars. */
+  QuantizeLinear: None;
+  /** (a - operand 4) b * operand 2 * operand 3: a uint8 [..., in], b int8 [in, out], a scalar, [out], a uint8 scalar. */
+  MatMulIntegerToFloat: None;
+  /** x Wᵀ for W [out, in] = scale (q - zero) in blocks of 4 bits: operand 1 uint8 [out, blocks, block / 2], 2 float [out, blocks], 3 the zeros
+   *  in uint8 [out, ceil(blocks / 2)], or none where all are 8. The engine rounds each row of x by blocks of its own. Operands 4 and 5 are
+   *  operands 1 and 3 as uint4, [out, blocks * block] and [out, 2 ceil(blocks / 2)], for the gradient, or none. */
+  MatMulNBits: { readonly in: number; readonly out: number; readonly block: number };
+  /** operand 0 * operand 1 by blocks along the last axis: uint4 [rows, n], float [rows, n / block]. */
+  DequantizeLinear: { readonly block: number };
   // fused, inference only
   /** sum_j softmax_k(scores)_j (B_j f(A_j x + a_j) + b_j), k experts a row; f is the identity when absent.
    *  Inputs: x [rows, n], scores [rows, E], A [E, r, n], a [E, r] or none, B [E, n, r], b [E, n] or none. */

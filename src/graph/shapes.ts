@@ -197,5 +197,24 @@ const RULES: { readonly [Op in OpType]: ShapeRule<Op> } = {
     ];
   },
   RotaryEmbedding: sameAs,
+  Int8MatMul: (operands, _, op) => {
+    const [x, values, scales] = [at(operands, 0), at(operands, 1), at(operands, 2)];
+    const [inputs, out] = values.shape;
+    if (x.shape.at(-1) !== inputs || String(scales.shape) !== String([out])) fail(op, operands, "wants [..., in], [in, out], [out]");
+    return [{ dtype: "float32", shape: withSize(x.shape, -1, out!) }];
+  },
+  QuantizeLinear: (operands) => [{ dtype: "uint8", shape: at(operands, 0).shape }],
+  MatMulIntegerToFloat: (operands) => [{ dtype: "float32", shape: withSize(at(operands, 0).shape, -1, at(operands, 1).shape[1]!) }],
+  MatMulNBits: (operands, { in: inputs, out, block }, op) => {
+    const [x, values, scales] = [at(operands, 0), at(operands, 1), at(operands, 2)];
+    const blocks = Math.ceil(inputs / block);
+    const fits =
+      x.shape.at(-1) === inputs &&
+      String(values.shape) === String([out, blocks, block / 2]) &&
+      String(scales.shape) === String([out, blocks]);
+    if (!fits) fail(op, operands, `wants [..., ${inputs}], [${out}, ${blocks}, ${block / 2}], [${out}, ${blocks}]`);
+    return [{ dtype: "float32", shape: withSize(x.shape, -1, out) }];
+  },
+  DequantizeLinear: (operands) => [{ dtype: "float32", shape: at(operands, 0).shape }],
   MoE: sameAs,
 };

@@ -1,9 +1,12 @@
 /** @file A base model as it is loaded: once, and shared by everything that computes with it. A base holds no session and no
  *  expert. It reads no weights itself: graphs point into the checkpoint's files. */
 
+import { totalmem } from "node:os";
 import type { ModuleSizes } from "../adapters/modules.ts";
+import { elements } from "../base/tensor.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
+import type { TensorInfo } from "../checkpoint/safetensors.ts";
 import type { Graph } from "../graph/value.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
 import type { Architecture } from "../models/architecture.ts";
@@ -12,11 +15,11 @@ import type { Weights } from "../models/linear.ts";
 import { tracedModules } from "../models/logits.ts";
 import { architectureOf } from "../models/registry.ts";
 import { fileWeights } from "../models/weights.ts";
+import { type Precision, quantizationPlan, type Scheme } from "../quantization/scheme.ts";
+import { quantizedSeams } from "../quantization/seams.ts";
+import { openStore, type QuantizedStore } from "../quantization/store.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-
-/** How the base's numbers take part in a product. */
-export type Precision = "float32";
 
 /** What an architecture needs to build its equations in a graph. */
 export interface GraphParts extends Seams {
@@ -28,6 +31,7 @@ export interface Base {
   readonly architecture: Architecture;
   /** Every projection and every table of embeddings: module path -> sizes. */
   readonly modules: ModuleSizes;
+  /** How the base's projections and embeddings are stored and multiplied. */
   readonly precision: Precision;
   /** The tokenizer of the checkpoint, read at the first call. */
   tokenizer(): Promise<Tokenizer>;
@@ -35,27 +39,54 @@ export interface Base {
   fingerprint(): Promise<string>;
   /** The base's weights, projections and embeddings for a graph. Nothing else reads the weights of a base. */
   seams(graph: Graph): GraphParts;
+  /** Makes ready what gradients through this base need: int8 weights a second time, transposed. Without it gradients are right, but slower. */
+  forTraining(): Promise<void>;
 }
 
-/** Opens the base model in a folder, in the Hugging Face cache, or on the Hub. */
-export async function openBase(name: string): Promise<Base> {
-  return baseOf(await openCheckpoint(await resolveModel(name)));
+export interface BaseOptions {
+  /** "auto" takes float32 where the weights fit into a quarter of the memory, else int8. Default float32. */
+  readonly precision?: Precision | "auto" | undefined;
+  /** Called while weights are quantized, with numbers of weights. */
+  readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** The base model in a checkpoint. */
-export function baseOf(checkpoint: Checkpoint): Base {
+/** Opens the base model in a folder, in the Hugging Face cache, or on the Hub. With int8 or int4, its weights are quantized at the first
+ *  use and kept on disk (quantization/store.ts). */
+export async function openBase(name: string, { precision = "float32", onProgress }: BaseOptions = {}): Promise<Base> {
+  const checkpoint = await openCheckpoint(await resolveModel(name));
+  const scheme = precision === "auto" ? fitting(checkpoint) : precision;
+  if (scheme === "float32") return baseOf(checkpoint);
+  const plan = quantizationPlan(architectureOf(checkpoint), scheme);
+  const options = { scheme, fingerprint: await fingerprint(checkpoint), ...(onProgress && { onProgress }) };
+  return baseOf(checkpoint, { precision: scheme, store: await openStore(checkpoint, plan, options) });
+}
+
+function fitting({ tensors }: Checkpoint): Precision {
+  const bytes = [...tensors.values()].reduce((sum, { shape }) => sum + 4 * elements(shape), 0);
+  return bytes <= totalmem() / 4 ? "float32" : "int8";
+}
+
+/** The base model in a checkpoint; `quantized` holds its weights in fewer bits. */
+export function baseOf(checkpoint: Checkpoint, quantized?: { readonly precision: Scheme; readonly store: QuantizedStore }): Base {
   const architecture = architectureOf(checkpoint);
+  let backward: ReadonlyMap<string, TensorInfo> | undefined;
   return {
     checkpoint,
     architecture,
     modules: modulesOf(checkpoint, architecture),
-    precision: "float32",
+    precision: quantized?.precision ?? "float32",
     tokenizer: once(() => loadTokenizer(checkpoint.directory)),
     fingerprint: once(() => fingerprint(checkpoint)),
     seams: (graph) => {
       const weights = fileWeights(graph, checkpoint);
-      return { weights, ...baseSeams(weights) };
+      return {
+        weights,
+        ...(quantized ? quantizedSeams(graph, { weights, stored: quantized.store.tensors, backward }) : baseSeams(weights)),
+      };
     },
+    forTraining: once(async () => {
+      backward = await quantized?.store.openBackward();
+    }),
   };
 }
 

@@ -5,7 +5,7 @@ import type { ScorerOptions } from "../evaluation/scoring/score-tokens.ts";
 import { loglikelihood, type TextPair } from "../evaluation/scoring/scorer.ts";
 import { type CompletionEvent, generate, type Prompt, type TokenEvent } from "../generation/generate.ts";
 import type { GenerationOptions } from "../generation/options.ts";
-import { type Base, openBase } from "../inference/base.ts";
+import { type Base, type BaseOptions, openBase } from "../inference/base.ts";
 import type { Batch } from "../inference/batch.ts";
 import type { Model } from "../inference/model.ts";
 import { checkOptions, openWoven, type WovenOptions } from "../inference/open.ts";
@@ -17,7 +17,7 @@ export interface WithOptions extends WovenOptions {
   /** Called with what is worth knowing about the adapter or pool. */
   readonly onWarning?: (warning: string) => void;
 }
-export interface LoadOptions extends WithOptions, RunnerOptions {}
+export interface LoadOptions extends WithOptions, RunnerOptions, BaseOptions {}
 
 /** A model. `await using` or `dispose` it: disposing the one that `loadModel` gave ends all that were made from it, disposing
  *  one that `with` gave frees what it alone uses. */
@@ -85,10 +85,10 @@ export class LoadedModel implements Model {
  *  for await (const event of model.generate("Name the capital of France.")) if (event.kind === "token") process.stdout.write(event.text); */
 export async function loadModel(
   name: string,
-  { onWarning = () => {}, sessions, engine, threads, prepack, profile, ...options }: LoadOptions = {},
+  { onWarning = () => {}, precision, onProgress, sessions, engine, threads, prepack, profile, ...options }: LoadOptions = {},
 ): Promise<LoadedModel> {
   checkOptions(options);
-  const base = await openBase(name);
+  const base = await openBase(name, given({ precision, onProgress }));
   const runner = new Runner(base, given({ sessions, engine, threads, prepack, profile }));
   const { woven, warnings } = await openWoven({ base, runner, woven: plain }, options);
   warnings.forEach(onWarning);

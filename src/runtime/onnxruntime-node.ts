@@ -24,14 +24,17 @@ import { filesFolder } from "./external-files.ts";
 
 type Library = typeof Ort;
 
-/** ONNX Runtime on the processor. It has every operator. */
-export const cpu: Engine = onnxRuntime("cpu", { lacks: {}, float16: false, deviceTensors: false });
+const COMPOSED = "no engine has it as one operator";
+
+/** ONNX Runtime on the processor. It has every operator but those that are composed. */
+export const cpu: Engine = onnxRuntime("cpu", { lacks: { Int8MatMul: COMPOSED }, float16: false, deviceTensors: false });
 
 const CPU_ONLY = "it runs on the CPU: its operands leave the device and come back";
 
 /** ONNX Runtime on a GPU through WebGPU (Vulkan, Metal or Direct3D 12). */
 export const webgpu: Engine = onnxRuntime("webgpu", {
   lacks: {
+    Int8MatMul: COMPOSED,
     MoE: CPU_ONLY,
     FusedMatMul: CPU_ONLY,
     LogSoftmax: CPU_ONLY,

@@ -30,6 +30,10 @@ export interface Learner {
   readonly initial: Parameters;
   /** What else the graph needs and does not learn. */
   readonly frozen: Feeds;
+  /** Called once before `build`: makes ready what gradients through the base need. */
+  readonly prepare?: () => Promise<void>;
+  /** Whether the base's weights are in fewer bits than float. */
+  readonly isQuantized?: boolean;
   /** The base's weights and its projections with what learns woven in. */
   build(graph: Graph): Built;
 }
@@ -69,11 +73,13 @@ export function freshLora(sizes: ModuleSizes, { targets, rank, scaling, seed }: 
 }
 
 /** Trains the numbers of `adapter`, of any kind; the base is frozen. */
-export function adapterLearner({ modules, seams }: Base, adapter: Adapter): Learner {
+export function adapterLearner({ modules, seams, forTraining, precision }: Base, adapter: Adapter): Learner {
   return {
     kind: adapter.kind,
     initial: adapterTensors(adapter),
     frozen: {},
+    prepare: forTraining,
+    isQuantized: precision !== "float32",
     build: (graph) => {
       const base = seams(graph);
       return { ...base, ...adapted(base, adapter, modules) };
@@ -82,7 +88,7 @@ export function adapterLearner({ modules, seams }: Base, adapter: Adapter): Lear
 }
 
 /** Trains one gate per module of `adapter`, from 0 (so that the adapter first counts half); base and adapter are frozen. */
-export function gateLearner({ modules, seams }: Base, adapter: Adapter): Learner {
+export function gateLearner({ modules, seams, forTraining, precision }: Base, adapter: Adapter): Learner {
   needInputs(adapter, "The expert");
   const gates = [...adapter.modules.keys()].map((module): [string, HostTensor<"float32">] => [
     gateName(module),
@@ -92,6 +98,8 @@ export function gateLearner({ modules, seams }: Base, adapter: Adapter): Learner
     kind: "gate",
     initial: new Map(gates),
     frozen: Object.fromEntries(adapterTensors(adapter)),
+    prepare: forTraining,
+    isQuantized: precision !== "float32",
     build: (graph) => {
       const base = seams(graph);
       return { ...base, ...adapted(base, adapter, modules, { gated: true }) };

@@ -78,7 +78,7 @@ export interface MoaParts {
 
 /** Trains routers and, unless frozen, LoRAs. Batches carry the rows' domains. */
 export function moaLearner(
-  { architecture, modules, seams }: Base,
+  { architecture, modules, seams, forTraining, precision }: Base,
   { adapters, routers, standards }: MoaParts,
   options: MoaLearning,
 ): Learner {
@@ -88,6 +88,8 @@ export function moaLearner(
     kind: "moa",
     initial: new Map([...(options.freezeLoras ? [] : stack.tensors), ...rows.learning]),
     frozen: Object.fromEntries([...(options.freezeLoras ? stack.tensors : []), ...rows.frozen]),
+    prepare: forTraining,
+    isQuantized: precision !== "float32",
     build: (graph) => {
       const reader = new RouterReader(graph, architecture, { adapters, routers, ...(standards && { standards }) }, options);
       return options.labels ? labelled(graph, seams(graph), architecture, stack, reader, options) : unlabelled(seams(graph), stack, reader);

@@ -10,7 +10,7 @@ import { tokenMixture, tokenRouterName } from "../routing/moa-token-router.ts";
 import type { Learner, Parameters } from "./learner.ts";
 
 /** Trains all LoRAs and one router [experts, in] per module, from N(0, 0.02). */
-export function moeLoraLearner({ modules, seams }: Base, adapters: readonly LoraAdapter[], seed: number): Learner {
+export function moeLoraLearner({ modules, seams, forTraining, precision }: Base, adapters: readonly LoraAdapter[], seed: number): Learner {
   const stack = stackedLoras(adapters, modules);
   const routers = [...stack.shapes].map(([module, shape]): [string, HostTensor<"float32">] => {
     const random = seededRandom(derivedSeed(seed, "router", module));
@@ -21,6 +21,8 @@ export function moeLoraLearner({ modules, seams }: Base, adapters: readonly Lora
     kind: "moe-lora",
     initial: new Map([...stack.tensors, ...routers]),
     frozen: {},
+    prepare: forTraining,
+    isQuantized: precision !== "float32",
     build: (graph) => {
       const base = seams(graph);
       return { ...base, linear: tokenMixture(base.linear, stack) };

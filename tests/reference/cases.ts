@@ -4,7 +4,8 @@
 import { float32 } from "../../src/base/tensor.ts";
 import type { OpType } from "../../src/graph/operators.ts";
 import * as E from "../../src/graph/ops/elementwise.ts";
-import { matmul, rotaryEmbedding } from "../../src/graph/ops/linalg.ts";
+import type { Int4Weight } from "../../src/graph/ops/linalg.ts";
+import { int4Matmul, int8Matmul, matmul, rotaryEmbedding } from "../../src/graph/ops/linalg.ts";
 import * as M from "../../src/graph/ops/movement.ts";
 import * as R from "../../src/graph/ops/reduce.ts";
 import type { Bool, Float, Int, Value } from "../../src/graph/value.ts";
@@ -117,6 +118,52 @@ function turned(s: Sandbox, x: Float, rows: Int): Float {
   const angles = Array.from({ length: 12 }, (_, i) => i);
   const table = (f: (angle: number) => number) => s.graph.constant(float32([4, 3], angles.map(f)));
   return rotaryEmbedding(x, rows, { cosines: table(Math.cos), sines: table(Math.sin) });
+}
+
+/** Rows of whole numbers from -127 to 127, each block of 16 with a 127: rounding them to 8 bits changes nothing. */
+function levels(s: Sandbox, rows: number, width: number): Float {
+  const numbers = Array.from({ length: rows * width }, (_, i) => ((i % width) % 16 === 0 ? 127 : ((i * 37 + rows) % 255) - 127));
+  return s.given("float32", [rows, width], numbers);
+}
+function bytes(s: Sandbox, ...shape: [number, number]): Value<"int8"> {
+  return s.graph.constant({ dtype: "int8", shape, data: Int8Array.from({ length: shape[0] * shape[1] }, (_, i) => ((i * 53) % 127) - 63) });
+}
+function constants(s: Sandbox, count: number): Float {
+  return s.graph.constant(
+    float32(
+      [count],
+      Float32Array.from({ length: count }, (_, i) => 0.01 * (i + 1)),
+    ),
+  );
+}
+const middle = (s: Sandbox) => s.graph.constant({ dtype: "uint8", shape: [], data: Uint8Array.of(128) });
+
+/** Blocks of 16 in 4 bits. */
+function int4Weight(s: Sandbox, out: number, blocks: number, hasZeros = false): Int4Weight {
+  const packed = (count: number, by: number) => Uint8Array.from({ length: count }, (_, i) => (i * by) % 256);
+  const values = packed(out * blocks * 8, 91);
+  const zeros = packed(out * Math.ceil(blocks / 2), 57);
+  const nibbles = (data: Uint8Array) =>
+    BigInt64Array.from(
+      [...data].flatMap((byte) => [byte & 15, byte >> 4]),
+      BigInt,
+    );
+  const numbers = (data: Uint8Array, width: number) =>
+    E.cast(s.graph.constant({ dtype: "int64", shape: [out, width], data: nibbles(data) }), "uint4");
+  return {
+    values: s.graph.constant({ dtype: "uint8", shape: [out, blocks, 8], data: values }),
+    scales: s.graph.constant(
+      float32(
+        [out, blocks],
+        Float32Array.from({ length: out * blocks }, (_, i) => 0.02 * ((i % 5) - 2.5)),
+      ),
+    ),
+    numbers: numbers(values, blocks * 16),
+    ...(hasZeros && {
+      zeros: s.graph.constant({ dtype: "uint8", shape: [out, Math.ceil(blocks / 2)], data: zeros }),
+      zeroNumbers: numbers(zeros, 2 * Math.ceil(blocks / 2)),
+    }),
+  };
 }
 
 export const CASES: { readonly [Op in OpType]: Cases } = {
@@ -270,6 +317,34 @@ export const CASES: { readonly [Op in OpType]: Cases } = {
   RotaryEmbedding: {
     "rows of a table": (s) => turned(s, s.float("batch", 2, "sequence", 6), s.int(4, "batch", "sequence")),
     "one sequence": (s) => turned(s, s.float(1, 3, 4, 6), s.int(4, 1, 4)),
+  },
+  Int8MatMul: {
+    "rows that 8 bits hold exactly": (s) => int8Matmul(levels(s, 3, 6), bytes(s, 6, 4), { scales: constants(s, 4) }),
+    "a batch, no scales": (s) => int8Matmul(M.reshape(levels(s, 6, 5), 2, 3, 5), bytes(s, 5, 3)),
+  },
+  QuantizeLinear: {
+    "ties and ends": (s) =>
+      s.graph.apply(
+        "QuantizeLinear",
+        [s.given("float32", [2, 4], [0.5, 1.5, -2.5, 0, 300, -300, 127, -127]), E.scalar(s.float(1), 1), middle(s)],
+        {},
+      ),
+  },
+  MatMulIntegerToFloat: {
+    "rows of a batch": (s) =>
+      s.graph.apply(
+        "MatMulIntegerToFloat",
+        [E.cast(s.int(256, "batch", 3, 8), "uint8"), bytes(s, 8, 4), E.scalar(s.float(1), 0.25), constants(s, 4), middle(s)],
+        {},
+      ),
+  },
+  MatMulNBits: {
+    "two blocks": (s) => int4Matmul(levels(s, 3, 32), int4Weight(s, 5, 2), { in: 32, out: 5 }),
+    "zeros of their own": (s) => int4Matmul(levels(s, 2, 48), int4Weight(s, 4, 3, true), { in: 48, out: 4 }),
+    "a last block that is not full": (s) => int4Matmul(levels(s, 3, 20), int4Weight(s, 5, 2), { in: 20, out: 5 }),
+  },
+  DequantizeLinear: {
+    "two blocks a row": (s) => s.graph.apply("DequantizeLinear", [E.cast(s.int(16, 3, 32), "uint4"), s.float(3, 2)], { block: 16 }),
   },
   MoE: {
     "two of five experts": (s) =>

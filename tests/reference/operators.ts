@@ -25,6 +25,8 @@ export function erf(x: number): number {
 }
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
+const roundedToEven = (x: number): number => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));
+
 const unary =
   (f: (x: number) => number): Meaning<OpType> =>
   ([x]) => [{ ...x!, data: x!.data.map(f) }];
@@ -280,5 +282,46 @@ export const MEANINGS: { readonly [Op in OpType]: Meaning<Op> } = {
       }),
     ];
   },
+  // What it stands for: the rounding of x is the engine's, and gradients pass through it.
+  Int8MatMul: ([x, values, scales]) => [
+    tabulated("float32", [...x!.shape.slice(0, -1), values!.shape[1]!], (position) => {
+      const [row, out] = [position.slice(0, -1), position.at(-1)!];
+      return (
+        scales!.data[out]! *
+        sum(Array.from({ length: values!.shape[0]! }, (_, i) => elementAt(x!, [...row, i]) * elementAt(values!, [i, out])))
+      );
+    }),
+  ],
+  QuantizeLinear: ([x, step, middle]) => [
+    { ...x!, dtype: "uint8", data: x!.data.map((v) => Math.max(0, Math.min(255, roundedToEven(v / step!.data[0]!) + middle!.data[0]!))) },
+  ],
+  MatMulIntegerToFloat: ([a, b, step, scales, middle]) => [
+    tabulated("float32", [...a!.shape.slice(0, -1), b!.shape[1]!], (position) => {
+      const [row, out] = [position.slice(0, -1), position.at(-1)!];
+      const terms = Array.from(
+        { length: b!.shape[0]! },
+        (_, i) => (elementAt(a!, [...row, i]) - middle!.data[0]!) * elementAt(b!, [i, out]),
+      );
+      return step!.data[0]! * scales!.data[out]! * sum(terms);
+    }),
+  ],
+  MatMulNBits: ([x, values, scales, zeros], { in: inputs, out, block }) => {
+    const blocks = Math.ceil(inputs / block);
+    const level = (bytes: NdArray, i: number) => (bytes.data[i >> 1]! >> (i % 2 === 0 ? 0 : 4)) & 15;
+    const weight = (o: number, i: number) => {
+      const b = Math.floor(i / block);
+      const zero = zeros ? level(zeros, o * 2 * Math.ceil(blocks / 2) + b) : 8;
+      return scales!.data[o * blocks + b]! * (level(values!, o * blocks * block + i) - zero);
+    };
+    return [
+      tabulated("float32", [...x!.shape.slice(0, -1), out], (position) => {
+        const row = position.slice(0, -1);
+        return sum(Array.from({ length: inputs }, (_, i) => elementAt(x!, [...row, i]) * weight(position.at(-1)!, i)));
+      }),
+    ];
+  },
+  DequantizeLinear: ([levels, scales], { block }) => [
+    tabulated("float32", levels!.shape, ([row, i]) => elementAt(levels!, [row!, i!]) * elementAt(scales!, [row!, Math.floor(i! / block)])),
+  ],
   MoE: (inputs, { k }) => [mixture(inputs, k)],
 };

@@ -10,11 +10,11 @@
 
 import { invariant } from "../../base/errors.ts";
 import { add, div, equal, exp, mul, neg, sqrt, square, sub, toFloat, where } from "../../graph/ops/elementwise.ts";
-import { matmul, rotaryEmbedding } from "../../graph/ops/linalg.ts";
-import { expand, flattenRows, reshape, scatterAddElements, sizeOf } from "../../graph/ops/movement.ts";
+import { int8Matmul, matmul, rotaryEmbedding } from "../../graph/ops/linalg.ts";
+import { expand, flattenRows, reshape, scatterAddElements, sizeOf, slice, unsqueeze } from "../../graph/ops/movement.ts";
 import { reduceMean, reduceSum } from "../../graph/ops/reduce.ts";
 import { axisOf, flattened, type Shape } from "../../graph/sizes.ts";
-import type { Float, Int } from "../../graph/value.ts";
+import type { Float, Int, Value } from "../../graph/value.ts";
 import { operand, type Rule, result, unbroadcast, zerosLike } from "../rule.ts";
 
 /** Sums over every axis but the last. */
@@ -120,5 +120,27 @@ export const linalg = {
     invariant(!cosines && !sines, "angles are not learned: RotaryEmbedding has a gradient only in what it turns");
     return [rotaryEmbedding(g, node.inputs[1] as Int, { cosines: operand(node, 2), sines: neg(operand(node, 3)) })];
   }) satisfies Rule<"RotaryEmbedding">,
+  // The rounding of x passes gradients as they are (Bengio et al. 2013); the product's own rounding of dy is SwitchBack's (arXiv:2304.13013).
+  Int8MatMul: ((node, g, [, values, scales]) => {
+    invariant(!values && !scales, "weights in 8 bits are frozen");
+    const [, forward, scale, backward] = node.inputs;
+    const scaled = mul(g, scale as Float);
+    return [backward ? int8Matmul(scaled, backward as Value<"int8">) : matmul(scaled, toFloat(forward as Value<"int8">), { transB: true })];
+  }) satisfies Rule<"Int8MatMul">,
+  QuantizeLinear: { stop: "rounded numbers do not move with what they were rounded from" },
+  MatMulIntegerToFloat: { stop: "weights in 8 bits are frozen" },
+  MatMulNBits: ((node, g, [, values, scales]) => {
+    invariant(!values && !scales, "weights in 4 bits are frozen");
+    const { in: inputs, out, block } = node.attributes;
+    const [, , scale, zeros, numbers, zeroNumbers] = node.inputs;
+    invariant(numbers && !zeros === !zeroNumbers, "a product in 4 bits has a gradient only where its weights are given as numbers too");
+    const blocks = Math.ceil(inputs / block);
+    const levels = g.graph.apply("DequantizeLinear", [numbers, scale], { block })[0] as Float;
+    const zero = zeroNumbers ? slice(toFloat(zeroNumbers), -1, 0, blocks) : 8;
+    const shift = unsqueeze(mul(scale as Float, zero), 2);
+    const weights = reshape(sub(reshape(levels, out, blocks, block), shift), ...levels.shape);
+    return [matmul(g, slice(weights, -1, 0, inputs))];
+  }) satisfies Rule<"MatMulNBits">,
+  DequantizeLinear: { stop: "weights in 4 bits are frozen" },
   MoE: { stop: "the fused mixture serves inference; training uses plain products", unwritten: true },
 } as const;

@@ -26,7 +26,10 @@ export const PLAIN = [
   "ScatterND",
 ] as const;
 
-export type Use = (typeof FUSED)[number] | (typeof PLAIN)[number];
+/** Operators of ours that no engine has: each stands for several nodes that have one gradient together. */
+export const COMPOSED = ["Int8MatMul"] as const;
+
+export type Use = (typeof FUSED)[number] | (typeof PLAIN)[number] | (typeof COMPOSED)[number];
 
 export interface Capabilities {
   /** Uses the engine cannot run, or not rightly, each with the reason. A graph is lowered until it has none of them. */

@@ -11,6 +11,7 @@ import { reduceMax, reduceSum } from "../ops/reduce.ts";
 import { flattened } from "../sizes.ts";
 import type { Bool, Float, Graph, Int, Node, Value } from "../value.ts";
 import type { Capabilities, Use } from "./capabilities.ts";
+import { int8Product } from "./int8.ts";
 import { type Mixture, mixtureOf } from "./mixture.ts";
 import { rmsNormOf } from "./norms.ts";
 import { cosineOf, sineOf } from "./trigonometry.ts";
@@ -120,6 +121,7 @@ const DECOMPOSITIONS = {
     const centered = sub(x as Float, reduceMax(x as Float, { axes: [axis] }));
     return [sub(centered, log(reduceSum(exp(centered), { axes: [axis] })))];
   },
+  Int8MatMul: ([x, values, scales]) => [int8Product(x as Float, values as Value<"int8">, scales as Float)],
   // Rows become elements: each number of an update goes to the row that its index names.
   ScatterND: ([x, index, updates]) => {
     const [rows, ...rest] = x!.shape;

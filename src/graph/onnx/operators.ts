@@ -12,6 +12,7 @@ export const ONNX_DTYPES: Readonly<Record<DType, number>> = {
   int32: 6,
   int64: 7,
   bool: 9,
+  uint4: 21,
   float16: 10,
   bfloat16: 16,
 };
@@ -25,6 +26,8 @@ export interface OnnxNode {
   readonly type?: string;
   readonly domain?: "com.microsoft";
   readonly attributes?: Readonly<Record<string, OnnxAttribute>>;
+  /** How many of the operands are written, where some serve gradients alone. */
+  readonly operands?: number;
   /** int64 constants appended to the operands; null leaves an optional input out. A bare number is a scalar. */
   readonly constants?: readonly (readonly number[] | number | null)[];
 }
@@ -98,6 +101,16 @@ export const ENCODINGS: { readonly [Op in OpType]: Encoding<Op> } = {
   LayerNormalization: ({ epsilon }) => ({ attributes: { axis: { int: -1 }, epsilon: { float: epsilon } } }),
   SimplifiedLayerNormalization: ({ epsilon }) => ({ attributes: { axis: { int: -1 }, epsilon: { float: epsilon } } }),
   RotaryEmbedding: () => ({ domain: "com.microsoft" }),
+  Int8MatMul: plain, // no engine has it: it is always lowered
+  QuantizeLinear: plain,
+  MatMulIntegerToFloat: () => ({ domain: "com.microsoft" }),
+  // Level 4 rounds activations to 8 bits, block by block; the level for float activations is several times slower.
+  MatMulNBits: ({ in: inputs, out, block }) => ({
+    operands: 4,
+    domain: "com.microsoft",
+    attributes: { K: { int: inputs }, N: { int: out }, bits: { int: 4 }, block_size: { int: block }, accuracy_level: { int: 4 } },
+  }),
+  DequantizeLinear: ({ block }) => ({ attributes: { axis: { int: -1 }, block_size: { int: block } } }),
   MoE: ({ k, activation = "identity" }) => ({
     domain: "com.microsoft",
     attributes: { activation_type: { string: activation }, k: { int: k }, normalize_routing_weights: { int: 1 } },

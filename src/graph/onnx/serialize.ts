@@ -77,13 +77,13 @@ export function serialize(graph: Graph, locate: (file: string) => string = (file
 
 function nodeProto(node: Node, index: number, nameOf: (value: Value) => string, constants: Map<string, TensorProto>): NodeProto {
   const encode = ENCODINGS[node.op] as (attributes: unknown) => OnnxNode;
-  const { type = node.op, domain = "", attributes = {}, constants: extra = [] } = encode(node.attributes);
+  const { type = node.op, domain = "", attributes = {}, operands, constants: extra = [] } = encode(node.attributes);
   return create(NodeProtoSchema, {
     opType: type,
     domain,
     name: `${node.scope}/${node.op}_${index}`,
     input: [
-      ...node.inputs.map((value) => (value ? nameOf(value) : "")),
+      ...node.inputs.slice(0, operands).map((value) => (value ? nameOf(value) : "")),
       ...extra.map((numbers) => (numbers === null ? "" : constantName(numbers, constants))),
     ],
     output: node.outputs.map(nameOf),

@@ -1,0 +1,44 @@
+/** @file Schemes by which the frozen weights of a base model are stored in fewer bits, and which tensors each stores how.
+ *
+ *    float32   as the checkpoint has them
+ *    int8      every projection, embedding and head: one scale per output channel (per row of an embedding); 8-bit activations
+ *    int4      projections in blocks of 32 weights with one scale each; embeddings and heads as int8
+ *
+ *  Norms, biases and tables of positions stay in float, and so does everything that is woven in: adapters, gates, routing. */
+
+import type { Architecture } from "../models/architecture.ts";
+import { tracedModules } from "../models/logits.ts";
+
+export const PRECISIONS = ["float32", "int8", "int4"] as const;
+export type Precision = (typeof PRECISIONS)[number];
+export type Scheme = Exclude<Precision, "float32">;
+
+/** How one tensor of the checkpoint is stored. */
+export interface TensorPlan {
+  readonly form: Form;
+  /** Of the projection y [out] = W x [in]; for a table of embeddings `in` is its width and `out` its rows. */
+  readonly in: number;
+  readonly out: number;
+  /** The checkpoint has the weight as [in, out]. */
+  readonly inByOut: boolean;
+}
+/** channels: int8 [in, out]; rows: int8 [out, in]; blocks: 4 bits, [out, blocks, 16] */
+export type Form = "channels" | "rows" | "blocks";
+
+/** The tensors that `scheme` stores in fewer bits, by their names in the checkpoint. */
+export function quantizationPlan(architecture: Architecture, scheme: Scheme): Map<string, TensorPlan> {
+  const plan = new Map<string, TensorPlan>();
+  const modules = [...tracedModules(architecture)].filter(([, { idle }]) => !idle);
+  const tensorOf = ([module, { tensor = `${module}.weight` }]: (typeof modules)[number]) => tensor;
+  const tables = new Set(modules.filter(([, { embedding }]) => embedding).map(tensorOf));
+  for (const entry of modules) {
+    const [, { in: inputs, out, embedding, inByOut = false }] = entry;
+    const name = tensorOf(entry);
+    // A table that is a head too is stored once, as the head's product wants it.
+    if (embedding && !plan.has(name)) plan.set(name, { form: "rows", in: out, out: inputs, inByOut: false });
+    if (embedding) continue;
+    const isHead = tables.has(name) || out === architecture.vocabularySize;
+    plan.set(name, { form: scheme === "int8" || isHead ? "channels" : "blocks", in: inputs, out, inByOut });
+  }
+  return plan;
+}
