@@ -192,7 +192,7 @@ describe("on a tiny Llama", () => {
       ["lm_head", randomLora(model, "lm_head", 2)],
     ]);
     const experts = [{ name: "words", adapter, warnings: [] }];
-    const refusal = /Expert "words" adapts the embeddings model\.embed_tokens[\s\S]*--adapter/;
+    const refusal = /Expert "words" adapts the embeddings model\.embed_tokens[\s\S]*as `adapter`/;
     for (const router of [phatgoose(), averageActivation()])
       expect(() => new RoutedPool(experts, model.base.modules, { router })).toThrow(refusal);
     await expect(poolOverlay(model, experts, parsedRouter("phatgoose", {}))).rejects.toThrow(refusal);
