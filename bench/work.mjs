@@ -41,7 +41,7 @@ export async function forwardWork(folder, { rows, width, experts = 0, ...session
   return { run: () => model.forward(batch), dispose: () => base.dispose() };
 }
 
-/** One optimiser step of a rank-16 LoRA on every projection, micro-batch = batch. */
+/** One optimizer step of a rank-16 LoRA on every projection, micro-batch = batch. */
 export async function trainingWork(folder, { rows, width, precision, ...session }) {
   const model = await loadModel(folder, { precision });
   const { kind, vocabularySize } = model.base.architecture;

@@ -39,11 +39,11 @@ for (const seed of flags.summary ? [] : seeds) {
     const found = await studySeed({ out: join(work, `seed-${seed}`), seed, onPart: note, onEvaluation: note, ...trial });
     await writeFile(file(seed), `${JSON.stringify(found)}\n`);
   }
-  await summarise();
+  await summarize();
 }
-if (flags.summary) await summarise();
+if (flags.summary) await summarize();
 
-async function summarise() {
+async function summarize() {
   const done = seeds.filter((seed) => existsSync(file(seed)));
   if (done.length === 0) return;
   const runs = await Promise.all(done.map(async (seed) => JSON.parse(await readFile(file(seed), "utf8"))));

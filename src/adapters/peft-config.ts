@@ -89,9 +89,9 @@ const REFUSED: Readonly<Record<string, string>> = {
   arrow_config: "Use the experts this router was built from as a pool, with the arrow router.",
 };
 
-/** Initialisations that leave the base's weights alone. The others (pissa, olora, corda, loftq, lora_ga, ...) take their first A and B out of
+/** Initializations that leave the base's weights alone. The others (pissa, olora, corda, loftq, lora_ga, ...) take their first A and B out of
  *  them; converted to plain LoRA, an adapter says true. */
-const PLAIN_INITIALISATIONS: readonly unknown[] = [true, false, null, undefined, "gaussian", "orthogonal", "eva"];
+const PLAIN_INITIALIZATIONS: readonly unknown[] = [true, false, null, undefined, "gaussian", "orthogonal", "eva"];
 
 const OTHER_KEYS = new Set(["bias", "init_lora_weights"]);
 
@@ -176,8 +176,8 @@ function judgedKeys(raw: Record<string, unknown>, schema: z.ZodObject, where: st
     const what = `bias is ${JSON.stringify(raw.bias)}; only "none" is supported.`;
     problems.push({ what, where, fix: "The adapter trained the base's biases: train again with bias: none, or merge it with PEFT." });
   }
-  if (!PLAIN_INITIALISATIONS.includes(raw.init_lora_weights)) {
-    const what = `init_lora_weights is ${JSON.stringify(raw.init_lora_weights)}: that initialisation changes the base's weights.`;
+  if (!PLAIN_INITIALIZATIONS.includes(raw.init_lora_weights)) {
+    const what = `init_lora_weights is ${JSON.stringify(raw.init_lora_weights)}: that initialization changes the base's weights.`;
     problems.push({
       what,
       where,

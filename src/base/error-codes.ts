@@ -210,7 +210,7 @@ export const DATA_CODES = {
   "dataset-bad-card": code("input", "The dataset's card is not what it should be."),
   "dataset-bad-revision": code("input", "This cannot be a revision.", "revision"),
   "judge-files-disagree": code("conflict", "Two files do not answer the same requests."),
-  "judge-bad-file": code("input", "The file of judgements holds something else."),
+  "judge-bad-file": code("input", "The file of judgments holds something else."),
 } as const;
 
 export const TRAINING_CODES = {

@@ -1,7 +1,7 @@
 /** @file safetensors: tensors by name in one file, read lazily and written atomically (format: huggingface.co/docs/safetensors).
  *
  *  Opening reads only the header. A tensor is read when asked for, by range, and big checkpoints need not be read at all:
- *  a TensorInfo says in which file, at which byte and for how many bytes a tensor lies, which is what a graph's initialiser points to. */
+ *  a TensorInfo says in which file, at which byte and for how many bytes a tensor lies, which is what a graph's initializer points to. */
 
 import { type FileHandle, open, realpath } from "node:fs/promises";
 import { CheckpointError, invariant, messageOf } from "../base/errors.ts";

@@ -21,7 +21,7 @@ export async function skein(...argv: string[]): Promise<Outcome> {
     },
     terminal: false,
     columns: 80,
-    colours: false,
+    colors: false,
   };
   const code = await main(argv, io);
   return { code, out, err };

@@ -34,12 +34,9 @@ beforeAll(async () => {
     const { code, err } = await skein("pool", "add", at("pool"), expert);
     expect({ code, err }).toMatchObject({ code: 0 });
   }
-  const colour = (i: number) => WORDS[i % 3]!;
-  await writeFile(
-    at("write.jsonl"),
-    lines(Array.from({ length: 8 }, (_, i) => ({ input: `${colour(i)} ${colour(i + 1)}`, target: "one" }))),
-  );
-  const choose = Array.from({ length: 6 }, (_, i) => ({ input: `${colour(i)}\nOptions:\n- one\n- two`, target: i % 2 ? "one" : "two" }));
+  const color = (i: number) => WORDS[i % 3]!;
+  await writeFile(at("write.jsonl"), lines(Array.from({ length: 8 }, (_, i) => ({ input: `${color(i)} ${color(i + 1)}`, target: "one" }))));
+  const choose = Array.from({ length: 6 }, (_, i) => ({ input: `${color(i)}\nOptions:\n- one\n- two`, target: i % 2 ? "one" : "two" }));
   await writeFile(at("choose.json"), JSON.stringify({ examples: choose }));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));

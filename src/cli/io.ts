@@ -9,8 +9,8 @@ export interface Io {
   readonly terminal: boolean;
   /** Width of that terminal. */
   readonly columns: number;
-  /** Whether the result may carry colours: out is a terminal, and NO_COLOR is not set. */
-  readonly colours: boolean;
+  /** Whether the result may carry colors: out is a terminal, and NO_COLOR is not set. */
+  readonly colors: boolean;
 }
 
 /** The flags every command has. */
@@ -29,7 +29,7 @@ export function processIo(): Io {
     out: (text) => void stdout.write(text),
     err: (text) => void stderr.write(text),
     terminal: stderr.isTTY === true,
-    colours: stdout.isTTY === true && !process.env.NO_COLOR,
+    colors: stdout.isTTY === true && !process.env.NO_COLOR,
     columns: stderr.columns ?? 80,
   };
 }

@@ -9,7 +9,7 @@ function watched({ terminal = false, json = false } = {}) {
   const wait = (ms: number) => {
     now += ms;
   };
-  const io = { out: () => {}, err, terminal, columns: 100, colours: false };
+  const io = { out: () => {}, err, terminal, columns: 100, colors: false };
   const report = progress(io, { json }, { label: "train", clock: () => now });
   return { report, wait, text: () => text };
 }
@@ -64,7 +64,7 @@ test("durations read as a clock", () => {
 test("a download is told in megabytes, a small file not at all in a log", () => {
   const lines = (flags: { json?: boolean }, totalBytes: number) => {
     const seen: string[] = [];
-    const io = { out: () => {}, err: (text: string) => void seen.push(text), terminal: false, columns: 100, colours: false };
+    const io = { out: () => {}, err: (text: string) => void seen.push(text), terminal: false, columns: 100, colors: false };
     const report = downloadProgress(io, flags);
     for (const share of [0.1, 0.11, 0.6, 1])
       report({ repository: "org/set", file: "a.parquet", loadedBytes: share * totalBytes, totalBytes });

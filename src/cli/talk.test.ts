@@ -11,7 +11,7 @@ import { type LoadedModel, loadModel } from "../library/model.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { Conversation } from "./conversation.ts";
-import { expertMarker, legend } from "./expert-colours.ts";
+import { expertMarker, legend } from "./expert-colors.ts";
 import { type TalkOptions, talk } from "./talk.ts";
 
 const TEMPLATE =
@@ -48,7 +48,7 @@ async function talked(typed: string, { json = false, ...options }: Partial<TalkO
   };
   const lines = createInterface({ input: Readable.from([typed]) });
   const all: TalkOptions = { conversation, experts: [], shown: false, interactive: false, ...options };
-  await talk({ ...io, terminal: false, columns: 80, colours: false }, { json }, lines, all);
+  await talk({ ...io, terminal: false, columns: 80, colors: false }, { json }, lines, all);
   return { out, err, conversation };
 }
 
@@ -101,8 +101,8 @@ test("without a chat template, or with options that make no sense, nothing is sa
   expect(() => new Conversation(model, tokenizer, { topP: 3 })).toThrow(/topP/);
 });
 
-test("without colours an expert's name stands where it takes over", () => {
-  const marked = expertMarker(["law", "code"], { colours: false });
+test("without colors an expert's name stands where it takes over", () => {
+  const marked = expertMarker(["law", "code"], { colors: false });
   expect(["a", "", " b", " c"].map((text, i) => marked(text, [0, 1, 0, 1][i]!)).join("")).toBe("[law]a b[code] c");
-  expect(legend(["law", "code"], { colours: false })).toBe("law  code");
+  expect(legend(["law", "code"], { colors: false })).toBe("law  code");
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { coloured } from "./expert-colours.ts";
+import { colored } from "./expert-colors.ts";
 import { traceLines } from "./trace-lines.ts";
 
 const module = (name: string, experts: number[][], weights: number[][]) => ({ module: name, experts, weights });
@@ -40,22 +40,22 @@ const trace = {
 };
 
 test("each token stands with the expert that serves it most and its mean weight", () => {
-  expect(traceLines(trace, { colours: false, columns: 80 })).toBe("text\na    red 0.63\n⏎bc  blue 0.75");
+  expect(traceLines(trace, { colors: false, columns: 80 })).toBe("text\na    red 0.63\n⏎bc  blue 0.75");
 });
 
-test("in colours each module is a block in its first expert's colour, a gap between layers", () => {
-  const [, heading, first, second] = traceLines(trace, { colours: true, columns: 80 }).split("\n");
+test("in colors each module is a block in its first expert's color, a gap between layers", () => {
+  const [, heading, first, second] = traceLines(trace, { colors: true, columns: 80 }).split("\n");
   expect(heading).toBe("text");
-  expect(first).toBe(`${coloured("a  ", 0)}  red 0.63   ${coloured("▮", 0)} ${coloured("▮", 0)}`);
-  expect(second).toBe(`${coloured("⏎bc", 1)}  blue 0.75  ${coloured("▮", 2)} ${coloured("▮", 1)}`);
+  expect(first).toBe(`${colored("a  ", 0)}  red 0.63   ${colored("▮", 0)} ${colored("▮", 0)}`);
+  expect(second).toBe(`${colored("⏎bc", 1)}  blue 0.75  ${colored("▮", 2)} ${colored("▮", 1)}`);
 });
 
-test("in a narrow terminal a block is a layer, in the colour of the expert with the most weight there", () => {
+test("in a narrow terminal a block is a layer, in the color of the expert with the most weight there", () => {
   const [part] = trace.parts;
   const modules = [...part!.modules, module("model.layers.1.k", [[1], [2]], [[1], [1]])];
   const own = { ...trace, parts: [{ ...part!, modules }] };
-  const [, , wide] = traceLines(own, { colours: true, columns: 21 }).split("\n");
-  expect(wide).toContain(`  ${coloured("▮", 0)} ${coloured("▮", 0)}${coloured("▮", 1)}`);
-  const [, , narrow] = traceLines(own, { colours: true, columns: 20 }).split("\n");
-  expect(narrow).toContain(`  ${coloured("▮", 0)}${coloured("▮", 1)}`);
+  const [, , wide] = traceLines(own, { colors: true, columns: 21 }).split("\n");
+  expect(wide).toContain(`  ${colored("▮", 0)} ${colored("▮", 0)}${colored("▮", 1)}`);
+  const [, , narrow] = traceLines(own, { colors: true, columns: 20 }).split("\n");
+  expect(narrow).toContain(`  ${colored("▮", 0)}${colored("▮", 1)}`);
 });

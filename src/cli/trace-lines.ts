@@ -1,23 +1,23 @@
-/** @file A trace in a terminal: one line a token, one block a module, each in the colour of the expert with the most weight there.
+/** @file A trace in a terminal: one line a token, one block a module, each in the color of the expert with the most weight there.
  *
  *      input
  *      goose   young 0.61   ▮▮▮▮▮▮▮ ▮▮▮▮▮▮▮      blocks in groups, a layer each
  *
- *  Where the modules do not fit beside the token, a block is a layer. Without colours the blocks are left out; the name and
+ *  Where the modules do not fit beside the token, a block is a layer. Without colors the blocks are left out; the name and
  *  weight, its mean over the modules, stay. */
 
 import { byLayer } from "../evaluation/report/modules.ts";
 import { expertsOfTokens, type Trace, type TracedTokens } from "../evaluation/scoring/trace.ts";
-import { coloured, legend } from "./expert-colours.ts";
+import { colored, legend } from "./expert-colors.ts";
 
 /** The lines of all parts of a trace. */
-export function traceLines(trace: Trace, { colours, columns }: { readonly colours: boolean; readonly columns: number }): string {
+export function traceLines(trace: Trace, { colors, columns }: { readonly colors: boolean; readonly columns: number }): string {
   const { experts, parts } = trace;
-  const lines = parts.flatMap((part) => [part.name, ...partLines(part, experts, colours ? columns : undefined)]);
-  return [...(colours ? [legend(experts)] : []), ...lines].join("\n");
+  const lines = parts.flatMap((part) => [part.name, ...partLines(part, experts, colors ? columns : undefined)]);
+  return [...(colors ? [legend(experts)] : []), ...lines].join("\n");
 }
 
-/** `columns`: how wide a line may be; undefined without colours. */
+/** `columns`: how wide a line may be; undefined without colors. */
 function partLines(part: TracedTokens, names: readonly string[], columns: number | undefined): string[] {
   const tokens = part.tokens.map((token) => token.replaceAll("\n", "⏎"));
   const owners = expertsOfTokens(part);
@@ -27,7 +27,7 @@ function partLines(part: TracedTokens, names: readonly string[], columns: number
   return tokens.map((token, i) => {
     const [name, fact] = [token.padEnd(tokenWidth), facts[i]!];
     if (columns === undefined) return `${name}  ${fact}`;
-    return `${coloured(name, owners[i]!)}  ${fact.padEnd(factWidth)}  ${blocks(part, i, columns - tokenWidth - factWidth - 4)}`;
+    return `${colored(name, owners[i]!)}  ${fact.padEnd(factWidth)}  ${blocks(part, i, columns - tokenWidth - factWidth - 4)}`;
   });
 }
 
@@ -37,9 +37,9 @@ function blocks({ modules, ...part }: TracedTokens, token: number, room: number)
     modules.filter(({ module }) => own.includes(module)),
   );
   if (modules.length + layers.length - 1 <= room) {
-    return layers.map((own) => own.map(({ experts }) => coloured("▮", experts[token]?.[0] ?? 0)).join("")).join(" ");
+    return layers.map((own) => own.map(({ experts }) => colored("▮", experts[token]?.[0] ?? 0)).join("")).join(" ");
   }
-  return layers.map((own) => coloured("▮", expertsOfTokens({ ...part, modules: own })[token]!)).join("");
+  return layers.map((own) => colored("▮", expertsOfTokens({ ...part, modules: own })[token]!)).join("");
 }
 
 /** The expert's mean weight on a token, over the modules. */

@@ -81,7 +81,7 @@ async function pretrain(from: string, out: string, run: string, pairs: Pairs, { 
   await trainFull({ model, tokenizer: await model.tokenizer(), training, run, hooks, out, options });
 }
 
-/** T5's own initialisation (Mesh TensorFlow's, as in transformers), with the lean described above. */
+/** T5's own initialization (Mesh TensorFlow's, as in transformers), with the lean described above. */
 export function freshT5(config: typeof BASE_CONFIG & { vocab_size: number }, seed: number): Map<string, HostTensor<"float32">> {
   const { d_model, d_kv, d_ff, num_heads } = config;
   const deviations: readonly [RegExp, number][] = [

@@ -24,7 +24,7 @@ import { type DemoTask, examples, HELD_IN_TASKS, HELD_OUT_TASKS } from "./tasks.
 /** Routers compared, all on the same pool. */
 const ROUTERS = ["phatgoose", "average-activation", "arrow", "arrow-peft", "spectr", "smear", "retrieval", "uniform"] as const;
 
-/** Labelled examples that LoraHub sees of each task, and nothing else does. */
+/** Labeled examples that LoraHub sees of each task, and nothing else does. */
 const SHOTS = 5;
 
 /** The base that ships with the package. */

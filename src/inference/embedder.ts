@@ -1,7 +1,7 @@
 /** @file What turns a text into a vector, for routers that compare texts:
  *
  *    base-mean-pooled   the base model's own states (the encoder's, or the last of a decoder), averaged over the tokens: needs
- *                       no download. What its neighbours mean is up to the base model.
+ *                       no download. What its neighbors mean is up to the base model.
  *    <name>             an encoder checkpoint of the BERT family, such as all-MiniLM-L6-v2, mean pooled (models/bert.ts)
  *
  *  Both give unit vectors, so their product is the cosine. */

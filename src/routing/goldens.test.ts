@@ -16,7 +16,7 @@ import { createRouter, parsedRouter } from "./registry.ts";
 import { chosen } from "./router.ts";
 import { torchNormal } from "./torch-normal.ts";
 
-/** Each token's experts are the k best of the reference's weights over all, with those weights renormalised. */
+/** Each token's experts are the k best of the reference's weights over all, with those weights renormalized. */
 function expectRoute({ experts, weights }: HostRoute, all: HostTensor<"float32">, tolerance: number): void {
   const [count = 0, k = 0] = [all.shape.at(-1), experts.shape.at(-1)];
   for (let token = 0; token * count < all.data.length; token++) {

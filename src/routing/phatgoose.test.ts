@@ -98,7 +98,7 @@ test.each([
   });
 });
 
-test.each([4, 5, 6])("top-%i of the authors' weights over all experts, renormalised", async (k) => {
+test.each([4, 5, 6])("top-%i of the authors' weights over all experts, renormalized", async (k) => {
   const all = (await goldenTensors("phatgoose_layer/layer.safetensors")).float("top2.routing_weights");
   const { experts, weights } = await layer(k);
   for (let token = 0; token < 18; token++) {

@@ -103,8 +103,8 @@ test("a gate that hardly moved scores less, by the epsilon inside the layer norm
 });
 
 function pearson(a: Float32Array, b: Float32Array): number {
-  const centred = (v: Float32Array) => [...v].map((value) => value - v.reduce((sum, x) => sum + x, 0) / v.length);
-  const [p, q] = [centred(a), centred(b)];
+  const centerd = (v: Float32Array) => [...v].map((value) => value - v.reduce((sum, x) => sum + x, 0) / v.length);
+  const [p, q] = [centerd(a), centerd(b)];
   const dot = (s: number[], t: number[]) => s.reduce((sum, value, i) => sum + value * t[i]!, 0);
   return dot(p, q) / Math.sqrt(dot(p, p) * dot(q, q));
 }

@@ -187,7 +187,7 @@ describe("what does not fit is refused by name", () => {
     [
       "LoRA-GA",
       { config: { init_lora_weights: "lora_ga", lora_ga_config: { direction: "ArB2r" } } },
-      /"lora_ga": that initialisation changes/,
+      /"lora_ga": that initialization changes/,
     ],
     [
       "tensors that ZeRO-3 left empty",

@@ -4,14 +4,14 @@
 
 import type { Chart } from "../evaluation/comparison/chart.ts";
 import { chartSvg } from "../evaluation/report/chart-file.ts";
-import { inMethodColours } from "../evaluation/report/method-colours.ts";
+import { inMethodColors } from "../evaluation/report/method-colors.ts";
 import { over, table, text, verdict } from "./over-seeds.ts";
 import type { Scores, StudySeed } from "./study.ts";
 
 /** The page, and the plots by name. */
 export function studyReport(runs: readonly StudySeed[]): { readonly markdown: string; readonly plots: ReadonlyMap<string, string> } {
   const [first] = runs;
-  const charts = inMethodColours([
+  const charts = inMethodColors([
     sweepChart("Experts per token", "k", runs, ({ k }) => k),
     sweepChart("Size of the pool", "experts", runs, ({ pool }) => pool),
     sweepChart("Steps of gate training", "steps", runs, ({ gates }) => gates),

@@ -93,7 +93,7 @@ describe("the study's report", () => {
       expect(svg).toMatch(/^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"[\s\S]*<polyline[\s\S]*<\/svg>\n$/);
   });
 
-  test("a method has the same colour in every plot", () => {
+  test("a method has the same color in every plot", () => {
     const run = seed(1, 0.8, 0.5);
     const { plots } = studyReport([{ ...run, k: { arrow: run.k.phatgoose!, ...run.k }, pool: { oracle: run.k.phatgoose!, ...run.pool } }]);
     const hues = [...plots.values()].map((svg) => /--h:(\d+)"><rect[^>]*\/><text[^>]*>phatgoose</.exec(svg)?.[1]);

@@ -47,7 +47,7 @@ export interface LoraOptions {
   readonly seed: number;
 }
 
-// The authors' initialisation of A (src/models/custom_modules/lora/lora_linear.py:16-21); B starts at 0.
+// The authors' initialization of A (src/models/custom_modules/lora/lora_linear.py:16-21); B starts at 0.
 const INITIAL_A = 0.01;
 
 /** A fresh LoRA on every target: A ~ 0.01 N(0, 1), B = 0. On embeddings A = 0 and B ~ N(0, 1), as PEFT has it: a token reads one

@@ -92,12 +92,12 @@ export function moaLearner(
     isQuantized: precision !== "float32",
     build: (graph) => {
       const reader = new RouterReader(graph, architecture, { adapters, routers, ...(standards && { standards }) }, options);
-      return options.labels ? labelled(graph, seams(graph), architecture, stack, reader, options) : unlabelled(seams(graph), stack, reader);
+      return options.labels ? labeled(graph, seams(graph), architecture, stack, reader, options) : unlabeled(seams(graph), stack, reader);
     },
   };
 }
 
-function labelled(
+function labeled(
   graph: Graph,
   base: GraphParts,
   architecture: Architecture,
@@ -120,7 +120,7 @@ function labelled(
 }
 
 /** Every layer mixes all LoRAs by its router's softmax over its own running state. */
-function unlabelled(base: GraphParts, stack: LoraStack, reader: RouterReader): Built {
+function unlabeled(base: GraphParts, stack: LoraStack, reader: RouterReader): Built {
   const linear = weave(base.linear, (x, module) => {
     const shape = stack.shapes.get(module);
     if (!shape) return undefined;

@@ -230,7 +230,7 @@ describe.each(BASES)("Mixture-of-LoRAs on %s", (base) => {
     }
   });
 
-  test("the scores of a prompt do not depend on padding or on its neighbours", async () => {
+  test("the scores of a prompt do not depend on padding or on its neighbors", async () => {
     await using model = await loadModel(golden(`${base}/model`));
     const given = parts(model);
     const { input_ids: ids } = await batchFor(model, base);

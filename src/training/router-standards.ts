@@ -86,13 +86,13 @@ export function standardOf(states: readonly Float32Array[]): Standard {
   const mean = float32([hidden]);
   for (let i = 0; i < hidden; i++) mean.data[i] = states.reduce((sum, state) => sum + state[i]!, 0) / states.length;
   const sample = hidden <= EXACT ? states : states.slice(0, EXACT);
-  const centred = new Float64Array(sample.length * hidden);
+  const centerd = new Float64Array(sample.length * hidden);
   sample.forEach((state, row) => {
     state.forEach((value, i) => {
-      centred[row * hidden + i] = (value - mean.data[i]!) / Math.sqrt(sample.length);
+      centerd[row * hidden + i] = (value - mean.data[i]!) / Math.sqrt(sample.length);
     });
   });
-  const { values, right } = truncatedSvd(centred, { out: sample.length, in: hidden }, hidden);
+  const { values, right } = truncatedSvd(centerd, { out: sample.length, in: hidden }, hidden);
   const deviations = values.filter((value) => value > 0 && value >= LEAST * values[0]!);
   const directions = fromRows(right.slice(0, deviations.length));
   return { mean, directions, deviations: float32([deviations.length], deviations), rest: deviations.at(-1) ?? 1 };
@@ -101,21 +101,21 @@ export function standardOf(states: readonly Float32Array[]): Standard {
 /** T (h - mean) in a graph. h: [batch, hidden] -> [batch, hidden] */
 export function whitenedIn(h: Float, { mean, directions, deviations, rest }: Standard): Float {
   const { graph } = h;
-  const centred = sub(h, graph.constant(mean));
-  const plain = mul(centred, 1 / rest);
+  const centerd = sub(h, graph.constant(mean));
+  const plain = mul(centerd, 1 / rest);
   if (deviations.data.length === 0) return plain;
   const basis = graph.constant(directions);
   const factors = float32(
     deviations.shape,
     deviations.data.map((deviation) => 1 / deviation - 1 / rest),
   );
-  return add(plain, matmul(mul(matmul(centred, basis, { transB: true }), graph.constant(factors)), basis));
+  return add(plain, matmul(mul(matmul(centerd, basis, { transB: true }), graph.constant(factors)), basis));
 }
 
 /** T (h - mean) on the host. state: [hidden] */
 export function whitened(state: Float32Array, standard: Standard): Float32Array {
-  const centred = state.map((value, i) => value - standard.mean.data[i]!);
-  return stretched(centred, standard, (deviation) => 1 / deviation);
+  const centerd = state.map((value, i) => value - standard.mean.data[i]!);
+  return stretched(centerd, standard, (deviation) => 1 / deviation);
 }
 
 /** A vector times the symmetric matrix that stretches each direction by `factor` of its deviation. */

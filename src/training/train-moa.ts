@@ -110,9 +110,9 @@ async function secondStage(
   firstRow: number,
 ): Promise<MoaParts> {
   const { model, run } = job;
-  const labelled = (examplesOf: (domain: DomainData) => readonly TrainingExample[]): Encoded[] =>
+  const labeled = (examplesOf: (domain: DomainData) => readonly TrainingExample[]): Encoded[] =>
     domains.flatMap((data, domain) => encoded(job, examplesOf(data), recipe).map((example) => ({ ...example, domain })));
-  const data = { training: labelled(({ training }) => training), validation: labelled(({ validation }) => validation ?? []) };
+  const data = { training: labeled(({ training }) => training), validation: labeled(({ validation }) => validation ?? []) };
   const standards = await routerStandards(model.base, recipe.pooling, data.training);
   const learning = { ...parts, standards };
   const learner = moaLearner(model.base, learning, { ...recipe, firstRow });

@@ -17,7 +17,7 @@ export function addChat(program: Command, io: Io, summary: string): void {
   });
   withSamplingFlags(withModelFlags(command))
     .option("--system <text>", "the system message")
-    .option("--experts", "show which expert served each token most: by colour, or by name where there are none")
+    .option("--experts", "show which expert served each token most: by color, or by name where there are none")
     .action(async (flags: Flags) => {
       const { loadModel } = await import("../../library/model.ts");
       const { unheededDefaults } = await import("../../generation/options.ts");

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import * as z from "zod";
 import type { Trace } from "../../evaluation/scoring/trace.ts";
 import { subcommand } from "../command.ts";
-import { coloured, legend } from "../expert-colours.ts";
+import { colored, legend } from "../expert-colors.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show } from "../io.ts";
 import { type Progress, progress } from "../progress.ts";
@@ -36,7 +36,7 @@ export function addDemo(program: Command, io: Io, summary: string): void {
     const page = `${out}/report.html`;
     await saveResults(`${out}/evaluation`, result.evaluation);
     await writeReport(page, { title: "Skein: the demo", ...result });
-    const grids = [meansGrid, tasksGrid].map((grid) => terminalGrid(grid(result.evaluation), { colours: io.colours }));
+    const grids = [meansGrid, tasksGrid].map((grid) => terminalGrid(grid(result.evaluation), { colors: io.colors }));
     const text = [
       ...grids,
       await served(io, result.trace),
@@ -47,15 +47,15 @@ export function addDemo(program: Command, io: Io, summary: string): void {
   addMoaDemo(demo, io);
 }
 
-/** The traced input and answer, each token in the colour of the expert that served it most. */
+/** The traced input and answer, each token in the color of the expert that served it most. */
 async function served(io: Io, trace: Trace): Promise<string> {
   const { expertsOfTokens } = await import("../../evaluation/scoring/trace.ts");
   const lines = trace.parts.map((part) => {
     const owners = expertsOfTokens(part);
-    const words = part.tokens.map((token, i) => (io.colours ? coloured(token, owners[i]!) : token));
+    const words = part.tokens.map((token, i) => (io.colors ? colored(token, owners[i]!) : token));
     return `${part.name.padEnd(6)} ${words.join("")}`;
   });
-  return [...(io.colours ? [legend(trace.experts)] : []), ...lines].join("\n");
+  return [...(io.colors ? [legend(trace.experts)] : []), ...lines].join("\n");
 }
 
 /** A bar for each part of the training, and one for the evaluation. */

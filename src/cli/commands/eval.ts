@@ -67,7 +67,7 @@ function withTaskFlags(command: Command): Command {
     .option("--limit <n>", "only the first examples of each task", wholeNumber(1))
     .option(
       "--shots <n>",
-      "set the first examples of each task aside, labelled, for lorahub to learn from (default: 5 with lorahub)",
+      "set the first examples of each task aside, labeled, for lorahub to learn from (default: 5 with lorahub)",
       wholeNumber(1),
     );
 }
@@ -124,7 +124,7 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
     await writeReport(report, { title: "Skein: evaluation", evaluation, sweeps, usage });
   }
   const json = { ...resultsJson(evaluation), ...(sweeps.length > 0 && { sweeps }) };
-  show(io, flags, json, terminalTable(evaluation, { colours: io.colours }));
+  show(io, flags, json, terminalTable(evaluation, { colors: io.colors }));
 }
 
 /** Refuses what could not be written at the end. */

@@ -14,7 +14,7 @@ const judgeFlags = z.strictObject({
   model: z.string().meta({ description: "The judge, as the endpoint names it.", value: "name" }),
   out: z
     .string()
-    .meta({ description: "Every judgement, one JSON line each; a judging that was stopped goes on from there.", value: "file" }),
+    .meta({ description: "Every judgment, one JSON line each; a judging that was stopped goes on from there.", value: "file" }),
   apiKeyEnv: z
     .string()
     .default("OPENAI_API_KEY")
@@ -36,12 +36,12 @@ export function addJudge(program: Command, io: Io, summary: string): void {
     const { concurrency, maxTokens, retries } = judgeOptions.parse(optionsFrom(judgeOptions, flags));
     const pairs = await readJudgePairs(fileA, fileB);
     const bar = progress(io, flags, { label: "judge" });
-    const judgements = await interruptible(io, (signal) => {
+    const judgments = await interruptible(io, (signal) => {
       const ask = chatAsk({ endpoint, model, apiKey: process.env[apiKeyEnv], maxTokens, retries, signal });
       const onProgress = (step: number, steps: number) => bar.update({ step, steps });
       return judgePairs({ pairs, ask, judge: model, out, concurrency, signal, onProgress });
     }).finally(() => bar.done());
-    const summary = judgeSummary(judgements);
+    const summary = judgeSummary(judgments);
     const { pairs: count, wins, losses, ties, split, unreadable, winRate, stderr } = summary;
     const text = [
       `${fileA} wins ${wins}, loses ${losses}, ties ${ties} of ${count} (${split} split by the order, ${unreadable} not readable)`,

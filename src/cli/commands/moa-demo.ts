@@ -43,9 +43,9 @@ export function addMoaDemo(demo: Command, io: Io): void {
     await writeFileAtomically(`${out}/results.json`, `${JSON.stringify(results, null, 2)}\n`);
     await writeFileAtomically(`${out}/results.md`, domainsMarkdown(study));
     await writeFileAtomically(`${out}/report.html`, domainsPage(study));
-    const colours = { colours: io.colours };
+    const colors = { colors: io.colors };
     const grids = [domainGrid(study, "exactMatch"), domainGrid(study, "perplexity"), accuracyGrid(study)];
-    const text = [...grids.map((grid) => terminalGrid(grid, colours)), `The whole comparison: ${out}/report.html`].join("\n\n");
+    const text = [...grids.map((grid) => terminalGrid(grid, colors)), `The whole comparison: ${out}/report.html`].join("\n\n");
     show(io, flags, { out, ...results }, text);
   });
 }

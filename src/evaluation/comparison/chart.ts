@@ -9,10 +9,10 @@ export interface Point {
 export interface Series {
   readonly name: string;
   readonly points: readonly Point[];
-  /** Drawn dashed, in the colour of the series before: validation beside training. */
+  /** Drawn dashed, in the color of the series before: validation beside training. */
   readonly dashed?: boolean;
-  /** Which colour it has, as `hueOf` counts them: an expert's or a method's. By its place in the chart when absent. */
-  readonly colour?: number;
+  /** Which color it has, as `hueOf` counts them: an expert's or a method's. By its place in the chart when absent. */
+  readonly color?: number;
 }
 export interface Chart {
   readonly title: string;

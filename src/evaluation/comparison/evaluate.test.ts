@@ -166,7 +166,7 @@ test("mistakes are told before anything runs", async () => {
   await expect(evaluate(job({ methods: [{ kind: "base" }, { kind: "base" }] }))).rejects.toThrow(/Two methods/);
 });
 
-test("LoraHub needs labelled examples, learns from a task's own, and another task's change nothing", async () => {
+test("LoraHub needs labeled examples, learns from a task's own, and another task's change nothing", async () => {
   const shots = examplesOf(9).slice(6);
   const methods = [{ kind: "lorahub" as const, evaluations: 4 }];
   await expect(evaluate(job({ methods }))).rejects.toMatchObject({ name: "OptionError", what: expect.stringContaining("choose") });

@@ -81,7 +81,7 @@ export async function evaluate(job: EvaluationJob): Promise<Evaluation> {
   const base = await model.base.fingerprint();
   const results = await runAll(job, runs, base);
   const ofRun = ({ name, kind, details }: MethodRun): MethodResult => {
-    return { name, kind, ...summarised(tasks, results.get(name)!), ...(details && { details }) };
+    return { name, kind, ...summarized(tasks, results.get(name)!), ...(details && { details }) };
   };
   const single = experts.flatMap((expert) => {
     const tasksOf = results.get(expertRow(expert));
@@ -92,7 +92,7 @@ export async function evaluate(job: EvaluationJob): Promise<Evaluation> {
     if (method.kind === "experts") rows.push(...runs.filter(({ kind }) => kind === "experts").map(ofRun));
     else if (NEEDS_EXPERTS.has(method.kind)) {
       const { tasks: tasksOf, chosen } = await derivedResults(method, tasks, single);
-      rows.push({ name: methodName(method), kind: method.kind, ...summarised(tasks, tasksOf), ...(chosen && { chosen }) });
+      rows.push({ name: methodName(method), kind: method.kind, ...summarized(tasks, tasksOf), ...(chosen && { chosen }) });
     } else rows.push(ofRun(runs.find(({ name }) => name === methodName(method))!));
   }
   const shown = experts.map(({ name }) => name);
@@ -176,7 +176,7 @@ function checkTasks(tasks: readonly EvaluationTask[]): void {
 }
 
 /** A method's results with their means, per group and over all. */
-export function summarised(tasks: readonly EvaluationTask[], results: TaskResults): Pick<MethodResult, "tasks" | "means"> {
+export function summarized(tasks: readonly EvaluationTask[], results: TaskResults): Pick<MethodResult, "tasks" | "means"> {
   const over = (chosen: readonly EvaluationTask[]) => {
     // Perplexities and shares have no common mean: where both occur, only the shares count.
     const all = chosen.map(({ name }) => results[name]!);

@@ -3,7 +3,7 @@
 import { seededRandom } from "../../base/random.ts";
 import { measured } from "../scoring/task-metrics.ts";
 import { taskOf } from "../tasks/jsonl.ts";
-import { type Evaluation, type MethodResult, summarised } from "./evaluate.ts";
+import { type Evaluation, type MethodResult, summarized } from "./evaluate.ts";
 import type { EvaluationTask } from "./evaluation-task.ts";
 import type { MethodKind } from "./methods.ts";
 
@@ -40,7 +40,7 @@ function methodOf(name: string, kind: MethodKind, tasks: readonly EvaluationTask
     const { perExample, ...rest } = measured(task, answered);
     return [task.name, { ...rest, outcomes: answered.map(({ answer }, i) => ({ ...answer, values: perExample[i]! })) }] as const;
   });
-  return { name, kind, ...summarised(tasks, Object.fromEntries(results)) };
+  return { name, kind, ...summarized(tasks, Object.fromEntries(results)) };
 }
 
 /** Four tasks in two groups, three experts, and the methods one compares. */

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { rejection, temporaryFolder } from "../../../tests/temporary-folder.ts";
 import { chatAsk } from "./chat-endpoint.ts";
-import { type Judgement, judgePairs, judgeSummary } from "./judge.ts";
+import { type Judgment, judgePairs, judgeSummary } from "./judge.ts";
 import { readJudgePairs } from "./judge-files.ts";
 
 interface Asked {
@@ -75,7 +75,7 @@ describe("judging by a model", () => {
   });
 
   test("the win rate counts a tie as half, with the standard error of the mean", () => {
-    const of = (winner: Judgement["winner"], ...verdicts: Judgement["verdicts"]): Judgement => ({
+    const of = (winner: Judgment["winner"], ...verdicts: Judgment["verdicts"]): Judgment => ({
       key: "",
       id: "",
       winner,
@@ -87,7 +87,7 @@ describe("judging by a model", () => {
     expect(summary.stderr).toBeCloseTo(Math.sqrt((0.16 + 0.16 + 0.36 + 0.01 + 0.01) / 4 / 5), 12);
   });
 
-  test("asks nothing where the judgements cannot be kept", async () => {
+  test("asks nothing where the judgments cannot be kept", async () => {
     const { endpoint, asked } = await judgeServer(fair);
     const ask = chatAsk({ endpoint, model: "m" });
     const pairs = [pair("1", "good", "bad")];

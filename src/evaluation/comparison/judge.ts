@@ -18,7 +18,7 @@ import type { JudgePair } from "./judge-files.ts";
 export type Ask = (message: string) => Promise<string>;
 export type Side = "a" | "b" | "tie";
 
-export interface Judgement {
+export interface Judgment {
   /** Hash of judge, prompt and answers. */
   readonly key: string;
   readonly id: string;
@@ -51,7 +51,7 @@ export interface JudgeJob {
   readonly ask: Ask;
   /** Names the judge: another judge's lines are not taken over. */
   readonly judge: string;
-  /** The file of judgements, one JSON line each; what it holds is not asked again. */
+  /** The file of judgments, one JSON line each; what it holds is not asked again. */
   readonly out: string;
   /** Questions asked side by side. Default 4. */
   readonly concurrency?: number;
@@ -59,14 +59,14 @@ export interface JudgeJob {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Judges every pair that is not judged yet. Judgements come back in the order of the pairs. */
-export async function judgePairs(job: JudgeJob): Promise<Judgement[]> {
+/** Judges every pair that is not judged yet. Judgments come back in the order of the pairs. */
+export async function judgePairs(job: JudgeJob): Promise<Judgment[]> {
   const { pairs, judge, out, concurrency = 4, signal, onProgress } = job;
   if (pairs.length === 0)
     throw new DataError({ code: "data-empty", what: "There are no pairs to judge.", fix: "Give files with at least one answer each." });
   const keys = pairs.map((pair) => keyOf(judge, pair));
   await checkFile(out, { appends: true });
-  const known = await readJudgements(out, new Set(keys));
+  const known = await readJudgments(out, new Set(keys));
   const open = pairs.map((pair, i) => ({ pair, key: keys[i]! })).filter(({ key }) => !known.has(key));
   onProgress?.(pairs.length - open.length, pairs.length);
   let next = 0;
@@ -75,9 +75,9 @@ export async function judgePairs(job: JudgeJob): Promise<Judgement[]> {
     while (next < open.length && !failure && !signal?.aborted) {
       const { pair, key } = open[next++]!;
       try {
-        const judgement = await judged(job.ask, pair, key);
-        await writing(out, () => appendFile(out, `${JSON.stringify(judgement)}\n`));
-        known.set(key, judgement);
+        const judgment = await judged(job.ask, pair, key);
+        await writing(out, () => appendFile(out, `${JSON.stringify(judgment)}\n`));
+        known.set(key, judgment);
         onProgress?.(known.size, new Set(keys).size);
       } catch (error) {
         failure ??= { error };
@@ -92,7 +92,7 @@ export async function judgePairs(job: JudgeJob): Promise<Judgement[]> {
   return keys.map((key) => known.get(key)!);
 }
 
-async function judged(ask: Ask, pair: JudgePair, key: string): Promise<Judgement> {
+async function judged(ask: Ask, pair: JudgePair, key: string): Promise<Judgment> {
   const first = await ask(question(pair.prompt, pair.a, pair.b));
   const second = await ask(question(pair.prompt, pair.b, pair.a));
   const verdicts = [verdictOf(first, "a", "b"), verdictOf(second, "b", "a")] as const;
@@ -127,12 +127,12 @@ function verdictOf(reply: string, first: Side, second: Side): Side | undefined {
 }
 
 /** Counts, and the win rate of a. */
-export function judgeSummary(judgements: readonly Judgement[]): JudgeSummary {
-  const pairs = judgements.length;
-  const count = (is: (judgement: Judgement) => boolean) => judgements.filter(is).length;
+export function judgeSummary(judgments: readonly Judgment[]): JudgeSummary {
+  const pairs = judgments.length;
+  const count = (is: (judgment: Judgment) => boolean) => judgments.filter(is).length;
   const unreadable = count(({ verdicts }) => verdicts.includes(undefined));
   const split = count(({ verdicts }) => !verdicts.includes(undefined) && verdicts[0] !== verdicts[1]);
-  const values = judgements.map(({ winner }): number => (winner === "a" ? 1 : winner === "b" ? 0 : 0.5));
+  const values = judgments.map(({ winner }): number => (winner === "a" ? 1 : winner === "b" ? 0 : 0.5));
   const winRate = values.reduce((sum, value) => sum + value, 0) / pairs;
   const variance = values.reduce((sum, value) => sum + (value - winRate) ** 2, 0) / (pairs - 1);
   return {
@@ -154,9 +154,9 @@ function keyOf(judge: string, { prompt, a, b }: JudgePair): string {
     .slice(0, 32);
 }
 
-/** The judgements of `wanted` in a file; a last line cut off by a crash is dropped from the file. */
-async function readJudgements(path: string, wanted: ReadonlySet<string>): Promise<Map<string, Judgement>> {
-  const found = new Map<string, Judgement>();
+/** The judgments of `wanted` in a file; a last line cut off by a crash is dropped from the file. */
+async function readJudgments(path: string, wanted: ReadonlySet<string>): Promise<Map<string, Judgment>> {
+  const found = new Map<string, Judgment>();
   let text: string;
   try {
     text = await readFile(path, "utf8");
@@ -171,19 +171,19 @@ async function readJudgements(path: string, wanted: ReadonlySet<string>): Promis
   if (end < text.length) await writeFileAtomically(path, text.slice(0, end));
   for (const [i, line] of text.slice(0, end).split("\n").entries()) {
     if (line.trim() === "") continue;
-    const judgement = parsedLine(line, `${path}:${i + 1}`);
-    if (wanted.has(judgement.key)) found.set(judgement.key, judgement);
+    const judgment = parsedLine(line, `${path}:${i + 1}`);
+    if (wanted.has(judgment.key)) found.set(judgment.key, judgment);
   }
   return found;
 }
 
-function parsedLine(line: string, where: string): Judgement {
-  const fix = "Name another `out` file: this one holds something else than judgements.";
+function parsedLine(line: string, where: string): Judgment {
+  const fix = "Name another `out` file: this one holds something else than judgments.";
   try {
     const value: unknown = JSON.parse(line);
-    if (typeof value === "object" && value !== null && "key" in value && "verdicts" in value) return value as Judgement;
+    if (typeof value === "object" && value !== null && "key" in value && "verdicts" in value) return value as Judgment;
   } catch (cause) {
     throw new DataError({ code: "judge-bad-file", what: "This line is no JSON.", where, fix, cause });
   }
-  throw new DataError({ code: "judge-bad-file", what: "This line is no judgement.", where, fix });
+  throw new DataError({ code: "judge-bad-file", what: "This line is no judgment.", where, fix });
 }

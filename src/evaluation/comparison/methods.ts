@@ -7,7 +7,7 @@
  *    model              another model, such as one fine-tuned whole
  *    router             the pool under a router, by its name and options ("arrow:temperature=1") or as it is
  *    overlay            anything else put on the base, such as a Mixture of LoRAs
- *    lorahub            for each task the combination of experts that LoraHub finds for the task's few labelled examples
+ *    lorahub            for each task the combination of experts that LoraHub finds for the task's few labeled examples
  *    per_query          one expert for each input, chosen by a function of the input (retrieval, a domain classifier)
  *    best_individual    the one expert with the best mean over a group's tasks: needs their labels, so it is no rival in the wild
  *    oracle             for each task the expert that does best on it: likewise
@@ -188,7 +188,7 @@ function ownRun(method: Method, setting: MethodSetting): MethodRun {
   }
 }
 
-/** The experts combined for one task, by the labelled examples it brings. */
+/** The experts combined for one task, by the labeled examples it brings. */
 async function combinedFor(
   { name, shots = [], targetDelimiter }: EvaluationTask,
   setting: MethodSetting,
@@ -196,11 +196,11 @@ async function combinedFor(
 ): Promise<Woven> {
   const { model, tokenizer, experts } = setting;
   if (shots.length === 0) {
-    const fix = "Give the task a few labelled examples (`shots`), or leave lorahub out.";
+    const fix = "Give the task a few labeled examples (`shots`), or leave lorahub out.";
     throw new OptionError({
       code: "task-needs-shots",
       data: { task: name, method: "lorahub" },
-      what: `LoraHub learns from labelled examples, and task "${name}" has none.`,
+      what: `LoraHub learns from labeled examples, and task "${name}" has none.`,
       where: "methods",
       fix,
     });

@@ -33,13 +33,13 @@ test("Markdown rows have as many cells as their head", () => {
   expect(text).toContain("## Single experts");
 });
 
-test("the terminal's columns line up, with and without colours", () => {
-  const plain = terminalTable(evaluation, { colours: false }).split("\n");
+test("the terminal's columns line up, with and without colors", () => {
+  const plain = terminalTable(evaluation, { colors: false }).split("\n");
   expect(plain).toHaveLength(6);
   const places = plain.slice(1).map((line) => line.indexOf("±"));
   expect(new Set(places).size).toBe(1);
-  const coloured = terminalTable(evaluation, { colours: true });
-  const bare = stripVTControlCharacters(coloured)
+  const colored = terminalTable(evaluation, { colors: true });
+  const bare = stripVTControlCharacters(colored)
     .split("\n")
     .map((line) => line.trimEnd());
   expect(bare).toEqual(plain);

@@ -32,13 +32,13 @@ function remark(...parts: readonly (string | undefined)[]): string {
 
 export interface TerminalOptions {
   /** Write escape codes: the best bold, errors dim. */
-  readonly colours: boolean;
+  readonly colors: boolean;
 }
 
 /** One table in columns, the best marked with a star. */
-export function terminalGrid({ corner, columns, lines }: Grid, { colours }: TerminalOptions): string {
-  const dim = (text: string) => (colours ? `\u001b[2m${text}\u001b[22m` : text);
-  const bold = (text: string) => (colours ? `\u001b[1m${text}\u001b[22m` : text);
+export function terminalGrid({ corner, columns, lines }: Grid, { colors }: TerminalOptions): string {
+  const dim = (text: string) => (colors ? `\u001b[2m${text}\u001b[22m` : text);
+  const bold = (text: string) => (colors ? `\u001b[1m${text}\u001b[22m` : text);
   const names = lines.map(({ name, note }) => (note ? `${name} (${note})` : name));
   const left = Math.max(corner.length, ...names.map(({ length }) => length));
   const texts = lines.map(({ cells }) =>

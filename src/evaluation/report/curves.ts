@@ -54,10 +54,10 @@ export function chartDrawing({ x, y, logarithmic = false, percent = false, serie
         range,
       )
     : scale(ends, range);
-  const colours = coloursOf(series);
+  const colors = colorsOf(series);
   const textOf = percent ? (value: number) => `${tickText(100 * value)} %` : tickText;
-  const lines = series.map((one, i) => lineHtml(one, colours[i]!, { x: xs.at, y: ys.at, textOf }));
-  const names = series.flatMap(({ name, dashed }, i) => (dashed ? [] : [{ name, hue: colours[i]! }]));
+  const lines = series.map((one, i) => lineHtml(one, colors[i]!, { x: xs.at, y: ys.at, textOf }));
+  const names = series.flatMap(({ name, dashed }, i) => (dashed ? [] : [{ name, hue: colors[i]! }]));
   const body = `${axes(xs, ys, { x, y, textOf })}\n${lines.join("\n")}`;
   return { width: WIDTH, height: HEIGHT, body, names, hasDashed: series.some(({ dashed }) => dashed) };
 }
@@ -116,11 +116,11 @@ function axes(xs: Scale, ys: Scale, { x, y, textOf }: { x: string; y: string; te
 const tickText = (value: number) => Number(value.toPrecision(6)).toString();
 
 /** Hues: a dashed series has that of the series before it. */
-function coloursOf(series: readonly Series[]): number[] {
+function colorsOf(series: readonly Series[]): number[] {
   let solid = -1;
-  return series.map(({ dashed, colour }) => {
+  return series.map(({ dashed, color }) => {
     if (!dashed) solid++;
-    return hueOf(colour ?? Math.max(0, solid));
+    return hueOf(color ?? Math.max(0, solid));
   });
 }
 

@@ -1,6 +1,6 @@
-/** @file A trace as a figure: the text with each token in its expert's colour, and a map of tokens x modules, grouped by layer.
+/** @file A trace as a figure: the text with each token in its expert's color, and a map of tokens x modules, grouped by layer.
  *
- *  Colour says which expert has the largest weight, strength how large; a tap or the pointer says all of them. */
+ *  Color says which expert has the largest weight, strength how large; a tap or the pointer says all of them. */
 
 import { expertsOfTokens, type ModuleTrace, type Trace, type TracedTokens } from "../scoring/trace.ts";
 import { escaped, hueOf, legend, visible } from "./html.ts";
@@ -10,12 +10,12 @@ import { byLayer, shortName } from "./modules.ts";
 export function traceFigure({ experts, parts }: Trace): string {
   const figures = parts.map((part) => {
     const heading = part.name === "text" ? "" : `<h3>${part.name === "input" ? "Input" : "Output"}</h3>`;
-    return `${heading}\n<p class="tokens">${colouredTokens(part, experts)}</p>\n${heatMap(part, experts)}`;
+    return `${heading}\n<p class="tokens">${coloredTokens(part, experts)}</p>\n${heatMap(part, experts)}`;
   });
   return `${legend(experts)}\n${figures.join("\n")}`;
 }
 
-function colouredTokens(part: TracedTokens, experts: readonly string[]): string {
+function coloredTokens(part: TracedTokens, experts: readonly string[]): string {
   const owners = expertsOfTokens(part);
   return part.tokens
     .map((token, i) => {

@@ -1,4 +1,4 @@
-/** @file HTML as text: escaping, and the colour of an expert. */
+/** @file HTML as text: escaping, and the color of an expert. */
 
 /** Text that is safe in an element and in a quoted attribute. */
 export function escaped(text: string): string {
@@ -15,7 +15,7 @@ export function hueOf(expert: number): number {
   return Math.round((expert * 137.508 + 210) % 360);
 }
 
-/** The experts' names, each in its colour. */
+/** The experts' names, each in its color. */
 export function legend(names: readonly string[]): string {
   const items = names.map((name, expert) => `<span class="expert" style="--h:${hueOf(expert)}">${escaped(name)}</span>`);
   return `<p class="legend">${items.join(" ")}</p>`;

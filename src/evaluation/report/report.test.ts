@@ -106,7 +106,7 @@ test("every router has its section, the first one open, with every task's layers
   expect(both.match(/<th scope="row">(?:encoder 0|encoder 1)<\/th>/g)).toHaveLength(2 * evaluation.tasks.length);
 });
 
-test("a method keeps its colour from one sweep to the next, and settings and per cents are what the axes name", () => {
+test("a method keeps its color from one sweep to the next, and settings and per cents are what the axes name", () => {
   const points = [
     { x: 1, y: 0.25, error: 0.01 },
     { x: 8, y: 0.5 },

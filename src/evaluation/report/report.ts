@@ -12,7 +12,7 @@ import type { Trace } from "../scoring/trace.ts";
 import { chartFigure } from "./curves.ts";
 import { traceFigure } from "./heatmap.ts";
 import { escaped } from "./html.ts";
-import { inMethodColours } from "./method-colours.ts";
+import { inMethodColors } from "./method-colors.ts";
 import { page, type Section } from "./page.ts";
 import { gridTable } from "./table.ts";
 import { usageFigure } from "./usage.ts";
@@ -49,16 +49,16 @@ export function reportPage({
     sections.splice(1, 0, {
       title: "Who served which token",
       about:
-        "Each token in the colour of the expert with the most weight over all modules; below, every module. Stronger colour: more weight. Tap a cell.",
+        "Each token in the color of the expert with the most weight over all modules; below, every module. Stronger color: more weight. Tap a cell.",
       body: `<p><b>Prompt</b> ${escaped(trace.prompt)}<br><b>Answer</b> ${escaped(trace.completion)}</p>\n${traceFigure(trace)}`,
     });
   }
   sections.push(...usageSections(usage, evaluation));
   if (sweeps.length > 0) {
     const about = "Mean scores ± one standard error. Smaller pools are the first experts of the pool, in its own order.";
-    sections.push({ title: "Sweeps", about, body: inMethodColours(sweeps).map(chartFigure).join("\n") });
+    sections.push({ title: "Sweeps", about, body: inMethodColors(sweeps).map(chartFigure).join("\n") });
   }
-  if (curves.length > 0) sections.push({ title: "Learning curves", body: inExpertColours(curves, experts).map(chartFigure).join("\n") });
+  if (curves.length > 0) sections.push({ title: "Learning curves", body: inExpertColors(curves, experts).map(chartFigure).join("\n") });
   const counts = [
     counted(evaluation.methods.length, "method"),
     counted(evaluation.tasks.length, "task"),
@@ -85,13 +85,13 @@ function usageSections(usage: readonly RouteUsage[], { methods }: Evaluation): S
   }));
 }
 
-/** A run named after an expert, or "<expert>-gates", in that expert's colour; others in colours of their own. */
-function inExpertColours(charts: readonly Chart[], experts: readonly string[]): Chart[] {
+/** A run named after an expert, or "<expert>-gates", in that expert's color; others in colors of their own. */
+function inExpertColors(charts: readonly Chart[], experts: readonly string[]): Chart[] {
   return charts.map((chart) => ({
     ...chart,
     series: chart.series.map((series, i) => {
       const expert = experts.indexOf(series.name.replace(/-gates$/, ""));
-      return { ...series, colour: expert < 0 ? experts.length + i : expert };
+      return { ...series, color: expert < 0 ? experts.length + i : expert };
     }),
   }));
 }

@@ -8,6 +8,6 @@ import { page } from "./page.ts";
 /** The whole page: prompt, answer, and the map of who served which token. */
 export function tracePage(trace: Trace): string {
   const lead = `<p><b>Prompt</b> ${escaped(trace.prompt)}<br><b>Answer</b> ${escaped(trace.completion)}</p>`;
-  const about = "Colour: the expert with the largest weight. Strength: that weight. Tap a token or a cell to read it.";
+  const about = "Color: the expert with the largest weight. Strength: that weight. Tap a token or a cell to read it.";
   return page({ title: "Who served which token", lead, sections: [{ title: "Tokens and modules", about, body: traceFigure(trace) }] });
 }

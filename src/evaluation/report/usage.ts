@@ -1,4 +1,4 @@
-/** @file Expert use as tables of colour: tasks x experts, layers x experts, with entropy and agreement with the oracle. */
+/** @file Expert use as tables of color: tasks x experts, layers x experts, with entropy and agreement with the oracle. */
 
 import { entropyOf, type ModuleUse, meanUse, type RouteUsage, type TaskUse } from "../scoring/route-usage.ts";
 import { escaped, hueOf } from "./html.ts";

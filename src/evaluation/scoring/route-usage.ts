@@ -61,7 +61,7 @@ export async function routeUsage(
       throwIfStopped(signal, "evaluation");
       await addRoutes(totals, model, encoded.slice(start, start + batchSize), experts.length);
     }
-    const modules = [...totals].map(([module, sums]) => ({ module, use: normalised(sums) }));
+    const modules = [...totals].map(([module, sums]) => ({ module, use: normalized(sums) }));
     used.push({ task: task.name, modules });
   }
   return { experts, tasks: used };
@@ -104,7 +104,7 @@ function addWeights(sums: Float64Array, { experts, weights }: HostRoute, mask: B
   });
 }
 
-function normalised(sums: Float64Array): number[] {
+function normalized(sums: Float64Array): number[] {
   const total = sums.reduce((sum, value) => sum + value, 0);
   return [...sums].map((value) => (total > 0 ? value / total : 0));
 }

@@ -74,7 +74,7 @@ metric_list:
 `;
   const task = await read("gsm", text);
   expect(filtering(task.exactMatchFilters ?? [])("First\nthen #### $1,234 EUR")).toBe("1234 eur");
-  expect(await rejection(read("odd", text.replace("ignore_case", "ignore_colour")))).toMatchObject({ name: "DataError" });
+  expect(await rejection(read("odd", text.replace("ignore_case", "ignore_color")))).toMatchObject({ name: "DataError" });
 });
 
 describe("files that the task names itself", () => {

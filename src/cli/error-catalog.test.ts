@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { type CodeEntry, ERROR_CODES } from "../base/error-codes.ts";
 
 const SOURCE = fileURLToPath(new URL("..", import.meta.url));
-const CATALOGUE = fileURLToPath(new URL("../../docs/errors.md", import.meta.url));
+const CATALOG = fileURLToPath(new URL("../../docs/errors.md", import.meta.url));
 
 const FILES = readdirSync(SOURCE, { recursive: true, encoding: "utf8" })
   .filter((name) => name.endsWith(".ts") && !/\.test\.|\.test-helper\.|\.contract\./.test(name))
@@ -26,14 +26,14 @@ function codeTable(): string {
 }
 
 test("docs/errors.md lists every error class, and no other", () => {
-  const listed = [...readFileSync(CATALOGUE, "utf8").matchAll(/^\| `(\w+Error)`/gm)].map(([, name]) => name!);
+  const listed = [...readFileSync(CATALOG, "utf8").matchAll(/^\| `(\w+Error)`/gm)].map(([, name]) => name!);
   expect(listed.sort()).toEqual(errorClasses().sort());
 });
 
 test("docs/errors.md lists every code as the table has it (UPDATE_GOLDEN=1 writes it)", () => {
-  const text = readFileSync(CATALOGUE, "utf8");
+  const text = readFileSync(CATALOG, "utf8");
   const [, begin, old, end] = /^([\s\S]*<!-- codes -->\n)([\s\S]*?)(\n<!-- end of codes -->[\s\S]*)$/.exec(text)!;
-  if (process.env.UPDATE_GOLDEN) writeFileSync(CATALOGUE, `${begin}${codeTable()}${end}`);
+  if (process.env.UPDATE_GOLDEN) writeFileSync(CATALOG, `${begin}${codeTable()}${end}`);
   else expect(old).toBe(codeTable());
 });
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { float32, int64 } from "../base/tensor.ts";
-import { coloured, expertOf } from "./expert-colours.ts";
+import { colored, expertOf } from "./expert-colors.ts";
 
 test("the expert with the most weight over all modules is the token's", () => {
   const route = (experts: readonly number[], weights: readonly number[]) => ({
@@ -15,11 +15,11 @@ test("the expert with the most weight over all modules is the token's", () => {
   expect(expertOf(routes)).toBe(3); // 1.1 against 0.95 of experts 0 and 1
 });
 
-test("a token's colour ends with it", () => {
-  expect(coloured("goose", 0)).toBe("\x1b[38;5;33mgoose\x1b[0m");
+test("a token's color ends with it", () => {
+  expect(colored("goose", 0)).toBe("\x1b[38;5;33mgoose\x1b[0m");
 });
 
 test("thirty experts look different", () => {
-  expect(new Set(Array.from({ length: 30 }, (_, expert) => coloured("goose", expert))).size).toBe(30);
-  expect(coloured("goose", 10)).toBe("\x1b[4;38;5;33mgoose\x1b[0m");
+  expect(new Set(Array.from({ length: 30 }, (_, expert) => colored("goose", expert))).size).toBe(30);
+  expect(colored("goose", 10)).toBe("\x1b[4;38;5;33mgoose\x1b[0m");
 });
