@@ -44,17 +44,17 @@ function architecture() {
  *  WHAT DIFFERS - ONE THING AFTER ANOTHER. */
 
 import * as z from "zod";
-import type { ArchitectureFactory } from "./architecture.ts";
 import { parseConfig } from "./config.ts";
+import { type ArchitectureFactory, configKeys, reading } from "./config-keys.ts";
 import { decoderFields } from "./decoder.ts";
 import { llamaLike } from "./llama.ts";
 
 const schema = z.object({ ...decoderFields });
 
-export const ${name}: ArchitectureFactory = (raw) => {
+export const ${name}: ArchitectureFactory = reading(configKeys(schema), (raw) => {
   const config = parseConfig(schema, raw);
   return llamaLike(config, {});
-};
+});
 `;
 }
 

@@ -13,12 +13,14 @@ interface Respelling {
   readonly tensor?: (name: string) => string;
   /** Another tensor in its place, under the copy's name. */
   readonly values?: (name: string, tensor: HostTensor) => HostTensor;
+  /** Tensors that the copy has too. */
+  readonly add?: (tensors: ReadonlyMap<string, HostTensor>) => Readonly<Record<string, HostTensor>>;
 }
 
 /** Calls `use` with a copy of the checkpoint in `folder` whose configuration and tensors are written differently. */
 export async function respelled(
   folder: string,
-  { config = (c) => c, tensor = (n) => n, values = (_, t) => t }: Respelling,
+  { config = (c) => c, tensor = (n) => n, values = (_, t) => t, add = () => ({}) }: Respelling,
   use: (copy: string) => Promise<void>,
 ) {
   const copy = mkdtempSync(join(tmpdir(), "skein-respelled-"));
@@ -28,6 +30,7 @@ export async function respelled(
     for (const [name, original] of await readSafetensors(join(folder, "model.safetensors"))) {
       tensors.set(tensor(name), values(tensor(name), original));
     }
+    for (const [name, more] of Object.entries(add(tensors))) tensors.set(name, more);
     await saveCheckpoint(copy, { config: config(original), tensors });
     await use(copy);
   } finally {

@@ -38,7 +38,7 @@ export interface ErrorFields {
   /** A base model's name or folder. */
   readonly base: string;
   readonly embedder: string;
-  /** Of an adapter: "lora", "ia3" or "bottleneck". */
+  /** Of an adapter: "lora", "ia3" or "bottleneck". Of other libraries' files: the library's or the form's name. */
   readonly kind: string;
   /** The name of a model or dataset on the Hub, and its revision. */
   readonly repository: string;

@@ -13,6 +13,7 @@ import * as z from "zod";
 import { CheckpointError, messageOf } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { codeOf, writeFileAtomically } from "./atomic.ts";
+import { refuseQuantized } from "./quantized-checkpoint.ts";
 import { openSafetensors, type TensorInfo, type WriteOptions, writeSafetensors } from "./safetensors.ts";
 
 const CONFIG = "config.json";
@@ -66,6 +67,7 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
     : names.has(INDEX)
       ? await openShards(directory)
       : refuseTensors(directory, names);
+  refuseQuantized({ config, tensors, directory });
   if (!names.has(GENERATION_CONFIG)) return { directory, config, tensors };
   return { directory, config, tensors, generationConfig: await readJsonObject(join(directory, GENERATION_CONFIG)) };
 }

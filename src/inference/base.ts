@@ -6,10 +6,12 @@ import type { ModuleSizes } from "../adapters/modules.ts";
 import { elements } from "../base/tensor.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
-import type { TensorInfo } from "../checkpoint/safetensors.ts";
+import { readTensor, type TensorInfo } from "../checkpoint/safetensors.ts";
+import { haveSameBytes } from "../checkpoint/same-bytes.ts";
 import type { Graph } from "../graph/value.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
 import type { Architecture } from "../models/architecture.ts";
+import { checkpointNotes } from "../models/checkpoint-notes.ts";
 import { baseSeams, type Seams } from "../models/embedding.ts";
 import type { Weights } from "../models/linear.ts";
 import { tracedModules } from "../models/logits.ts";
@@ -33,6 +35,8 @@ export interface Base {
   readonly modules: ModuleSizes;
   /** How the base's projections and embeddings are stored and multiplied. */
   readonly precision: Precision;
+  /** What a person should know of its configuration, and of tensors that are not read. */
+  readonly warnings: readonly string[];
   /** The tokenizer of the checkpoint, read at the first call. */
   tokenizer(): Promise<Tokenizer>;
   /** Identifies the numbers of the checkpoint, computed at the first call. */
@@ -54,11 +58,12 @@ export interface BaseOptions {
  *  use and kept on disk (quantization/store.ts). */
 export async function openBase(name: string, { precision = "float32", onProgress }: BaseOptions = {}): Promise<Base> {
   const checkpoint = await openCheckpoint(await resolveModel(name));
+  const warnings = await checkpointNotes(checkpoint, architectureOf(checkpoint), { readTensor, haveSameBytes });
   const scheme = precision === "auto" ? fitting(checkpoint) : precision;
-  if (scheme === "float32") return baseOf(checkpoint);
+  if (scheme === "float32") return { ...baseOf(checkpoint), warnings };
   const plan = quantizationPlan(architectureOf(checkpoint), scheme);
   const options = { scheme, fingerprint: await fingerprint(checkpoint), ...(onProgress && { onProgress }) };
-  return baseOf(checkpoint, { precision: scheme, store: await openStore(checkpoint, plan, options) });
+  return { ...baseOf(checkpoint, { precision: scheme, store: await openStore(checkpoint, plan, options) }), warnings };
 }
 
 function fitting({ tensors }: Checkpoint): Precision {
@@ -66,7 +71,7 @@ function fitting({ tensors }: Checkpoint): Precision {
   return bytes <= totalmem() / 4 ? "float32" : "int8";
 }
 
-/** The base model in a checkpoint; `quantized` holds its weights in fewer bits. */
+/** The base model in a checkpoint whose keys and tensors are known to be read; `quantized` holds its weights in fewer bits. */
 export function baseOf(checkpoint: Checkpoint, quantized?: { readonly precision: Scheme; readonly store: QuantizedStore }): Base {
   const architecture = architectureOf(checkpoint);
   let backward: ReadonlyMap<string, TensorInfo> | undefined;
@@ -75,6 +80,7 @@ export function baseOf(checkpoint: Checkpoint, quantized?: { readonly precision:
     architecture,
     modules: modulesOf(checkpoint, architecture),
     precision: quantized?.precision ?? "float32",
+    warnings: [],
     tokenizer: once(() => loadTokenizer(checkpoint.directory)),
     fingerprint: once(() => fingerprint(checkpoint)),
     seams: (graph) => {

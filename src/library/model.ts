@@ -91,7 +91,7 @@ export async function loadModel(
   const base = await openBase(name, given({ precision, onProgress }));
   const runner = new Runner(base, given({ sessions, engine, threads, prepack, profile }));
   const { woven, warnings } = await openWoven({ base, runner, woven: plain }, options);
-  warnings.forEach(onWarning);
+  [...base.warnings, ...warnings].forEach(onWarning);
   return new LoadedModel({ base, runner, woven }, { isOwner: true });
 }
 

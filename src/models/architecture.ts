@@ -67,6 +67,3 @@ export interface EncoderDecoder extends Common {
 }
 
 export type Architecture = DecoderOnly | EncoderDecoder;
-
-/** Parses a checkpoint's config.json and returns the architecture it describes. */
-export type ArchitectureFactory = (config: Readonly<Record<string, unknown>>, tensorNames: ReadonlySet<string>) => Architecture;

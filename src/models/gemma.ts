@@ -5,8 +5,8 @@ import * as z from "zod";
 import { add, mul } from "../graph/ops/elementwise.ts";
 import { rmsNorm } from "../graph/ops/reduce.ts";
 import { activationOf } from "./activations.ts";
-import type { ArchitectureFactory } from "./architecture.ts";
 import { parseConfig } from "./config.ts";
+import { type ArchitectureFactory, configKeys, reading } from "./config-keys.ts";
 import { decoderFields, decoderOnly, gatedMlp, headsOf, type Norm, preNormBlock, selfAttention } from "./decoder.ts";
 import { ropeOf } from "./rope.ts";
 
@@ -24,7 +24,10 @@ export type GemmaConfig = z.infer<z.ZodObject<typeof gemmaFields>>;
 
 const schema = z.object(gemmaFields);
 
-export const gemma: ArchitectureFactory = (raw) => {
+/** `hidden_act` is not read, so it must not ask for another activation than the one that is meant. */
+export const gemmaFixed = { hidden_act: ["gelu", "gelu_new", "gelu_pytorch_tanh"] };
+
+export const gemma: ArchitectureFactory = reading(configKeys(schema, { fixed: gemmaFixed }), (raw) => {
   const config = parseConfig(schema, raw);
   const { attention, mlp, norm, stack } = gemmaParts(config);
   const rope = ropeOf(config, attention.headSize);
@@ -37,7 +40,7 @@ export const gemma: ArchitectureFactory = (raw) => {
         mlp: (y) => gatedMlp(y, `${path}.mlp`, mlp, parts),
       }),
   });
-};
+});
 
 /** x / sqrt(mean(x^2) + epsilon) * (1 + w) */
 export function gemmaNorm(epsilon: number): Norm {

@@ -5,10 +5,11 @@
 import * as z from "zod";
 import { add, div, mul, tanh } from "../graph/ops/elementwise.ts";
 import type { Float } from "../graph/value.ts";
-import type { ArchitectureFactory, Parts } from "./architecture.ts";
+import type { Parts } from "./architecture.ts";
 import { parseConfig } from "./config.ts";
+import { type ArchitectureFactory, configKeys, reading } from "./config-keys.ts";
 import { decoderOnly, gatedMlp, layerTypes, type Norm, selfAttention } from "./decoder.ts";
-import { gemmaFields, gemmaParts } from "./gemma.ts";
+import { gemmaFields, gemmaFixed, gemmaParts } from "./gemma.ts";
 import { ropeOf } from "./rope.ts";
 
 const schema = z.object({
@@ -21,7 +22,7 @@ const schema = z.object({
   final_logit_softcapping: z.number().nullish().default(30),
 });
 
-export const gemma2: ArchitectureFactory = (raw) => {
+export const gemma2: ArchitectureFactory = reading(configKeys(schema, { fixed: gemmaFixed }), (raw) => {
   const config = parseConfig(schema, raw);
   const { attention, mlp, norm, stack } = gemmaParts(config);
   const spec = {
@@ -42,7 +43,7 @@ export const gemma2: ArchitectureFactory = (raw) => {
       }),
     leave: (logits) => softcapped(logits, config.final_logit_softcapping),
   });
-};
+});
 
 /** c tanh(x / c); x where there is no c. */
 export function softcapped(x: Float, cap: number | null | undefined): Float {

@@ -4,10 +4,10 @@
  *  Of a `gemma3` checkpoint with a vision tower, the text part is used. */
 
 import * as z from "zod";
-import type { ArchitectureFactory } from "./architecture.ts";
 import { parseConfig } from "./config.ts";
+import { type ArchitectureFactory, configKeys, reading } from "./config-keys.ts";
 import { decoderOnly, gatedMlp, layerTypes, selfAttention } from "./decoder.ts";
-import { gemmaFields, gemmaParts } from "./gemma.ts";
+import { gemmaFields, gemmaFixed, gemmaParts } from "./gemma.ts";
 import { sandwichBlock, softcapped } from "./gemma2.ts";
 import { type Rope, ropeOf } from "./rope.ts";
 
@@ -29,27 +29,34 @@ const schema = z.object({
   final_logit_softcapping: z.number().nullish(),
   use_bidirectional_attention: z.literal(false, "only false is supported: with true the model embeds texts").nullish(),
 });
+/** What stands beside the text part of a model that sees. */
+const GEMMA3_IDLE =
+  "vision_config mm_tokens_per_image boi_token_index eoi_token_index image_token_index boi_token_id eoi_token_id image_token_id tie_word_embeddings";
 type Gemma3Config = z.infer<typeof schema>;
 
-export const gemma3: ArchitectureFactory = (raw, tensorNames) => {
-  const config = parseConfig(schema, raw.text_config ? { model_type: raw.model_type, ...anyRecord.parse(raw.text_config) } : raw);
-  const { attention, mlp, norm, stack } = gemmaParts(config, namesIn(tensorNames));
-  const ropes = ropesOf(config, attention.headSize);
-  const pattern = config.sliding_window_pattern ?? config._sliding_window_pattern ?? 6;
-  const slides = (i: number) => (config.layer_types ? config.layer_types[i] === "sliding_attention" : (i + 1) % pattern !== 0);
-  const ofLayer = (i: number) => (slides(i) ? { rope: ropes.local, window: config.sliding_window ?? undefined } : { rope: ropes.global });
-  const spec = { ...attention, scale: config.query_pre_attn_scalar ** -0.5, headNorm: norm };
-  return decoderOnly({
-    ...stack,
-    steadyUntil: (length) => Math.min(...[ropes.local, ropes.global].map((rope) => rope.steadyUntil?.(length) ?? Number.POSITIVE_INFINITY)),
-    block: (x, path, i, positions, parts) =>
-      sandwichBlock(x, path, norm, parts, {
-        attention: (y) => selfAttention(y, `${path}.self_attn`, positions, { ...spec, ...ofLayer(i) }, parts),
-        mlp: (y) => gatedMlp(y, `${path}.mlp`, mlp, parts),
-      }),
-    leave: (logits) => softcapped(logits, config.final_logit_softcapping),
-  });
-};
+export const gemma3: ArchitectureFactory = reading(
+  configKeys(schema, { idle: GEMMA3_IDLE, fixed: gemmaFixed, nested: "text_config" }),
+  (raw, tensorNames) => {
+    const config = parseConfig(schema, raw.text_config ? { model_type: raw.model_type, ...anyRecord.parse(raw.text_config) } : raw);
+    const { attention, mlp, norm, stack } = gemmaParts(config, namesIn(tensorNames));
+    const ropes = ropesOf(config, attention.headSize);
+    const pattern = config.sliding_window_pattern ?? config._sliding_window_pattern ?? 6;
+    const slides = (i: number) => (config.layer_types ? config.layer_types[i] === "sliding_attention" : (i + 1) % pattern !== 0);
+    const ofLayer = (i: number) => (slides(i) ? { rope: ropes.local, window: config.sliding_window ?? undefined } : { rope: ropes.global });
+    const spec = { ...attention, scale: config.query_pre_attn_scalar ** -0.5, headNorm: norm };
+    return decoderOnly({
+      ...stack,
+      steadyUntil: (length) =>
+        Math.min(...[ropes.local, ropes.global].map((rope) => rope.steadyUntil?.(length) ?? Number.POSITIVE_INFINITY)),
+      block: (x, path, i, positions, parts) =>
+        sandwichBlock(x, path, norm, parts, {
+          attention: (y) => selfAttention(y, `${path}.self_attn`, positions, { ...spec, ...ofLayer(i) }, parts),
+          mlp: (y) => gatedMlp(y, `${path}.mlp`, mlp, parts),
+        }),
+      leave: (logits) => softcapped(logits, config.final_logit_softcapping),
+    });
+  },
+);
 
 /** Files of transformers 5 keep both under `rope_parameters`, by the kind of layer. */
 function ropesOf(config: Gemma3Config, headSize: number): { local: Rope; global: Rope } {

@@ -9,9 +9,10 @@ import { gather, split } from "../graph/ops/movement.ts";
 import { layerNorm } from "../graph/ops/reduce.ts";
 import type { Float } from "../graph/value.ts";
 import { activationOf } from "./activations.ts";
-import type { ArchitectureFactory, Parts } from "./architecture.ts";
+import type { Parts } from "./architecture.ts";
 import { splitHeads } from "./attention.ts";
 import { parseConfig } from "./config.ts";
+import { type ArchitectureFactory, configKeys, reading } from "./config-keys.ts";
 import { decoderOnly } from "./decoder.ts";
 
 const schema = z.object({
@@ -30,27 +31,30 @@ const schema = z.object({
 });
 type Gpt2Config = z.infer<typeof schema>;
 
-export const gpt2: ArchitectureFactory = (raw, tensorNames) => {
-  const config = parseConfig(schema, raw);
-  const prefix = tensorNames.has("wte.weight") ? "" : "transformer.";
-  return decoderOnly({
-    vocabularySize: config.vocab_size,
-    hiddenSize: config.n_embd,
-    numLayers: config.n_layer,
-    dropoutRate: config.resid_pdrop,
-    maxPositions: config.n_positions,
-    embedding: `${prefix}wte`,
-    enter: (x, positions, { weights, dropout }) =>
-      dropout(add(x, gather(weights(`${prefix}wpe.weight`, config.n_positions, config.n_embd), positions))),
-    layer: (i) => `${prefix}h.${i}`,
-    block: (x, path, i, _, parts) => {
-      const h = add(x, attention(norm(x, `${path}.ln_1`, config, parts), `${path}.attn`, i, config, parts));
-      return add(h, mlp(norm(h, `${path}.ln_2`, config, parts), `${path}.mlp`, config, parts));
-    },
-    norm: (x, parts) => norm(x, `${prefix}ln_f`, config, parts),
-    tied: config.tie_word_embeddings,
-  });
-};
+export const gpt2: ArchitectureFactory = reading(
+  configKeys(schema, { idle: "reorder_and_upcast_attn n_special predict_special_tokens" }),
+  (raw, tensorNames) => {
+    const config = parseConfig(schema, raw);
+    const prefix = tensorNames.has("wte.weight") ? "" : "transformer.";
+    return decoderOnly({
+      vocabularySize: config.vocab_size,
+      hiddenSize: config.n_embd,
+      numLayers: config.n_layer,
+      dropoutRate: config.resid_pdrop,
+      maxPositions: config.n_positions,
+      embedding: `${prefix}wte`,
+      enter: (x, positions, { weights, dropout }) =>
+        dropout(add(x, gather(weights(`${prefix}wpe.weight`, config.n_positions, config.n_embd), positions))),
+      layer: (i) => `${prefix}h.${i}`,
+      block: (x, path, i, _, parts) => {
+        const h = add(x, attention(norm(x, `${path}.ln_1`, config, parts), `${path}.attn`, i, config, parts));
+        return add(h, mlp(norm(h, `${path}.ln_2`, config, parts), `${path}.mlp`, config, parts));
+      },
+      norm: (x, parts) => norm(x, `${prefix}ln_f`, config, parts),
+      tied: config.tie_word_embeddings,
+    });
+  },
+);
 
 function norm(x: Float, path: string, config: Gpt2Config, { weights }: Parts): Float {
   const bias = weights(`${path}.bias`, config.n_embd);

@@ -5,8 +5,9 @@
 
 import * as z from "zod";
 import { activationOf } from "./activations.ts";
-import type { ArchitectureFactory, DecoderOnly } from "./architecture.ts";
+import type { DecoderOnly } from "./architecture.ts";
 import { parseConfig } from "./config.ts";
+import { type ArchitectureFactory, configKeys, reading } from "./config-keys.ts";
 import { type DecoderConfig, decoderFields, decoderOnly, gatedMlp, headsOf, preNormBlock, rmsNormOf, selfAttention } from "./decoder.ts";
 import { ropeOf } from "./rope.ts";
 
@@ -16,11 +17,11 @@ const schema = z.object({
   mlp_bias: z.boolean().default(false),
 });
 
-export const llama: ArchitectureFactory = (raw) => {
+export const llama: ArchitectureFactory = reading(configKeys(schema), (raw) => {
   const config = parseConfig(schema, raw);
   const biases = { inward: config.attention_bias, outward: config.attention_bias };
   return llamaLike(config, { biases, mlpBias: config.mlp_bias });
-};
+});
 
 /** What the architectures built like Llama change in it. */
 export interface Variation {

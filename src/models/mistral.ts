@@ -2,8 +2,8 @@
  *  back over a sliding window, where the configuration gives one. */
 
 import * as z from "zod";
-import type { ArchitectureFactory } from "./architecture.ts";
 import { parseConfig } from "./config.ts";
+import { type ArchitectureFactory, configKeys, reading } from "./config-keys.ts";
 import { decoderFields } from "./decoder.ts";
 import { llamaLike } from "./llama.ts";
 
@@ -15,7 +15,7 @@ const schema = z.object({
   sliding_window: z.int().nullish().default(4096),
 });
 
-export const mistral: ArchitectureFactory = (raw) => {
+export const mistral: ArchitectureFactory = reading(configKeys(schema), (raw) => {
   const config = parseConfig(schema, raw);
   return llamaLike(config, { window: () => config.sliding_window ?? undefined });
-};
+});

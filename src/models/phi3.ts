@@ -7,9 +7,10 @@ import { mul } from "../graph/ops/elementwise.ts";
 import { split } from "../graph/ops/movement.ts";
 import type { Float, Int } from "../graph/value.ts";
 import { type Activation, activationOf } from "./activations.ts";
-import type { ArchitectureFactory, Parts } from "./architecture.ts";
+import type { Parts } from "./architecture.ts";
 import { splitHeads } from "./attention.ts";
 import { parseConfig } from "./config.ts";
+import { type ArchitectureFactory, configKeys, reading } from "./config-keys.ts";
 import { decoderFields, decoderOnly, type Heads, headsOf, preNormBlock, rmsNormOf } from "./decoder.ts";
 import { type Rope, ropeOf, rotated } from "./rope.ts";
 
@@ -21,7 +22,7 @@ const schema = z.object({
   resid_pdrop: z.number().default(0),
 });
 
-export const phi3: ArchitectureFactory = (raw) => {
+export const phi3: ArchitectureFactory = reading(configKeys(schema), (raw) => {
   const config = parseConfig(schema, raw);
   const heads = headsOf(config);
   const { hiddenSize } = heads;
@@ -44,7 +45,7 @@ export const phi3: ArchitectureFactory = (raw) => {
     norm: (x, parts) => norm(x, "model.norm", parts),
     tied: config.tie_word_embeddings,
   });
-};
+});
 
 /** The fused projection holds all of q, then k, then v. */
 function attention(x: Float, path: string, positions: Int, spec: Heads & { rope: Rope; window?: number }, parts: Parts): Float {

@@ -14,9 +14,10 @@ import { add, addInt, log, max, mul, silu, toFloat } from "../graph/ops/elementw
 import { expand, split, unsqueeze } from "../graph/ops/movement.ts";
 import type { Size } from "../graph/sizes.ts";
 import type { Float, Int } from "../graph/value.ts";
-import type { ArchitectureFactory, Parts } from "./architecture.ts";
+import type { Parts } from "./architecture.ts";
 import { splitHeads } from "./attention.ts";
 import { parseConfig } from "./config.ts";
+import { type ArchitectureFactory, configKeys, reading } from "./config-keys.ts";
 import { decoderOnly, rmsNormOf } from "./decoder.ts";
 import { frequenciesByLength, lengthOf, type Rope, rotated, steadyBetween } from "./rope.ts";
 import { inverseFrequencies } from "./rope-scaling.ts";
@@ -55,28 +56,44 @@ const OLD_SPELLINGS = {
 /** What fields mean that those files leave out. */
 const OLD_DEFAULTS = { layer_norm_epsilon: 1e-5, use_dynamic_ntk: false, use_logn_attn: false };
 
-export const qwen: ArchitectureFactory = (raw) => {
-  const renamed = Object.entries(OLD_SPELLINGS).flatMap(([old, now]) => (raw[old] == null ? [] : [[now, raw[old]]]));
-  const defaults = raw.n_embd == null ? {} : OLD_DEFAULTS;
-  const config = parseConfig(fields, { ...defaults, ...raw, ...Object.fromEntries(renamed) });
-  const rms = rmsNormOf(config.layer_norm_epsilon);
-  const rope = ropeOf(config);
-  return decoderOnly({
-    vocabularySize: config.vocab_size,
-    hiddenSize: config.hidden_size,
-    numLayers: config.num_hidden_layers,
-    dropoutRate: config.attn_dropout_prob,
-    steadyUntil: rope.steadyUntil,
-    embedding: "transformer.wte",
-    layer: (i) => `transformer.h.${i}`,
-    block: (x, path, _, positions, parts) => {
-      const h = add(x, attention(rms(x, `${path}.ln_1`, parts), `${path}.attn`, positions, rope, config, parts));
-      return add(h, mlp(rms(h, `${path}.ln_2`, parts), `${path}.mlp`, config, parts));
-    },
-    norm: (x, parts) => rms(x, "transformer.ln_f", parts),
-    tied: config.tie_word_embeddings,
-  });
-};
+const QWEN_IDLE =
+  `${Object.keys(OLD_SPELLINGS).join(" ")} bf16 fp16 fp32 params_dtype use_cache_quantization use_cache_kernel softmax_in_fp32
+emb_dropout_prob onnx_safe max_position_embeddings bias_dropout_fusion masked_softmax_fusion tokenizer_type max_window_size chat_format`.replaceAll(
+    "\n",
+    " ",
+  );
+
+const isHeadSize = (value: unknown, { hidden_size, n_embd, num_attention_heads, n_head }: Readonly<Record<string, unknown>>): boolean =>
+  value === Number(hidden_size ?? n_embd) / Number(num_attention_heads ?? n_head);
+
+export const qwen: ArchitectureFactory = reading(
+  configKeys(fields, {
+    idle: QWEN_IDLE,
+    fixed: { kv_channels: isHeadSize, scale_attn_weights: [true], activation: ["swiglu"], pos_emb: ["rotary"] },
+  }),
+  (raw) => {
+    const renamed = Object.entries(OLD_SPELLINGS).flatMap(([old, now]) => (raw[old] == null ? [] : [[now, raw[old]]]));
+    const defaults = raw.n_embd == null ? {} : OLD_DEFAULTS;
+    const config = parseConfig(fields, { ...defaults, ...raw, ...Object.fromEntries(renamed) });
+    const rms = rmsNormOf(config.layer_norm_epsilon);
+    const rope = ropeOf(config);
+    return decoderOnly({
+      vocabularySize: config.vocab_size,
+      hiddenSize: config.hidden_size,
+      numLayers: config.num_hidden_layers,
+      dropoutRate: config.attn_dropout_prob,
+      steadyUntil: rope.steadyUntil,
+      embedding: "transformer.wte",
+      layer: (i) => `transformer.h.${i}`,
+      block: (x, path, _, positions, parts) => {
+        const h = add(x, attention(rms(x, `${path}.ln_1`, parts), `${path}.attn`, positions, rope, config, parts));
+        return add(h, mlp(rms(h, `${path}.ln_2`, parts), `${path}.mlp`, config, parts));
+      },
+      norm: (x, parts) => rms(x, "transformer.ln_f", parts),
+      tied: config.tie_word_embeddings,
+    });
+  },
+);
 
 /** Frequencies for every step of alpha, chosen by each row's own length. */
 function ropeOf(config: QwenConfig): Rope {

@@ -2,8 +2,8 @@
  *  Llama with biases on q, k and v, and a sliding window in the upper layers where the configuration turns it on. */
 
 import * as z from "zod";
-import type { ArchitectureFactory } from "./architecture.ts";
 import { parseConfig } from "./config.ts";
+import { type ArchitectureFactory, configKeys, reading } from "./config-keys.ts";
 import { decoderFields, layerTypes } from "./decoder.ts";
 import { llamaLike } from "./llama.ts";
 
@@ -20,10 +20,10 @@ export const qwenFields = {
 
 const schema = z.object(qwenFields);
 
-export const qwen2: ArchitectureFactory = (raw) => {
+export const qwen2: ArchitectureFactory = reading(configKeys(schema), (raw) => {
   const config = parseConfig(schema, raw);
   return llamaLike(config, { biases: { inward: true }, window: windowOf(config) });
-};
+});
 
 /** The window of layer i: from layer `max_window_layers` on, or where `layer_types` says so. */
 export function windowOf(config: z.infer<typeof schema>): (i: number) => number | undefined {

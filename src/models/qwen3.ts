@@ -2,8 +2,8 @@
  *  an RMSNorm on each head of q and k, heads whose size is apart from the width, and Qwen 2's windows. */
 
 import * as z from "zod";
-import type { ArchitectureFactory } from "./architecture.ts";
 import { parseConfig } from "./config.ts";
+import { type ArchitectureFactory, configKeys, reading } from "./config-keys.ts";
 import { llamaLike } from "./llama.ts";
 import { qwenFields, windowOf } from "./qwen2.ts";
 
@@ -13,8 +13,8 @@ const schema = z.object({
   attention_bias: z.boolean().default(false),
 });
 
-export const qwen3: ArchitectureFactory = (raw) => {
+export const qwen3: ArchitectureFactory = reading(configKeys(schema), (raw) => {
   const config = parseConfig(schema, raw);
   const biases = { inward: config.attention_bias, outward: config.attention_bias };
   return llamaLike(config, { biases, window: windowOf(config), headNorms: true });
-};
+});

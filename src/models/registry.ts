@@ -3,7 +3,8 @@
 import { CheckpointError, relocated } from "../base/errors.ts";
 import { fileIn } from "../base/paths.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import type { Architecture, ArchitectureFactory } from "./architecture.ts";
+import type { Architecture } from "./architecture.ts";
+import type { ArchitectureFactory } from "./config-keys.ts";
 import { gemma } from "./gemma.ts";
 import { gemma2 } from "./gemma2.ts";
 import { gemma3 } from "./gemma3.ts";
@@ -39,7 +40,19 @@ export const MODEL_TYPES: readonly string[] = Object.keys(ARCHITECTURES).sort();
 type Named = Pick<Checkpoint, "config" | "directory"> & { readonly tensors: ReadonlyMap<string, unknown> };
 
 /** The architecture of a checkpoint; an unknown model_type is an error that lists the known ones. */
-export function architectureOf({ config, tensors, directory }: Named): Architecture {
+export function architectureOf(checkpoint: Named): Architecture {
+  const { config, tensors, directory } = checkpoint;
+  const factory = factoryOf(checkpoint);
+  try {
+    return factory(config, new Set(tensors.keys()));
+  } catch (error) {
+    if (!(error instanceof CheckpointError) || error.where === undefined) throw error;
+    throw relocated(error, fileIn(directory, error.where));
+  }
+}
+
+/** What builds a checkpoint's architecture, with the keys it accounts for. */
+export function factoryOf({ config, directory }: Pick<Named, "config" | "directory">): ArchitectureFactory {
   const type = String(config.model_type);
   const factory = Object.hasOwn(ARCHITECTURES, type) ? ARCHITECTURES[type] : undefined;
   if (!factory) {
@@ -51,10 +64,5 @@ export function architectureOf({ config, tensors, directory }: Named): Architect
       fix: `Supported model types: ${MODEL_TYPES.join(", ")}. CONTRIBUTING.md says how to add one.`,
     });
   }
-  try {
-    return factory(config, new Set(tensors.keys()));
-  } catch (error) {
-    if (!(error instanceof CheckpointError) || error.where === undefined) throw error;
-    throw relocated(error, fileIn(directory, error.where));
-  }
+  return factory;
 }

@@ -9,9 +9,10 @@ import { add, addInt, gelu, geluTanh, maxInt, minInt, mul, relu, silu, subInt } 
 import { gather, transpose, unsqueeze } from "../graph/ops/movement.ts";
 import { rmsNorm } from "../graph/ops/reduce.ts";
 import type { Float, Int } from "../graph/value.ts";
-import type { ArchitectureFactory, KeysAndValues, Parts } from "./architecture.ts";
+import type { KeysAndValues, Parts } from "./architecture.ts";
 import { type AttentionSpec, splitHeads } from "./attention.ts";
 import { parseConfig } from "./config.ts";
+import { type ArchitectureFactory, configKeys, reading } from "./config-keys.ts";
 import type { Weights } from "./linear.ts";
 
 const ACTIVATIONS = { relu, gelu, gelu_new: geluTanh, silu } as const;
@@ -40,43 +41,56 @@ interface T5Config extends z.infer<typeof schema> {
 }
 type Stack = "encoder" | "decoder";
 
-export const t5: ArchitectureFactory = (raw, tensorNames) => {
-  const config = withActivation(parseConfig(schema, raw));
-  const numDecoderLayers = config.num_decoder_layers ?? config.num_layers;
-  // Files of old exports name the shared embedding only under one of its users.
-  const tensor =
-    ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"].find((name) => tensorNames.has(name)) ??
-    "shared.weight";
-  const table = { rows: config.vocab_size, width: config.d_model, tensor };
-  const embed = (ids: Int, stack: Stack, { embedding, dropout }: Parts) => dropout(embedding(ids, `${stack}.embed_tokens`, table));
-  const head = { in: config.d_model, out: config.vocab_size, ...(config.tie_word_embeddings && { tensor }) };
-  return {
-    kind: "encoder-decoder",
-    vocabularySize: config.vocab_size,
-    hiddenSize: config.d_model,
-    numLayers: config.num_layers,
-    numDecoderLayers,
-    dropoutRate: config.dropout_rate,
-    decoderStartId: config.decoder_start_token_id ?? config.pad_token_id ?? 0,
-    encode: (ids, parts) => {
-      let x = embed(ids, "encoder", parts);
-      parts.observe?.("encoder.embeddings", x);
-      for (let i = 0; i < config.num_layers; i++) x = encoderBlock(x, i, config, parts);
-      return parts.dropout(norm(x, "encoder.final_layer_norm", config, parts));
-    },
-    crossKeysAndValues: (encoded, parts) =>
-      Array.from({ length: numDecoderLayers }, (_, i) => crossKeysAndValues(encoded, i, config, parts)),
-    decode: (ids, cross, parts) => {
-      let x = embed(ids, "decoder", parts);
-      parts.observe?.("decoder.embeddings", x);
-      cross.forEach((keysAndValues, i) => {
-        x = decoderBlock(x, i, keysAndValues, config, parts);
-      });
-      return parts.dropout(norm(x, "decoder.final_layer_norm", config, parts));
-    },
-    head: (hidden, { linear }) => linear(config.tie_word_embeddings ? mul(hidden, config.d_model ** -0.5) : hidden, "lm_head", head),
-  };
+type Raw = Readonly<Record<string, unknown>>;
+
+// transformers writes what it derived from feed_forward_proj beside it, and believes that when it reads the file again.
+const isGated = (value: unknown, { feed_forward_proj: form = "relu" }: Raw): boolean => value === String(form).startsWith("gated-");
+const isActivation = (value: unknown, { feed_forward_proj: form = "relu" }: Raw): boolean => {
+  const name = String(form).replace("gated-", "");
+  return value === name || (form === "gated-gelu" && value === "gelu_new");
 };
+const isTied = (value: unknown, { tie_word_embeddings: tied = true }: Raw): boolean => value === tied;
+
+export const t5: ArchitectureFactory = reading(
+  configKeys(schema, { fixed: { dense_act_fn: isActivation, is_gated_act: isGated, scale_decoder_outputs: isTied } }),
+  (raw, tensorNames) => {
+    const config = withActivation(parseConfig(schema, raw));
+    const numDecoderLayers = config.num_decoder_layers ?? config.num_layers;
+    // Files of old exports name the shared embedding only under one of its users.
+    const tensor =
+      ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"].find((name) => tensorNames.has(name)) ??
+      "shared.weight";
+    const table = { rows: config.vocab_size, width: config.d_model, tensor };
+    const embed = (ids: Int, stack: Stack, { embedding, dropout }: Parts) => dropout(embedding(ids, `${stack}.embed_tokens`, table));
+    const head = { in: config.d_model, out: config.vocab_size, ...(config.tie_word_embeddings && { tensor }) };
+    return {
+      kind: "encoder-decoder",
+      vocabularySize: config.vocab_size,
+      hiddenSize: config.d_model,
+      numLayers: config.num_layers,
+      numDecoderLayers,
+      dropoutRate: config.dropout_rate,
+      decoderStartId: config.decoder_start_token_id ?? config.pad_token_id ?? 0,
+      encode: (ids, parts) => {
+        let x = embed(ids, "encoder", parts);
+        parts.observe?.("encoder.embeddings", x);
+        for (let i = 0; i < config.num_layers; i++) x = encoderBlock(x, i, config, parts);
+        return parts.dropout(norm(x, "encoder.final_layer_norm", config, parts));
+      },
+      crossKeysAndValues: (encoded, parts) =>
+        Array.from({ length: numDecoderLayers }, (_, i) => crossKeysAndValues(encoded, i, config, parts)),
+      decode: (ids, cross, parts) => {
+        let x = embed(ids, "decoder", parts);
+        parts.observe?.("decoder.embeddings", x);
+        cross.forEach((keysAndValues, i) => {
+          x = decoderBlock(x, i, keysAndValues, config, parts);
+        });
+        return parts.dropout(norm(x, "decoder.final_layer_norm", config, parts));
+      },
+      head: (hidden, { linear }) => linear(config.tie_word_embeddings ? mul(hidden, config.d_model ** -0.5) : hidden, "lm_head", head),
+    };
+  },
+);
 
 function withActivation(config: z.infer<typeof schema>): T5Config {
   const { feed_forward_proj: form } = config;

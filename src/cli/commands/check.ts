@@ -23,7 +23,8 @@ export function addCheck(program: Command, io: Io, summary: string): void {
     const { openBase } = await import("../../inference/base.ts");
     const base = flags.base === undefined ? undefined : await openBase(flags.base);
     const fit = base ? { fingerprint: await base.fingerprint() } : {};
-    const { warnings, ...report } = await checkAdapter(adapter, base?.modules, fit);
+    const { warnings: notes, ...report } = await checkAdapter(adapter, base?.modules, fit);
+    const warnings = [...(base?.warnings ?? []), ...notes];
     const rows = [
       ["folder", report.directory],
       ["kind", report.kind ?? "unknown"],

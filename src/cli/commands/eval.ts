@@ -103,7 +103,7 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
   const { terminalTable } = await import("../../evaluation/comparison/tables.ts");
   await checkPlaces(flags);
   const names = await namesOf(flags);
-  await using model = await loadModel(flags.base);
+  await using model = await loadModel(flags.base, { onWarning: (warning) => warn(io, flags, [warning]) });
   const tokenizer = await model.base.tokenizer();
   const tasks = withShots(await tasksOf(io, files, flags, tokenizer), flags.shots ?? (names.includes("lorahub") ? USUAL_SHOTS : 0));
   const experts = await expertsOf(io, flags, model);

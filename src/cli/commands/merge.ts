@@ -29,7 +29,8 @@ export function addMerge(program: Command, io: Io, summary: string): void {
     const { base, out } = flags;
     const { method: kind, weights, ...options } = mergeOptions.parse(optionsFrom(mergeOptions, flags));
     await checkFolder(out);
-    const { modules, fingerprint } = await openBase(base);
+    const { modules, fingerprint, warnings: notes } = await openBase(base);
+    warn(io, flags, notes);
     const print = await fingerprint();
     const adapters: LoraAdapter[] = [];
     for (const folder of folders) adapters.push(await loraAdapter(folder, modules, print));

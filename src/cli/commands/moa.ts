@@ -183,7 +183,7 @@ type OpenJob = MoaJob & { readonly model: Model };
 /** Loads what a job needs, and runs it with progress and Ctrl-C. */
 async function train<T>(io: Io, flags: JobFlags, run: string, work: (job: OpenJob) => Promise<T>): Promise<T> {
   const { loadModel } = await import("../../library/model.ts");
-  await using model = await loadModel(flags.base);
+  await using model = await loadModel(flags.base, { onWarning: (warning) => warn(io, flags, [warning]) });
   const tokenizer = await model.base.tokenizer();
   let bar = progress(io, flags, { label: "train" });
   const onStage = (label: string) => {

@@ -6,7 +6,7 @@ import { searchOptions } from "../../routing/lorahub.ts";
 import { statisticsOptions } from "../../training/statistics.ts";
 import { subcommand } from "../command.ts";
 import { base } from "../common-options.ts";
-import { type CommonFlags, type Io, show } from "../io.ts";
+import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { optionsFrom, withOptions } from "../schema-options.ts";
 
 const statisticsFlags = z.strictObject({
@@ -26,7 +26,7 @@ export function addStatistics(program: Command, io: Io, summary: string): void {
       const { loadModel } = await import("../../library/model.ts");
       const { readTrainingExamples } = await import("../../data/training-data.ts");
       const { gatherStatistics } = await import("../../training/statistics.ts");
-      await using model = await loadModel(base);
+      await using model = await loadModel(base, { onWarning: (warning) => warn(io, flags, [warning]) });
       const tokenizer = await model.base.tokenizer();
       const examples = await readTrainingExamples(data);
       const found = await gatherStatistics({ model, tokenizer, expert, examples, positions, embedder, maxLength });
@@ -60,7 +60,7 @@ export function addLorahub(program: Command, io: Io, summary: string): void {
     const { saveAdapter } = await import("../../storage/peft-save.ts");
     const { checkFolder } = await import("../../checkpoint/atomic.ts");
     await checkFolder(out);
-    await using model = await loadModel(base);
+    await using model = await loadModel(base, { onWarning: (warning) => warn(io, flags, [warning]) });
     const experts = await openExperts(model, pool);
     const tokenizer = await model.base.tokenizer();
     const limits = { maxInput: maxLength, maxTarget: maxLength };

@@ -77,7 +77,7 @@ async function train(
   const { loadModel } = await import("../../library/model.ts");
   const { readTrainingExamples } = await import("../../data/training-data.ts");
   const onWarning = (message: string) => warn(io, flags, [message]);
-  await using model = await loadModel(flags.base);
+  await using model = await loadModel(flags.base, { onWarning: (warning) => warn(io, flags, [warning]) });
   const job = {
     model,
     tokenizer: await model.base.tokenizer(),
