@@ -63,27 +63,29 @@ export async function decodingWork(folder, { rows, width, tokens, experts = 0, .
   const model = experts > 0 ? base.withWoven(randomPool(base, experts)) : base;
   const ids = randomIds(rows, width, model.base.architecture.vocabularySize);
   const prompts = Array.from({ length: rows }, (_, row) => Array.from(ids.data.subarray(row * width, (row + 1) * width), Number));
-  const decoder = new Decoder(model);
+  const decoder = await Decoder.open(model);
   return {
     run: async () => {
-      // Prompts that differ from the last call's, so that nothing of them is in the cache.
-      for (const prompt of prompts) prompt[0] = (prompt[0] + 1) % model.base.architecture.vocabularySize;
-      let { logits } = await decoder.start(prompts);
+      const slots = prompts.map((prompt) => decoder.admit(prompt));
+      while (slots.some(({ logits }) => !logits)) await decoder.step();
       const start = performance.now();
-      for (let i = 0; i < tokens; i++) ({ logits } = await decoder.append(likeliest(logits)));
-      return (performance.now() - start) / tokens;
+      for (let i = 0; i < tokens; i++) {
+        for (const slot of slots) decoder.push(slot, likeliest(slot.logits));
+        await decoder.step();
+      }
+      const time = (performance.now() - start) / tokens;
+      for (const slot of slots) decoder.release(slot);
+      return time;
     },
     dispose: () => base.dispose(),
   };
 }
 
-/** The id of each row's largest logit, as a row to append. logits: [rows, vocabulary] */
-export function likeliest({ data, shape: [rows, vocabulary] }) {
-  return Array.from({ length: rows }, (_, row) => {
-    let best = row * vocabulary;
-    for (let i = best + 1; i < (row + 1) * vocabulary; i++) if (data[i] > data[best]) best = i;
-    return [best - row * vocabulary];
-  });
+/** The id of the largest logit. */
+function likeliest(logits) {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
+  return best;
 }
 
 /** Experts of random numbers on every projection. They share a few arrays: stacking copies them anyway. */

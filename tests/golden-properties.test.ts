@@ -13,7 +13,7 @@ import { float32, type HostTensor, int64 } from "../src/base/tensor.ts";
 import { saveCheckpoint } from "../src/checkpoint/checkpoint.ts";
 import { readTensor } from "../src/checkpoint/safetensors.ts";
 import { bestChoice, choiceScore } from "../src/evaluation/scoring/rank.ts";
-import { Decoder } from "../src/generation/decoder.ts";
+import { Rows } from "../src/generation/rows.test-helper.ts";
 import { createGraph } from "../src/graph/graph.ts";
 import type { Batch } from "../src/inference/batch.ts";
 import { RoutedPool } from "../src/inference/routed-pool.ts";
@@ -182,9 +182,10 @@ test("8: decoding with a cache gives the logits of the full forward, token by to
   ];
   const ids = (tokens: readonly number[]) => int64([1, tokens.length], tokens);
   const { logits } = await routed(experts, 2, { inputIds: ids(prompt), decoderInputIds: ids([0, ...answer]) });
-  const decoder = new Decoder(model.withWoven(new RoutedPool(experts, model.base.modules, { router: phatgoose({ topK: 2 }) })));
-  const steps = [await decoder.start([prompt])];
-  for (const token of answer) steps.push(await decoder.append([[token]]));
+  const pool = model.withWoven(new RoutedPool(experts, model.base.modules, { router: phatgoose({ topK: 2 }) }));
+  const { rows, ...first } = await Rows.start(pool, [prompt]);
+  const steps = [first];
+  for (const token of answer) steps.push(await rows.append([[token]]));
   const width = logits.shape[2]!;
   for (const [t, step] of steps.entries()) {
     expectClose(step.logits, float32([1, width], logits.data.slice(t * width, (t + 1) * width)), 1e-4);

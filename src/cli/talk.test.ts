@@ -7,10 +7,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { golden } from "../../tests/golden.ts";
 import { writeWordTokenizer } from "../../tests/word-tokenizer.ts";
 import { DataError } from "../base/errors.ts";
+import { Conversation } from "../generation/conversation.ts";
 import { type LoadedModel, loadModel } from "../library/model.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { Conversation } from "./conversation.ts";
 import { expertMarker, legend } from "./expert-colors.ts";
 import { type TalkOptions, talk } from "./talk.ts";
 

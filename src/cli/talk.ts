@@ -4,7 +4,7 @@
 
 import type { Interface } from "node:readline/promises";
 import { UserError } from "../base/errors.ts";
-import type { Conversation } from "./conversation.ts";
+import type { Conversation } from "../generation/conversation.ts";
 import { expertMarker, expertOf, legend } from "./expert-colors.ts";
 import { type CommonFlags, type Io, warn } from "./io.ts";
 

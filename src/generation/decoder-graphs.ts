@@ -17,14 +17,16 @@ import type { Seams } from "../models/embedding.ts";
 import type { Weights } from "../models/linear.ts";
 import { outline, slots } from "../models/logits.ts";
 import type { Route } from "../routing/router.ts";
-import { type CacheShape, cacheNames } from "./kv-cache.ts";
+import type { KvBuffer } from "./kv-cache.ts";
 
 /** What a model gives to the graphs: its weights, and its projections and embeddings with whatever is woven in. */
 export interface Base extends Seams {
   readonly weights: Weights;
 }
 
-export const crossNames = (layer: number) => ({ keys: `cross.${layer}.keys`, values: `cross.${layer}.values` });
+const crossNames = (layer: number) => ({ keys: `cross.${layer}.keys`, values: `cross.${layer}.values` });
+const pastNames = (path: string) => ({ keys: `${path}.past.keys`, values: `${path}.past.values` });
+const newNames = (path: string) => ({ keys: `${path}.new.keys`, values: `${path}.new.values` });
 export const routeNames = (module: string) => ({ experts: `routes.${module}.experts`, weights: `routes.${module}.weights` });
 
 /** Fetches each module's route: [batch, sequence, k]. */
@@ -68,16 +70,16 @@ export function buildDecode(graph: Graph, architecture: Architecture, base: Base
 function fedCache(graph: Graph, output: (name: string, value: Float) => void): Cache {
   return {
     past: (path, kvHeads, size) => {
-      const { past } = cacheNames(path);
+      const past = pastNames(path);
       return {
         keys: graph.float(past.keys, "batch", kvHeads, "capacity", size),
         values: graph.float(past.values, "batch", kvHeads, "capacity", size),
       };
     },
     store: (path, { keys, values }) => {
-      const names = cacheNames(path);
-      output(names.new.keys, keys);
-      output(names.new.values, values);
+      const names = newNames(path);
+      output(names.keys, keys);
+      output(names.values, values);
     },
     // A token's slot is its position; slots from the row's length on are empty.
     get places(): Places {
@@ -96,25 +98,46 @@ function fedCross(graph: Graph, { cross }: DecodePlan): KeysAndValues[] {
 
 /** What a model keeps of the tokens it has seen. */
 export interface DecodePlan {
-  readonly caches: readonly CacheShape[];
+  /** Keys and values of the tokens a decoder has read. */
+  readonly past: readonly KvBuffer[];
+  /** Keys and values of the encoder's output, for each layer of the decoder. */
   readonly cross: readonly { readonly keys: Shape; readonly values: Shape }[];
 }
 
+const plans = new WeakMap<Architecture, DecodePlan>();
+
 /** Found by building the graph once without weights. */
 export function planOf(architecture: Architecture): DecodePlan {
+  const known = plans.get(architecture);
+  if (known) return known;
   const graph = createGraph("plan");
   const base = outline(graph);
   const cross = architecture.kind === "encoder-decoder" ? crossShapes(graph, architecture, base) : [];
-  buildDecode(graph, architecture, base, { caches: [], cross });
-  const caches = [...graph.inputs.values()].flatMap(({ name, shape }) => {
-    const [, kvHeads, , size] = shape;
-    if (!name.endsWith(PAST_KEYS) || typeof kvHeads !== "number" || typeof size !== "number") return [];
-    return [{ path: name.slice(0, -PAST_KEYS.length), kvHeads, size }];
+  buildDecode(graph, architecture, base, { past: [], cross });
+  const past = [...graph.inputs.values()].flatMap(({ name, shape }) => {
+    const [, heads, , size] = shape;
+    if (!name.endsWith(PAST_KEYS) || typeof heads !== "number" || typeof size !== "number") return [];
+    const path = name.slice(0, -PAST_KEYS.length);
+    const [fed, fetched] = [pastNames(path), newNames(path)];
+    return (["keys", "values"] as const).map((part): KvBuffer => ({ fed: fed[part], fetched: fetched[part], heads, size }));
   });
-  return { caches, cross };
+  const plan = { past, cross };
+  plans.set(architecture, plan);
+  return plan;
 }
 
-const PAST_KEYS = cacheNames("").past.keys;
+const PAST_KEYS = pastNames("").keys;
+
+/** The encoder's keys and values, which are fed under the names they are fetched by. */
+export function crossBuffers({ cross }: DecodePlan): KvBuffer[] {
+  return cross.flatMap((shapes, layer) =>
+    (["keys", "values"] as const).map((part): KvBuffer => {
+      const [, heads, , size] = shapes[part];
+      const name = crossNames(layer)[part];
+      return { fed: name, fetched: name, heads: Number(heads), size: Number(size) };
+    }),
+  );
+}
 
 function crossShapes(graph: Graph, architecture: EncoderDecoder, base: Base): DecodePlan["cross"] {
   const encoded = graph.float("encoded", "batch", "encoder", architecture.hiddenSize);

@@ -3,23 +3,20 @@
 import { existsSync, readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { expectClose, golden, goldenTensors, maxDifference } from "../../tests/golden.ts";
-import type { LoraAdapter, LoraWeights } from "../adapters/adapter.ts";
-import type { Expert } from "../adapters/expert.ts";
 import { ShapeError } from "../base/errors.ts";
 import { type Random, seededRandom } from "../base/random.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { baseOf } from "../inference/base.ts";
-import { RoutedPool } from "../inference/routed-pool.ts";
-import type { RowChoice } from "../inference/row-choices.ts";
 import { Runner } from "../inference/runner.ts";
 import { plain, singleAdapter, type Woven } from "../inference/woven.ts";
 import { LoadedModel, loadModel } from "../library/model.ts";
-import { phatgoose } from "../routing/phatgoose.ts";
 import { BARRED } from "../routing/router.ts";
 import { loadAdapter } from "../storage/peft.ts";
-import { Decoder, type Step } from "./decoder.ts";
+import { Decoder } from "./decoder.ts";
 import { joinedRoutes, type Routes } from "./routes.ts";
+import { Rows, type Step } from "./rows.test-helper.ts";
+import { randomAdapter, randomPool } from "./woven.test-helper.ts";
 
 // Two float32 computations of the same sums in another order; logits are of size 10.
 const TOLERANCE = 1e-4;
@@ -56,14 +53,14 @@ async function expectSameAsForward(model: LoadedModel, { chunk = 256, steps = 70
   const prompts = [11, 3, 29].map((length) => sentence(random, length));
   const generated = prompts.map(() => sentence(random, steps));
   const expected = await Promise.all(prompts.map((prompt, row) => fullLogits(model, prompt, generated[row]!)));
-  const decoder = new Decoder(model, { chunk });
-  let step: Step = await decoder.start(prompts);
+  const { rows, ...first } = await Rows.start(model, prompts, { chunk });
+  let step: Step = first;
   for (let t = 0; ; t++) {
     for (const row of prompts.keys()) expect(maxDifference(rowOf(step.logits, row), expected[row]![t]!)).toBeLessThan(TOLERANCE);
     if (t === steps) break;
-    step = await decoder.append(generated.map((tokens) => [tokens[t]!]));
+    step = await rows.append(generated.map((tokens) => [tokens[t]!]));
   }
-  if (steps === 70) expect(decoder.capacity).toBe(128);
+  if (steps === 70) expect(rows.decoder.capacity).toBe(128);
 }
 
 const WINDOWED = ["mistral_window", "gemma2", "gemma3_text"];
@@ -72,34 +69,6 @@ const MODELS = [
   ...WINDOWED.map((name) => `decoders/${name}`),
 ];
 
-/** A LoRA on every module that has an input vector, and on embeddings unless left out, strong enough to matter. */
-function randomAdapter(model: LoadedModel, random: Random, { embeddings = true } = {}): LoraAdapter {
-  const tensor = (...shape: [number, number]) =>
-    float32(
-      shape,
-      Float32Array.from({ length: shape[0] * shape[1] }, () => 0.1 * random.normal()),
-    );
-  const adapted = [...model.base.modules].filter(([, { embedding }]) => embeddings || !embedding);
-  const modules = adapted.map(([module, { in: inputs, out, embedding }]): [string, LoraWeights] => [
-    module,
-    { rank: 4, scaling: 1, a: tensor(4, inputs), b: tensor(out, 4), ...(embedding && { embedding }) },
-  ]);
-  return { kind: "lora", modules: new Map(modules), warnings: [] };
-}
-function randomPool(model: LoadedModel, rows?: RowChoice): Woven {
-  const random = seededRandom(2);
-  const experts = Array.from({ length: 5 }, (_, i): Expert => {
-    const adapter = randomAdapter(model, random, { embeddings: false });
-    const gates = new Map(
-      [...adapter.modules].map(([module, { a }]) => {
-        const width = a.shape[1]!;
-        return [module, float32([width], Float32Array.from({ length: width }, random.normal))];
-      }),
-    );
-    return { name: `expert ${i}`, adapter, gates, warnings: [] };
-  });
-  return new RoutedPool(experts, model.base.modules, { router: phatgoose(), ...(rows && { rows }) });
-}
 /** Leaves each row three of five experts, by its first real token. */
 function byFirstToken(inputIds: HostTensor<"int64">, mask: HostTensor<"int64">): HostTensor<"float32"> {
   const firsts = rowsOf(inputIds, mask).map(([first]) => first!);
@@ -112,7 +81,8 @@ const WOVEN: Readonly<Record<string, (model: LoadedModel) => Woven>> = {
   base: () => plain,
   "one adapter": (model) => singleAdapter(randomAdapter(model, seededRandom(3)), model.base.modules),
   "routed pool": (model) => randomPool(model),
-  "experts chosen by each row": (model) => randomPool(model, async ({ inputIds, attentionMask }) => byFirstToken(inputIds, attentionMask)),
+  "experts chosen by each row": (model) =>
+    randomPool(model, { rows: async ({ inputIds, attentionMask }) => byFirstToken(inputIds, attentionMask) }),
 };
 
 describe.each(MODELS)("%s", (name) => {
@@ -127,14 +97,16 @@ describe.each(MODELS)("%s", (name) => {
     const random = seededRandom(5);
     const prompts = [sentence(random, 9), sentence(random, 4)];
     const generated = prompts.map(() => sentence(random, 6));
-    const decoder = new Decoder(model, { chunk: 4 });
-    const { encoderRoutes, ...first } = await decoder.start(prompts, { routes: true });
-    const pieces = prompts.map((_, row): Routes[] => [...(encoderRoutes ? [encoderRoutes[row]!] : []), first.routes![row]!]);
+    const { rows, ...first } = await Rows.start(model, prompts, { chunk: 4, routes: true });
+    const pieces = rows.slots.map(({ encoderRoutes }, row): Routes[] => [...(encoderRoutes ? [encoderRoutes] : []), first.routes![row]!]);
     for (const t of generated[0]!.keys()) {
-      const step = await decoder.append(generated.map((tokens) => [tokens[t]!]));
+      const step = await rows.append(generated.map((tokens) => [tokens[t]!]));
       for (const row of prompts.keys()) pieces[row]!.push(step.routes![row]!);
     }
-    for (const [row, prompt] of prompts.entries()) await expectRoutes(model, joinedRoutes(pieces[row]!), prompt, generated[row]!);
+    for (const [row, prompt] of prompts.entries()) {
+      expect(rows.slots[row]!.routes).toEqual(joinedRoutes(pieces[row]!));
+      await expectRoutes(model, joinedRoutes(pieces[row]!), prompt, generated[row]!);
+    }
   });
 });
 
@@ -162,12 +134,18 @@ test.each(readdirSync(golden("decoders")).filter((name) => existsSync(golden(`de
     const [prompts, expected] = [rowsOf(int("gen_input_ids"), int("gen_attention_mask")), int("gen_new_tokens")];
     const count = expected.shape[1]!;
     for (const chunk of [256, 4]) {
-      const decoder = new Decoder(model, { chunk });
-      let step: Step = await decoder.start(prompts);
+      const { rows, ...first } = await Rows.start(model, prompts, { chunk });
+      let step: Step = first;
       for (let t = 0; t < count; t++) {
+        const tokens = prompts.map((_, row) => Number(expected.data[row * count + t]));
         const likeliest = prompts.map((_, row) => rowOf(step.logits, row).data).map((logits) => logits.indexOf(Math.max(...logits)));
-        expect(likeliest).toEqual(prompts.map((_, row) => Number(expected.data[row * count + t])));
-        if (t + 1 < count) step = await decoder.append(likeliest.map((token) => [token]));
+        // In transformers the longest row of a batch decides how all are placed; here each row's own length does.
+        const { architecture } = model.base;
+        const steadyUntil = (architecture.kind === "decoder-only" && architecture.steadyUntil) || (() => 0);
+        const longest = Math.max(...prompts.map(({ length }) => length)) + t;
+        const alike = (row: number) => steadyUntil(prompts[row]!.length + t) === steadyUntil(longest);
+        expect(likeliest.filter((_, row) => alike(row))).toEqual(tokens.filter((_, row) => alike(row)));
+        if (t + 1 < count) step = await rows.append(tokens.map((token) => [token]));
       }
     }
   },
@@ -179,12 +157,12 @@ test("t5: prompts of the golden batch, whatever side was padded, give transforme
   const prompts = rowsOf(expected.int("input_ids"), expected.int("attention_mask"));
   const [decoderIds, logits] = [expected.int("decoder_input_ids"), expected.float("logits")];
   const targets = decoderIds.shape[1]!;
-  const decoder = new Decoder(model);
-  let step: Step = await decoder.start(prompts);
+  const { rows, ...first } = await Rows.start(model, prompts);
+  let step: Step = first;
   for (let t = 0; ; t++) {
     for (const row of prompts.keys()) expectClose(rowOf(step.logits, row), rowOf(logits, row * targets + t), TOLERANCE);
     if (t + 1 === targets) break;
-    step = await decoder.append(prompts.map((_, row) => [Number(decoderIds.data[row * targets + t + 1])]));
+    step = await rows.append(prompts.map((_, row) => [Number(decoderIds.data[row * targets + t + 1])]));
   }
 });
 
@@ -200,14 +178,14 @@ async function withConfig(change: Record<string, unknown>, use: (model: LoadedMo
 async function expectSameAsForwards(model: LoadedModel, prompts: readonly number[][], steps: number): Promise<void> {
   const random = seededRandom(6);
   const generated = prompts.map(() => sentence(random, steps));
-  const decoder = new Decoder(model, { chunk: 16 });
-  let step: Step = await decoder.start(prompts);
+  const { rows, ...first } = await Rows.start(model, prompts, { chunk: 16 });
+  let step: Step = first;
   for (let t = 0; t <= steps; t++) {
     for (const [row, prompt] of prompts.entries()) {
       const [expected] = await fullLogits(model, [...prompt, ...generated[row]!.slice(0, t)], []);
       expectClose(rowOf(step.logits, row), expected!, TOLERANCE);
     }
-    if (t < steps) step = await decoder.append(generated.map((tokens) => [tokens[t]!]));
+    if (t < steps) step = await rows.append(generated.map((tokens) => [tokens[t]!]));
   }
 }
 
@@ -234,8 +212,7 @@ test("rows that are dropped, reordered and repeated go on as they were", async (
     await using model = await loadModel(golden(`${name}/model`));
     const random = seededRandom(7);
     const prompts = [12, 5, 8].map((length) => sentence(random, length));
-    const [alone, together] = [new Decoder(model), new Decoder(model)];
-    await together.start(prompts);
+    const { rows: together } = await Rows.start(model, prompts);
     await together.append([[9], [10], [11]]);
     together.select([0, 2]);
     together.select([1, 0, 1]);
@@ -247,7 +224,7 @@ test("rows that are dropped, reordered and repeated go on as they were", async (
         [2, [11, 22]],
       ] as const
     ).entries()) {
-      await alone.start([prompts[prompt]!]);
+      const { rows: alone } = await Rows.start(model, [prompts[prompt]!]);
       await alone.append([[next[0]]]);
       expectClose(rowOf(logits, row), rowOf((await alone.append([[next[1]]])).logits, 0), TOLERANCE);
     }
@@ -256,49 +233,58 @@ test("rows that are dropped, reordered and repeated go on as they were", async (
 
 test("rows may take different numbers of tokens at once, none included", async () => {
   await using model = await loadModel(golden("llama/model"));
-  const decoder = new Decoder(model, { chunk: 3 });
-  await decoder.start([
+  const prompts = [
     [5, 6, 7],
     [8, 9],
-  ]);
-  const { logits } = await decoder.append([[10], [11, 12, 13, 14]]);
+  ];
+  const { rows } = await Rows.start(model, prompts, { chunk: 3 });
+  const { logits } = await rows.append([[10], [11, 12, 13, 14]]);
   expectClose(rowOf(logits, 0), (await fullLogits(model, [5, 6, 7], [10]))[1]!, TOLERANCE);
   expectClose(rowOf(logits, 1), (await fullLogits(model, [8, 9, 11, 12, 13], [14]))[1]!, TOLERANCE);
-  await decoder.append([[20], []]);
-  expect(decoder.tokens).toEqual([
+  await rows.append([[20], []]);
+  expect(rows.slots.map(({ tokens }) => tokens)).toEqual([
     [5, 6, 7, 10, 20],
     [8, 9, 11, 12, 13, 14],
   ]);
-  const next = await decoder.append([[21], [15]]);
+  const next = await rows.append([[21], [15]]);
   expectClose(rowOf(next.logits, 1), (await fullLogits(model, [8, 9, 11, 12, 13, 14], [15]))[1]!, TOLERANCE);
 });
 
-test("the next turn of a chat keeps what the cache holds", async () => {
+test("a prompt goes on from what is held or kept of its first tokens", async () => {
   await using model = await loadModel(golden("llama/model"));
   const random = seededRandom(8);
   const [first, second] = [sentence(random, 20), sentence(random, 10)];
-  const decoder = new Decoder(model);
-  expect((await decoder.start([first])).kept).toBeUndefined();
-  await decoder.append([[30]]);
+  const { rows } = await Rows.start(model, [first]);
+  await rows.append([[30]]);
+  const { decoder, slots } = rows;
   const turn = [...first, 31, ...second]; // the answer was rendered otherwise than it was generated
-  const { kept, logits } = await decoder.start([turn]);
-  expect(kept).toEqual([20]);
-  expectClose(rowOf(logits, 0), (await fullLogits(model, turn, []))[0]!, TOLERANCE);
+  const { held, of } = decoder.shared(turn);
+  expect([held, of]).toEqual([20, slots[0]]);
+  const kept = decoder.keep(slots[0]!)!;
+  const beside = decoder.admit(turn, { known: decoder.known(of!, held) });
+  decoder.release(slots[0]!);
+  const behind = decoder.admit(turn, { known: { ...kept, length: held } });
+  rows.slots = [beside, behind];
+  const { logits } = await rows.append([[], []]);
+  const [expected] = await fullLogits(model, turn, []);
+  for (const row of [0, 1]) expectClose(rowOf(logits, row), expected!, TOLERANCE);
 });
 
-test("rows keep their own choice of experts when others are dropped, and a chat whose choice changes starts anew", async () => {
+test("rows keep their own choice of experts when others leave, and share only with rows of the same choice", async () => {
   await using base = await loadModel(golden("llama/model"));
   const model = base.withWoven(WOVEN["experts chosen by each row"]!(base));
-  const decoder = new Decoder(model);
-  await decoder.start([
+  const prompts = [
     [5, 6, 7],
     [8, 9],
-  ]);
-  decoder.select([1]);
-  const { logits } = await decoder.append([[10]]);
+  ];
+  const { rows } = await Rows.start(model, prompts);
+  rows.select([1]);
+  const { logits } = await rows.append([[10]]);
   expectClose(rowOf(logits, 0), (await fullLogits(model, [8, 9, 10], []))[0]!, TOLERANCE);
-  expect((await decoder.start([[8, 9, 10, 11]])).kept).toEqual([3]);
-  expect((await decoder.start([[9, 9, 10, 11]])).kept).toBeUndefined();
+  const { rowFeeds } = rows.slots[0]!;
+  expect(rows.decoder.shared([8, 9, 10, 11], rowFeeds).held).toBe(3);
+  const other = Object.fromEntries(Object.entries(rowFeeds).map(([name, tensor]) => [name, float32(tensor.shape)]));
+  expect(rows.decoder.shared([8, 9, 10, 11], other).held).toBe(0);
 });
 
 test("PEFT's adapter decodes to the logits PEFT computes", async () => {
@@ -309,17 +295,17 @@ test("PEFT's adapter decodes to the logits PEFT computes", async () => {
   if (adapter.kind !== "lora") throw new Error("expected a LoRA");
   const decoderIds = expected.int("decoder_input_ids");
   const targets = decoderIds.shape[1]!;
-  const decoder = new Decoder(model.withWoven(singleAdapter(adapter, model.base.modules)));
-  await decoder.start(rowsOf(expected.int("input_ids"), expected.int("attention_mask")));
+  const adapted = model.withWoven(singleAdapter(adapter, model.base.modules));
+  const { rows } = await Rows.start(adapted, rowsOf(expected.int("input_ids"), expected.int("attention_mask")));
   const rest = (row: number) => [...decoderIds.data.subarray(row * targets + 1, (row + 1) * targets)].map(Number);
-  const step = await decoder.append([0, 1, 2, 3].map(rest));
+  const step = await rows.append([0, 1, 2, 3].map(rest));
   for (const row of [0, 1, 2, 3]) expectClose(rowOf(step.logits, row), rowOf(logits, (row + 1) * targets - 1), TOLERANCE);
 });
 
 test("a prompt without tokens, of unknown tokens or too long is refused", async () => {
   await using model = await loadModel(golden("gpt2/model"));
-  const decoder = new Decoder(model);
-  await expect(decoder.start([[]])).rejects.toThrow(ShapeError);
-  await expect(decoder.start([[160]])).rejects.toThrow("Token id 160");
-  await expect(decoder.start([Array<number>(10_000).fill(5)])).rejects.toThrow("positions");
+  const decoder = await Decoder.open(model);
+  expect(() => decoder.admit([])).toThrow(ShapeError);
+  expect(() => decoder.admit([160])).toThrow("Token id 160");
+  expect(() => decoder.admit(Array<number>(10_000).fill(5))).toThrow("positions");
 });

@@ -1,239 +1,287 @@
-/** @file A batch of sequences that grows token by token. Of what was seen, only keys and values are kept, so a step costs
- *  one token's work: the encoder runs once, prompts are read in chunks, and every later step feeds one token a row.
+/** @file Sequences that grow token by token, side by side. Of what was read, only keys and values are kept, so a step costs
+ *  one token's work for each.
  *
- *      start(prompts)    -> logits after each prompt
- *      append(tokens)    -> logits after each row's new tokens      (none, one or many; rows may differ)
- *      select(rows)      drops, reorders or repeats rows
- *      truncate(length)  takes tokens back
+ *      admit(tokens) -> slot     its tokens are read in chunks, beside the others
+ *      step()        -> slots    that have read all of theirs, with logits after the last
+ *      push(slot, token)         the next token of a slot
+ *      fork(slot)    -> slot     another sequence that goes on from the same tokens
+ *      release(slot)             leaves
  *
- *  The same code serves base, one adapter and a routed pool. */
+ *  Slots come and go between any two steps, and no slot's numbers depend on another's. A prompt is read in a batch of its own
+ *  until it can join the rows that take one token a step. */
 
-import { isDeepStrictEqual } from "node:util";
-import { invariant, ShapeError } from "../base/errors.ts";
-import { type HostTensor, int64, padded } from "../base/tensor.ts";
+import { invariant } from "../base/errors.ts";
 import type { Model } from "../inference/model.ts";
-import type { Architecture, EncoderDecoder } from "../models/architecture.ts";
-import type { Fetches } from "../runtime/session.ts";
-import { buildDecode, buildEncode, crossNames, type DecodePlan, fetchRoutes, planOf } from "./decoder-graphs.ts";
-import { KvCache, selectRows } from "./kv-cache.ts";
-import { joinedRoutes, lastRoutes, type Routes, routesOfRows } from "./routes.ts";
+import type { Architecture } from "../models/architecture.ts";
+import { sameFeeds } from "./feeds.ts";
+import type { KvRow } from "./kv-cache.ts";
+import { openProgram, type Program } from "./program.ts";
+import { firstRoutes } from "./routes.ts";
+import { RowBatch } from "./row-batch.ts";
+import { checkPrompt, Slot, type SlotOptions, sharedLength } from "./slot.ts";
 
 export interface DecoderOptions {
   /** Most tokens of a row read in one run. Default 256. */
   readonly chunk?: number;
+  /** Slots say how each of their tokens was routed. */
+  readonly routes?: boolean;
 }
 
-export interface Step {
-  /** float32 [rows, vocabulary]: the logits after each row's last token. */
-  readonly logits: HostTensor<"float32">;
-  /** For each row, the routes of the tokens just fed. */
-  readonly routes?: readonly Routes[];
+export interface AdmitOptions extends Pick<SlotOptions, "rowFeeds"> {
+  /** Tokens that follow the prompt, of a sequence that was begun elsewhere. */
+  readonly generated?: readonly number[];
+  /** What is known of the first tokens already, with their routes where the decoder has routes. */
+  readonly known?: KnownTokens | undefined;
 }
-
-export interface FirstStep extends Step {
-  /** Tokens of each prompt that were in the cache already; `routes` leaves them out. */
-  readonly kept?: readonly number[];
-  /** The routes of the prompts' tokens in the encoder, where there is one. */
-  readonly encoderRoutes?: readonly Routes[];
+export interface KnownTokens {
+  readonly row: KvRow;
+  readonly length: number;
+  readonly routed: Slot["routed"];
 }
 
 const CHUNK = 256; // long enough to fill two cores, short enough that scores stay small
-const plans = new WeakMap<Architecture, DecodePlan>();
+const ROWS_READ = 16; // side by side, so that a run stays within chunk * 16 tokens
+const SHORT = 64; // rows of fewer tokens are read together, however their lengths differ
 
 export class Decoder {
-  readonly #model: Model;
+  readonly #architecture: Architecture;
+  /** Whether a token depends on its whole row, as it was read. */
+  readonly #readsWholeRows: boolean;
+  readonly #program: Program;
   readonly #chunk: number;
-  readonly #cache: KvCache;
-  #isStarted = false;
-  #routes = false;
-  /** Fed at every run: an encoder's output. */
-  #encoded: Record<string, HostTensor> = {};
-  /** Fed at every run: what each row chose for itself. */
-  #rowFeeds: Record<string, HostTensor> = {};
-  /** The longest sequence for which the cached keys hold. */
-  #steadyUntil = Number.NaN;
-  #tokens: number[][] = [];
+  /** How long a sequence may be whose keys hold, by the length it has; undefined where they always hold. */
+  readonly #steadyUntil: ((length: number) => number) | undefined;
+  /** Rows that take one token a step. */
+  #running: RowBatch;
+  /** Prompts being read, in turns. */
+  #reading: RowBatch[] = [];
+  /** Rows alone, whose keys depend on their length, with the length up to which they hold. */
+  readonly #alone = new Map<RowBatch, number>();
+  readonly #places = new Map<Slot, RowBatch>();
 
-  constructor(model: Model, { chunk = CHUNK }: DecoderOptions = {}) {
-    this.#model = model;
+  private constructor({ base: { architecture }, woven }: Model, program: Program, chunk: number) {
+    this.#architecture = architecture;
+    this.#readsWholeRows = woven.readsWholeRows ?? false;
+    this.#program = program;
     this.#chunk = chunk;
-    this.#cache = new KvCache(planFor(model.base.architecture).caches);
+    this.#running = new RowBatch(program);
+    this.#steadyUntil = architecture.kind === "decoder-only" ? architecture.steadyUntil : undefined;
   }
 
-  /** The tokens each row's cache holds. */
-  get tokens(): readonly (readonly number[])[] {
-    return this.#tokens;
+  /** Holds the model's sessions until it is closed. */
+  static async open(model: Model, { chunk = CHUNK, routes = false }: DecoderOptions = {}): Promise<Decoder> {
+    return new Decoder(model, await openProgram(model, routes), chunk);
   }
-  /** Slots of a row in the cache. */
+  close(): void {
+    this.#program.close();
+  }
+
+  get slots(): readonly Slot[] {
+    return [...this.#places.keys()];
+  }
+  /** Tokens that slots have yet to read, apart from the next one of those that run. */
+  get isReading(): boolean {
+    return this.#reading.length > 0;
+  }
+  /** Slots that a running row has in its cache. */
   get capacity(): number {
-    return this.#cache.capacity;
+    return this.#running.capacity;
+  }
+  /** Bytes of all caches, with one more row of so many tokens. */
+  bytesWith(tokens: number): number {
+    return this.bytes + this.#running.bytes(1, tokens) - this.#running.bytes();
+  }
+  get bytes(): number {
+    return [this.#running, ...this.#reading, ...this.#alone.keys()].reduce((sum, batch) => sum + batch.bytes(), 0);
+  }
+  /** Bytes of all caches after the next step. */
+  get nextBytes(): number {
+    const longest = Math.max(0, ...this.#running.slots.map(({ length }) => length));
+    return this.bytes + this.#running.bytes(0, longest) - this.#running.bytes();
   }
 
-  /** Begins with these prompts of token ids. What the cache holds of their beginnings is kept, so that the next turn of
-   *  a chat costs only its new tokens. With `routes`, steps say how each token was routed. */
-  async start(prompts: readonly (readonly number[])[], { routes = false }: { routes?: boolean } = {}): Promise<FirstStep> {
-    const { architecture } = this.#model.base;
-    for (const prompt of prompts) checkPrompt(prompt, architecture);
-    const { ids, mask } = padded(prompts);
-    const rowFeeds = { ...(await this.#model.woven.chooseRows?.({ inputIds: ids, attentionMask: mask })) };
-    const kept = isDeepStrictEqual(rowFeeds, this.#rowFeeds) ? this.#keptOf(prompts) : undefined;
-    this.#rowFeeds = rowFeeds;
-    this.#routes = routes;
-    this.#isStarted = true;
-    if (kept) {
-      kept.forEach((length, row) => {
-        this.truncate(row, length);
-      });
-      return { ...(await this.append(prompts.map((prompt, row) => prompt.slice(kept[row])))), kept };
+  /** Takes a prompt in. It is refused when the model cannot read it. */
+  admit(prompt: readonly number[], { rowFeeds = {}, generated = [], known }: AdmitOptions = {}): Slot {
+    const architecture = this.#architecture;
+    checkPrompt(prompt, architecture);
+    const options = { rowFeeds, prompt };
+    const isEncoded = architecture.kind === "encoder-decoder";
+    const slot = new Slot([...(isEncoded ? [architecture.decoderStartId] : prompt), ...generated], options);
+    if (!this.#isSteady(slot)) return this.#placeAlone(slot);
+    const length = Math.min(known?.length ?? 0, slot.length - 1);
+    slot.tokens = slot.pending.splice(0, length);
+    slot.routed = known ? firstRouted(known.routed, length) : [];
+    const batch = slot.pending.length === 1 && !isEncoded ? this.#running : this.#nurseryFor(slot);
+    batch.reserve(1, slot.length);
+    batch.add(slot, known?.row);
+    this.#places.set(slot, batch);
+    return slot;
+  }
+
+  /** The tokens that come after those a slot holds. */
+  push(slot: Slot, ...tokens: readonly number[]): void {
+    slot.pending.push(...tokens);
+    slot.logits = undefined;
+  }
+
+  /** A slot that holds what `slot` holds, logits included. */
+  fork(slot: Slot): Slot {
+    const from = this.#placeOf(slot);
+    const copy = new Slot(slot.pending, slot);
+    Object.assign(copy, { tokens: [...slot.tokens], logits: slot.logits, routed: [...slot.routed], encoderRoutes: slot.encoderRoutes });
+    const until = this.#alone.get(from);
+    const to = until === undefined ? from : new RowBatch(this.#program);
+    if (until !== undefined) this.#alone.set(to, until);
+    to.copy(copy, from, slot);
+    this.#places.set(copy, to);
+    return copy;
+  }
+
+  release(slot: Slot): void {
+    const batch = this.#placeOf(slot);
+    batch.remove(slot);
+    this.#places.delete(slot);
+    if (batch.slots.length > 0) return;
+    this.#alone.delete(batch);
+    this.#reading = this.#reading.filter((other) => other !== batch);
+  }
+
+  /** What is held of a slot, as a copy that outlives it; undefined where it is of no use to another. */
+  keep(slot: Slot): (KnownTokens & { readonly bytes: number }) | undefined {
+    const batch = this.#placeOf(slot);
+    if (!this.#isShareable || this.#alone.has(batch) || slot.tokens.length === 0) return undefined;
+    const row = batch.copyOf(slot);
+    return { row, length: row.length, bytes: row.bytes, routed: [...slot.routed] };
+  }
+
+  /** The slot that holds most of these first tokens, with how many; and how many more a slot has that is still being read. */
+  shared(tokens: readonly number[], rowFeeds: SlotOptions["rowFeeds"] = {}) {
+    let [held, coming, of]: [number, number, Slot | undefined] = [0, 0, undefined];
+    if (!this.#isShareable) return { held, coming, of };
+    for (const [slot, batch] of this.#places) {
+      if (this.#alone.has(batch) || !sameFeeds(slot.rowFeeds, rowFeeds)) continue;
+      const length = sharedLength(slot.tokens, tokens);
+      if (length > held) [held, of] = [length, slot];
+      if (length === slot.tokens.length) coming = Math.max(coming, length + sharedLength(slot.pending, tokens.slice(length)));
     }
-    this.#reset(prompts.length);
-    if (architecture.kind === "decoder-only") return this.append(prompts);
-    const encoderRoutes = await this.#encode(ids, mask, architecture);
-    const step = await this.append(prompts.map(() => [architecture.decoderStartId]));
-    return { ...step, ...(encoderRoutes && { encoderRoutes }) };
+    return { held, coming, of };
+  }
+  /** What a slot holds, to be copied at once. */
+  known(slot: Slot, length: number): KnownTokens {
+    return { row: this.#placeOf(slot).row(slot), length, routed: slot.routed };
   }
 
-  /** Feeds each row's next tokens. */
-  async append(tokens: readonly (readonly number[])[]): Promise<Step> {
-    invariant(tokens.length === this.#tokens.length, `${tokens.length} rows for a batch of ${this.#tokens.length}`);
-    const counts = tokens.map(({ length }) => length);
-    invariant(Math.max(...counts) > 0, "nothing to append");
-    const { architecture } = this.#model.base;
-    const steadyUntil = (architecture.kind === "decoder-only" && architecture.steadyUntil) || (() => Number.POSITIVE_INFINITY);
-    const held = this.#tokens.map(({ length }) => length);
-    const lengths = held.map((length, row) => length + counts[row]!);
-    const until = steadyUntil(Math.max(...lengths));
-    const outgrown = until !== this.#steadyUntil || lengths.some((length, row) => steadyUntil(length) !== steadyUntil(held[row]!));
-    if (!outgrown) return this.#runChunks(tokens, this.#chunk);
-    // Keys of a shorter sequence are of no use: all are computed anew, in one run where a chunk alone would be placed otherwise.
-    const all = tokens.map((row, i) => [...this.#tokens[i]!, ...row]);
-    this.#reset(tokens.length);
-    this.#steadyUntil = until;
-    const { logits, routes } = await this.#runChunks(all, until === steadyUntil(1) ? this.#chunk : Number.POSITIVE_INFINITY);
-    return { logits, ...(routes && { routes: routes.map((row, i) => lastRoutes(row, counts[i]!)) }) };
+  /** A decode step for the slots that have a token to read, then a chunk of a prompt. */
+  async step(): Promise<readonly Slot[]> {
+    return [...(await this.decode()), ...(await this.read())];
   }
 
-  async #runChunks(tokens: readonly (readonly number[])[], chunk: number): Promise<Step> {
-    const routes: Routes[][] = tokens.map(() => []);
-    // Chunks end where the longest row ends, so that the last one holds every row's last token.
-    for (let left = Math.max(...tokens.map(({ length }) => length)); ; left -= chunk) {
-      const width = Math.min(chunk, left);
-      const part = tokens.map((row) => row.slice(Math.max(0, row.length - left), Math.max(0, row.length - left + width)));
-      const step = await this.#run(part, width);
-      routes.forEach((pieces, row) => {
-        if (step.routes) pieces.push(step.routes[row]!);
-      });
-      if (left <= chunk) return { logits: step.logits, ...(this.#routes && { routes: routes.map(joinedRoutes) }) };
+  /** One step of the slots that run. */
+  async decode(): Promise<readonly Slot[]> {
+    if (this.#steadyUntil) for (const slot of [...this.#running.slots]) if (!this.#isSteady(slot)) this.#separate(slot);
+    const done = await finished(this.#running, () => this.#running.run(this.#chunk));
+    for (const [batch, until] of [...this.#alone]) {
+      const slot = batch.slots[0]!;
+      const next = this.#steadyUntil!(slot.length);
+      if (slot.pending.length > 0 && next !== until) batch.restart(slot);
+      this.#alone.set(batch, next);
+      // Read whole: a chunk of it would be placed as a shorter sequence.
+      done.push(...(await finished(batch, () => batch.run(Number.POSITIVE_INFINITY))));
     }
+    return done;
   }
 
-  #reset(rows: number): void {
-    this.#cache.reset(rows);
-    this.#tokens = Array.from({ length: rows }, () => []);
-    this.#steadyUntil = Number.NaN;
-  }
-
-  /** Makes row i what row rows[i] was. */
-  select(rows: readonly number[]): void {
-    if (rows.length === this.#tokens.length && rows.every((row, i) => row === i)) return;
-    this.#cache.select(rows);
-    this.#tokens = rows.map((row) => [...this.#tokens[row]!]);
-    for (const feeds of [this.#encoded, this.#rowFeeds]) {
-      for (const [name, tensor] of Object.entries(feeds)) feeds[name] = selectRows(tensor, rows);
+  /** One chunk of the prompts whose turn it is: of at most so many tokens, where that does not change their numbers. */
+  async read(budget = Number.POSITIVE_INFINITY): Promise<readonly Slot[]> {
+    const batch = this.#reading.shift();
+    if (!batch) return [];
+    if (!batch.isEncoded) {
+      await batch.encode();
+      if (batch.left <= 1) {
+        this.#join(batch);
+        return [];
+      }
     }
+    const width = this.#readsWholeRows ? this.#chunk : Math.min(this.#chunk, Math.max(1, Math.floor(budget / batch.slots.length)));
+    const done = await finished(batch, () => batch.run(width));
+    if (batch.left > 0) this.#reading.push(batch);
+    else this.#join(batch);
+    return done;
   }
 
-  /** Keeps the first `length` tokens of a row. */
-  truncate(row: number, length: number): void {
-    this.#cache.truncate(row, length);
-    this.#tokens[row]!.length = length;
+  get #isShareable(): boolean {
+    return this.#architecture.kind === "decoder-only" && !this.#readsWholeRows;
+  }
+  #placeOf(slot: Slot): RowBatch {
+    const batch = this.#places.get(slot);
+    invariant(batch, "the slot is not in this decoder");
+    return batch;
   }
 
-  /** How much of each prompt the cache holds, its last token apart, whose logits are wanted; undefined for nothing. */
-  #keptOf(prompts: readonly (readonly number[])[]): number[] | undefined {
-    const { architecture } = this.#model.base;
-    if (architecture.kind !== "decoder-only" || prompts.length !== this.#tokens.length) return undefined;
-    const kept = prompts.map((prompt, row) => {
-      const held = this.#tokens[row]!;
-      const differs = prompt.findIndex((id, i) => id !== held[i]);
-      return Math.min(differs < 0 ? prompt.length : differs, prompt.length - 1);
+  #isSteady({ length }: Slot): boolean {
+    return !this.#steadyUntil || this.#steadyUntil(length) === this.#steadyUntil(1);
+  }
+  #placeAlone(slot: Slot): Slot {
+    const batch = new RowBatch(this.#program);
+    batch.reserve(1, slot.length);
+    batch.add(slot);
+    this.#alone.set(batch, this.#steadyUntil!(slot.length));
+    this.#places.set(slot, batch);
+    return slot;
+  }
+  /** A row whose keys hold no longer. */
+  #separate(slot: Slot): void {
+    this.#running.restart(slot);
+    this.#running.remove(slot);
+    this.#placeAlone(slot);
+  }
+
+  /** Rows that are read now: they take part in the steps of those that run. */
+  #join(batch: RowBatch): void {
+    if (this.#running.slots.length === 0) this.#running = batch;
+    else {
+      this.#running.reserve(batch.slots.length, Math.max(...batch.slots.map(({ length }) => length)));
+      for (const slot of [...batch.slots]) this.#running.take(slot, batch);
+    }
+    for (const slot of this.#running.slots) this.#places.set(slot, this.#running);
+  }
+
+  /** The batch that a new prompt is read in: beside others of like length, or its own. */
+  #nurseryFor(slot: Slot): RowBatch {
+    const own = slot.pending.length;
+    const fitting = this.#reading.find((batch) => {
+      const isFull = batch.slots.length >= ROWS_READ || (batch.isEncoded && this.#program.encode);
+      if (isFull || (batch.slots.some(({ tokens }) => tokens.length > 0) && this.#readsWholeRows)) return false;
+      const lengths = batch.slots.map(({ prompt, pending }) => (this.#program.encode ? prompt.length : pending.length));
+      const length = this.#program.encode ? slot.prompt.length : own;
+      if (this.#readsWholeRows) return lengths.every((other) => other === length);
+      const [least, most] = [Math.min(length, ...lengths), Math.max(length, ...lengths)];
+      return most <= SHORT || most <= 2 * least;
     });
-    return kept.some((length) => length > 0) ? kept : undefined;
-  }
-
-  #decode(feeds: Record<string, HostTensor>): Promise<Fetches> {
-    const { base, runner, woven } = this.#model;
-    const routes = this.#routes;
-    return runner.session(
-      { graph: "decode", routes },
-      woven,
-      (graph, parts) => buildDecode(graph, base.architecture, parts(routes ? fetchRoutes(graph) : undefined), planFor(base.architecture)),
-      (session) => session.run({ ...woven.feeds, ...feeds }),
-    );
-  }
-
-  async #encode(ids: HostTensor<"int64">, mask: HostTensor<"int64">, architecture: EncoderDecoder): Promise<Routes[] | undefined> {
-    const routes = this.#routes;
-    const { runner, woven } = this.#model;
-    const fetches = await runner.session(
-      { graph: "encode", routes },
-      woven,
-      (graph, parts) => buildEncode(graph, architecture, parts(routes ? fetchRoutes(graph) : undefined)),
-      (session) => session.run({ ...woven.feeds, ...this.#rowFeeds, input_ids: ids, attention_mask: mask }),
-    );
-    this.#encoded = { attention_mask: mask };
-    for (let layer = 0; layer < planFor(architecture).cross.length; layer++) {
-      for (const name of Object.values(crossNames(layer))) this.#encoded[name] = fetches[name]!;
-    }
-    const [rows = 0, width = 0] = mask.shape;
-    const counts = Array.from({ length: rows }, (_, row) => mask.data.subarray(row * width, (row + 1) * width).filter(Boolean).length);
-    return routes ? routesOfRows(fetches, counts, "start") : undefined;
-  }
-
-  async #run(tokens: readonly (readonly number[])[], width: number): Promise<Step> {
-    invariant(this.#isStarted, "a decoder is started before it is run");
-    const { ids, mask } = padded(tokens, { width, side: "left" });
-    const positions = int64(ids.shape);
-    this.#cache.lengths.forEach((length, row) => {
-      const count = tokens[row]!.length;
-      for (let i = 0; i < count; i++) positions.data[(row + 1) * width - count + i] = BigInt(length + i);
-    });
-    const own = { decoder_ids: ids, decoder_mask: mask, positions };
-    const feeds = { ...this.#rowFeeds, ...this.#encoded, ...this.#cache.feeds, ...own };
-    const fetches = await this.#decode(feeds);
-    const counts = tokens.map(({ length }) => length);
-    this.#cache.write(fetches, counts);
-    this.#tokens.forEach((row, i) => {
-      row.push(...tokens[i]!);
-    });
-    const { data, shape } = fetches.logits as HostTensor<"float32">;
-    const logits: HostTensor<"float32"> = { dtype: "float32", shape: [shape[0]!, shape[2]!], data };
-    return { logits, ...(this.#routes && { routes: routesOfRows(fetches, counts, "end") }) };
+    if (fitting) return fitting;
+    const batch = new RowBatch(this.#program);
+    this.#reading.push(batch);
+    return batch;
   }
 }
 
-function planFor(architecture: Architecture): DecodePlan {
-  const plan = plans.get(architecture) ?? planOf(architecture);
-  plans.set(architecture, plan);
-  return plan;
+/** Runs a batch that has tokens to read; returns the slots that have none left. */
+async function finished(batch: RowBatch, run: () => Promise<void>): Promise<Slot[]> {
+  const waiting = batch.slots.filter(({ pending }) => pending.length > 0);
+  if (waiting.length === 0) return [];
+  await run();
+  return waiting.filter(({ pending }) => pending.length === 0);
 }
 
-function checkPrompt(prompt: readonly number[], architecture: Architecture): void {
-  if (prompt.length === 0) {
-    throw new ShapeError({ what: "The prompt has no tokens.", fix: "Give at least one token, the model's bos token if nothing else." });
+/** The routes of the first `length` tokens. */
+function firstRouted(routed: Slot["routed"], length: number): Slot["routed"] {
+  const first: Slot["routed"] = [];
+  let left = length;
+  for (const piece of routed) {
+    if (left === 0) break;
+    const count = Math.min(left, piece.count);
+    first.push(count === piece.count ? piece : { count, routes: firstRoutes(piece.routes, count, piece.count) });
+    left -= count;
   }
-  const unknown = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= architecture.vocabularySize);
-  if (unknown !== undefined) {
-    throw new ShapeError({
-      what: `Token id ${unknown} is outside the vocabulary of ${architecture.vocabularySize}.`,
-      fix: "Use the tokenizer that belongs to this model.",
-    });
-  }
-  const limit = architecture.kind === "decoder-only" ? architecture.maxPositions : undefined;
-  if (limit !== undefined && prompt.length > limit) {
-    throw new ShapeError({
-      what: `The prompt has ${prompt.length} tokens; the model knows ${limit} positions.`,
-      fix: "Shorten the prompt, or use a model trained on longer texts.",
-    });
-  }
+  return first;
 }

@@ -1,27 +1,27 @@
-/** @file Generation: prompts in, tokens and text out, as they come.
- *
- *  Text is held back while it may still change: part of a character, or the beginning of a stop string. */
+/** @file Generation: prompts in, tokens and text out, as they come. */
 
 import { DataError } from "../base/errors.ts";
 import type { Model } from "../inference/model.ts";
 import { promptIds } from "../text/prompt-ids.ts";
-import { type TextStream, textStream } from "../text/stream.ts";
+import { textStream } from "../text/stream.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { Decoder } from "./decoder.ts";
+import { CompletionText } from "./completion-text.ts";
+import { EventQueue } from "./event-queue.ts";
 import { type GenerationOptions, generationSettings } from "./options.ts";
 import type { Routes } from "./routes.ts";
 import type { Choice } from "./sampler.ts";
-import { decodedSteps, type FinishReason, routesOf, type Sequence, sequencesFor, type TakenToken } from "./sequence.ts";
-import { type StopWatch, stopWatch } from "./stop-strings.ts";
+import { schedulerOf } from "./scheduler.ts";
+import { endingIds, type FinishReason, type Sequence, sequencesFor, type TakenToken } from "./sequence.ts";
+import { stopWatch } from "./stop-strings.ts";
 
 /** Text, which the tokenizer encodes with its special tokens, or token ids as they are. */
 export type Prompt = string | readonly number[];
 
 export interface GenerateControl {
   /** Ends generation with the signal's reason. */
-  readonly signal?: AbortSignal;
-  /** Decodes with this decoder, which keeps its cache: hand the same one over for each turn of a chat. */
-  readonly decoder?: Decoder;
+  readonly signal?: AbortSignal | undefined;
+  /** Whose request it is: clients take turns when there is more to do than at once. */
+  readonly client?: string;
 }
 
 /** A token as soon as it is chosen. */
@@ -45,8 +45,7 @@ export interface CompletionEvent {
   readonly ids: readonly number[];
   readonly finishReason: FinishReason;
   readonly usage: Usage;
-  /** Module -> [1, tokens, k], as a forward of prompt and completion routes them; the last token is never fed. Tokens
-   *  that were in the cache already are left out. */
+  /** Module -> [1, tokens, k], as a forward of prompt and completion routes them; the last token is never fed. */
   readonly routes?: Routes;
 }
 
@@ -54,7 +53,7 @@ export interface Usage {
   readonly promptTokens: number;
   /** Tokens generated, the ending one included. */
   readonly completionTokens: number;
-  /** Tokens of the prompt whose keys and values were kept from an earlier call. */
+  /** Tokens of the prompt that had been read before, for another text with the same beginning. */
   readonly cachedTokens: number;
 }
 
@@ -67,67 +66,43 @@ export async function* generate(
   model: Model,
   tokenizer: Tokenizer,
   prompt: Prompt | readonly Prompt[],
-  { signal, decoder, ...options }: GenerationOptions & GenerateControl = {},
+  { signal, client, ...options }: GenerationOptions & GenerateControl = {},
 ): AsyncGenerator<TokenEvent | CompletionEvent> {
   const settings = generationSettings(options, model.base.checkpoint, tokenizer);
-  const { kind } = model.base.architecture;
+  const { architecture } = model.base;
+  const { kind } = architecture;
   const prompts = promptsOf(prompt).map((text) => (typeof text === "string" ? promptIds(tokenizer, kind, text) : text));
-  const sequences = sequencesFor(model, prompts, settings);
   // A decoder-only model goes on from the prompt's text; behind an encoder a new text begins.
   const before = (prompt: number) => (kind === "decoder-only" ? prompts[prompt]!.slice(-CONTEXT) : []);
-  const texts = sequences.map(
-    (sequence) => new CompletionText(textStream(tokenizer, { after: before(sequence.prompt) }), stopWatch(settings.stop)),
-  );
-  for await (const tokens of decodedSteps(decoder ?? new Decoder(model), prompts, sequences, settings, signal)) {
-    for (const token of tokens) {
-      const text = texts[token.sequence.index]!;
-      yield tokenEvent(token, text);
-      if (token.sequence.finishReason) yield completionEvent(token.sequence, text.all, prompts[token.sequence.prompt]!.length);
-    }
+  const textOf = (prompt: number) => new CompletionText(textStream(tokenizer, { after: before(prompt) }), stopWatch(settings.stop));
+  const sequences = sequencesFor(architecture, prompts, settings, textOf);
+  const events = new EventQueue<TokenEvent | CompletionEvent>();
+  signal?.throwIfAborted();
+  const job = { model, prompts, sequences, ends: endingIds(settings), routes: settings.routes, signal, ...(client && { client }) };
+  const leave = schedulerOf(model.runner).submit(job, {
+    token: (token) => {
+      events.push(tokenEvent(token));
+      if (token.sequence.finishReason) events.push(completionEvent(token.sequence, prompts[token.sequence.prompt]!.length));
+    },
+    end: (error) => events.end(error),
+  });
+  try {
+    yield* events.read(signal);
+  } finally {
+    leave();
   }
 }
 
 const CONTEXT = 8; // tokens; enough for decoders to see that a text does not begin here
 
-function tokenEvent({ sequence, choice, route }: TakenToken, text: CompletionText): TokenEvent {
-  let piece = sequence.finishReason === "stop" ? "" : text.push(choice.id);
-  if (sequence.finishReason && !text.stopped) piece += text.end();
-  if (text.stopped) sequence.finishReason = "stop";
-  return { kind: "token", index: sequence.index, text: piece, ...choice, ...(route && { route }) };
+function tokenEvent({ sequence: { index }, choice, text, route }: TakenToken): TokenEvent {
+  return { kind: "token", index, text, ...choice, ...(route && { route }) };
 }
 
-function completionEvent(sequence: Sequence, text: string, promptTokens: number): CompletionEvent {
-  const { index, prompt, ids, choices, cachedTokens, finishReason = "length" } = sequence;
+function completionEvent(sequence: Sequence, promptTokens: number): CompletionEvent {
+  const { index, prompt, ids, choices, cachedTokens, finishReason = "length", routes, text } = sequence;
   const usage = { promptTokens, completionTokens: choices.length, cachedTokens };
-  const routes = sequence.routes.length > 0 ? { routes: routesOf(sequence) } : {};
-  return { kind: "completion", index, prompt, text, ids, finishReason, usage, ...routes };
-}
-
-/** Text of one completion, let out piece by piece. */
-class CompletionText {
-  readonly #stream: TextStream;
-  readonly #watch: StopWatch;
-  all = "";
-
-  constructor(stream: TextStream, watch: StopWatch) {
-    this.#stream = stream;
-    this.#watch = watch;
-  }
-  get stopped(): boolean {
-    return this.#watch.stopped;
-  }
-  push(id: number): string {
-    return this.#out(this.#watch.push(this.#stream.push(id)));
-  }
-  /** What was held back; a character that never became whole is left out. */
-  end(): string {
-    const rest = this.#watch.push(this.#stream.flush().replace(/\uFFFD+$/u, ""));
-    return this.#out(rest + this.#watch.flush());
-  }
-  #out(text: string): string {
-    this.all += text;
-    return text;
-  }
+  return { kind: "completion", index, prompt, text: text?.all ?? "", ids, finishReason, usage, ...(routes && { routes }) };
 }
 
 function promptsOf(prompt: Prompt | readonly Prompt[]): readonly Prompt[] {
@@ -153,38 +128,41 @@ export interface BatchControl {
   readonly batchSize?: number;
   /** Ends a completion when it holds of the tokens so far. */
   readonly until?: (ids: readonly number[], prompt: number) => boolean;
-  /** Called after each batch with the number of prompts done. */
+  /** Called after each prompt with the number of prompts done. */
   readonly onProgress?: (done: number) => void;
 }
 
-/** Completions of many prompts of token ids, n for each, in the prompts' order: for evaluation. Prompts of like length
- *  share a batch. */
+/** Completions of many prompts of token ids, n for each, in the prompts' order: for evaluation. The longest are read first,
+ *  so that prompts of like length stand side by side. */
 export async function generateBatch(
   model: Model,
   prompts: readonly (readonly number[])[],
   { signal, batchSize = 16, until, onProgress, ...options }: GenerationOptions & BatchControl = {},
 ): Promise<GeneratedTokens[]> {
   const settings = generationSettings(options, model.base.checkpoint);
+  const { n, routes } = settings;
+  const all = sequencesFor(model.base.architecture, prompts, settings);
   const byLength = prompts.map((_, i) => i).sort((a, b) => prompts[b]!.length - prompts[a]!.length || a - b);
-  const all = sequencesFor(model, prompts, settings);
-  const decoder = new Decoder(model);
-  for (let start = 0; start < prompts.length; start += batchSize) {
-    const batch = byLength.slice(start, start + batchSize);
-    const sequences = batch.flatMap((prompt, row) =>
-      all.slice(prompt * settings.n, (prompt + 1) * settings.n).map((sequence) => ({ ...sequence, prompt: row })),
-    );
-    const chosen = batch.map((prompt) => prompts[prompt]!);
-    for await (const tokens of decodedSteps(decoder, chosen, sequences, settings, signal)) {
-      if (!until) continue;
-      for (const { sequence } of tokens) if (until(sequence.ids, batch[sequence.prompt]!)) sequence.finishReason ??= "stop";
-    }
-    for (const sequence of sequences) all[sequence.index] = sequence;
-    onProgress?.(Math.min(start + batchSize, prompts.length));
+  const job = {
+    model,
+    prompts: byLength.map((prompt) => prompts[prompt]!),
+    sequences: byLength.flatMap((prompt) => all.slice(prompt * n, (prompt + 1) * n)),
+    ends: endingIds(settings),
+    rowsAtOnce: batchSize * n,
+    routes,
+    until,
+    signal,
+  };
+  const left = prompts.map(() => n);
+  let done = 0;
+  signal?.throwIfAborted();
+  if (prompts.length > 0) {
+    await new Promise<void>((resolve, reject) => {
+      const token = ({ sequence: { finishReason, prompt } }: TakenToken) => {
+        if (finishReason && --left[prompt]! === 0) onProgress?.(++done);
+      };
+      schedulerOf(model.runner).submit(job, { token, end: (error) => (error === undefined ? resolve() : reject(error)) });
+    });
   }
-  return all.map((sequence) => ({
-    ids: sequence.ids,
-    finishReason: sequence.finishReason ?? "length",
-    choices: sequence.choices,
-    ...(settings.routes && { routes: routesOf(sequence) }),
-  }));
+  return all.map(({ ids, finishReason = "length", choices, routes }) => ({ ids, finishReason, choices, ...(routes && { routes }) }));
 }

@@ -1,56 +1,67 @@
 /** @file The keys and values of tokens already seen, on the host, in buffers the engine reads in place.
  *
- *      <path>.past.keys, <path>.past.values   [rows, kvHeads, capacity, size]   fed
- *      <path>.new.keys,  <path>.new.values    [rows, kvHeads, tokens, size]     fetched, and written behind the row's last slot
+ *      fed       [rows, heads, capacity, size]    one array for all rows; a row's first tokens are real
+ *      fetched   [rows, heads, tokens, size]      written behind the row's last token
  *
- *  Fed arrays are not copied and fetched ones are, so only the new tokens are ever fetched. Padding is never written: the
- *  slot of a token is its position, and one length per row says which slots are real. Buffers double when they are full. */
+ *  Fed arrays are not copied and fetched ones are, so only new tokens are ever fetched. Padding is never written: a token's
+ *  slot is its place in the row. Rows stay side by side: the last one fills the place of one that leaves. */
 
 import { invariant } from "../base/errors.ts";
-import { float32, type HostTensor, int64 } from "../base/tensor.ts";
+import { type HostTensor, int64 } from "../base/tensor.ts";
 import type { Fetches } from "../runtime/session.ts";
 
-/** One attention's cache: kvHeads heads of `size` numbers a token. */
-export interface CacheShape {
-  readonly path: string;
-  readonly kvHeads: number;
+/** One array of keys or values: `heads` heads of `size` numbers a token. */
+export interface KvBuffer {
+  readonly fed: string;
+  readonly fetched: string;
+  readonly heads: number;
   readonly size: number;
 }
 
-export const cacheNames = (path: string) => ({
-  past: { keys: `${path}.past.keys`, values: `${path}.past.values` },
-  new: { keys: `${path}.new.keys`, values: `${path}.new.values` },
-});
-
-const SMALLEST = 64;
-
-interface Buffer {
-  readonly shape: CacheShape;
-  readonly past: string;
-  readonly fetched: string;
-  data: Float32Array;
+/** A row's numbers in buffer i: head h begins at start + h * stride. */
+interface HeadsOfRow {
+  readonly data: Float32Array;
+  readonly start: number;
+  readonly stride: number;
+}
+/** A row that can be copied from: one of a cache, or one on its own. */
+export interface KvRow {
+  readonly length: number;
+  heads(buffer: number): HeadsOfRow;
 }
 
+export interface KvOptions {
+  /** The feed that says how many tokens each row holds. */
+  readonly lengths?: string;
+  /** Rows come with all their tokens, so buffers need no room to grow. */
+  readonly complete?: boolean;
+}
+
+const SMALLEST = 64;
+const GRAIN = 8;
+
 export class KvCache {
-  readonly #buffers: Buffer[];
-  /** Real tokens of each row. */
+  readonly #buffers: readonly KvBuffer[];
+  readonly #options: KvOptions;
+  readonly #bytesPerSlot: number;
+  readonly #data: Float32Array[];
   #lengths: number[] = [];
   #capacity = SMALLEST;
+  /** Rows that the arrays have room for. */
+  #room = 0;
   #feeds: Record<string, HostTensor> = {};
+  #lengthsFeed = int64([0]);
 
-  constructor(shapes: readonly CacheShape[]) {
-    this.#buffers = shapes.flatMap((shape) => {
-      const names = cacheNames(shape.path);
-      return (["keys", "values"] as const).map((part) => ({
-        shape,
-        past: names.past[part],
-        fetched: names.new[part],
-        data: new Float32Array(0),
-      }));
-    });
-    this.reset(0);
+  constructor(buffers: readonly KvBuffer[], options: KvOptions = {}) {
+    this.#buffers = buffers;
+    this.#options = options;
+    this.#bytesPerSlot = buffers.reduce((sum, { heads, size }) => sum + heads * size, 0) * Float32Array.BYTES_PER_ELEMENT;
+    this.#data = buffers.map(() => new Float32Array(0));
+    this.#capacity = this.#sized(1);
+    this.#describe();
   }
 
+  /** Tokens of each row. */
   get lengths(): readonly number[] {
     return this.#lengths;
   }
@@ -58,111 +69,152 @@ export class KvCache {
   get capacity(): number {
     return this.#capacity;
   }
-  /** The buffers by name, with `cache_lengths` [rows]; valid until the next change. */
+  /** The arrays by name, and the lengths: another object whenever rows come or go or the capacity changes. */
   get feeds(): Readonly<Record<string, HostTensor>> {
     return this.#feeds;
   }
 
-  /** Forgets everything; buffers that are large enough stay. */
-  reset(rows: number): void {
-    this.#lengths = Array<number>(rows).fill(0);
-    this.#capacity = SMALLEST;
-    for (const buffer of this.#buffers) {
-      const needed = rows * this.#rowSize(buffer);
-      if (buffer.data.length < needed) buffer.data = new Float32Array(needed);
+  /** Bytes of so many rows, the longest of them this long. */
+  bytes(rows = this.#lengths.length, longest = 0): number {
+    return rows * this.#bytesPerSlot * Math.max(this.#capacity, this.#sized(longest));
+  }
+
+  /** Makes room for so many rows in all, and so many tokens a row, before they come. */
+  reserve(rows: number, tokens: number): void {
+    const capacity = Math.max(this.#capacity, this.#sized(tokens));
+    if (rows > this.#room || capacity > this.#capacity) this.#resize(Math.max(rows, this.#room), capacity);
+  }
+
+  /** Adds a row: empty, or with the first `length` tokens of another. Returns its number. */
+  add(source?: KvRow, length = source?.length ?? 0): number {
+    const row = this.#lengths.length;
+    if (row === this.#room || length > this.#capacity) {
+      this.#resize(row === this.#room ? Math.ceil(row * 1.5) + 1 : this.#room, Math.max(this.#capacity, this.#sized(length)));
     }
+    if (source) this.#copy(source, row, length);
+    this.#lengths.push(length);
+    this.#describe();
+    return row;
+  }
+
+  /** Takes a row out; the last one gets its number. */
+  remove(row: number): void {
+    const last = this.#lengths.length - 1;
+    if (row !== last) this.#copy(this.row(last), row, this.#lengths[last]!);
+    this.#lengths[row] = this.#lengths[last]!;
+    this.#lengths.pop();
+    this.#fit();
     this.#describe();
   }
 
-  /** Appends the newest tokens: the last counts[row] of each row's fetched keys and values. */
-  write(fetches: Fetches, counts: readonly number[]): void {
-    this.#grow(Math.max(0, ...this.#lengths.map((length, row) => length + counts[row]!)));
-    for (const buffer of this.#buffers) {
-      const fresh = fetches[buffer.fetched] as HostTensor<"float32"> | undefined;
-      invariant(fresh, `${buffer.fetched} was not fetched`);
-      this.#append(buffer, fresh, counts);
-    }
-    this.#setLengths(this.#lengths.map((length, row) => length + counts[row]!));
+  /** Forgets a row's tokens. */
+  clear(row: number): void {
+    this.#lengths[row] = 0;
+    this.#describe();
   }
 
-  #append({ shape: { kvHeads, size }, data }: Buffer, { data: fresh, shape }: HostTensor<"float32">, counts: readonly number[]): void {
-    const tokens = shape[2]!;
-    counts.forEach((count, row) => {
-      if (count === 0) return;
-      for (let head = row * kvHeads; head < (row + 1) * kvHeads; head++) {
-        const end = (head + 1) * tokens * size;
-        data.set(fresh.subarray(end - count * size, end), (head * this.#capacity + this.#lengths[row]!) * size);
+  /** A row as it is until the cache changes. */
+  row(row: number): KvRow {
+    const [data, capacity] = [this.#data, this.#capacity];
+    return {
+      length: this.#lengths[row]!,
+      heads: (i) => {
+        const { heads, size } = this.#buffers[i]!;
+        return { data: data[i]!, start: row * heads * capacity * size, stride: capacity * size };
+      },
+    };
+  }
+
+  /** A copy of a row's first tokens, and its bytes. */
+  copyOf(row: number, length = this.#lengths[row]!): KvRow & { readonly bytes: number } {
+    const source = this.row(row);
+    const copies = this.#buffers.map(({ heads, size }, i) => {
+      const copy = new Float32Array(heads * length * size);
+      copyHeads(source.heads(i), { data: copy, start: 0, stride: length * size }, heads, length * size);
+      return copy;
+    });
+    const bytes = copies.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    return { length, bytes, heads: (i) => ({ data: copies[i]!, start: 0, stride: length * this.#buffers[i]!.size }) };
+  }
+
+  /** Appends counts[row] fetched tokens to each row: the last ones, or the first where padding stands behind. */
+  write(fetches: Fetches, counts: readonly number[], padding: "before" | "behind" = "before"): void {
+    let longest = 0;
+    for (let row = 0; row < counts.length; row++) longest = Math.max(longest, this.#lengths[row]! + counts[row]!);
+    if (longest > this.#capacity) {
+      this.#resize(this.#room, this.#sized(longest));
+      this.#describe();
+    }
+    for (let i = 0; i < this.#buffers.length; i++) {
+      const { fetched, heads, size } = this.#buffers[i]!;
+      const fresh = fetches[fetched] as HostTensor<"float32"> | undefined;
+      if (!fresh) invariant(false, `${fetched} was not fetched`);
+      const [tokens, data] = [fresh.shape[2]!, this.#data[i]!];
+      for (let row = 0; row < counts.length; row++) {
+        const numbers = counts[row]! * size;
+        if (numbers === 0) continue;
+        for (let head = row * heads; head < (row + 1) * heads; head++) {
+          const start = padding === "behind" ? head * tokens * size : (head + 1) * tokens * size - numbers;
+          data.set(fresh.data.subarray(start, start + numbers), (head * this.#capacity + this.#lengths[row]!) * size);
+        }
       }
+    }
+    for (let row = 0; row < counts.length; row++) {
+      this.#lengths[row]! += counts[row]!;
+      this.#lengthsFeed.data[row] = BigInt(this.#lengths[row]!);
+    }
+  }
+
+  #copy(source: KvRow, row: number, length: number): void {
+    const target = this.row(row);
+    this.#buffers.forEach(({ heads, size }, i) => {
+      copyHeads(source.heads(i), target.heads(i), heads, length * size);
     });
   }
 
-  /** Keeps the first `length` tokens of a row. */
-  truncate(row: number, length: number): void {
-    invariant(length <= this.#lengths[row]!, `row ${row} holds ${this.#lengths[row]} tokens, not ${length}`);
-    this.#setLengths(this.#lengths.map((old, i) => (i === row ? length : old)));
+  /** Slots for so many tokens: powers of two, so that a growing row is seldom copied. */
+  #sized(tokens: number): number {
+    if (this.#options.complete) return Math.max(1, Math.ceil(tokens / GRAIN)) * GRAIN;
+    return Math.max(SMALLEST, 2 ** Math.ceil(Math.log2(Math.max(1, tokens))));
   }
 
-  /** Makes row i what row rows[i] was: to drop, reorder or repeat rows. */
-  select(rows: readonly number[]): void {
-    const dropsOnly = rows.every((row, i) => i === 0 || row > rows[i - 1]!);
-    for (const buffer of this.#buffers) {
-      const size = this.#rowSize(buffer);
-      const target = dropsOnly ? buffer.data : new Float32Array(rows.length * size);
-      rows.forEach((row, i) => {
-        if (target !== buffer.data || row !== i) target.set(buffer.data.subarray(row * size, (row + 1) * size), i * size);
-      });
-      buffer.data = target;
-    }
-    this.#lengths = rows.map((row) => this.#lengths[row]!);
-    this.#describe();
+  /** Lets go of memory once most of it is unused. */
+  #fit(): void {
+    const rows = this.#lengths.length;
+    const needed = this.#sized(Math.max(0, ...this.#lengths));
+    if (rows * 3 > this.#room && needed * 4 > this.#capacity) return;
+    this.#resize(rows, needed * 4 > this.#capacity ? this.#capacity : needed);
   }
 
-  #rowSize({ shape }: Buffer): number {
-    return shape.kvHeads * this.#capacity * shape.size;
-  }
-
-  /** Doubles the capacity until `needed` tokens fit. */
-  #grow(needed: number): void {
-    if (needed <= this.#capacity) return;
-    const old = this.#capacity;
-    while (this.#capacity < needed) this.#capacity *= 2;
-    for (const buffer of this.#buffers) {
-      const { kvHeads, size } = buffer.shape;
-      const larger = new Float32Array(this.#lengths.length * this.#rowSize(buffer));
+  #resize(room: number, capacity: number): void {
+    const rows = this.#lengths.map((_, row) => this.row(row));
+    const sources = rows.map((row) => this.#buffers.map((_, i) => row.heads(i)));
+    this.#buffers.forEach(({ heads, size }, i) => {
+      const data = new Float32Array(room * heads * capacity * size);
       this.#lengths.forEach((length, row) => {
-        for (let head = row * kvHeads; head < (row + 1) * kvHeads; head++) {
-          const start = head * old * size;
-          larger.set(buffer.data.subarray(start, start + length * size), head * this.#capacity * size);
-        }
+        const target = { data, start: row * heads * capacity * size, stride: capacity * size };
+        copyHeads(sources[row]![i]!, target, heads, length * size);
       });
-      buffer.data = larger;
-    }
-    this.#describe();
-  }
-
-  #setLengths(lengths: number[]): void {
-    this.#lengths = lengths;
-    this.#feeds.cache_lengths = int64([lengths.length], lengths);
+      this.#data[i] = data;
+    });
+    [this.#room, this.#capacity] = [room, capacity];
   }
 
   #describe(): void {
     const rows = this.#lengths.length;
-    this.#feeds = {};
-    for (const buffer of this.#buffers) {
-      const shape = [rows, buffer.shape.kvHeads, this.#capacity, buffer.shape.size];
-      this.#feeds[buffer.past] = { dtype: "float32", shape, data: buffer.data.subarray(0, rows * this.#rowSize(buffer)) };
-    }
-    this.#setLengths(this.#lengths);
+    this.#lengthsFeed = int64([rows], this.#lengths);
+    this.#feeds = this.#options.lengths ? { [this.#options.lengths]: this.#lengthsFeed } : {};
+    this.#buffers.forEach(({ fed, heads, size }, i) => {
+      const shape = [rows, heads, this.#capacity, size];
+      this.#feeds[fed] = { dtype: "float32", shape, data: this.#data[i]!.subarray(0, rows * heads * this.#capacity * size) };
+    });
   }
 }
 
-/** The rows `rows` of a float32 or int64 tensor, in that order. */
-export function selectRows(tensor: HostTensor, rows: readonly number[]): HostTensor {
-  const size = tensor.data.length / tensor.shape[0]!;
-  const shape = [rows.length, ...tensor.shape.slice(1)];
-  const target = tensor.dtype === "int64" ? int64(shape) : float32(shape);
-  rows.forEach((row, i) => {
-    target.data.set(tensor.data.subarray(row * size, (row + 1) * size) as never, i * size);
-  });
-  return target;
+/** Copies the first `numbers` of each head. */
+function copyHeads(from: HeadsOfRow, to: HeadsOfRow, heads: number, numbers: number): void {
+  for (let head = 0; head < heads; head++) {
+    const start = from.start + head * from.stride;
+    to.data.set(from.data.subarray(start, start + numbers), to.start + head * to.stride);
+  }
 }

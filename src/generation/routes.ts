@@ -68,3 +68,18 @@ export function lastRoutes(routes: Routes, count: number): Routes {
     }),
   );
 }
+
+/** The routes of the first `count` of so many tokens, without those modules that route only the last of a run. */
+export function firstRoutes(routes: Routes, count: number, tokens: number): Routes {
+  const whole = [...routes].filter(([, { experts }]) => experts.shape[1] === tokens);
+  return new Map(
+    whole.map(([module, { experts, weights }]) => {
+      const [, , k = 0] = experts.shape;
+      const shape = [1, count, k];
+      return [
+        module,
+        { experts: int64(shape, experts.data.slice(0, count * k)), weights: float32(shape, weights.data.slice(0, count * k)) },
+      ];
+    }),
+  );
+}

@@ -1,11 +1,11 @@
-/** @file One completion in the making, as tokens; and the loop that makes many of them side by side. */
+/** @file One completion in the making, as tokens and, where it is asked for, as text. */
 
 import { OptionError } from "../base/errors.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
-import type { Model } from "../inference/model.ts";
-import type { Decoder, FirstStep, Step } from "./decoder.ts";
+import type { Architecture } from "../models/architecture.ts";
+import type { CompletionText } from "./completion-text.ts";
 import type { GenerationSettings } from "./options.ts";
-import { joinedRoutes, lastRoutes, type Routes } from "./routes.ts";
+import type { Routes } from "./routes.ts";
 import { type Choice, Sampler } from "./sampler.ts";
 
 /** "stop": an end-of-sequence token, a stop token or a stop string; "length": as many tokens as allowed. */
@@ -21,16 +21,22 @@ export interface Sequence {
   readonly choices: Choice[];
   readonly sampler: Sampler;
   readonly limit: number;
+  /** Absent where nobody reads text; stop strings are looked for in it. */
+  readonly text?: CompletionText;
   finishReason?: FinishReason;
-  /** Of tokens fed so far: prompt, then generated. */
-  readonly routes: Routes[];
+  /** Of all tokens but the last, once it is finished. */
+  routes?: Routes;
   /** Tokens of the prompt that were in the cache. */
   cachedTokens: number;
 }
 
 /** n sequences for each prompt, in order. */
-export function sequencesFor(model: Model, prompts: readonly (readonly number[])[], settings: GenerationSettings): Sequence[] {
-  const { architecture } = model.base;
+export function sequencesFor(
+  architecture: Architecture,
+  prompts: readonly (readonly number[])[],
+  settings: GenerationSettings,
+  textOf?: (prompt: number) => CompletionText,
+): Sequence[] {
   const { n, maxNewTokens } = settings;
   checkIds(settings, architecture.vocabularySize);
   // A given seed makes a prompt's completions the same wherever it stands in a batch.
@@ -47,7 +53,7 @@ export function sequencesFor(model: Model, prompts: readonly (readonly number[])
       choices: [],
       sampler: new Sampler(settings, seededRandom(seedOf(prompt, completion)), decoderOnly ? ids : [architecture.decoderStartId]),
       limit: Math.min(maxNewTokens, room),
-      routes: [],
+      ...(textOf && { text: textOf(prompt) }),
       cachedTokens: 0,
     }));
   });
@@ -66,56 +72,30 @@ function checkIds({ logitBias, stopIds }: GenerationSettings, vocabularySize: nu
 export interface TakenToken {
   readonly sequence: Sequence;
   readonly choice: Choice;
-  /** The routes of the token it was predicted from. */
+  /** Text that became certain with it. */
+  readonly text: string;
+  /** The route of the token it was predicted from. */
   readonly route?: Routes;
 }
 
-/** Decodes all sequences to their ends and yields each step's tokens. Whoever reads them may end a sequence by giving it
- *  a finishReason; finished ones leave the batch. */
-export async function* decodedSteps(
-  decoder: Decoder,
-  prompts: readonly (readonly number[])[],
-  sequences: readonly Sequence[],
-  settings: GenerationSettings,
-  signal?: AbortSignal,
-): AsyncGenerator<readonly TakenToken[]> {
-  signal?.throwIfAborted();
-  const ends = new Set([...settings.stopIds, ...(settings.ignoreEos ? [] : settings.eosIds)]);
-  const first = await decoder.start(prompts, settings);
-  noteStart(first, sequences);
-  let step: Step = first;
-  let live = sequences.map((sequence) => ({ sequence, row: sequence.prompt }));
-  while (live.length > 0) {
-    yield live.map(({ sequence, row }) => taken(sequence, step, row, ends));
-    signal?.throwIfAborted();
-    live = live.filter(({ sequence }) => sequence.finishReason === undefined);
-    if (live.length === 0) return;
-    decoder.select(live.map(({ row }) => row));
-    live = live.map(({ sequence }, row) => ({ sequence, row }));
-    step = await decoder.append(live.map(({ sequence }) => [sequence.ids.at(-1)!]));
-  }
+/** The tokens that end a completion. */
+export function endingIds({ stopIds, eosIds, ignoreEos }: GenerationSettings): ReadonlySet<number> {
+  return new Set([...stopIds, ...(ignoreEos ? [] : eosIds)]);
 }
 
-function noteStart({ kept, encoderRoutes }: FirstStep, sequences: readonly Sequence[]): void {
-  for (const sequence of sequences) {
-    sequence.cachedTokens = kept?.[sequence.prompt] ?? 0;
-    if (encoderRoutes) sequence.routes.push(encoderRoutes[sequence.prompt]!);
-  }
-}
-
-function taken(sequence: Sequence, { logits, routes }: Step, row: number, ends: ReadonlySet<number>): TakenToken {
-  const vocabulary = logits.shape[1]!;
-  const choice = sequence.sampler.next(logits.data.subarray(row * vocabulary, (row + 1) * vocabulary));
+/** Chooses the sequence's next token by the logits after its last, [vocabulary], and says whether it ends there. */
+export function takeToken(sequence: Sequence, logits: Float32Array, ends: ReadonlySet<number>): TakenToken {
+  const choice = sequence.sampler.next(logits);
   sequence.choices.push(choice);
   if (ends.has(choice.id)) sequence.finishReason = "stop";
   else sequence.ids.push(choice.id);
   if (sequence.ids.length >= sequence.limit) sequence.finishReason ??= "length";
-  if (!routes) return { sequence, choice };
-  sequence.routes.push(routes[row]!);
-  return { sequence, choice, route: lastRoutes(routes[row]!, 1) };
+  return { sequence, choice, text: sequence.text ? pieceOf(sequence, sequence.text, choice.id) : "" };
 }
 
-/** All routes of a finished sequence. */
-export function routesOf(sequence: Sequence): Routes {
-  return joinedRoutes(sequence.routes);
+function pieceOf(sequence: Sequence, text: CompletionText, id: number): string {
+  let piece = sequence.finishReason === "stop" ? "" : text.push(id);
+  if (sequence.finishReason && !text.stopped) piece += text.end();
+  if (text.stopped) sequence.finishReason = "stop";
+  return piece;
 }

@@ -21,7 +21,7 @@ export function addChat(program: Command, io: Io, summary: string): void {
     .action(async (flags: Flags) => {
       const { loadModel } = await import("../../library/model.ts");
       const { unheededDefaults } = await import("../../generation/options.ts");
-      const { Conversation } = await import("../conversation.ts");
+      const { Conversation } = await import("../../generation/conversation.ts");
       const { longestSequence } = await import("../../evaluation/scoring/length.ts");
       const { talk } = await import("../talk.ts");
       const { createInterface } = await import("node:readline/promises");

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { golden } from "../../../tests/golden.ts";
 import type { LoraAdapter } from "../../adapters/adapter.ts";
 import { derivedSeed, seededRandom } from "../../base/random.ts";
-import { Decoder } from "../../generation/decoder.ts";
+import { Rows } from "../../generation/rows.test-helper.ts";
 import { MoaWoven } from "../../inference/moa-woven.ts";
 import { singleAdapter } from "../../inference/woven.ts";
 import { type LoadedModel, loadModel } from "../../library/model.ts";
@@ -50,7 +50,7 @@ test.each(BASES)("%s: rows of different domains score and decode side by side as
   const requests = PROMPTS.map((context, i) => ({ context, continuations: [ANSWERS[i]!, [50, 51]] }));
   const both = withBoth(model, adapters);
   const together = await scoreTokens(both, requests);
-  const logits = (await new Decoder(both).start(PROMPTS)).logits.data;
+  const logits = (await Rows.start(both, PROMPTS)).logits.data;
   const size = logits.length / 2;
   for (const [row, adapter] of adapters.entries()) {
     const single = model.withWoven(singleAdapter(adapter, model.base.modules));
@@ -58,7 +58,7 @@ test.each(BASES)("%s: rows of different domains score and decode side by side as
     together[row]!.forEach(({ sum }, c) => {
       expect(sum).toBeCloseTo(alone[0]![c]!.sum, 3);
     });
-    const own = (await new Decoder(single).start([PROMPTS[row]!])).logits.data;
+    const own = (await Rows.start(single, [PROMPTS[row]!])).logits.data;
     own.forEach((value, i) => {
       expect(logits[row * size + i]).toBeCloseTo(value, 3);
     });

@@ -1,12 +1,11 @@
-/** @file A conversation with a chat model. The cache is kept between turns, so that a turn costs its own tokens only. */
+/** @file A conversation with a chat model. What was read is kept between turns, so that a turn costs its own tokens only. */
 
-import { Decoder } from "../generation/decoder.ts";
-import { generate, type Usage } from "../generation/generate.ts";
-import { type GenerationOptions, generationSettings } from "../generation/options.ts";
-import type { Routes } from "../generation/routes.ts";
 import type { Model } from "../inference/model.ts";
 import { type ChatMessage, checkChatTemplate, renderChat } from "../text/chat.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { generate, type Usage } from "./generate.ts";
+import { type GenerationOptions, generationSettings } from "./options.ts";
+import type { Routes } from "./routes.ts";
 
 export interface ConversationOptions extends GenerationOptions {
   readonly system?: string | undefined;
@@ -24,7 +23,6 @@ export class Conversation {
   readonly #system: readonly ChatMessage[];
   readonly #options: GenerationOptions;
   #messages: ChatMessage[];
-  #decoder: Decoder;
   #usage: Usage | undefined;
   #length = 0;
 
@@ -37,13 +35,11 @@ export class Conversation {
     this.#system = system === undefined ? [] : [{ role: "system", content: system }];
     this.#options = { ...options, routes: model.woven.experts.length > 0 };
     this.#messages = [...this.#system];
-    this.#decoder = new Decoder(model);
   }
 
   /** Forgets all turns but the system message. */
   reset(): void {
     this.#messages = [...this.#system];
-    this.#decoder = new Decoder(this.#model);
     this.#length = 0;
   }
 
@@ -66,7 +62,7 @@ export class Conversation {
     let failed = false;
     this.#usage = undefined;
     try {
-      for await (const event of generate(this.#model, this.#tokenizer, prompt, { ...this.#options, decoder: this.#decoder, signal })) {
+      for await (const event of generate(this.#model, this.#tokenizer, prompt, { ...this.#options, signal })) {
         if (event.kind === "completion") this.#usage = event.usage;
         else {
           pieces.push(event.text);

@@ -1,0 +1,138 @@
+/** @file Sequences of different jobs that share one decoder, since their graphs and feeds agree. */
+
+import { Decoder, type KnownTokens } from "./decoder.ts";
+import type { Entry, RunningJob } from "./job.ts";
+import type { KeptRows } from "./kept-rows.ts";
+import { type Sequence, takeToken } from "./sequence.ts";
+import type { Slot } from "./slot.ts";
+
+/** A sequence in a decoder. */
+interface Row {
+  readonly job: RunningJob;
+  readonly entry: Entry;
+  readonly slot: Slot;
+  readonly sequence: Sequence;
+  /** Those that go on from the same prompt, once it is read. */
+  readonly siblings: Sequence[];
+}
+
+const LEAST_SHARED = 6; // tokens; fewer are read sooner than copied
+const WORTH_WAITING = 32;
+
+export class Group {
+  readonly key: string;
+  readonly routes: boolean;
+  readonly readsWholeRows: boolean;
+  readonly #kept: KeptRows;
+  readonly #rows = new Map<Slot, Row>();
+  #decoder: Decoder | undefined;
+  /** Why there is no decoder. */
+  error: unknown;
+  /** Settles when the decoder is open or there is an error. */
+  readonly opened: Promise<void>;
+
+  constructor({ group, job: { model, routes = false } }: RunningJob, kept: KeptRows, chunk?: number) {
+    this.key = group;
+    this.routes = routes;
+    this.readsWholeRows = model.woven.readsWholeRows ?? false;
+    this.#kept = kept;
+    this.opened = Decoder.open(model, { routes, ...(chunk && { chunk }) }).then(
+      (decoder) => {
+        this.#decoder = decoder;
+      },
+      (error: unknown) => {
+        this.error = error;
+      },
+    );
+  }
+
+  /** Lets go of the decoder, now or once it is open. */
+  close(): void {
+    void this.opened.then(() => this.#decoder?.close());
+  }
+
+  /** Undefined until it is open. */
+  get decoder(): Decoder | undefined {
+    return this.#decoder;
+  }
+  get rows(): readonly Row[] {
+    return [...this.#rows.values()];
+  }
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  /** Takes up to `room` of an entry's sequences in. False: it is better to wait until another has read what both begin with. */
+  admit(decoder: Decoder, job: RunningJob, entry: Entry, room: number): boolean {
+    const tokens = [...entry.prompt, ...entry.generated];
+    const { held, coming, of } = decoder.shared(tokens, entry.rowFeeds);
+    const kept = this.#kept.find(job.job.model.woven.batch, tokens, entry.rowFeeds, this.routes);
+    const known = Math.max(held, kept?.length ?? 0);
+    if (coming - known >= WORTH_WAITING && 2 * coming >= tokens.length + known) return false;
+    const best: KnownTokens | undefined = of && held >= (kept?.length ?? 0) ? decoder.known(of, held) : kept;
+    const slot = decoder.admit(entry.prompt, {
+      rowFeeds: entry.rowFeeds,
+      generated: entry.generated,
+      ...(best && best.length >= LEAST_SHARED && { known: best }),
+    });
+    if (!entry.isCounted) for (const sequence of entry.sequences) sequence.cachedTokens = slot.tokens.length;
+    entry.isCounted = true;
+    const [sequence, ...siblings] = entry.sequences.splice(0, room) as [Sequence, ...Sequence[]];
+    this.#rows.set(slot, { job, entry, slot, sequence, siblings });
+    job.rows += 1 + siblings.length;
+    return true;
+  }
+
+  /** Hands out the next tokens of slots that have read all of theirs. */
+  deliver(decoder: Decoder, slots: readonly Slot[]): void {
+    for (const slot of slots) {
+      const row = this.#rows.get(slot);
+      if (!row || row.job.isOver) continue;
+      const forks = row.siblings.splice(0).map((sequence) => {
+        const copy = { ...row, slot: decoder.fork(slot), sequence };
+        this.#rows.set(copy.slot, copy);
+        return copy;
+      });
+      for (const one of [row, ...forks]) this.#take(decoder, one);
+    }
+  }
+
+  #take(decoder: Decoder, row: Row): void {
+    const { job, slot, sequence } = row;
+    if (job.isOver) return;
+    try {
+      const { ends, until } = job.job;
+      const token = takeToken(sequence, slot.logits!, ends);
+      if (until?.(sequence.ids, sequence.prompt)) sequence.finishReason ??= "stop";
+      const route = slot.lastRoute;
+      if (sequence.finishReason) {
+        const { routes } = slot;
+        if (routes) sequence.routes = routes;
+        this.#release(decoder, row, true);
+      } else decoder.push(slot, token.choice.id);
+      job.tell(route ? { ...token, route } : token);
+    } catch (error) {
+      job.end(error);
+    }
+  }
+
+  /** Lets the rows of jobs that are over go. */
+  sweep(): void {
+    if (this.#decoder) for (const row of this.rows) if (row.job.isOver) this.#release(this.#decoder, row, true);
+  }
+
+  /** Takes a row out, to be read again when there is room. */
+  preempt(row: Row): void {
+    const { job, entry, sequence, siblings } = row;
+    this.#release(this.#decoder!, row, false);
+    job.waiting.unshift({ ...entry, sequences: [sequence, ...siblings], generated: [...sequence.ids], isCounted: true });
+  }
+
+  #release(decoder: Decoder, { job, entry, slot, siblings }: Row, keeps: boolean): void {
+    const kept = keeps ? decoder.keep(slot) : undefined;
+    if (kept) this.#kept.add({ ...kept, batch: job.job.model.woven.batch, tokens: [...slot.tokens], rowFeeds: entry.rowFeeds });
+    decoder.release(slot);
+    this.#rows.delete(slot);
+    job.rows -= 1 + siblings.length;
+  }
+}

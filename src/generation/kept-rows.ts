@@ -1,0 +1,60 @@
+/** @file What was read of sequences that have ended, kept for a while: the next turn of a chat, and prompts that begin with
+ *  the same tokens, cost their new tokens only. The least recently used go first. */
+
+import type { Feeds } from "../runtime/session.ts";
+import type { KnownTokens } from "./decoder.ts";
+import { sameFeeds } from "./feeds.ts";
+import { sharedLength } from "./slot.ts";
+
+export interface KeptRow extends KnownTokens {
+  /** Rows of equal graphs and feeds may use each other's. */
+  readonly batch: string;
+  readonly tokens: readonly number[];
+  readonly rowFeeds: Feeds;
+  readonly bytes: number;
+}
+
+const MOST_ROWS = 256;
+
+export class KeptRows {
+  readonly #limit: number;
+  /** Most recently used last. */
+  #rows: KeptRow[] = [];
+
+  /** Keeps no more than so many bytes. */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get bytes(): number {
+    return this.#rows.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** The row that begins with most of these tokens, and how many it holds of them. `routes`: their routes are needed too. */
+  find(batch: string, tokens: readonly number[], rowFeeds: Feeds, routes: boolean): KnownTokens | undefined {
+    let best: { kept: KeptRow; length: number } | undefined;
+    for (const kept of this.#rows) {
+      if (kept.batch !== batch || (routes && kept.routed.length === 0) || !sameFeeds(kept.rowFeeds, rowFeeds)) continue;
+      const length = sharedLength(kept.tokens, tokens);
+      if (length > (best?.length ?? 0)) best = { kept, length };
+    }
+    if (!best) return undefined;
+    const { kept, length } = best;
+    this.#rows = [...this.#rows.filter((other) => other !== kept), kept];
+    return { row: kept.row, length, routed: kept.routed };
+  }
+
+  /** Keeps a row, in place of those it goes on from. */
+  add(row: KeptRow): void {
+    if (row.bytes > this.#limit) return;
+    const isPart = (part: KeptRow, whole: KeptRow) =>
+      part.batch === whole.batch &&
+      part.tokens.length <= whole.tokens.length &&
+      (part.routed.length === 0 || whole.routed.length > 0) &&
+      sharedLength(part.tokens, whole.tokens) === part.tokens.length &&
+      sameFeeds(part.rowFeeds, whole.rowFeeds);
+    if (this.#rows.some((other) => isPart(row, other))) return;
+    this.#rows = [...this.#rows.filter((other) => !isPart(other, row)), row];
+    for (let over = this.bytes - this.#limit; over > 0 || this.#rows.length > MOST_ROWS; ) over -= this.#rows.shift()!.bytes;
+  }
+}

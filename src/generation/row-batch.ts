@@ -1,0 +1,205 @@
+/** @file Rows that are run together: their caches, and the feeds of a run. Rows join and leave between runs. */
+
+import { invariant } from "../base/errors.ts";
+import { type HostTensor, int64, padded } from "../base/tensor.ts";
+import type { Feeds } from "../runtime/session.ts";
+import { crossBuffers } from "./decoder-graphs.ts";
+import { stackedFeeds } from "./feeds.ts";
+import { KvCache, type KvRow } from "./kv-cache.ts";
+import type { Program } from "./program.ts";
+import { routesOfRows } from "./routes.ts";
+import type { Slot } from "./slot.ts";
+
+interface Inputs extends Feeds {
+  readonly decoder_ids: HostTensor<"int64">;
+  readonly decoder_mask: HostTensor<"int64">;
+  readonly positions: HostTensor<"int64">;
+}
+
+export class RowBatch {
+  readonly #program: Program;
+  readonly #past: KvCache;
+  readonly #cross: KvCache | undefined;
+  readonly #slots: Slot[] = [];
+  /** Of one token a row: written anew at each step. */
+  #single: Inputs | undefined;
+  /** The feeds of the last run, and those of the cache they were made with. */
+  #feeds: Record<string, HostTensor> = {};
+  #madeWith: Feeds | undefined;
+
+  constructor(program: Program) {
+    this.#program = program;
+    this.#past = new KvCache(program.plan.past, { lengths: "cache_lengths" });
+    if (program.encode) this.#cross = new KvCache(crossBuffers(program.plan), { complete: true });
+  }
+
+  get slots(): readonly Slot[] {
+    return this.#slots;
+  }
+  get capacity(): number {
+    return this.#past.capacity;
+  }
+  /** Bytes that the rows' caches take, with so many more rows, of so many tokens. */
+  bytes(more = 0, tokens = 0): number {
+    const rows = this.#slots.length + more;
+    return this.#past.bytes(rows, tokens) + (this.#cross?.bytes(rows) ?? 0);
+  }
+  /** Tokens that the slowest row has yet to read. */
+  get left(): number {
+    let left = 0;
+    for (const { pending } of this.#slots) left = Math.max(left, pending.length);
+    return left;
+  }
+  /** Whether rows wait for the encoder. */
+  get isEncoded(): boolean {
+    return !this.#cross || this.#cross.lengths.length === this.#slots.length;
+  }
+
+  /** Makes room for so many more rows, and rows of so many tokens. */
+  reserve(rows: number, tokens: number): void {
+    this.#past.reserve(this.#slots.length + rows, tokens);
+  }
+
+  /** Adds a slot whose tokens are all to be read, or are the first of a row elsewhere. */
+  add(slot: Slot, past?: KvRow, cross?: KvRow): void {
+    this.#past.add(past, slot.tokens.length);
+    if (cross) this.#cross?.add(cross);
+    this.#slots.push(slot);
+    this.#madeWith = undefined;
+  }
+
+  /** Takes a slot out. */
+  remove(slot: Slot): void {
+    const row = this.#rowOf(slot);
+    this.#past.remove(row);
+    if (this.#cross && row < this.#cross.lengths.length) this.#cross.remove(row);
+    const last = this.#slots.pop()!;
+    if (last !== slot) this.#slots[row] = last;
+    this.#madeWith = undefined;
+  }
+
+  /** Takes a slot over from another batch. */
+  take(slot: Slot, from: RowBatch): void {
+    this.copy(slot, from, slot);
+    from.remove(slot);
+  }
+
+  /** Adds a slot that begins as the row of another does. */
+  copy(slot: Slot, from: RowBatch, of: Slot): void {
+    const row = from.#rowOf(of);
+    this.add(slot, from.#past.row(row), from.#cross?.row(row));
+  }
+
+  /** Has all of a slot's tokens read again. */
+  restart(slot: Slot): void {
+    this.#past.clear(this.#rowOf(slot));
+    slot.pending = [...slot.tokens, ...slot.pending];
+    slot.tokens = [];
+    slot.routed = [];
+    this.#madeWith = undefined;
+  }
+
+  /** What is held of a slot's tokens, until the batch changes. */
+  row(slot: Slot): KvRow {
+    return this.#past.row(this.#rowOf(slot));
+  }
+  /** A copy of it. */
+  copyOf(slot: Slot) {
+    return this.#past.copyOf(this.#rowOf(slot));
+  }
+
+  #rowOf(slot: Slot): number {
+    const row = this.#slots.indexOf(slot);
+    invariant(row >= 0, "the slot stands in another batch");
+    return row;
+  }
+
+  /** Reads the prompts of all rows. */
+  async encode(): Promise<void> {
+    const { encode, feeds, routes } = this.#program;
+    invariant(encode && this.#cross && this.#cross.lengths.length === 0, "rows are encoded once, together");
+    const { ids, mask } = padded(this.#slots.map(({ prompt }) => prompt));
+    const fetches = await encode.run({ ...feeds, ...this.#rowFeeds(), input_ids: ids, attention_mask: mask });
+    const counts = this.#slots.map(({ prompt }) => prompt.length);
+    this.#cross.reserve(counts.length, ids.shape[1]!);
+    for (const _ of counts) this.#cross.add();
+    this.#cross.write(fetches, counts, "behind");
+    if (routes) {
+      routesOfRows(fetches, counts, "start").forEach((row, i) => {
+        this.#slots[i]!.encoderRoutes = row;
+      });
+    }
+    this.#madeWith = undefined;
+  }
+
+  /** Reads up to `width` pending tokens of each row. Rows whose last token it is get logits. Rows with fewer tokens than
+   *  others join in the last runs, so that all come to their ends together. */
+  async run(width: number): Promise<void> {
+    const { decode, routes } = this.#program;
+    const left = this.left;
+    const columns = Math.min(width, left);
+    const counts = this.#slots.map(({ pending }) => Math.max(0, pending.length - (left - columns)));
+    const fetches = await decode.run(Object.assign(this.#standing(), this.#inputs(counts, columns)));
+    this.#past.write(fetches, counts);
+    const routed = routes ? routesOfRows(fetches, counts, "end") : undefined;
+    const { data, shape } = fetches.logits as HostTensor<"float32">;
+    const vocabulary = shape[2]!;
+    for (let row = 0; row < counts.length; row++) {
+      const [slot, count] = [this.#slots[row]!, counts[row]!];
+      if (count === 0) continue;
+      for (let i = 0; i < count; i++) slot.tokens.push(slot.pending[i]!);
+      slot.pending.splice(0, count);
+      if (routed) slot.routed.push({ count, routes: routed[row]! });
+      if (slot.pending.length === 0) slot.logits = data.subarray(row * vocabulary, (row + 1) * vocabulary);
+    }
+  }
+
+  /** The next counts[row] tokens of each row, padded before to `columns`. */
+  #inputs(counts: readonly number[], columns: number): Inputs {
+    const rows = counts.length;
+    if (columns !== 1 || this.#single?.decoder_ids.shape[0] !== rows) {
+      const made = { decoder_ids: int64([rows, columns]), decoder_mask: int64([rows, columns]), positions: int64([rows, columns]) };
+      if (columns === 1) this.#single = made;
+      return filled(made, this.#slots, counts, columns);
+    }
+    return filled(this.#single, this.#slots, counts, columns);
+  }
+
+  /** What is fed at every run until rows come or go, or the caches grow. */
+  #standing(): Record<string, HostTensor> {
+    if (this.#madeWith === this.#past.feeds) return this.#feeds;
+    this.#madeWith = this.#past.feeds;
+    this.#feeds = { ...this.#program.feeds, ...this.#rowFeeds(), ...this.#crossFeeds(), ...this.#past.feeds };
+    return this.#feeds;
+  }
+
+  #crossFeeds(): Feeds {
+    if (!this.#cross) return {};
+    const { lengths, capacity, feeds } = this.#cross;
+    const mask = int64([lengths.length, capacity]);
+    lengths.forEach((length, row) => {
+      mask.data.fill(1n, row * capacity, row * capacity + length);
+    });
+    return { ...feeds, attention_mask: mask };
+  }
+
+  #rowFeeds(): Feeds {
+    return stackedFeeds(this.#slots.map(({ rowFeeds }) => rowFeeds));
+  }
+}
+
+function filled(inputs: Inputs, slots: readonly Slot[], counts: readonly number[], columns: number): Inputs {
+  const { decoder_ids: ids, decoder_mask: mask, positions } = inputs;
+  for (let row = 0; row < counts.length; row++) {
+    const [{ tokens, pending }, count] = [slots[row]!, counts[row]!];
+    const end = (row + 1) * columns;
+    if (columns === 1) mask.data[row] = BigInt(count);
+    for (let i = 0; i < count; i++) {
+      const at = end - count + i;
+      ids.data[at] = BigInt(pending[i]!);
+      mask.data[at] = 1n;
+      positions.data[at] = BigInt(tokens.length + i);
+    }
+  }
+  return inputs;
+}

@@ -1,0 +1,267 @@
+/** @file One loop for all that a base generates. Jobs come from any number of callers; sequences whose graphs and feeds agree
+ *  stand in one batch, join and leave at any token, and are told their tokens by their own sinks, which never wait.
+ *
+ *      each turn   those who are over leave; those who wait are admitted, as far as rows and memory allow;
+ *                  every group takes one step; one chunk of one prompt is read
+ *
+ *  A place goes to the client with the fewest sequences running, then to the job that came first. */
+
+import { messageOf } from "../base/errors.ts";
+import { padded } from "../base/tensor.ts";
+import type { Runner } from "../inference/runner.ts";
+import type { Decoder } from "./decoder.ts";
+import { feedsOfRow } from "./feeds.ts";
+import { Group } from "./group.ts";
+import { type Job, RunningJob, type Sink } from "./job.ts";
+import { KeptRows } from "./kept-rows.ts";
+import { Pace } from "./pace.ts";
+import { checkPrompt } from "./slot.ts";
+
+export interface SchedulerLimits {
+  /** Most sequences that run at once. Default 64. */
+  readonly rows?: number;
+  /** Most bytes of caches of sequences that run; the newest make room and are read again later. Default 2 GiB. */
+  readonly cacheBytes?: number;
+  /** Most bytes of what is kept of sequences that have ended. Default 256 MiB. */
+  readonly keptBytes?: number;
+  /** Most tokens of a prompt read in one run. */
+  readonly chunk?: number;
+}
+
+/** What a scheduler is doing, and has done. */
+export interface SchedulerState {
+  readonly running: number;
+  readonly waiting: number;
+  readonly cacheBytes: number;
+  readonly keptBytes: number;
+  readonly steps: number;
+  readonly preemptions: number;
+}
+
+export class Scheduler {
+  readonly #limits: Required<Omit<SchedulerLimits, "chunk">> & Pick<SchedulerLimits, "chunk">;
+  readonly #kept: KeptRows;
+  readonly #pace = new Pace();
+  readonly #groups = new Map<string, Group>();
+  #jobs: RunningJob[] = [];
+  #arrivals = 0;
+  #turns = 0;
+  #steps = 0;
+  #preemptions = 0;
+  #isRunning = false;
+  #nudge = () => {};
+
+  constructor({ rows = 64, cacheBytes = 2 ** 31, keptBytes = 2 ** 28, chunk }: SchedulerLimits = {}) {
+    this.#limits = { rows, cacheBytes, keptBytes, ...(chunk && { chunk }) };
+    this.#kept = new KeptRows(keptBytes);
+  }
+
+  get state(): SchedulerState {
+    const waiting = this.#jobs.reduce((sum, job) => sum + job.waiting.reduce((of, { sequences }) => of + sequences.length, 0), 0);
+    const [steps, preemptions] = [this.#steps, this.#preemptions];
+    return { running: this.#rows, waiting, cacheBytes: this.#bytes, keptBytes: this.#kept.bytes, steps, preemptions };
+  }
+
+  /** Takes a job in, and refuses a prompt that the model cannot read. The returned function takes it out again. */
+  submit(job: Job, sink: Sink): (reason?: unknown) => void {
+    for (const prompt of job.prompts) checkPrompt(prompt, job.model.base.architecture);
+    const running = new RunningJob(job, sink, ++this.#arrivals);
+    const leave = (reason?: unknown) => running.end(reason);
+    const { signal } = job;
+    const abort = () => leave(signal?.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    running.whenOver(() => {
+      signal?.removeEventListener("abort", abort);
+      this.#wake(); // what it held is let go
+    });
+    this.#jobs.push(running);
+    void this.#prepare(running).catch(leave);
+    return leave;
+  }
+
+  /** Has the rows of a job choose for themselves, where they do, and lets them wait. */
+  async #prepare(running: RunningJob): Promise<void> {
+    const { model, prompts, sequences, rowsAtOnce = Number.POSITIVE_INFINITY } = running.job;
+    const n = sequences.length / prompts.length;
+    const together = model.woven.chooseRows ? Math.min(prompts.length, Math.max(1, Math.floor(rowsAtOnce / n))) : prompts.length;
+    for (let start = 0; start < prompts.length && !running.isOver; start += together) {
+      const part = prompts.slice(start, start + together);
+      const { ids, mask } = padded(model.woven.chooseRows ? part : []);
+      const feeds = await model.woven.chooseRows?.({ inputIds: ids, attentionMask: mask });
+      part.forEach((prompt, i) => {
+        const own = sequences.slice((start + i) * n, (start + i + 1) * n);
+        const rowFeeds = feeds ? feedsOfRow(feeds, i) : {};
+        running.waiting.push({ prompt, sequences: own, rowFeeds, generated: [], isCounted: false });
+      });
+      this.#wake();
+    }
+  }
+
+  /** Has the loop look again: it begins, or stops waiting for a graph. */
+  #wake(): void {
+    this.#nudge();
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    this.#loop().catch((error: unknown) => {
+      this.#isRunning = false;
+      for (const job of this.#jobs) job.end(error);
+    });
+  }
+
+  async #loop(): Promise<void> {
+    for (;;) {
+      this.#sweep();
+      this.#admit();
+      const groups = [...this.#groups.values()];
+      const running = groups.filter(({ size }) => size > 0);
+      const opening = groups.filter(({ decoder }) => !decoder);
+      if (running.length > 0) await this.#turn(running);
+      else if (opening.length > 0) {
+        const nudged = new Promise<void>((resolve) => {
+          this.#nudge = resolve;
+        });
+        await Promise.race([nudged, ...opening.map(({ opened }) => opened)]);
+      } else {
+        this.#isRunning = false;
+        return;
+      }
+    }
+  }
+
+  async #turn(groups: readonly Group[]): Promise<void> {
+    this.#makeRoom();
+    let spent = 0;
+    let isStepping = false;
+    for (const group of groups) {
+      await this.#guarded(group, async (decoder) => {
+        const start = performance.now();
+        const slots = await decoder.decode();
+        spent += performance.now() - start;
+        isStepping ||= slots.length > 0;
+        group.deliver(decoder, slots);
+      });
+    }
+    if (isStepping) {
+      this.#steps++;
+      this.#pace.stepped(spent);
+    }
+    const reading = groups.filter(({ decoder }) => decoder?.isReading);
+    const group = reading[this.#turns++ % reading.length];
+    if (!group) return;
+    // A job alone keeps nobody waiting; and what it computes does not depend on the clock.
+    const isAlone = this.#jobs.length === 1 || !isStepping;
+    const tokens = isAlone ? Number.POSITIVE_INFINITY : this.#pace.tokens;
+    await this.#guarded(group, async (decoder) => {
+      const start = performance.now();
+      const slots = await decoder.read(tokens);
+      if (!isAlone) this.#pace.read(tokens, performance.now() - start);
+      group.deliver(decoder, slots);
+    });
+  }
+
+  /** An error of a group's graphs ends its jobs and no others. */
+  async #guarded(group: Group, use: (decoder: Decoder) => Promise<void>): Promise<void> {
+    try {
+      await use(group.decoder!);
+    } catch (error) {
+      this.#fail(group, error);
+    }
+  }
+  #fail(group: Group, error: unknown): void {
+    this.#drop(group);
+    for (const job of this.#jobs) if (job.group === group.key) job.end(error ?? new Error(messageOf(error)));
+  }
+
+  /** Lets go of what is over. */
+  #sweep(): void {
+    for (const group of [...this.#groups.values()]) {
+      group.sweep();
+      if (group.error !== undefined) this.#fail(group, group.error);
+    }
+    this.#jobs = this.#jobs.filter(({ isOver }) => !isOver);
+    const wanted = new Set(this.#jobs.map(({ group }) => group));
+    for (const group of [...this.#groups.values()]) if (group.size === 0 && !wanted.has(group.key)) this.#drop(group);
+  }
+  #drop(group: Group): void {
+    this.#groups.delete(group.key);
+    group.close();
+  }
+
+  get #rows(): number {
+    return this.#jobs.reduce((sum, { rows }) => sum + rows, 0);
+  }
+  get #bytes(): number {
+    return [...this.#groups.values()].reduce((sum, { decoder }) => sum + (decoder?.bytes ?? 0), 0);
+  }
+
+  /** Admits those who wait, in their order, until there is no room. */
+  #admit(): void {
+    for (const tried = new Set<RunningJob>(); this.#rows < this.#limits.rows; ) {
+      const job = this.#next(tried);
+      if (!job) return;
+      const outcome = this.#admitOne(job);
+      if (outcome === "no room") return;
+      if (outcome === "not now") tried.add(job);
+    }
+  }
+
+  /** The job that a place goes to. */
+  #next(tried: ReadonlySet<RunningJob>): RunningJob | undefined {
+    const rows = new Map<string | RunningJob, number>();
+    const clientOf = (running: RunningJob) => running.job.client ?? running;
+    for (const job of this.#jobs) rows.set(clientOf(job), (rows.get(clientOf(job)) ?? 0) + job.rows);
+    let best: RunningJob | undefined;
+    for (const job of this.#jobs) {
+      if (job.isOver || job.waiting.length === 0 || tried.has(job)) continue;
+      if (!best || rows.get(clientOf(job))! < rows.get(clientOf(best))!) best = job; // jobs stand in the order they came
+    }
+    return best;
+  }
+
+  /** Admits the first entry of a job that can be. */
+  #admitOne(job: RunningJob): "admitted" | "not now" | "no room" {
+    const { rowsAtOnce = Number.POSITIVE_INFINITY } = job.job;
+    const room = Math.min(this.#limits.rows - this.#rows, rowsAtOnce - job.rows);
+    if (room <= 0) return "not now";
+    const group = this.#groups.get(job.group) ?? new Group(job, this.#kept, this.#limits.chunk);
+    this.#groups.set(job.group, group);
+    const { decoder } = group;
+    if (!decoder) return "not now";
+    for (let i = 0; i < Math.min(job.waiting.length, room); i++) {
+      const entry = job.waiting[i]!;
+      const more = decoder.bytesWith(entry.prompt.length + entry.generated.length + 1) - decoder.bytes;
+      if (this.#rows > 0 && this.#bytes + more > this.#limits.cacheBytes) return "no room";
+      if (!group.admit(decoder, job, entry, room)) continue;
+      if (entry.sequences.length === 0) job.waiting.splice(i, 1);
+      return "admitted";
+    }
+    return "not now";
+  }
+
+  /** Takes the newest rows out until the next step fits into memory. */
+  #makeRoom(): void {
+    const growth = () =>
+      [...this.#groups.values()].reduce((sum, { decoder }) => sum + (decoder ? decoder.nextBytes - decoder.bytes : 0), 0);
+    while (this.#rows > 1 && this.#bytes + growth() > this.#limits.cacheBytes) {
+      // Where a token depends on how its row was read, rows cannot be read again.
+      const groups = [...this.#groups.values()].filter(({ readsWholeRows }) => !readsWholeRows);
+      const rows = groups.flatMap((group) => group.rows.map((row) => ({ group, row })));
+      const newest = rows.reduce<(typeof rows)[number] | undefined>(
+        (a, b) => (a && a.row.job.arrival > b.row.job.arrival ? a : b),
+        undefined,
+      );
+      if (!newest || rows.length < 2) return;
+      newest.group.preempt(newest.row);
+      this.#preemptions++;
+    }
+  }
+}
+
+const schedulers = new WeakMap<Runner, Scheduler>();
+
+/** The scheduler of all that one runner generates. */
+export function schedulerOf(runner: Runner): Scheduler {
+  const scheduler = schedulers.get(runner) ?? new Scheduler();
+  schedulers.set(runner, scheduler);
+  return scheduler;
+}

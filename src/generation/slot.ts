@@ -1,0 +1,84 @@
+/** @file A slot: one sequence in a decoder, wherever its row stands. */
+
+import { ShapeError } from "../base/errors.ts";
+import type { Architecture } from "../models/architecture.ts";
+import type { Feeds } from "../runtime/session.ts";
+import { joinedRoutes, lastRoutes, type Routes } from "./routes.ts";
+
+/** The routes of some consecutive tokens of a sequence. */
+export interface RoutedTokens {
+  readonly count: number;
+  readonly routes: Routes;
+}
+
+export interface SlotOptions {
+  /** The text an encoder reads; what is decoded begins behind it. */
+  readonly prompt?: readonly number[];
+  /** What the row chose for itself: tensors [1, ...]. */
+  readonly rowFeeds?: Feeds;
+}
+
+export class Slot {
+  readonly prompt: readonly number[];
+  readonly rowFeeds: Feeds;
+  /** Tokens whose keys and values are held. */
+  tokens: number[] = [];
+  /** Tokens that are to be read. */
+  pending: number[];
+  /** float32 [vocabulary]: after the last token; undefined while tokens are pending. */
+  logits: Float32Array | undefined;
+  /** Of the tokens held, in order; empty without routes. */
+  routed: RoutedTokens[] = [];
+  /** Of the prompt, where there is an encoder. */
+  encoderRoutes: Routes | undefined;
+
+  constructor(pending: readonly number[], { prompt = [], rowFeeds = {} }: SlotOptions = {}) {
+    this.pending = [...pending];
+    this.prompt = prompt;
+    this.rowFeeds = rowFeeds;
+  }
+
+  /** Tokens of the sequence, read or not. */
+  get length(): number {
+    return this.tokens.length + this.pending.length;
+  }
+  /** The route of the last token. */
+  get lastRoute(): Routes | undefined {
+    const last = this.routed.at(-1);
+    return last && lastRoutes(last.routes, 1);
+  }
+  /** All routes so far: encoder, then decoder. */
+  get routes(): Routes | undefined {
+    if (this.routed.length === 0) return undefined;
+    return joinedRoutes([...(this.encoderRoutes ? [this.encoderRoutes] : []), ...this.routed.map(({ routes }) => routes)]);
+  }
+}
+
+/** How many first tokens two texts share. */
+export function sharedLength(a: readonly number[], b: readonly number[]): number {
+  const end = Math.min(a.length, b.length);
+  let length = 0;
+  while (length < end && a[length] === b[length]) length++;
+  return length;
+}
+
+/** Refuses a prompt that the model cannot read. */
+export function checkPrompt(prompt: readonly number[], architecture: Architecture): void {
+  if (prompt.length === 0) {
+    throw new ShapeError({ what: "The prompt has no tokens.", fix: "Give at least one token, the model's bos token if nothing else." });
+  }
+  const unknown = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= architecture.vocabularySize);
+  if (unknown !== undefined) {
+    throw new ShapeError({
+      what: `Token id ${unknown} is outside the vocabulary of ${architecture.vocabularySize}.`,
+      fix: "Use the tokenizer that belongs to this model.",
+    });
+  }
+  const limit = architecture.kind === "decoder-only" ? architecture.maxPositions : undefined;
+  if (limit !== undefined && prompt.length > limit) {
+    throw new ShapeError({
+      what: `The prompt has ${prompt.length} tokens; the model knows ${limit} positions.`,
+      fix: "Shorten the prompt, or use a model trained on longer texts.",
+    });
+  }
+}
