@@ -77,7 +77,10 @@ export async function decodingWork(folder, { rows, width, tokens, experts = 0, .
       for (const slot of slots) decoder.release(slot);
       return time;
     },
-    dispose: () => base.dispose(),
+    dispose: () => {
+      decoder.close();
+      return base.dispose();
+    },
   };
 }
 

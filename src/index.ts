@@ -20,6 +20,7 @@ export { fingerprint } from "./checkpoint/fingerprint.ts";
 export { readTrainingExamples, type TrainingExample } from "./data/training-data.ts";
 export { type Evaluation, type EvaluationJob, evaluate } from "./evaluation/comparison/evaluate.ts";
 export { markdownTables } from "./evaluation/comparison/tables.ts";
+export type { Conversation, ConversationOptions } from "./generation/conversation.ts";
 export { type CompletionEvent, generate, type TokenEvent } from "./generation/generate.ts";
 export type { GenerationOptions } from "./generation/options.ts";
 export { type Base, openBase } from "./inference/base.ts";

@@ -305,6 +305,7 @@ test("PEFT's adapter decodes to the logits PEFT computes", async () => {
 test("a prompt without tokens, of unknown tokens or too long is refused", async () => {
   await using model = await loadModel(golden("gpt2/model"));
   const decoder = await Decoder.open(model);
+  decoder.close();
   expect(() => decoder.admit([])).toThrow(ShapeError);
   expect(() => decoder.admit([160])).toThrow("Token id 160");
   expect(() => decoder.admit(Array<number>(10_000).fill(5))).toThrow("positions");

@@ -59,4 +59,4 @@ export function submitted(scheduler: Scheduler, { model: base, woven, prompt, to
 }
 
 /** What a job gives with nobody beside it and nothing kept. */
-export const alone = (job: TestJob) => submitted(new Scheduler({ keptBytes: 0 }), job);
+export const alone = (job: TestJob, chunk?: number) => submitted(new Scheduler({ keptBytes: 0, ...(chunk && { chunk }) }), job);

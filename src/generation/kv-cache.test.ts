@@ -78,6 +78,16 @@ test("the last row takes the place of one that leaves; copies go on by themselve
   expect(cache.feeds.cache_lengths!.data).toEqual(BigInt64Array.of(4n, 0n, 6n, 3n, 3n));
 });
 
+test("a row is copied rightly into a cache that has grown since it was looked up", () => {
+  const cache = cacheOf(2);
+  cache.write(fresh([0, 1], 0, 60), [60, 60], "behind");
+  const source = cache.row(1);
+  cache.reserve(3, 70);
+  expect(cache.capacity).toBe(128);
+  cache.add(source);
+  expect(held(cache, 2, 1)).toEqual(tokens(1, 1, 60));
+});
+
 test("memory follows what is held: room for a long row is given back when it leaves", () => {
   const cache = cacheOf(2);
   cache.reserve(3, 1000);

@@ -113,14 +113,13 @@ export class KvCache {
     this.#describe();
   }
 
-  /** A row as it is until the cache changes. */
+  /** A row, until it gets another number. */
   row(row: number): KvRow {
-    const [data, capacity] = [this.#data, this.#capacity];
     return {
       length: this.#lengths[row]!,
       heads: (i) => {
         const { heads, size } = this.#buffers[i]!;
-        return { data: data[i]!, start: row * heads * capacity * size, stride: capacity * size };
+        return { data: this.#data[i]!, start: row * heads * this.#capacity * size, stride: this.#capacity * size };
       },
     };
   }

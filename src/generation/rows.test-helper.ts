@@ -25,6 +25,7 @@ export class Rows {
   /** Reads prompts side by side. */
   static async start(model: Model, prompts: readonly (readonly number[])[], options: DecoderOptions = {}): Promise<Step & { rows: Rows }> {
     const rows = new Rows(await Decoder.open(model, options));
+    rows.decoder.close(); // the model that a test disposes waits for nobody then
     const { ids, mask } = padded(prompts);
     const feeds = (await model.woven.chooseRows?.({ inputIds: ids, attentionMask: mask })) ?? {};
     rows.slots = prompts.map((prompt, row) => rows.decoder.admit(prompt, { rowFeeds: feedsOfRow(feeds, row) }));

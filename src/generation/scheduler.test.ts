@@ -35,6 +35,7 @@ test("a long prompt is read in pieces, between which others go on", async () => 
     expect(long.tokens.length).toBe(read);
   }
   expect(await decoder.read(16)).toEqual([long]);
+  decoder.close();
 
   const scheduler = new Scheduler();
   let between = 0;
@@ -114,6 +115,7 @@ test("memory is bounded: the newest make room, are read again, and end as they w
   for (const job of jobs) expected.push(...(idsOf(await alone(job)) as number[][]));
   const decoder = await Decoder.open(model);
   const limit = 4 * decoder.bytesWith(64); // four rows of 64 tokens, or two of 128
+  decoder.close();
   const scheduler = new Scheduler({ cacheBytes: limit, keptBytes: 0 });
   let most = 0;
   const onToken = () => {

@@ -3,7 +3,8 @@
 
 import type { ScorerOptions } from "../evaluation/scoring/score-tokens.ts";
 import { loglikelihood, type TextPair } from "../evaluation/scoring/scorer.ts";
-import { type CompletionEvent, generate, type Prompt, type TokenEvent } from "../generation/generate.ts";
+import { Conversation, type ConversationOptions } from "../generation/conversation.ts";
+import { type CompletionEvent, type GenerateControl, generate, type Prompt, type TokenEvent } from "../generation/generate.ts";
 import type { GenerationOptions } from "../generation/options.ts";
 import { type Base, type BaseOptions, openBase } from "../inference/base.ts";
 import type { Batch } from "../inference/batch.ts";
@@ -56,9 +57,17 @@ export class LoadedModel implements Model {
   /** Streams tokens and, at the end of each completion, the whole: see `generate`. */
   async *generate(
     prompt: Prompt | readonly Prompt[],
-    options: GenerationOptions & { signal?: AbortSignal } = {},
+    options: GenerationOptions & GenerateControl = {},
   ): AsyncGenerator<TokenEvent | CompletionEvent> {
     yield* generate(this, await this.tokenizer(), prompt, options);
+  }
+
+  /** A conversation by the model's chat template, which it must have.
+   *  @example
+   *  const conversation = await model.chat({ system: "Answer in one word." });
+   *  for await (const { text } of conversation.answer("What is the capital of France?")) process.stdout.write(text); */
+  async chat(options: ConversationOptions = {}): Promise<Conversation> {
+    return new Conversation(this, await this.tokenizer(), options);
   }
 
   /** Log-probability of each continuation after its context, as lm-evaluation-harness defines it. */

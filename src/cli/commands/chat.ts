@@ -21,15 +21,13 @@ export function addChat(program: Command, io: Io, summary: string): void {
     .action(async (flags: Flags) => {
       const { loadModel } = await import("../../library/model.ts");
       const { unheededDefaults } = await import("../../generation/options.ts");
-      const { Conversation } = await import("../../generation/conversation.ts");
       const { longestSequence } = await import("../../evaluation/scoring/length.ts");
       const { talk } = await import("../talk.ts");
       const { createInterface } = await import("node:readline/promises");
       const warnings: string[] = [];
       await using model = await loadModel(flags.base, { ...flags, onWarning: (warning) => warnings.push(warning) });
       warn(io, flags, [...warnings, ...unheededDefaults(model.base.checkpoint)]);
-      const tokenizer = await model.base.tokenizer();
-      const conversation = new Conversation(model, tokenizer, { system: flags.system, ...samplingOptions(flags) });
+      const conversation = await model.chat({ system: flags.system, ...samplingOptions(flags) });
       const interactive = io.terminal && process.stdin.isTTY;
       const lines = createInterface({ input: process.stdin, ...(interactive ? { output: process.stderr } : {}), prompt: "> " });
       const shown = flags.experts === true;

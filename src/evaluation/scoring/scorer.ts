@@ -5,7 +5,7 @@
  *    generateUntil          greedy text up to the first of some strings */
 
 import { invariant } from "../../base/errors.ts";
-import { type GeneratedTokens, generateBatch } from "../../generation/generate.ts";
+import { generateBatch } from "../../generation/generate.ts";
 import type { Model } from "../../inference/model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import type { Example } from "../tasks/task.ts";
@@ -129,30 +129,12 @@ export async function generateUntil(
     ...(signal ? { signal } : {}),
     ...(until.length > 0 && { until: (ids: readonly number[]) => firstStop(decode(ids), until) >= 0 }),
   };
-  const generated: GeneratedTokens[] = [];
-  let before = 0;
-  for (const group of model.woven.readsWholeRows ? byLength(prompts) : [prompts.map((_, i) => i)]) {
-    const chosen = group.map((i) => prompts[i]!);
-    const texts = await generateBatch(model, chosen, { ...settings, onProgress: (done) => onProgress?.(before + done) });
-    group.forEach((prompt, i) => {
-      generated[prompt] = texts[i]!;
-    });
-    before += group.length;
-  }
+  const generated = await generateBatch(model, prompts, { ...settings, ...(onProgress && { onProgress }) });
   return generated.map(({ ids }) => {
     const text = decode(ids);
     const end = firstStop(text, until);
     return end < 0 ? text : text.slice(0, end);
   });
-}
-
-/** Indices of items of one length, group by group. */
-function byLength(items: readonly (readonly number[])[]): number[][] {
-  const groups = new Map<number, number[]>();
-  items.forEach(({ length }, i) => {
-    groups.set(length, [...(groups.get(length) ?? []), i]);
-  });
-  return [...groups.values()];
 }
 
 /** Where the first stop string begins; -1 for nowhere. */
