@@ -64,7 +64,7 @@ const PINNED = {
 /** Folders that a browser can run. */
 const CORE = ["base", "graph", "autodiff", "text", "models", "adapters", "routing", "generation"];
 /** Files in these folders that use Node all the same: they read from the disk. */
-const LOADERS = ["text/load-tokenizer.ts", "generation/decoder.ts"];
+const LOADERS = ["text/load-tokenizer.ts"];
 /** Core folders that work on a Model, which inference/ loads with Node: only their own files are held to point 4. */
 const ON_A_MODEL = ["generation"];
 const NODE_GLOBALS = /\bBuffer\b|\bprocess\.\w+|\bsetImmediate\b|\b__(?:dirname|filename)\b|\bimport\.meta\.(?:dirname|filename)\b/;

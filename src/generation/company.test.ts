@@ -82,7 +82,7 @@ test.each(["llama/model", "decoders/gemma3_text", "qwen/model", "t5/model"])(
       const running: Promise<void>[] = [];
       for (const i of order) {
         const stop = random.next() < 0.2 ? 1 + random.integer(5) : undefined;
-        running.push(stop === undefined ? beside(scheduler, jobs[i]!, expected[i]!) : cancelled(scheduler, jobs[i]!, expected[i]!, stop));
+        running.push(stop === undefined ? beside(scheduler, jobs[i]!, expected[i]!) : canceled(scheduler, jobs[i]!, expected[i]!, stop));
         for (let wait = random.integer(12); wait > 0; wait--) await turn();
       }
       await Promise.all(running);
@@ -100,7 +100,7 @@ async function beside(scheduler: Scheduler, job: TestJob, expected: readonly Out
 }
 
 /** Cancels a job after some tokens; those it gave are the first of what it would have given. */
-async function cancelled(scheduler: Scheduler, job: TestJob, expected: readonly Outcome[], after: number): Promise<void> {
+async function canceled(scheduler: Scheduler, job: TestJob, expected: readonly Outcome[], after: number): Promise<void> {
   const controller = new AbortController();
   const seen = new Map<number, number[]>();
   let count = 0;

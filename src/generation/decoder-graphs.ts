@@ -16,6 +16,7 @@ import { type Cache, cachedAttention, fullAttention, noDropout, type Places } fr
 import type { Seams } from "../models/embedding.ts";
 import type { Weights } from "../models/linear.ts";
 import { outline, slots } from "../models/logits.ts";
+import { routeNames } from "../routing/route-names.ts";
 import type { Route } from "../routing/router.ts";
 import type { KvBuffer } from "./kv-cache.ts";
 
@@ -27,7 +28,6 @@ export interface Base extends Seams {
 const crossNames = (layer: number) => ({ keys: `cross.${layer}.keys`, values: `cross.${layer}.values` });
 const pastNames = (path: string) => ({ keys: `${path}.past.keys`, values: `${path}.past.values` });
 const newNames = (path: string) => ({ keys: `${path}.new.keys`, values: `${path}.new.values` });
-export const routeNames = (module: string) => ({ experts: `routes.${module}.experts`, weights: `routes.${module}.weights` });
 
 /** Fetches each module's route: [batch, sequence, k]. */
 export function fetchRoutes(graph: Graph): (module: string, route: Route) => void {

@@ -71,7 +71,7 @@ export async function* generate(
   const settings = generationSettings(options, model.base.checkpoint, tokenizer);
   const { architecture } = model.base;
   const { kind } = architecture;
-  const prompts = promptsOf(prompt).map((text) => (typeof text === "string" ? promptIds(tokenizer, kind, text) : text));
+  const prompts = listed(prompt).map((text) => (typeof text === "string" ? promptIds(tokenizer, kind, text) : text));
   // A decoder-only model goes on from the prompt's text; behind an encoder a new text begins.
   const before = (prompt: number) => (kind === "decoder-only" ? prompts[prompt]!.slice(-CONTEXT) : []);
   const textOf = (prompt: number) => new CompletionText(textStream(tokenizer, { after: before(prompt) }), stopWatch(settings.stop));
@@ -105,7 +105,7 @@ function completionEvent(sequence: Sequence, promptTokens: number): CompletionEv
   return { kind: "completion", index, prompt, text: text?.all ?? "", ids, finishReason, usage, ...(routes && { routes }) };
 }
 
-function promptsOf(prompt: Prompt | readonly Prompt[]): readonly Prompt[] {
+function listed(prompt: Prompt | readonly Prompt[]): readonly Prompt[] {
   const isOne = typeof prompt === "string" || typeof prompt[0] === "number";
   const prompts = (isOne ? [prompt] : prompt) as readonly Prompt[];
   if (prompts.length > 0) return prompts;

@@ -2,20 +2,16 @@
 
 import { elements, float32, int64 } from "../base/tensor.ts";
 import type { HostRoute } from "../inference/runner.ts";
+import { routedModules, routeNames } from "../routing/route-names.ts";
 import type { Fetches } from "../runtime/session.ts";
-import { routeNames } from "./decoder-graphs.ts";
 
 /** Module -> route of consecutive tokens of one row: experts int64 and weights float32, [1, tokens, k]. */
 export type Routes = ReadonlyMap<string, HostRoute>;
 
-const [PREFIX, SUFFIX] = ["routes.", ".experts"];
-
 /** Each row's routes out of a run's fetches: the last counts[row] tokens, or the first with `from` "start". The head of a
  *  model, where experts cover it, is routed at the last token of a run alone. */
 export function routesOfRows(fetches: Fetches, counts: readonly number[], from: "start" | "end"): Routes[] {
-  const modules = Object.keys(fetches)
-    .filter((name) => name.startsWith(PREFIX) && name.endsWith(SUFFIX))
-    .map((name) => name.slice(PREFIX.length, -SUFFIX.length));
+  const modules = routedModules(Object.keys(fetches));
   return counts.map(
     (count, row) =>
       new Map(

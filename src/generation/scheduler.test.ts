@@ -173,7 +173,7 @@ test("an error ends the request it belongs to and no other", async () => {
   expect(idsOf(await submitted(scheduler, job))).toEqual(idsOf(await alone(job)));
 });
 
-test("a request that is cancelled while it waits or runs leaves at once", async () => {
+test("a request that is canceled while it waits or runs leaves at once", async () => {
   await using model = await loadModel(golden("llama/model"));
   const scheduler = new Scheduler({ rows: 1 });
   const [first, second] = [new AbortController(), new AbortController()];
