@@ -6,7 +6,7 @@ import { float32, int64 } from "../dist/base/tensor.js";
 import { Decoder } from "../dist/generation/decoder.js";
 import { RoutedPool } from "../dist/inference/routed-pool.js";
 import { loadModel } from "../dist/library/model.js";
-import { routerNamed } from "../dist/routing/registry.js";
+import { routerNamed } from "../dist/methods/registry.js";
 import { adapterLearner, freshLora } from "../dist/training/learner.js";
 import { targetModules } from "../dist/training/train.js";
 import { Trainer } from "../dist/training/trainer.js";
@@ -91,8 +91,13 @@ function likeliest(logits) {
   return best;
 }
 
-/** Experts of random numbers on every projection. They share a few arrays: stacking copies them anyway. */
+/** A PHATGOOSE pool of random experts. */
 export function randomPool(model, count) {
+  return new RoutedPool(randomExperts(model, count), model.base.modules, { router: routerNamed("phatgoose", {}) });
+}
+
+/** Experts of random numbers on every projection. They share a few arrays: stacking copies them anyway. */
+export function randomExperts(model, count) {
   const drawn = new Map();
   const random = (key, scale, ...shape) => {
     const id = `${key} ${shape}`;
@@ -119,5 +124,5 @@ export function randomPool(model, count) {
     }
     return { name: `expert-${i}`, adapter: { kind: "lora", modules, warnings: [] }, gates, warnings: [] };
   });
-  return new RoutedPool(experts, model.base.modules, { router: routerNamed("phatgoose", {}) });
+  return experts;
 }

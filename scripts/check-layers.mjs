@@ -32,6 +32,7 @@ const LAYERS = [
   "routing",
   "storage",
   "inference",
+  "methods",
   "generation",
   "training",
   "evaluation",

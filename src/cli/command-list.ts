@@ -49,6 +49,11 @@ export const COMMANDS: readonly ListedCommand[] = [
     load: async () => (await import("./commands/pool.ts")).addPool,
   },
   {
+    name: "methods",
+    summary: "List the routing methods, with what they need and their options.",
+    load: async () => (await import("./commands/methods.ts")).addMethods,
+  },
+  {
     name: "generate",
     summary: "Continue one prompt, or several side by side. Text appears as it is made; with --json at the end.",
     load: async () => (await import("./commands/generate.ts")).addGenerate,

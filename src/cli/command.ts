@@ -35,14 +35,14 @@ export function withModelFlags(command: Command): Command {
     .requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")
     .option("--adapter <dir>", "one adapter for every token")
     .option("--pool <dir>", "a pool of experts, chosen among for every token")
-    .option("--router <name>", "how experts are chosen (default: moa for a pool that skein moa made, else phatgoose)")
+    .option("--router <name>", "how experts are chosen: one of skein methods, with options or without (default: the pool's own)")
     .option("--top-k <k>", "experts per token at each module (default: the router's)", wholeNumber(1))
     .option(
       "--decide <rule>",
-      `router moa: ${DECISION_RULES.join(", ")} (default: vote; per-layer where routers learned without labels)`,
+      `how the routers of a pool that skein moa made decide: ${DECISION_RULES.join(", ")} (default: vote; per-layer where they learned without labels)`,
       oneOf(...DECISION_RULES),
     )
-    .option("--domain <name>", "router moa: the domain, where it is known");
+    .option("--domain <name>", "the domain, where it is known, for a pool that skein moa made");
 }
 
 /** A parser of one of these words. */

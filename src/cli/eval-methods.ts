@@ -1,10 +1,8 @@
 /** @file The methods of `skein eval` by their names on the command line. */
 
-import type { Expert } from "../adapters/expert.ts";
 import { OptionError } from "../base/errors.ts";
 import type { Method } from "../evaluation/comparison/methods.ts";
 import type { Model } from "../inference/model.ts";
-import type { DecisionRule } from "../routing/moa-decision.ts";
 import { type CommonFlags, type Io, warn } from "./io.ts";
 
 export interface MethodFlags extends CommonFlags {
@@ -29,46 +27,24 @@ export async function namesOf({ pool, methods, routers }: MethodFlags): Promise<
       fix: "Name the pool with --pool.",
     });
   }
-  const { hasMoa } = await import("../storage/moa.ts");
-  const own = async () => (pool !== undefined && (await hasMoa(pool)) ? ["moa"] : ["phatgoose"]);
-  const usual = async () => (pool === undefined ? ["base"] : [...READ_OFF, ...(routers ? [] : await own())]);
+  const usual = async () => (pool === undefined ? ["base"] : [...READ_OFF, ...(routers ? [] : [await ownMethod(pool)])]);
   return [...new Set([...(methods ?? (await usual())), ...(routers ?? [])])];
 }
 
-/** The methods with these names. A name that is no method of its own is a router with its options. */
-export async function methodsOf(flags: MethodFlags, names: readonly string[], model: Model, experts: readonly Expert[]): Promise<Method[]> {
-  const { pool, topK } = flags;
-  const { DECISION_RULES } = await import("../routing/moa-decision.ts");
-  return Promise.all(
-    names.map(async (name): Promise<Method> => {
-      if (isReadOff(name)) return { kind: name };
-      if (name === "lorahub") return { kind: "lorahub" };
-      const rule = name === "moa" ? "vote" : DECISION_RULES.find((known) => name === `moa-${known}`);
-      if (rule) return moaMethod(name, pool, model, experts, rule);
-      return { kind: "router", router: name, ...(topK && { topK }) };
-    }),
-  );
+async function ownMethod(pool: string): Promise<string> {
+  const { readMoa } = await import("../storage/moa.ts");
+  const { defaultMethod } = await import("../methods/registry.ts");
+  return defaultMethod({ moa: () => readMoa(pool) });
 }
 
-async function moaMethod(
-  name: string,
-  pool: string | undefined,
-  model: Model,
-  experts: readonly Expert[],
-  rule: DecisionRule,
-): Promise<Method> {
-  if (pool === undefined)
-    throw new OptionError({
-      code: "option-needs-pool",
-      data: { options: ["methods"] },
-      what: `${name} decides among a pool's domains, and there is no pool.`,
-      fix: "Name it with --pool.",
-    });
-  const { moaPoolHash, needMoaPool } = await import("../inference/moa-pool.ts");
-  const { MoaWoven } = await import("../inference/moa-woven.ts");
-  const { moa, experts: own } = await needMoaPool(model, pool, experts);
-  const woven = () => new MoaWoven(model, moa, own, { rule });
-  return { kind: "overlay", name, woven, state: `${rule} ${await moaPoolHash(pool)}` };
+/** The methods with these names. A name that is no method of the comparison is a routing method with its options. */
+export async function methodsOf({ topK }: MethodFlags, names: readonly string[]): Promise<Method[]> {
+  const { refuses } = await import("../methods/registry.ts");
+  return names.map((name): Method => {
+    if (isReadOff(name)) return { kind: name };
+    if (name === "lorahub") return { kind: "lorahub" };
+    return { kind: "router", router: name, ...(topK && !refuses(name, "topK") && { topK }) };
+  });
 }
 
 /** The adapters that --adapter names, each a method of its own. */

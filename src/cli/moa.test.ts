@@ -75,7 +75,7 @@ test("a batch whose rows belong to different domains goes through skein forward"
 
 test("a MoA pool is evaluated and traced", async () => {
   const nowhere = await skein("eval", at("colours.jsonl"), ...base(), "--methods", "base,moa-last");
-  expect(nowhere).toMatchObject({ code: 1, err: expect.stringContaining("moa-last decides among a pool's domains") });
+  expect(nowhere).toMatchObject({ code: 1, err: expect.stringContaining("Method moa-last needs experts") });
   const pool = [...base(), "--pool", at("moa")];
   const evaluated = await skein("eval", at("colours.jsonl"), at("numbers.jsonl"), ...pool, "--methods", "base,moa,moa-last", "--json");
   const { methods } = JSON.parse(evaluated.out) as { methods: { name: string; means: { value: number }[] }[] };

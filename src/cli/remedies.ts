@@ -38,6 +38,9 @@ const REMEDIES: Remedies = {
   },
   "option-invalid": () => "Add --help to the command for the options and their defaults.",
   "option-needs-pool": () => "Give a pool with experts: --pool DIR.",
+  "option-not-for-router": () => "Leave it out, or use another router (skein methods lists them with their options).",
+  "option-conflict": ({ options = [] }) =>
+    options.join() === "adapter,pool" ? "Give --adapter or --pool, or add the adapter to the pool (skein pool add)." : undefined,
   "option-not-for-model": ({ option }) =>
     option === "targets" ? "Leave them out, or train with --kind lora (skein train)." : `Leave ${flagOf(option)} out.`,
   "task-needs-shots": ({ method }) => `Give the task a few labeled examples (skein eval --shots 5), or leave ${method} out.`,

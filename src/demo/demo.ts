@@ -15,7 +15,7 @@ import { type Model, withWoven } from "../inference/model.ts";
 import { openExperts } from "../inference/open.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
 import { loadModel } from "../library/model.ts";
-import { phatgoose } from "../routing/phatgoose.ts";
+import { phatgoose } from "../methods/phatgoose.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { demoExperts, type ExpertsJob } from "./experts.ts";

@@ -8,7 +8,7 @@ import type { Model } from "../inference/model.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
 import type { RowChoice } from "../inference/row-choices.ts";
 import type { Woven } from "../inference/woven.ts";
-import { phatgoose } from "../routing/phatgoose.ts";
+import { phatgoose } from "../methods/phatgoose.ts";
 import type { Router } from "../routing/router.ts";
 
 /** A LoRA on every module that has an input vector, and on embeddings unless left out, strong enough to matter. */

@@ -15,12 +15,11 @@ import { readTensor } from "../checkpoint/safetensors.ts";
 import { scoreTokens } from "../evaluation/scoring/score-tokens.ts";
 import type { LoadedModel } from "../library/model.ts";
 import { loadModel } from "../library/model.ts";
-import { averageActivation } from "../routing/average-activation.ts";
-import { phatgoose } from "../routing/phatgoose.ts";
-import { parsedRouter } from "../routing/registry.ts";
+import { averageActivation } from "../methods/average-activation.ts";
+import { phatgoose } from "../methods/phatgoose.ts";
+import { openMethod, parsedMethod } from "../methods/registry.ts";
 import { averageActivations } from "../training/activations.ts";
 import { gateLearner } from "../training/learner.ts";
-import { poolOverlay } from "./pool-overlay.ts";
 import { RoutedPool } from "./routed-pool.ts";
 import { singleAdapter } from "./woven.ts";
 
@@ -195,13 +194,13 @@ describe("on a tiny Llama", () => {
     const refusal = /Expert "words" adapts the embeddings model\.embed_tokens[\s\S]*as `adapter`/;
     for (const router of [phatgoose(), averageActivation()])
       expect(() => new RoutedPool(experts, model.base.modules, { router })).toThrow(refusal);
-    await expect(poolOverlay(model, experts, parsedRouter("phatgoose", {}))).rejects.toThrow(refusal);
+    await expect(openMethod({ ...model, experts }, parsedMethod("phatgoose"))).rejects.toThrow(refusal);
     expect(() => gateLearner(model.base, adapter)).toThrow(/adapts the embeddings/);
     await expect(averageActivations(model, adapter, [{ inputs: [1, 2], labels: [2, 3] }])).rejects.toThrow(/adapts the embeddings/);
 
     const batch = batchOf(model);
     const { logits: alone } = await model.withWoven(singleAdapter(adapter, model.base.modules)).forward(batch);
-    const pool = await poolOverlay(model, experts, parsedRouter("merged", {}));
+    const pool = await openMethod({ ...model, experts }, parsedMethod("merged"));
     expectClose((await model.withWoven(pool).forward(batch)).logits, alone, TOLERANCE);
   });
 });

@@ -8,12 +8,13 @@ import { POOL_FILE } from "../adapters/pool-file.ts";
 import { PoolError } from "../base/errors.ts";
 import { writing } from "../checkpoint/atomic.ts";
 import { routerLayers } from "../routing/moa.ts";
-import { checkRouters, MOA_FILE, type Moa, ROUTER_FILE, withoutDomain } from "../routing/moa-file.ts";
+import { checkRouters, MOA_FILE, type Moa, withoutDomain } from "../routing/moa-file.ts";
 import { writeModelCard } from "../storage/card.ts";
-import { exists, fileHash } from "../storage/files.ts";
+import { exists } from "../storage/files.ts";
 import { readMoa, writeMoa, writeSmallerMoa } from "../storage/moa.ts";
 import { saveAdapter } from "../storage/peft-save.ts";
 import { addExpert, createPool, expertHash, listPool, refusePool, removeExpert } from "../storage/pool.ts";
+import type { Base } from "./base.ts";
 import type { Model } from "./model.ts";
 
 /** Writes a new pool with the domains' LoRAs as its experts; pool.json comes last, so that a broken run leaves no pool.
@@ -110,20 +111,21 @@ export interface MoaPool {
 }
 
 /** The MoA model in a pool's folder, whose experts these are. */
-export async function needMoaPool(
-  { base: { architecture } }: Pick<Model, "base">,
-  directory: string,
-  pool: readonly Expert[],
-): Promise<MoaPool> {
+export async function needMoaPool({ base }: Pick<Model, "base">, directory: string, pool: readonly Expert[]): Promise<MoaPool> {
   const moa = await readMoa(directory);
   if (!moa) throw noRouters(directory);
-  checkRouters(moa, routerLayers(architecture), architecture.hiddenSize, directory);
+  return moaPoolOf(base, moa, pool, directory);
+}
+
+/** A MoA model with its experts among those of a pool. `where`: the pool's folder, for messages. */
+export function moaPoolOf({ architecture }: Base, moa: Moa, pool: readonly Expert[], where?: string): MoaPool {
+  checkRouters(moa, routerLayers(architecture), architecture.hiddenSize, where ?? "moa");
   const experts = moa.domains.map((domain) => {
     const expert = pool.find(({ name }) => name === domain);
     if (expert) return expert;
     throw new PoolError({
       what: `The routers know a domain "${domain}", but the pool has no expert of that name.`,
-      where: directory,
+      ...(where !== undefined && { where }),
       fix: "Restore the expert; to take a domain out, use skein moa remove-domain.",
     });
   });
@@ -132,10 +134,4 @@ export async function needMoaPool(
 
 function noRouters(where: string): PoolError {
   return new PoolError({ what: `The pool has no routers: ${MOA_FILE} is missing.`, where, fix: "Make one with: skein moa train." });
-}
-
-/** A hash of all that a pool's MoA model computes by. */
-export async function moaPoolHash(directory: string): Promise<string> {
-  const hashes = await Promise.all([POOL_FILE, MOA_FILE, ROUTER_FILE].map((name) => fileHash(join(directory, name))));
-  return hashes.join();
 }

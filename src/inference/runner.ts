@@ -112,7 +112,6 @@ export class Runner {
   async forward(woven: Woven, batch: Batch, { routes = false }: { readonly routes?: boolean } = {}): Promise<ForwardResult> {
     const { architecture } = this.base;
     const own = batchFeeds(batch, architecture);
-    const rows = await rowFeedsOf(woven, batch, own);
     return this.session(
       { graph: "forward", routes },
       woven,
@@ -125,7 +124,7 @@ export class Runner {
         graph.output("logits", logitsOf(graph, architecture, parts(routes ? onRoute : undefined)));
       },
       async (session) => {
-        const results = await session.run({ ...woven.feeds, ...rows, ...own });
+        const results = await session.run({ ...woven.feeds, ...(await rowFeedsOf(woven, batch, own)), ...own });
         const logits = results.logits as HostTensor<"float32">;
         if (!routes) return { logits };
         return { logits, routes: new Map(routedModules(session.outputs).map((module) => [module, routeIn(results, module)])) };

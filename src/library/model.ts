@@ -9,9 +9,9 @@ import type { GenerationOptions } from "../generation/options.ts";
 import { type Base, type BaseOptions, openBase } from "../inference/base.ts";
 import type { Batch } from "../inference/batch.ts";
 import type { Model } from "../inference/model.ts";
-import { checkOptions, openWoven, type WovenOptions } from "../inference/open.ts";
 import { type ForwardResult, type HostRoute, Runner, type RunnerOptions } from "../inference/runner.ts";
 import { plain, type Woven } from "../inference/woven.ts";
+import { checkOptions, openWoven, type WovenOptions } from "../methods/open.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
 export interface WithOptions extends WovenOptions {

@@ -6,11 +6,11 @@ import { float32, type HostTensor } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
+import { phatgoose } from "../methods/phatgoose.ts";
+import { smear } from "../methods/smear.ts";
 import { outline } from "../models/logits.ts";
 import { Session } from "../runtime/session.ts";
-import { phatgoose } from "./phatgoose.ts";
 import type { Router } from "./router.ts";
-import { smear } from "./smear.ts";
 
 const [IN, OUT, TOKENS] = [6, 10, 4];
 const SIZES = new Map([["m", { in: IN, out: OUT }]]);

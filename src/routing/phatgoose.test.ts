@@ -10,10 +10,10 @@ import { matmul } from "../graph/ops/linalg.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
 import { loadModel } from "../library/model.ts";
+import { phatgoose } from "../methods/phatgoose.ts";
 import { Session } from "../runtime/session.ts";
 import { row, shiftedRight, t5Experts, transposed } from "./experts.test-helper.ts";
 import { routed } from "./mixture.ts";
-import { phatgoose } from "./phatgoose.ts";
 import type { Route, Router } from "./router.ts";
 import { ExpertStack, stackShapes } from "./stack.ts";
 

@@ -7,22 +7,21 @@ import { float32, type HostTensor } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import { flattened } from "../graph/sizes.ts";
 import type { Batch } from "../inference/batch.ts";
-import { poolOverlay } from "../inference/pool-overlay.ts";
-import { retrievalRows } from "../inference/retrieval.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
 import { eachRow, namedExperts, openRows } from "../inference/row-choices.ts";
 import { plain, singleAdapter, type Woven } from "../inference/woven.ts";
 import { type LoadedModel, loadModel } from "../library/model.ts";
+import { arrow } from "../methods/arrow.ts";
+import { phatgoose } from "../methods/phatgoose.ts";
+import { openMethod, parsedMethod, routerNamed, routerOfMethod } from "../methods/registry.ts";
+import { retrievalRows } from "../methods/retrieval.ts";
+import { smear } from "../methods/smear.ts";
+import { spectr } from "../methods/spectr.ts";
+import { uniform } from "../methods/uniform.ts";
 import { Session } from "../runtime/session.ts";
-import { arrow } from "./arrow.ts";
-import { uniform } from "./baselines.ts";
 import { normalized } from "./comparison.ts";
 import { t5Experts } from "./experts.test-helper.ts";
-import { phatgoose } from "./phatgoose.ts";
-import { createRouter, isScoring, parsedRouter, routerNamed } from "./registry.ts";
 import { BARRED, type Router } from "./router.ts";
-import { smear } from "./smear.ts";
-import { spectr } from "./spectr.ts";
 import { loraOf } from "./stack.ts";
 
 async function t5Batch(): Promise<Batch> {
@@ -264,7 +263,7 @@ test("general experts are known by name, leave some to choose, and share a rank 
   await using model = await loadModel(golden("t5/model"));
   const experts = (await t5Experts(model.base.modules)).slice(0, 3);
   const open = (general: string, pool: readonly Expert[] = experts) =>
-    poolOverlay(model, pool, parsedRouter(`arrow-peft:general=${general}`));
+    openMethod({ ...model, experts: pool }, parsedMethod(`arrow-peft:general=${general}`));
   expect((await open("e1")).experts).toEqual(["e0", "e2"]);
   await expect(open("e1+law")).rejects.toThrow(/no general expert "law"/);
   await expect(open("e0+e1+e2")).rejects.toThrow(/Every expert of the pool is a general one/);
@@ -279,7 +278,7 @@ test("an expert that joins a pool with general experts is without their knowledg
   await using model = await loadModel(golden("t5/model"));
   const experts = await t5Experts(model.base.modules);
   const batch = await t5Batch();
-  const open = (pool: readonly Expert[]) => poolOverlay(model, pool, parsedRouter("arrow-peft:general=e0+e1"));
+  const open = (pool: readonly Expert[]) => openMethod({ ...model, experts: pool }, parsedMethod("arrow-peft:general=e0+e1"));
   const whole = await logits(model.withWoven(await open(experts)), batch);
   const grown = await open(experts.slice(0, -1));
   if (!(grown instanceof RoutedPool)) throw new Error("not a pool that takes experts");
@@ -287,8 +286,7 @@ test("an expert that joins a pool with general experts is without their knowledg
 });
 
 test("options that a router does not have are refused by name", () => {
-  expect(() => parsedRouter("smear", { topK: 2 })).toThrow(/topK/);
-  expect(() => parsedRouter("nearest")).toThrow(/no router "nearest"/);
-  const options = parsedRouter("single:expert=a");
-  expect(isScoring(options) && createRouter(options).topK).toBe(1);
+  expect(() => parsedMethod("smear", { topK: 2 })).toThrow(/topK/);
+  expect(() => parsedMethod("nearest")).toThrow(/no router "nearest"/);
+  expect(routerOfMethod(parsedMethod("single:expert=a")).topK).toBe(1);
 });

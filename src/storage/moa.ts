@@ -10,10 +10,6 @@ import type { HostTensor } from "../base/tensor.ts";
 import { codeOf, writeFileAtomically } from "../checkpoint/atomic.ts";
 import { openSafetensors, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { domainsOfRows, MOA_FILE, type Moa, moaConfig, parsedMoa, parseMoa, ROUTER_FILE, routerTensors } from "../routing/moa-file.ts";
-import { exists } from "./files.ts";
-
-/** The router's name on a command line. */
-export const MOA = "moa";
 
 export async function writeMoa(directory: string, moa: Moa): Promise<void> {
   await writeRouters(directory, moa);
@@ -33,11 +29,6 @@ async function writeRouters(directory: string, moa: Moa): Promise<void> {
 
 async function writeConfig(directory: string, moa: Moa): Promise<void> {
   await writeFileAtomically(join(directory, MOA_FILE), moaConfig(moa));
-}
-
-/** Whether a pool has MoA routers. */
-export async function hasMoa(directory: string): Promise<boolean> {
-  return exists(join(directory, MOA_FILE));
 }
 
 /** Reads moa.json and the routers; undefined where the pool has none. */

@@ -10,10 +10,10 @@ import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import type { Float, Graph } from "../graph/value.ts";
 import type { Model } from "../inference/model.ts";
+import { meanOfTokens } from "../methods/average-activation.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Linear } from "../models/linear.ts";
 import { logitsOf } from "../models/logits.ts";
-import { meanOfTokens } from "../routing/average-activation.ts";
 import { type Feeds, Session } from "../runtime/session.ts";
 import { collate, type Encoded } from "./batches.ts";
 

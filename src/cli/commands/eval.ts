@@ -107,14 +107,26 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
   const tokenizer = await model.base.tokenizer();
   const tasks = withShots(await tasksOf(io, files, flags, tokenizer), flags.shots ?? (names.includes("lorahub") ? USUAL_SHOTS : 0));
   const experts = await expertsOf(io, flags, model);
-  const methods = [...(await methodsOf(flags, names, model, experts)), ...(await adaptersOf(io, flags, model))];
+  const methods = [...(await methodsOf(flags, names)), ...(await adaptersOf(io, flags, model))];
+  const { readMoa } = await import("../../storage/moa.ts");
+  const moa = async () => (flags.pool === undefined ? undefined : await readMoa(flags.pool));
   const { checkPoolSizes } = await import("../../evaluation/comparison/sweeps.ts");
   checkPoolSizes(flags.sweepPool ?? [], experts.length);
   const { batchSize, maxLength, out, report } = flags;
   const cache = flags.cache ?? (out === undefined ? undefined : join(out, "cache"));
   const options = { ...(batchSize && { batchSize }), ...(maxLength && { maxLength }), ...(cache && { cache }) };
   const { evaluation, sweeps } = await interruptible(io, async (signal) => {
-    const job: EvaluationJob = { model, tokenizer, tasks, experts, methods, ...options, signal, onProgress: reporter(io, flags, "eval") };
+    const job: EvaluationJob = {
+      model,
+      tokenizer,
+      tasks,
+      experts,
+      moa,
+      methods,
+      ...options,
+      signal,
+      onProgress: reporter(io, flags, "eval"),
+    };
     return { evaluation: await evaluate(job), sweeps: await sweepsOf(io, job, flags) };
   });
   const usage = report === undefined ? [] : await usageOf(model, tokenizer, evaluation, experts, flags);
@@ -187,16 +199,15 @@ async function usageOf(
   experts: readonly Expert[],
   flags: Flags,
 ): Promise<RouteUsage[]> {
-  const { isScoring, parsedRouter, ROUTER_NAMES } = await import("../../routing/registry.ts");
+  const { METHOD_NAMES, openMethod, parsedMethod, scoresTokens } = await import("../../methods/registry.ts");
   const { withWoven } = await import("../../inference/model.ts");
-  const { poolOverlay } = await import("../../inference/pool-overlay.ts");
   const { routeUsage } = await import("../../evaluation/scoring/route-usage.ts");
-  const routers = (await namesOf(flags)).filter((name) => name !== "merged" && ROUTER_NAMES.includes(name.split(":")[0]!));
+  const routers = (await namesOf(flags)).filter((name) => METHOD_NAMES.includes(name.split(":")[0]!));
   const isText = tasks.every(({ kind }) => kind === "loglikelihood_rolling");
   if (experts.length === 0 || isText) return [];
   const used: RouteUsage[] = [];
-  for (const router of routers.filter((name) => isScoring(parsedRouter(name)))) {
-    const woven = await poolOverlay(model, experts, parsedRouter(router, { topK: flags.topK }));
+  for (const router of routers.filter(scoresTokens)) {
+    const woven = await openMethod({ ...model, experts }, parsedMethod(router, { topK: flags.topK }));
     used.push({ router, ...(await routeUsage(withWoven(model, woven), tokenizer, tasks)) });
   }
   return used;

@@ -8,7 +8,7 @@ import type { Expert } from "../../adapters/expert.ts";
 import type { Prompts } from "../../inference/prompts.ts";
 import { RoutedPool } from "../../inference/routed-pool.ts";
 import { type LoadedModel, loadModel } from "../../library/model.ts";
-import { uniform } from "../../routing/baselines.ts";
+import { uniform } from "../../methods/uniform.ts";
 import { t5Experts } from "../../routing/experts.test-helper.ts";
 import { oneExpertBias } from "../../routing/retrieval.ts";
 import { mean } from "../metrics/bootstrap.ts";

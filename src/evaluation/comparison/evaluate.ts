@@ -7,6 +7,7 @@ import type { Expert } from "../../adapters/expert.ts";
 import { OptionError } from "../../base/errors.ts";
 import { stopped } from "../../base/stopped.ts";
 import { type Model, withWoven } from "../../inference/model.ts";
+import type { PoolParts } from "../../methods/method.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { mean } from "../metrics/bootstrap.ts";
 import { longestSequence } from "../scoring/length.ts";
@@ -27,7 +28,7 @@ export interface EvaluationProgress {
   readonly finished: number;
   readonly total: number;
 }
-export interface EvaluationJob {
+export interface EvaluationJob extends PoolParts {
   readonly model: Model;
   readonly tokenizer: Tokenizer;
   readonly tasks: readonly EvaluationTask[];
@@ -77,7 +78,7 @@ export interface Evaluation {
 export async function evaluate(job: EvaluationJob): Promise<Evaluation> {
   const { model, tasks, experts = [], methods } = job;
   checkTasks(tasks);
-  const runs = methodRuns(methods, { model, tokenizer: job.tokenizer, experts });
+  const runs = await methodRuns(methods, { model, tokenizer: job.tokenizer, experts, moa: job.moa });
   const base = await model.base.fingerprint();
   const results = await runAll(job, runs, base);
   const ofRun = ({ name, kind, details }: MethodRun): MethodResult => {

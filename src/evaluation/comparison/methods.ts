@@ -15,18 +15,18 @@
  *  The last three are read off the results of the single experts and cost no computation of their own. */
 
 import { createHash } from "node:crypto";
-import type { Adapter, LoraAdapter } from "../../adapters/adapter.ts";
+import type { Adapter } from "../../adapters/adapter.ts";
 import type { Expert } from "../../adapters/expert.ts";
-import { type MergeMethod, mergeAdapters } from "../../adapters/merge.ts";
-import { AdapterError, OptionError } from "../../base/errors.ts";
+import type { MergeMethod } from "../../adapters/merge.ts";
+import { OptionError } from "../../base/errors.ts";
 import type { HostTensor } from "../../base/tensor.ts";
-import { BASE_EMBEDDER } from "../../inference/embedder.ts";
 import type { Model } from "../../inference/model.ts";
-import { poolOverlay } from "../../inference/pool-overlay.ts";
 import { RoutedPool } from "../../inference/routed-pool.ts";
 import { plain, singleAdapter, type Woven } from "../../inference/woven.ts";
+import { mergedExperts } from "../../methods/merged.ts";
+import type { PoolParts } from "../../methods/method.ts";
+import { detailsOf, openMethod, parsedMethod, readBy } from "../../methods/registry.ts";
 import type { SearchOptions } from "../../routing/lorahub.ts";
-import { parsedRouter } from "../../routing/registry.ts";
 import type { Router } from "../../routing/router.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { encodeExamples } from "../../training/examples.ts";
@@ -102,21 +102,21 @@ export function methodName(method: Method): string {
   }
 }
 
-export interface MethodSetting {
+export interface ComparisonSetting extends PoolParts {
   readonly model: Model;
   readonly tokenizer: Tokenizer;
   readonly experts: readonly Expert[];
 }
 
 /** What must be run for these methods, the single experts first among what needs them. */
-export function methodRuns(methods: readonly Method[], setting: MethodSetting): MethodRun[] {
+export async function methodRuns(methods: readonly Method[], setting: ComparisonSetting): Promise<MethodRun[]> {
   const { model, experts } = setting;
   const runs: MethodRun[] = [];
   for (const method of methods) {
     if (!["base", "adapter", "model", "overlay"].includes(method.kind)) requireExperts(method, experts);
     if (NEEDS_EXPERTS.has(method.kind)) {
       if (!runs.some(({ kind }) => kind === "experts")) runs.push(...experts.map((expert) => expertRun(expert, model)));
-    } else runs.push(ownRun(method, setting));
+    } else runs.push(await ownRun(method, setting));
   }
   const names = [
     ...runs.map(({ name }) => name),
@@ -144,7 +144,7 @@ function expertRun(expert: Expert, model: Model): MethodRun {
   };
 }
 
-function ownRun(method: Method, setting: MethodSetting): MethodRun {
+async function ownRun(method: Method, setting: ComparisonSetting): Promise<MethodRun> {
   const { model, experts } = setting;
   const shared = { name: methodName(method), kind: method.kind, model };
   switch (method.kind) {
@@ -161,7 +161,7 @@ function ownRun(method: Method, setting: MethodSetting): MethodRun {
     case "merged": {
       const { merge = { kind: "average" } } = method;
       const identity = `merged ${JSON.stringify(merge)} ${experts.map(({ adapter }) => adapterHash(adapter)).join()}`;
-      return { ...shared, identity, woven: () => singleAdapter(merged(experts, merge), model.base.modules) };
+      return { ...shared, identity, woven: () => singleAdapter(mergedExperts(experts, merge), model.base.modules) };
     }
     case "lorahub": {
       const { kind: _, name: __, ...options } = method;
@@ -175,12 +175,14 @@ function ownRun(method: Method, setting: MethodSetting): MethodRun {
         const woven = () => new RoutedPool(experts, model.base.modules, { router, ...(topK !== undefined && { topK }) });
         return { ...shared, identity: `router ${routerIdentity(router, setting)} ${identity}`, woven };
       }
-      const options = parsedRouter(router, { topK });
+      const choice = parsedMethod(router, { topK });
+      const read = await readBy(choice, setting);
+      const details = detailsOf(choice);
       return {
         ...shared,
-        identity: `router ${JSON.stringify(options)} ${identity}`,
-        woven: () => poolOverlay(model, experts, options),
-        ...(options.kind === "retrieval" && { details: { embedder: options.embedder ?? BASE_EMBEDDER } }),
+        identity: `router ${JSON.stringify(choice)} ${identity}${read === undefined ? "" : ` ${contentHash(read)}`}`,
+        woven: () => openMethod({ ...setting, base: model.base, runner: model.runner }, choice),
+        ...(details && { details }),
       };
     }
     default:
@@ -191,7 +193,7 @@ function ownRun(method: Method, setting: MethodSetting): MethodRun {
 /** The experts combined for one task, by the labeled examples it brings. */
 async function combinedFor(
   { name, shots = [], targetDelimiter }: EvaluationTask,
-  setting: MethodSetting,
+  setting: ComparisonSetting,
   options: SearchOptions,
 ): Promise<Woven> {
   const { model, tokenizer, experts } = setting;
@@ -222,22 +224,6 @@ function requireExperts(method: Method, experts: readonly Expert[]): void {
   });
 }
 
-/** All experts as one adapter, each weighing 1 / N. */
-function merged(experts: readonly Expert[], merge: MergeMethod): LoraAdapter {
-  const adapters = experts.map(({ name, adapter }) => {
-    if (adapter.kind === "lora") return adapter;
-    throw new AdapterError({
-      code: "adapter-kind",
-      data: { kind: adapter.kind },
-      what: `Expert "${name}" is of kind ${adapter.kind}, which cannot be merged.`,
-      fix: "Leave method merged out for this pool.",
-    });
-  });
-  if (merge.kind === "average") return mergeAdapters(adapters, merge);
-  const weights = adapters.map(() => 1 / adapters.length);
-  return mergeAdapters(adapters, merge, weights);
-}
-
 const hashes = new WeakMap<object, string>();
 
 /** A hash of an adapter's numbers. */
@@ -252,7 +238,7 @@ function expertIdentity({ name, adapter, gates, activations, embeddings }: Exper
 }
 
 /** A router by its options and by the numbers it scores these experts by; its key names only what changes the graph. */
-function routerIdentity(router: Router, { experts }: MethodSetting): string {
+function routerIdentity(router: Router, { experts }: ComparisonSetting): string {
   const { name, key, topK, mixes, renormalize } = router;
   const prototypes = experts.map((expert) => [...expert.adapter.modules.keys()].map((module) => router.prototype(expert, module)));
   return contentHash({ name, key, topK: String(topK), mixes, renormalize, prototypes });

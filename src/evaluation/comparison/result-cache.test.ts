@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { byteTokenizer } from "../../../tests/byte-tokenizer.ts";
 import { golden } from "../../../tests/golden.ts";
 import { loadModel } from "../../library/model.ts";
-import { single } from "../../routing/baselines.ts";
+import { single } from "../../methods/single.ts";
 import { t5Experts } from "../../routing/experts.test-helper.ts";
 import { parseFilterList } from "../tasks/filters.ts";
 import { taskOf } from "../tasks/jsonl.ts";

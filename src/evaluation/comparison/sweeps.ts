@@ -3,7 +3,7 @@
  *  Pools of a sweep are the first n experts, in the pool's own order. */
 
 import { OptionError } from "../../base/errors.ts";
-import { parsedRouter } from "../../routing/registry.ts";
+import { hasOption, takesPartOfPool } from "../../methods/registry.ts";
 import type { Chart, Point } from "./chart.ts";
 import { type Evaluation, type EvaluationJob, evaluate } from "./evaluate.ts";
 import { groupsOf } from "./evaluation-task.ts";
@@ -27,7 +27,7 @@ export async function sweepK(job: SweepJob, ks: readonly number[]): Promise<Char
 /** Each method on pools of each size, the whole pool last. */
 export async function sweepPool(job: SweepJob, sizes: readonly number[]): Promise<Chart | undefined> {
   const { experts = [] } = job;
-  const methods = job.methods.filter(({ kind }) => kind === "router" || kind === "merged" || kind === "lorahub");
+  const methods = job.methods.filter(takesPart);
   if (methods.length === 0) return undefined;
   checkPoolSizes(sizes, experts.length);
   const sweep = sweepOf(job, methods);
@@ -64,13 +64,12 @@ export function checkPoolSizes(sizes: readonly number[], experts: number): void 
 
 function takesK(method: Extract<Method, { kind: "router" }>): boolean {
   if (typeof method.router !== "string") return method.router.mixes === "outputs";
-  try {
-    const { topK } = { topK: undefined, ...parsedRouter(method.router, { topK: 1 }) };
-    return topK === 1;
-  } catch (error) {
-    if (error instanceof OptionError) return false; // its options know no k
-    throw error;
-  }
+  return hasOption(method.router, "topK");
+}
+
+function takesPart(method: Method): boolean {
+  if (method.kind !== "router") return method.kind === "merged" || method.kind === "lorahub";
+  return typeof method.router !== "string" || takesPartOfPool(method.router);
 }
 
 interface Sweep {

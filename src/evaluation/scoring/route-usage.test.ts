@@ -6,8 +6,8 @@ import type { Model } from "../../inference/model.ts";
 import { withWoven } from "../../inference/model.ts";
 import { RoutedPool } from "../../inference/routed-pool.ts";
 import { loadModel } from "../../library/model.ts";
+import { routerNamed } from "../../methods/registry.ts";
 import { t5Experts } from "../../routing/experts.test-helper.ts";
-import { routerNamed } from "../../routing/registry.ts";
 import { taskOf } from "../tasks/jsonl.ts";
 import { entropyOf, routeUsage } from "./route-usage.ts";
 

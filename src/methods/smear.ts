@@ -8,10 +8,14 @@
  *  A and B are averaged separately, so there are cross terms. The mean is the authors' plain one, over every position of the
  *  batch: padding takes part, and in a decoder so do later tokens. While text is generated each step is a sequence of its own. */
 
+import * as z from "zod";
 import { reduceMean } from "../graph/ops/reduce.ts";
-import { type Comparison, comparedScores, comparisonKey } from "./comparison.ts";
+import { type Comparison, comparedScores, comparisonKey } from "../routing/comparison.ts";
+import type { Router } from "../routing/router.ts";
+import { method } from "./method.ts";
+import { openRouter } from "./open-router.ts";
+import { normalize, scaleBySqrt, temperature } from "./options.ts";
 import { GATES, phatgoose } from "./phatgoose.ts";
-import type { Router } from "./router.ts";
 
 export function smear({ temperature = 1, scaleBySqrt = true, normalize = "layer" }: Partial<Comparison> = {}): Router {
   const comparison = { temperature, scaleBySqrt, normalize };
@@ -25,3 +29,13 @@ export function smear({ temperature = 1, scaleBySqrt = true, normalize = "layer"
     scores: (x, prototypes) => comparedScores(reduceMean(x, { axes: [1] }), prototypes, comparison),
   };
 }
+
+export const smearMethod = method({
+  name: "smear",
+  description: "Parameters averaged per sequence, by the experts' gates.",
+  needs: "gates of every expert",
+  options: z.strictObject({ temperature: temperature.default(1), scaleBySqrt: scaleBySqrt.default(true), normalize }),
+  refuses: { topK: "SMEAR averages the parameters of all experts." },
+  router: smear,
+  open: (setting, options) => openRouter(setting, smear(options)),
+});

@@ -8,14 +8,18 @@
  *    arrow-peft  PEFT's (huggingface/peft, tuners/lora/arrow.py): T = 1, no sqrt(n), top-3, and v_z by 15 power iterations
  *                from a random start, which need not have converged: v <- Aᵀ (Bᵀ B) (A v), normalized. */
 
+import * as z from "zod";
 import type { Expert } from "../adapters/expert.ts";
 import { topRightSingularVector } from "../adapters/linalg.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { abs } from "../graph/ops/elementwise.ts";
-import { products, type Scaling } from "./comparison.ts";
-import { type Router, remembered } from "./router.ts";
-import { loraOf } from "./stack.ts";
-import { torchNormal } from "./torch-normal.ts";
+import { products, type Scaling } from "../routing/comparison.ts";
+import { type Router, remembered } from "../routing/router.ts";
+import { loraOf } from "../routing/stack.ts";
+import { torchNormal } from "../routing/torch-normal.ts";
+import { method } from "./method.ts";
+import { openRouter } from "./open-router.ts";
+import { general, scored } from "./options.ts";
 
 type Tensor = HostTensor<"float32">;
 
@@ -87,3 +91,21 @@ function normalized(v: Float64Array): Float64Array {
   const norm = Math.sqrt(v.reduce((sum, value) => sum + value * value, 0)) + EPSILON;
   return v.map((value) => value / norm);
 }
+
+const options = {
+  ...scored({ topK: 2, temperature: 10, scaleBySqrt: true }),
+  prototype: z
+    .enum(["singular", "mean"])
+    .default("singular")
+    .meta({ description: "An expert's vector: the direction it changes most, or the mean of A's rows." }),
+  general,
+};
+
+export const arrowMethod = method({
+  name: "arrow",
+  description: "The direction each expert changes most against each token, as the PHATGOOSE authors have it.",
+  needs: "LoRA experts",
+  options: z.strictObject(options),
+  router: ({ general, prototype, ...rest }) => (general ? undefined : arrow({ ...rest, prototype: { kind: prototype } })),
+  open: (setting, { general, prototype, ...rest }) => openRouter(setting, arrow({ ...rest, prototype: { kind: prototype } }), general),
+});

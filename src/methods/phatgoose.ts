@@ -7,10 +7,14 @@
  *  The sigmoid of gate training is not used here. An expert whose gate never moved (v = 0) scores exactly 0. The authors' code
  *  knows other comparisons too (comparison.ts) and weights that are not made to sum to 1: all are options. */
 
+import * as z from "zod";
 import type { Expert } from "../adapters/expert.ts";
 import type { HostTensor } from "../base/tensor.ts";
-import { type Comparison, comparedScores, comparisonKey, normalized } from "./comparison.ts";
-import { type Router, remembered } from "./router.ts";
+import { type Comparison, comparedScores, comparisonKey, normalized } from "../routing/comparison.ts";
+import { type Router, remembered } from "../routing/router.ts";
+import { method } from "./method.ts";
+import { openRouter } from "./open-router.ts";
+import { compared } from "./options.ts";
 
 export const GATES = "Train its gates with skein gate.";
 
@@ -45,3 +49,13 @@ export function comparing(
     scores: (x, prototypes) => comparedScores(x, prototypes, comparison),
   };
 }
+
+export const phatgooseMethod = method({
+  name: "phatgoose",
+  description: "Each expert's trained gate against each token.",
+  needs: "gates of every expert",
+  options: z.strictObject(compared),
+  isDefaultFor: async () => true,
+  router: phatgoose,
+  open: (setting, options) => openRouter(setting, phatgoose(options)),
+});

@@ -1,15 +1,18 @@
 /** @file Retrieval at work: the examples of an expert embedded once, each query embedded when it comes (routing/retrieval.ts). */
 
+import * as z from "zod";
 import type { ExampleEmbeddings, Expert } from "../adapters/expert.ts";
 import type { ModuleSizes } from "../adapters/modules.ts";
 import { DataError } from "../base/errors.ts";
 import { float32 } from "../base/tensor.ts";
-import { uniform } from "../routing/baselines.ts";
+import { BASE_EMBEDDER, baseEmbedder, type Embedder, textEmbedder, textPrompts } from "../inference/embedder.ts";
+import { RoutedPool } from "../inference/routed-pool.ts";
+import { ownRows, type RowChoice } from "../inference/row-choices.ts";
+import { plain } from "../inference/woven.ts";
 import { bestIndex, librariesOf, MOST_EMBEDDED_EXAMPLES, oneExpertBias, similarities } from "../routing/retrieval.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { type Embedder, textPrompts } from "./embedder.ts";
-import { RoutedPool } from "./routed-pool.ts";
-import { ownRows, type RowChoice } from "./row-choices.ts";
+import { method } from "./method.ts";
+import { uniform } from "./uniform.ts";
 
 const BATCH = 32;
 
@@ -44,3 +47,19 @@ export function retrievalPool(sizes: ModuleSizes, experts: readonly Expert[], em
   librariesOf(experts, embedder.name); // tells at once what is missing
   return new RoutedPool(experts, sizes, { router: uniform({ topK: 1 }), rows, own: retrievalRows(embedder) });
 }
+
+export const retrievalMethod = method({
+  name: "retrieval",
+  description: "For each text the expert whose examples it is nearest to.",
+  needs: "statistics of every expert: embedded examples",
+  options: z.strictObject({
+    embedder: z.string().optional().meta({ description: "A BERT-like encoder; the base model's own states when absent." }),
+  }),
+  refuses: { topK: "Retrieval takes one expert for a text." },
+  details: ({ embedder }) => ({ embedder: embedder ?? BASE_EMBEDDER }),
+  open: async ({ base, runner, experts, rows }, { embedder }) => {
+    const model = { base, runner, woven: plain };
+    const chosen = embedder === undefined ? baseEmbedder(model) : await textEmbedder(embedder, model, await base.tokenizer());
+    return retrievalPool(base.modules, experts, chosen, rows);
+  },
+});

@@ -6,6 +6,7 @@
  *
  *  Arrow keeps only the first singular vector; with rank 1 the two agree up to the singular value. */
 
+import * as z from "zod";
 import type { Expert } from "../adapters/expert.ts";
 import { spectralFactors } from "../adapters/linalg.ts";
 import { float32 } from "../base/tensor.ts";
@@ -13,9 +14,12 @@ import { sqrt, square } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { reshape } from "../graph/ops/movement.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
-import { type Scaling, scaled } from "./comparison.ts";
-import { type Router, remembered } from "./router.ts";
-import { loraOf } from "./stack.ts";
+import { type Scaling, scaled } from "../routing/comparison.ts";
+import { type Router, remembered } from "../routing/router.ts";
+import { loraOf } from "../routing/stack.ts";
+import { method } from "./method.ts";
+import { openRouter } from "./open-router.ts";
+import { scored } from "./options.ts";
 
 export interface SpectrOptions extends Partial<Scaling> {
   readonly topK?: number;
@@ -47,3 +51,12 @@ export function spectr({ topK = 2, renormalize = true, temperature = 1, scaleByS
     },
   };
 }
+
+export const spectrMethod = method({
+  name: "spectr",
+  description: "How much each expert would change each token.",
+  needs: "LoRA experts",
+  options: z.strictObject(scored({ topK: 2, temperature: 1, scaleBySqrt: false })),
+  router: spectr,
+  open: (setting, options) => openRouter(setting, spectr(options)),
+});

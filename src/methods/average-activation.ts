@@ -7,12 +7,16 @@
  *  Tokens are the real ones; those of the decoder are all target positions, or the last one alone ("last": what the authors'
  *  code comes to, since each decoding step overwrites what the one before had stored). EncDecAttention.k and .v read the encoder. */
 
+import * as z from "zod";
 import { add, div, mul, toFloat } from "../graph/ops/elementwise.ts";
 import { unsqueeze } from "../graph/ops/movement.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
 import type { Float, Int } from "../graph/value.ts";
+import type { Router } from "../routing/router.ts";
+import { method } from "./method.ts";
+import { openRouter } from "./open-router.ts";
+import { compared } from "./options.ts";
 import { comparing, type GateOptions } from "./phatgoose.ts";
-import type { Router } from "./router.ts";
 
 export function averageActivation(options: GateOptions = {}): Router {
   const remedy = "Gather its activations with skein statistics.";
@@ -29,3 +33,12 @@ export function meanOfTokens(x: Float, real: Int): Float {
   const count = reduceSum(mask, { axes: [1], keep: false });
   return div(sum, add(count, EPSILON));
 }
+
+export const averageActivationMethod = method({
+  name: "average-activation",
+  description: "Each expert's mean activation against each token.",
+  needs: "statistics of every expert: mean activations",
+  options: z.strictObject(compared),
+  router: averageActivation,
+  open: (setting, options) => openRouter(setting, averageActivation(options)),
+});

@@ -1,0 +1,31 @@
+/** @file A pool opened under a router that scores every expert for every token. */
+
+import type { Expert } from "../adapters/expert.ts";
+import { PoolError } from "../base/errors.ts";
+import { RoutedPool } from "../inference/routed-pool.ts";
+import { withoutGeneralKnowledge } from "../routing/general-knowledge.ts";
+import type { Router } from "../routing/router.ts";
+import type { MethodSetting } from "./method.ts";
+
+/** The routed pool. `general`: names of general experts, whose knowledge is taken off the others. */
+export async function openRouter(
+  { base, experts, where, rows }: MethodSetting,
+  router: Router,
+  general?: readonly string[],
+): Promise<RoutedPool> {
+  const { candidates, ...joining } = general ? withoutGeneralKnowledge(experts, general, where) : { candidates: experts };
+  const pool = new RoutedPool(candidates, base.modules, { router, ...joining, rows }); // refuses what no router could serve
+  checkCandidates(candidates, router, where);
+  return pool;
+}
+
+/** An expert that the router can score at no module would sit in the pool and never be chosen. */
+function checkCandidates(experts: readonly Expert[], router: Router, where: string | undefined): void {
+  const barred = experts.find((expert) => ![...expert.adapter.modules.keys()].some((module) => router.prototype(expert, module)));
+  if (!barred) return;
+  throw new PoolError({
+    what: `Expert "${barred.name}" has nothing that router ${router.name} could score it by.`,
+    ...(where !== undefined && { where }),
+    fix: `${router.remedy} Or use another router, or remove it from the pool.`,
+  });
+}

@@ -1,0 +1,97 @@
+/** @file What is put on a base, from files: nothing, one adapter, or a pool under a method. */
+
+import { OptionError } from "../base/errors.ts";
+import { resolveModel } from "../hub/resolve-model.ts";
+import type { Model } from "../inference/model.ts";
+import { openExperts } from "../inference/open.ts";
+import type { RowChoice } from "../inference/row-choices.ts";
+import { plain, singleAdapter, type Woven } from "../inference/woven.ts";
+import type { DecisionRule } from "../routing/moa-decision.ts";
+import { readMoa } from "../storage/moa.ts";
+import { loadAdapter } from "../storage/peft.ts";
+import { defaultMethod, hasOption, openMethod, parsedMethod } from "./registry.ts";
+
+export interface WovenOptions {
+  /** An adapter folder (or id), used for every token. */
+  readonly adapter?: string | undefined;
+  /** A pool folder, whose experts `router` chooses from. */
+  readonly pool?: string | undefined;
+  /** A method's name, with options or without ("arrow:temperature=1"); the pool's default when absent. */
+  readonly router?: string | undefined;
+  readonly topK?: number | undefined;
+  /** Option `rule` of the method. */
+  readonly decide?: DecisionRule | undefined;
+  /** Option `domain` of the method. */
+  readonly domain?: string | undefined;
+  /** What the rows of a batch choose for themselves; they choose nothing when absent. */
+  readonly rows?: RowChoice | undefined;
+}
+export interface OpenedWoven {
+  readonly woven: Woven;
+  /** What a person should know of it. */
+  readonly warnings: readonly string[];
+}
+
+/** Reads an adapter or a pool for the model's base. */
+export async function openWoven(model: Model, options: WovenOptions): Promise<OpenedWoven> {
+  checkOptions(options);
+  const { base, runner } = model;
+  const { adapter: name, pool, router, topK, decide, domain, rows } = options;
+  if (name !== undefined) {
+    const adapter = await loadAdapter(await resolveModel(name), base.modules, { fingerprint: await base.fingerprint() });
+    return { woven: singleAdapter(adapter, base.modules), warnings: adapter.warnings };
+  }
+  if (pool === undefined) return { woven: plain, warnings: [] };
+  const moa = () => readMoa(pool);
+  const method = router ?? (await defaultMethod({ moa }));
+  if (decide !== undefined && !hasOption(method, "rule")) throw noDomains(method, "decide");
+  if (domain !== undefined && !hasOption(method, "domain")) throw noDomains(method, "domain");
+  const choice = parsedMethod(method, { topK, rule: decide, domain });
+  const experts = await openExperts(model, pool);
+  const warnings: string[] = [];
+  const onWarning = (warning: string) => warnings.push(warning);
+  const woven = await openMethod({ base, runner, experts, where: pool, moa, rows, onWarning }, choice);
+  return { woven, warnings: [...warnings, ...experts.flatMap((expert) => expert.warnings.map((warning) => `${expert.name}: ${warning}`))] };
+}
+
+/** Refuses options that contradict each other, before anything is read. */
+export function checkOptions({ adapter, pool, router, topK, decide, domain, rows }: WovenOptions): void {
+  if (adapter !== undefined && pool !== undefined) {
+    throw new OptionError({
+      code: "option-conflict",
+      data: { options: ["adapter", "pool"] },
+      what: "Both an adapter and a pool are given.",
+      where: "adapter, pool",
+      fix: "Give one of them, or add the adapter to the pool.",
+    });
+  }
+  if (pool === undefined && rows) {
+    throw needsPool(["rows"], "Rows can choose experts of a pool alone.");
+  }
+  if (pool === undefined && (router !== undefined || topK !== undefined)) {
+    throw needsPool(["router", "topK"], "A router needs a pool of experts to choose from.");
+  }
+  if (pool === undefined && (decide !== undefined || domain !== undefined)) {
+    throw needsPool(["decide", "domain"], "Domains are those of a pool with Mixture-of-LoRAs routers.");
+  }
+}
+
+function noDomains(router: string, option: string): OptionError {
+  return new OptionError({
+    code: "option-not-for-router",
+    data: { options: [option], router },
+    what: `Router ${router} knows no domains.`,
+    where: option,
+    fix: "Leave it out, or use another router.",
+  });
+}
+
+function needsPool(options: readonly string[], what: string): OptionError {
+  return new OptionError({
+    code: "option-needs-pool",
+    data: { options },
+    what,
+    where: options.join(", "),
+    fix: "Give a pool of experts too.",
+  });
+}

@@ -1,0 +1,190 @@
+/** @file The routing methods by name, and what may be asked of them.
+ *
+ *  In text a method is its name, or its name with options: "arrow", "arrow:temperature=1,scaleBySqrt=false". */
+
+import * as z from "zod";
+import { counted } from "../base/counted.ts";
+import { OptionError } from "../base/errors.ts";
+import type { Woven } from "../inference/woven.ts";
+import type { Router } from "../routing/router.ts";
+import { arrowMethod } from "./arrow.ts";
+import { arrowPeftMethod } from "./arrow-peft.ts";
+import { averageActivationMethod } from "./average-activation.ts";
+import { mergedMethod } from "./merged.ts";
+import type { MethodSetting, PoolParts, RoutingMethod } from "./method.ts";
+import { moaMethod } from "./moa.ts";
+import { phatgooseMethod } from "./phatgoose.ts";
+import { retrievalMethod } from "./retrieval.ts";
+import { singleMethod } from "./single.ts";
+import { smearMethod } from "./smear.ts";
+import { spectrMethod } from "./spectr.ts";
+import { uniformMethod } from "./uniform.ts";
+
+/** Every method. Of those that are a pool's default, the first is taken. */
+export const METHODS: readonly RoutingMethod[] = [
+  moaMethod,
+  phatgooseMethod,
+  averageActivationMethod,
+  arrowMethod,
+  arrowPeftMethod,
+  spectrMethod,
+  uniformMethod,
+  singleMethod,
+  smearMethod,
+  mergedMethod,
+  retrievalMethod,
+];
+
+/** A method by its name, with all of its options: plain data. */
+export interface MethodChoice {
+  readonly kind: string;
+  readonly [option: string]: unknown;
+}
+
+/** Every name that a method can be asked for by. */
+export const METHOD_NAMES: readonly string[] = METHODS.flatMap(({ name, otherNames = {} }) => [name, ...Object.keys(otherNames)]);
+
+/** The method that a pool runs under when none is named. */
+export async function defaultMethod(pool: PoolParts): Promise<string> {
+  for (const { name, isDefaultFor } of METHODS) if (await isDefaultFor?.(pool)) return name;
+  throw new OptionError({
+    code: "option-empty",
+    data: { option: "router" },
+    what: "No method is the default of this pool.",
+    fix: `Use one of: ${METHOD_NAMES.join(", ")}.`,
+  });
+}
+
+/** Whether the method that `text` names has this option. */
+export function hasOption(text: string, option: string): boolean {
+  return option in named(text).method.options.shape;
+}
+
+/** Whether the method that `text` names can be tried with a part of the pool. */
+export function takesPartOfPool(text: string): boolean {
+  return named(text).method.hasFixedExperts !== true;
+}
+
+/** Whether the method that `text` names refuses an option of all methods by intent. */
+export function refuses(text: string, option: "topK" | "rows"): boolean {
+  return named(text).method.refuses?.[option] !== undefined;
+}
+
+/** The method that `text` names, with its options. Those that are absent take their defaults; `given` go before the text's. */
+export function parsedMethod(text: string, given: Readonly<Record<string, unknown>> = {}): MethodChoice {
+  const { method, own } = named(text);
+  const asked = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  for (const option of Object.keys(asked)) if (!(option in method.options.shape)) throw notFor(method, option);
+  const [, ...rest] = text.split(":");
+  const result = method.options.safeParse({ ...own, ...assignments(rest.join(":"), method.options.shape), ...asked });
+  if (result.success) return { kind: method.name, ...result.data };
+  throw new OptionError({
+    code: "option-invalid",
+    data: { option: "router" },
+    what: `Router ${method.name}: ${z.prettifyError(result.error)}`,
+    where: "router options",
+    fix: "Correct or leave out that option.",
+  });
+}
+
+/** What the experts become under a method. */
+export async function openMethod(setting: MethodSetting, choice: MethodChoice): Promise<Woven> {
+  const { method, options } = chosen(choice);
+  const { experts, rows, onWarning } = setting;
+  if (rows && method.refuses?.rows !== undefined) {
+    throw new OptionError({
+      code: "option-not-for-router",
+      data: { options: ["rows"], router: method.name },
+      what: method.refuses.rows,
+      fix: "Use another router.",
+    });
+  }
+  const { topK } = options;
+  if (typeof topK === "number" && topK > experts.length && experts.length > 0) {
+    onWarning?.(`The pool has ${counted(experts.length, "expert")}, so top-k is ${experts.length}, not ${topK}.`);
+  }
+  return method.open(setting, options);
+}
+
+/** What a reader of results should know of a method. */
+export function detailsOf(choice: MethodChoice): Readonly<Record<string, string>> | undefined {
+  const { method, options } = chosen(choice);
+  return method.details?.(options);
+}
+
+/** What a method's answers depend on beside experts and options; undefined for nothing. */
+export async function readBy(choice: MethodChoice, pool: PoolParts): Promise<unknown> {
+  return chosen(choice).method.reads?.(pool);
+}
+
+/** Whether the method that `text` names scores every expert for every token, so that its routes tell who served whom. */
+export function scoresTokens(text: string): boolean {
+  return named(text).method.router !== undefined;
+}
+
+/** The router of a method that scores every expert for every token. */
+export function routerOfMethod(choice: MethodChoice): Router {
+  const { method, options } = chosen(choice);
+  const router = method.router?.(options);
+  if (router) return router;
+  throw new OptionError({
+    code: "option-not-for-router",
+    data: { options: ["router"], router: method.name },
+    what: method.router ? "General experts change the others." : `Router ${method.name} does not score experts token by token.`,
+    where: "router",
+    fix: "Open the pool with it (loadModel or openMethod), or use another router here.",
+  });
+}
+
+/** The router that `text` names, of those that score experts. */
+export function routerNamed(text: string, given: { readonly topK?: number | undefined } = {}): Router {
+  return routerOfMethod(parsedMethod(text, given));
+}
+
+/** The method of a choice, and its options with their defaults. */
+function chosen({ kind, ...options }: MethodChoice): { method: RoutingMethod; options: Record<string, unknown> } {
+  const { method, own } = named(kind);
+  return { method, options: method.options.parse({ ...own, ...options }) as Record<string, unknown> };
+}
+
+function named(text: string): { method: RoutingMethod; own: Readonly<Record<string, unknown>> } {
+  const [name = ""] = text.split(":");
+  for (const method of METHODS) {
+    if (method.name === name) return { method, own: {} };
+    const own = method.otherNames?.[name];
+    if (own) return { method, own };
+  }
+  throw new OptionError({
+    code: "option-unknown-value",
+    data: { option: "router", got: name, known: METHOD_NAMES },
+    what: `There is no router "${name}".`,
+    where: "router",
+    fix: `Use one of: ${METHOD_NAMES.join(", ")}.`,
+  });
+}
+
+function notFor({ name, refuses, options }: RoutingMethod, option: string): OptionError {
+  const own = option === "topK" ? refuses?.topK : undefined;
+  const those = Object.keys(options.shape);
+  return new OptionError({
+    code: "option-not-for-router",
+    data: { options: [option], router: name },
+    what: own ?? `Router ${name} has no option ${option}. It has: ${those.length > 0 ? those.join(", ") : "none"}.`,
+    where: option,
+    fix: "Leave it out, or use another router.",
+  });
+}
+
+/** "temperature=1,scaleBySqrt=false" as an object; text where the field takes text, else a number or truth value. */
+function assignments(text: string, fields: Readonly<Record<string, z.ZodType>>): Record<string, unknown> {
+  const parts = text.split(",").filter((part) => part !== "");
+  return Object.fromEntries(
+    parts.map((part) => {
+      const [key = "", ...rest] = part.split("=");
+      const value = rest.join("=");
+      if (fields[key]?.safeParse(value).success) return [key, value];
+      if (value === "true" || value === "false") return [key, value === "true"];
+      return [key, value !== "" && Number.isFinite(Number(value)) ? Number(value) : value];
+    }),
+  );
+}

@@ -1,0 +1,41 @@
+/** @file A router that looks at no token: w_z = 1 / N over all N experts that cover the module, the mean of their outputs. Where every
+ *  expert covers every module this is Merged Experts, (1/N) sum_z B_z A_z, unmerged.
+ *
+ *  With the bias of a row, `uniform` at top-1 gives that row the expert its bias leaves open: how retrieval, an oracle, or a
+ *  request that names its expert choose. */
+
+import * as z from "zod";
+import type { Expert } from "../adapters/expert.ts";
+import { float32 } from "../base/tensor.ts";
+import { expand } from "../graph/ops/movement.ts";
+import type { Float } from "../graph/value.ts";
+import type { Router } from "../routing/router.ts";
+import { method } from "./method.ts";
+import { openRouter } from "./open-router.ts";
+import { topK } from "./options.ts";
+
+export const MODULES = "Use experts that cover a module of this base model.";
+
+/** Every expert scores 0. */
+export function uniform({ topK = Number.POSITIVE_INFINITY }: { readonly topK?: number | undefined } = {}): Router {
+  return { name: "uniform", key: "uniform", topK, mixes: "outputs", remedy: MODULES, prototype: covering, scores: zeros };
+}
+
+/** A prototype without rows: the expert is a candidate, and nothing of it is scored. */
+export function covering(expert: Expert, module: string) {
+  return expert.adapter.modules.has(module) ? float32([0, 1]) : undefined;
+}
+
+/** [batch, 1, experts] */
+export function zeros(x: Float): Float {
+  return expand(x.graph.constant(float32([1, 1, 1])), x.shape[0]!, 1, "experts");
+}
+
+export const uniformMethod = method({
+  name: "uniform",
+  description: "All experts with equal weights: Merged Experts, unmerged.",
+  needs: "experts",
+  options: z.strictObject({ topK: topK.optional().meta({ description: "All, when absent." }) }),
+  router: uniform,
+  open: (setting, options) => openRouter(setting, uniform(options)),
+});
