@@ -66,8 +66,6 @@ const PINNED = {
 const CORE = ["base", "graph", "autodiff", "text", "models", "adapters", "routing", "generation"];
 /** Files in these folders that use Node all the same: they read from the disk. */
 const LOADERS = ["text/load-tokenizer.ts"];
-/** Core folders that work on a Model, which inference/ loads with Node: only their own files are held to point 4. */
-const ON_A_MODEL = ["generation"];
 const NODE_GLOBALS = /\bBuffer\b|\bprocess\.\w+|\bsetImmediate\b|\b__(?:dirname|filename)\b|\bimport\.meta\.(?:dirname|filename)\b/;
 
 const TEST = /\.(test|test-helper|contract)\.ts$/;
@@ -180,7 +178,6 @@ function nodeProblem(place) {
   const remedy = "the core runs in browsers too; leave reading files to storage/, checkpoint/ or a file in LOADERS.";
   const own = nodeUse(place);
   if (own !== undefined) return `uses ${own}: ${remedy}`;
-  if (ON_A_MODEL.includes(folder)) return undefined;
   const way = waysFrom(place, loads).find((path) => nodeUse(path.at(-1)) !== undefined);
   return way && `loads ${way.map((step) => `src/${step}`).join(" -> ")}, which uses ${nodeUse(way.at(-1))}: ${remedy}`;
 }

@@ -10,8 +10,7 @@ import { openCheckpoint } from "../src/checkpoint/checkpoint.ts";
 import * as core from "./browser-core.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-// generation/ works on a Model, which inference/ loads with Node.
-const FOLDERS = ["base", "graph", "autodiff", "text", "models", "adapters", "routing"];
+const FOLDERS = ["base", "graph", "autodiff", "text", "models", "adapters", "routing", "generation"];
 const LOADER = "text/load-tokenizer.ts";
 const MODEL = "tests/golden/llama/model";
 const ADAPTER = "tests/golden/llama/adapter_step5";
