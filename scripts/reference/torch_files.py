@@ -1,4 +1,4 @@
-"""Files as torch.save writes them, in tests/golden/torch_files (run with PyTorch 1.13 of Debian 12: python3 torch_files.py OUT STATE).
+"""Files as torch.save writes them, in tests/golden/torch_files (run with PyTorch 1.13 of Debian 12: python3 torch_files.py OUT STATE LORA).
 
   plain.pt       a zip file, pickle protocol 2: the tensors of `tensors()`
   protocol4.pt   the same, protocol 4
@@ -12,12 +12,16 @@ and, from STATE (golden/phatgoose_t5/phatgoose_state.safetensors: what the autho
 scripts/concatenate.py saves, the base's table of embeddings included, twice under one storage:
 
   phatgoose.pt   the experts and gates
+
+and, from LORA (golden/lora_variants/regex_targets, an adapter of PEFT), as PEFT saved adapters until 2023:
+
+  lora/adapter_model.bin, adapter_config.json
 """
-import json, os, struct, sys, zipfile
+import json, os, shutil, struct, sys, zipfile
 from collections import OrderedDict
 import torch
 
-OUT, STATE = sys.argv[1:]
+OUT, STATE, LORA = sys.argv[1:]
 DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
           torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL"}
 
@@ -86,6 +90,9 @@ def main():
     experts["decoder.embed_tokens.weight"] = experts["encoder.embed_tokens.weight"]
     experts.update(read_safetensors(STATE))
     torch.save(experts, at("phatgoose.pt"))
+    os.makedirs(at("lora"), exist_ok=True)
+    torch.save(dict(read_safetensors(os.path.join(LORA, "adapter_model.safetensors"))), at("lora/adapter_model.bin"))
+    shutil.copy(os.path.join(LORA, "adapter_config.json"), at("lora/adapter_config.json"))
 
 
 main()

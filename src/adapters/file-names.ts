@@ -2,6 +2,8 @@
 
 export const CONFIG_FILE = "adapter_config.json";
 export const TENSOR_FILE = "adapter_model.safetensors";
+/** What PEFT wrote before safetensors. */
+export const PICKLE_FILE = "adapter_model.bin";
 
 /** A bottleneck adapter, which PEFT does not know (bottleneck-file.ts). */
 export const BOTTLENECK_CONFIG_FILE = "skein_adapter_config.json";

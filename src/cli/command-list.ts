@@ -89,6 +89,11 @@ export const COMMANDS: readonly ListedCommand[] = [
     load: async () => (await import("./commands/merge.ts")).addMerge,
   },
   {
+    name: "convert",
+    summary: "Write an adapter that was saved as a pickle (adapter_model.bin) as safetensors. Nothing in the pickle is run.",
+    load: async () => (await import("./commands/convert.ts")).addConvert,
+  },
+  {
     name: "score",
     summary: 'Score a file of {"prediction", "references"} lines with ROUGE, BLEU, chrF, SQuAD or exact match.',
     load: async () => (await import("./commands/score.ts")).addScore,

@@ -17,6 +17,8 @@ const REMEDIES: Remedies = {
   "adapter-no-architecture": ({ known }) =>
     `Supported model types: ${known.join(", ")}. If its base is one of them, --base DIR tells for certain.`,
   "adapter-kind": ({ option }) => (option === "kind" ? "Leave --kind out." : undefined),
+  "adapter-pickled": ({ folder }) =>
+    `Convert it, which runs nothing of it: skein convert ${folder} OUT; or add it to a pool: skein pool add with --convert.`,
   "gates-mismatch": () => "Train the gates for this adapter (skein gate), or copy those that belong to it.",
   "pool-not-found": () => "Make one with: skein pool create.",
   "pool-expert-missing": () => "Restore its folder, or take it out with: skein pool remove.",

@@ -1,10 +1,13 @@
 /** @file Pools made and extended with their base model at hand: every expert is held against it before anything is written. */
 
-import { resolve } from "node:path";
+import { randomUUID } from "node:crypto";
+import { rm, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import type { PoolEntry } from "../adapters/pool-file.ts";
 import { OptionError, PoolError } from "../base/errors.ts";
 import { checkKinds, type NamedKind } from "../routing/stack.ts";
 import { checkAdapter } from "../storage/check.ts";
+import { convertPeft, isPickledAdapter } from "../storage/convert-peft.ts";
 import { loadExpert } from "../storage/expert.ts";
 import { type AddExpertOptions, addExpert, createPool, listPool } from "../storage/pool.ts";
 import { openBase } from "./base.ts";
@@ -53,6 +56,34 @@ export async function addToPool(
   const [first] = pool.experts;
   checkKinds([...(first ? await kindIn(directory, first) : []), ...checked.kinds], directory);
   return { entries: await addAll(directory, experts, options), warnings: checked.warnings };
+}
+
+/** The same for folders some of which hold adapters as pickles only: those are converted on their way in. */
+export async function addConverted(
+  directory: string,
+  experts: readonly string[],
+  options: Parameters<typeof addToPool>[2] = {},
+): Promise<Added> {
+  await listPool(directory);
+  const temporary = join(directory, `.converted-${randomUUID().slice(0, 8)}`);
+  try {
+    const folders: string[] = [];
+    for (const source of experts) {
+      if (!(await isPickledAdapter(source))) folders.push(source);
+      else {
+        const folder = await folderOf(source);
+        folders.push((await convertPeft(source, options.reference ? folder : join(temporary, basename(folder)))).directory);
+      }
+    }
+    return await addToPool(directory, folders, options);
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+/** A .bin file's adapter is the folder it lies in. */
+async function folderOf(source: string): Promise<string> {
+  return (await stat(source)).isFile() ? dirname(resolve(source)) : resolve(source);
 }
 
 /** The kind of an expert that is in the pool already; none where its folder cannot be looked at from here. */

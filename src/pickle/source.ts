@@ -14,13 +14,13 @@ export interface Source {
 /** A file or part of one that is not what it should be. */
 export function damaged(where: string, what: string, cause?: unknown): CheckpointError {
   const fix = "The file is damaged, incomplete or of another format: fetch or export it again.";
-  return new CheckpointError({ code: "checkpoint-damaged", what: `Not a valid PyTorch file: ${what}`, where, fix, cause });
+  return new CheckpointError({ code: "torch-damaged", what: `Not a valid PyTorch file: ${what}`, where, fix, cause });
 }
 
 /** A file that PyTorch might read, and that Skein does not. */
 export function refused(where: string, what: string, fix?: string): CheckpointError {
   const plain = "Save its plain tensors again, with torch.save(state_dict, ...) or safetensors.torch.save_file.";
-  return new CheckpointError({ code: "checkpoint-pickled", what, where, fix: fix ?? plain });
+  return new CheckpointError({ code: "torch-refused", what, where, fix: fix ?? plain });
 }
 
 export function bytesSource(bytes: Uint8Array, name: string): Source {

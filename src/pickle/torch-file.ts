@@ -7,7 +7,6 @@
  *
  *  (Reference: torch/serialization.py.) Numbers are little-endian in both. Storages have no checksum that PyTorch itself checks. */
 
-import { CheckpointError } from "../base/errors.ts";
 import { DTYPE_BYTES } from "../checkpoint/dtypes.ts";
 import { Cursor } from "./cursor.ts";
 import { isKind, type Site, storageOf } from "./names.ts";
@@ -182,12 +181,8 @@ function total(storages: ReadonlyMap<string, Storage>): number {
 /** A state dict: names and tensors. */
 function flattened(value: Value, where: string): Pick<TorchTensors, "tensors" | "others"> {
   if (!isKind(value, "dict")) {
-    throw new CheckpointError({
-      code: "checkpoint-pickled",
-      what: `The file holds ${described(value)}; expected a dict of names and tensors.`,
-      where,
-      fix: "Save a state dict: torch.save(model.state_dict(), ...).",
-    });
+    const what = `The file holds ${described(value)}; expected a dict of names and tensors.`;
+    throw refused(where, what, "Save a state dict: torch.save(model.state_dict(), ...).");
   }
   const tensors = new Map<string, View>();
   const others = new Map<string, string>();

@@ -3,7 +3,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Adapter } from "../adapters/adapter.ts";
-import { CONFIG_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
+import { CONFIG_FILE, PICKLE_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
 import type { ModuleSizes } from "../adapters/modules.ts";
 import { adapterOf, openedAdapter } from "../adapters/parse-adapter.ts";
 import { parsePeftConfig } from "../adapters/peft-config.ts";
@@ -38,7 +38,7 @@ export async function openAdapter(directory: string): Promise<OpenedAdapter> {
 }
 
 /** The folder itself when it holds an adapter, else its only subfolder that does (PEFT saves named adapters so). */
-async function adapterFolder(directory: string): Promise<string> {
+export async function adapterFolder(directory: string): Promise<string> {
   if (await exists(join(directory, CONFIG_FILE))) return directory;
   const entries = await readdir(directory, { withFileTypes: true }).catch((cause: unknown) => {
     throw new AdapterError({
@@ -66,7 +66,7 @@ async function adapterFolder(directory: string): Promise<string> {
 
 async function refusePickle(directory: string, file: string): Promise<void> {
   if (await exists(file)) return;
-  const pickle = join(directory, "adapter_model.bin");
+  const pickle = join(directory, PICKLE_FILE);
   if (!(await exists(pickle)))
     throw new AdapterError({
       code: "adapter-incomplete",
@@ -76,10 +76,9 @@ async function refusePickle(directory: string, file: string): Promise<void> {
     });
   throw new AdapterError({
     code: "adapter-pickled",
-    what: "The adapter is a Python pickle, which can run code when it is opened; Skein never reads one.",
+    what: "The adapter is a Python pickle, which can run code when it is opened; Skein opens none as an adapter.",
     where: pickle,
-    fix:
-      'Convert it where PyTorch is installed: python -c "import torch, safetensors.torch as s; ' +
-      "s.save_file({k: v.contiguous() for k, v in torch.load('adapter_model.bin', weights_only=True).items()}, 'adapter_model.safetensors')\"",
+    fix: "Convert it first, which reads its tensors and runs nothing.",
+    data: { folder: directory },
   });
 }

@@ -17,6 +17,10 @@ const addFlags = z.strictObject({
     .boolean()
     .default(false)
     .meta({ description: "Record a folder inside the pool's where it is, instead of copying it to experts/." }),
+  convert: z
+    .boolean()
+    .default(false)
+    .meta({ description: "Convert experts that are pickles (adapter_model.bin) to safetensors; nothing in them is run." }),
 });
 type CreateFlags = CommonFlags & z.input<typeof createFlags>;
 type AddFlags = CommonFlags & z.input<typeof addFlags>;
@@ -52,8 +56,9 @@ function addPoolAdd(pool: Command, io: Io): void {
     example: "skein pool add my-pool experts/adjectives",
   });
   withOptions(command, addFlags).action(async (directory: string, experts: readonly string[], flags: AddFlags) => {
-    const { addToPool } = await import("../../inference/pool-for-base.ts");
-    const { entries, warnings } = await addToPool(directory, await expertFolders(io, flags, experts), flags);
+    const { addConverted, addToPool } = await import("../../inference/pool-for-base.ts");
+    const add = flags.convert ? addConverted : addToPool;
+    const { entries, warnings } = await add(directory, await expertFolders(io, flags, experts), flags);
     warn(io, flags, warnings);
     const names = entries.map(({ name }) => name);
     show(io, flags, { pool: directory, added: entries }, `Added ${names.join(", ")} to ${directory}.`);
