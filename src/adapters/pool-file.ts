@@ -1,6 +1,8 @@
 /** @file pool.json, the lockfile of a pool: experts over one base model, in order (the order is the expert index).
  *
- *    { version, base: { name, fingerprint }, experts: [{ name, path | hub + revision, sha256 }] } */
+ *    { version, base: { name, fingerprint? }, experts: [{ name, path | hub + revision, sha256 }] }
+ *
+ *  Only a pool that was converted without its base model at hand has no fingerprint: it fits any base of its modules. */
 
 import * as z from "zod";
 import { PoolError } from "../base/errors.ts";
@@ -24,12 +26,13 @@ const entrySchema = z
   .refine(({ hub, revision }) => hub === undefined || revision !== undefined, "an expert from the hub needs its revision");
 const poolSchema = z.strictObject({
   version: z.literal(POOL_VERSION),
-  base: z.strictObject({ name: z.string(), fingerprint: z.string() }),
+  base: z.strictObject({ name: z.string(), fingerprint: z.string().optional() }),
   experts: z.array(entrySchema),
 });
 
 export type PoolEntry = Readonly<z.output<typeof entrySchema>>;
 export type PoolFile = Readonly<z.output<typeof poolSchema>>;
+export type PoolBase = PoolFile["base"];
 
 /** What the pool.json of the pool in `directory` says. */
 export function parsePool(text: string, directory: string): PoolFile {

@@ -118,6 +118,7 @@ export const CHECKPOINT_CODES = {
   "checkpoint-not-finite": code("input", "The model computes NaN: it or its adapter is damaged."),
   "torch-damaged": code("input", "A file of PyTorch is damaged, or of another format."),
   "torch-refused": code("unsupported", "A file of PyTorch holds or asks for more than plain tensors."),
+  "torch-names": code("unsupported", "The names of a checkpoint's tensors are not those of the form that it is said to have."),
   "tokenizer-missing": code("missing", "The folder has no tokenizer that can be read."),
   "tokenizer-damaged": code("input", "The tokenizer's files are incomplete or not valid."),
   "template-missing": code("missing", "The model has no chat template."),

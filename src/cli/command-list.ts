@@ -90,7 +90,7 @@ export const COMMANDS: readonly ListedCommand[] = [
   },
   {
     name: "convert",
-    summary: "Write an adapter that was saved as a pickle (adapter_model.bin) as safetensors. Nothing in the pickle is run.",
+    summary: "Write an adapter or a pool that PyTorch saved as a pickle (.bin, .pt) as safetensors. Nothing in the pickle is run.",
     load: async () => (await import("./commands/convert.ts")).addConvert,
   },
   {

@@ -1,9 +1,12 @@
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { golden } from "../../tests/golden.ts";
-import { openSafetensors } from "../checkpoint/safetensors.ts";
+import { float32, type HostTensor } from "../base/tensor.ts";
+import { openSafetensors, readSafetensors } from "../checkpoint/safetensors.ts";
+import { torchState } from "../pickle/torch-file.test-helper.ts";
+import { transposed } from "../routing/experts.test-helper.ts";
 import { skein } from "./captured-io.test-helper.ts";
 
 const [LORA, ORIGINAL, BASE] = [golden("torch_files/lora"), golden("lora_variants/regex_targets"), golden("llama/model")];
@@ -93,7 +96,11 @@ describe("a pickled adapter of PEFT", () => {
   test.each<[string, (folder: string) => Promise<unknown>, RegExp]>([
     ["no configuration", (path) => rm(join(path, "adapter_config.json")), /adapter_config\.json/],
     ["a class that is no tensor's", (path) => cp(golden("torch_files/object.pt"), join(path, "adapter_model.bin")), /"__main__\.Custom"/],
-    ["tensors that are no adapter's", (path) => cp(golden("torch_files/plain.pt"), join(path, "adapter_model.bin")), /no part of a LoRA/],
+    [
+      "tensors that are no adapter's",
+      (path) => cp(golden("torch_files/phatgoose.pt"), join(path, "adapter_model.bin")),
+      /no part of a LoRA/,
+    ],
     ["a page of the web", (path) => writeFile(join(path, "adapter_model.bin"), "<html>"), /neither a zip file nor a pickle/],
     ["DoRA", (path) => writeFile(join(path, "adapter_config.json"), '{"peft_type": "LORA", "use_dora": true}'), /use_dora/],
   ])("%s is refused, and nothing is written", async (name, harm, message) => {
@@ -109,4 +116,60 @@ describe("a pickled adapter of PEFT", () => {
     expect(await refused("convert", LORA, at("there"))).toMatch(/adapter here already/);
     expect(await refused("convert", at("nowhere"), at("never"))).toMatch(/no such adapter folder/);
   });
+});
+
+describe("the authors' checkpoints", () => {
+  const BEST = golden("torch_files/phatgoose.pt");
+
+  test("a pool is made, with its base model or with a warning, and computes", async () => {
+    const { code, out, err } = await skein("convert", BEST, at("authors"), "--from", "phatgoose", "--names", "a,b,c,d,e,f,g");
+    expect({ code, out }).toEqual({ code: 0, out: `Made ${at("authors")} with 7 experts.\n` });
+    expect(err).toMatch(/warning: The base model was not given/);
+    expect(await done("pool", "list", at("authors"))).toMatch(/^Base unknown, fingerprint not recorded\n[\s\S]*\n6 +g +experts\/g/);
+    await refused("convert", BEST, at("authors"), "--from", "phatgoose");
+  });
+
+  test("flags that have no use are refused", async () => {
+    expect(await refused("convert", LORA, at("never"), "--base", BASE)).toMatch(/--base has no use with --from peft/);
+    expect(await refused("convert", BEST, at("never"), "--from", "merged-experts", "--names", "a")).toMatch(/--names has no use/);
+    expect(await refused("convert", BEST, at("never"), "--from", "phatgoose", "--names", "a,b")).toMatch(
+      /2 names for 7 experts[\s\S]*where: --names/,
+    );
+  });
+});
+
+/** What the guide's commands find: the same kinds of files under its names. */
+async function guideFiles(): Promise<string> {
+  const root = at("guide");
+  await mkdir(join(root, "models"), { recursive: true });
+  await symlink(BASE, join(root, "models/llama"));
+  await symlink(golden("t5/model"), join(root, "models/t5-xl-lm-adapt"));
+  for (const name of ["lora", "lora-2"]) await cp(LORA, join(root, "downloads", name), { recursive: true });
+  for (const name of ["best.pt", "average.pt"]) await cp(golden("torch_files/phatgoose.pt"), join(root, name)); // one form for both
+  const merged: Record<string, HostTensor<"float32">> = {};
+  for (const [name, tensor] of await readSafetensors(golden("phatgoose_t5/experts/expert_0/adapter_model.safetensors"))) {
+    const [, module = "", factor] = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/.exec(name)!;
+    merged[`${module}._addons.expert_lora.layer${factor === "A" ? 1 : 2}__0`] = transposed(tensor as HostTensor<"float32">);
+    if (factor === "A") merged[`${module}._addons.router.expert_embeddings__0`] = float32([tensor.shape[1]!]);
+  }
+  await writeFile(join(root, "merged.pt"), torchState(merged));
+  await done("pool", "create", join(root, "my-pool"), "--base", join(root, "models/llama"));
+  return root;
+}
+
+test("the commands of the guide run", async () => {
+  const root = await guideFiles();
+  const guide = await readFile(new URL("../../docs/guide/converting.md", import.meta.url), "utf8");
+  const commands = [...guide.matchAll(/^```sh\n([\s\S]*?)^```/gm)].flatMap(([, block]) => block!.trim().split("\n"));
+  expect(commands.length).toBeGreaterThan(5);
+  for (const command of commands) {
+    const [program, name, ...rest] = command.split(" ");
+    expect(program).toBe("skein");
+    // Every other word that is no flag and no flag's choice is a path below the folder.
+    const words = rest.map((word) =>
+      /^--|^(?:add|list|phatgoose|average-activation|merged-experts)$/.test(word) ? word : join(root, word),
+    );
+    const { code, err } = await skein(name!, ...words);
+    expect(code, `${command}\n${err}`).toBe(0);
+  }
 });

@@ -46,7 +46,7 @@ export async function addToPool(
   }
   const pool = await listPool(directory);
   const checked = await checkedExperts(base ?? pool.base.name, experts);
-  if (checked.fingerprint !== pool.base.fingerprint) {
+  if (pool.base.fingerprint !== undefined && checked.fingerprint !== pool.base.fingerprint) {
     throw new PoolError({
       what: `The pool is for another base model: fingerprint ${pool.base.fingerprint}, this one has ${checked.fingerprint}.`,
       where: directory,

@@ -4,6 +4,8 @@ import { damaged, type Source } from "./source.ts";
 
 const WINDOW = 2 ** 16;
 
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 /** The longest line or string: names of tensors are far shorter. */
 const LONGEST_TEXT = 2 ** 20;
 
@@ -55,7 +57,7 @@ export class Cursor {
 
   text(bytes: Uint8Array): string {
     try {
-      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+      return UTF8.decode(bytes);
     } catch (cause) {
       throw damaged(this.where(), "a text that is not UTF-8.", cause);
     }

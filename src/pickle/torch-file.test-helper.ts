@@ -70,3 +70,22 @@ export function namedPickle(module: string, name: string, rest: string): Uint8Ar
 }
 
 export const latin = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "latin1"));
+
+/** A state dict of float32 tensors, each in a storage of its own, as torch.save writes it. */
+export function torchState(
+  tensors: Readonly<Record<string, { readonly shape: readonly number[]; readonly data: Float32Array }>>,
+): Uint8Array {
+  const text = (words: string) => `X${latinOf(Uint32Array.of(words.length))}${words}`;
+  const ints = (values: readonly number[]) => `(${values.map((value) => `J${latinOf(Int32Array.of(value))}`).join("")}t`;
+  const entries: Record<string, Uint8Array> = {};
+  const items = Object.entries(tensors).map(([name, { shape, data }], i) => {
+    entries[`x/data/${i}`] = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    const stride = shape.map((_, axis) => shape.slice(axis + 1).reduce((all, size) => all * size, 1));
+    const storage = `(${text("storage")}ctorch\nFloatStorage\n${text(String(i))}${text("cpu")}J${latinOf(Int32Array.of(data.length))}tQ`;
+    const tensor = `(${storage}K\0${ints(shape)}${ints(stride)}\x89ccollections\nOrderedDict\n)Rt`;
+    return `${text(name)}ctorch._utils\n_rebuild_tensor_v2\n${tensor}R`;
+  });
+  return torchZip(latin(`\x80\x02}(${items.join("")}u.`), entries);
+}
+
+const latinOf = (numbers: Uint32Array | Int32Array): string => Buffer.from(numbers.buffer).toString("latin1");

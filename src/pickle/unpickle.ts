@@ -33,12 +33,18 @@ const REFUSED: Readonly<Record<number, string>> = {
 
 const EMPTY: Tuple = { kind: "tuple", items: [] };
 
+/** Picklers number their notes one after another; only a hostile file leaves numbers out. */
+interface Memo {
+  readonly dense: Value[];
+  readonly sparse: Map<number, Value>;
+}
+
 interface Machine extends Site {
   readonly cursor: Cursor;
   readonly stack: Value[];
   /** Where in the stack the marks are. */
   readonly marks: number[];
-  readonly memo: Map<number, Value>;
+  readonly memo: Memo;
   readonly persistent: (id: Value, site: Site) => Storage;
   push(value: Value): void;
   pop(): Value;
@@ -91,7 +97,7 @@ function newMachine(cursor: Cursor, persistent: Machine["persistent"]): Machine 
     if (mark === undefined) throw damaged(where(), "its pickle goes back to a mark that is not there.");
     return stack.splice(mark);
   };
-  return { cursor, stack, marks, memo: new Map(), persistent, where, charge, push, pop, top, popMarked };
+  return { cursor, stack, marks, memo: { dense: [], sparse: new Map() }, persistent, where, charge, push, pop, top, popMarked };
 }
 
 function unknownInstruction(machine: Machine, code: number) {
@@ -126,7 +132,7 @@ const INSTRUCTIONS: Readonly<Record<number, Instruction>> = {
   112: (machine) => memorize(machine, integer(machine)),
   113: (machine) => memorize(machine, machine.cursor.byte()),
   114: (machine) => memorize(machine, machine.cursor.unsigned(4)),
-  148: (machine) => memorize(machine, machine.memo.size),
+  148: (machine) => memorize(machine, machine.memo.dense.length + machine.memo.sparse.size),
   103: (machine) => recall(machine, integer(machine)),
   104: (machine) => recall(machine, machine.cursor.byte()),
   106: (machine) => recall(machine, machine.cursor.unsigned(4)),
@@ -196,11 +202,14 @@ const INSTRUCTIONS: Readonly<Record<number, Instruction>> = {
 
 function memorize({ memo, top, charge }: Machine, index: number | bigint | boolean): void {
   charge(1);
-  memo.set(Number(index), top());
+  const [at, { dense, sparse }] = [Number(index), memo];
+  if (at >= 0 && at <= dense.length) dense[at] = top();
+  else sparse.set(at, top());
 }
 
 function recall({ memo, push, where }: Machine, index: number | bigint | boolean): void {
-  const value = memo.get(Number(index));
+  const at = Number(index);
+  const value = at < memo.dense.length ? memo.dense[at] : memo.sparse.get(at);
   if (value === undefined) throw damaged(where(), `its pickle recalls value ${index}, which it never kept.`);
   push(value);
 }

@@ -27,6 +27,8 @@ const BEST_RATIO = 1032;
 const LARGEST_INFLATED = 2 ** 31;
 const LARGEST_DIRECTORY = 2 ** 28;
 
+const UTF8 = new TextDecoder();
+
 /** Reads the directory. */
 export function zipEntries(source: Source): Map<string, ZipEntry> {
   const { count, offset, bytes } = directoryPlace(source);
@@ -98,7 +100,7 @@ function directoryEntry(source: Source, bytes: Uint8Array): { entry: ZipEntry; l
   const [nameLength, extraLength, comment] = [28, 30, 32].map((offset) => fields.getUint16(offset, true)) as [number, number, number];
   const length = 46 + nameLength + extraLength + comment;
   if (length > bytes.length) throw bad("ends within an entry.");
-  const name = new TextDecoder().decode(bytes.subarray(46, 46 + nameLength));
+  const name = UTF8.decode(bytes.subarray(46, 46 + nameLength));
   const method = fields.getUint16(10, true);
   if ((fields.getUint16(8, true) & 1) !== 0) throw refused(source.name, `Zip entry ${JSON.stringify(name)} is encrypted.`);
   if (method !== 0 && method !== 8) throw refused(source.name, `Zip entry ${JSON.stringify(name)} is packed by method ${method}.`, UNPACK);

@@ -12,7 +12,16 @@ import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
 import type { Expert } from "../adapters/expert.ts";
 import { BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, CONFIG_FILE, GATE_CONFIG_FILE, GATE_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
 import type { ModuleSizes } from "../adapters/modules.ts";
-import { checkExpertName, entryOf, POOL_FILE, POOL_VERSION, type PoolEntry, type PoolFile, parsePool } from "../adapters/pool-file.ts";
+import {
+  checkExpertName,
+  entryOf,
+  POOL_FILE,
+  POOL_VERSION,
+  type PoolBase,
+  type PoolEntry,
+  type PoolFile,
+  parsePool,
+} from "../adapters/pool-file.ts";
 import { PoolError } from "../base/errors.ts";
 import { makeFolder, writeFileAtomically, writing } from "../checkpoint/atomic.ts";
 import { isBottleneckFolder } from "./bottleneck.ts";
@@ -27,7 +36,7 @@ export type HubResolver = (id: string, revision: string) => Promise<string>;
 
 export interface Pool {
   readonly directory: string;
-  readonly base: { readonly name: string; readonly fingerprint: string };
+  readonly base: PoolBase;
   /** In expert order. */
   readonly experts: readonly PoolEntry[];
   /** Reads one expert, by index or name. */
@@ -56,11 +65,7 @@ export async function refusePool(directory: string): Promise<void> {
 }
 
 /** Makes a pool for a base model: empty, or of the experts of these names, whose folders are in experts/ already. */
-export async function createPool(
-  directory: string,
-  base: { name: string; fingerprint: string },
-  experts: readonly string[] = [],
-): Promise<void> {
+export async function createPool(directory: string, base: PoolBase, experts: readonly string[] = []): Promise<void> {
   await refusePool(directory);
   await makeFolder(join(directory, "experts"));
   const entries: PoolEntry[] = [];
@@ -139,7 +144,7 @@ export async function recordExpert(directory: string, name: string): Promise<voi
 /** Opens a pool for a base model of these modules, and verifies that every expert is what pool.json says. */
 export async function openPool(directory: string, modules: ModuleSizes, { fingerprint, resolveHub }: OpenPoolOptions = {}): Promise<Pool> {
   const { base, experts } = await listPool(directory);
-  if (fingerprint !== undefined && base.fingerprint !== fingerprint) {
+  if (fingerprint !== undefined && base.fingerprint !== undefined && base.fingerprint !== fingerprint) {
     throw new PoolError({
       code: "pool-other-base",
       data: { base: base.name, expected: base.fingerprint, got: fingerprint },
@@ -162,7 +167,7 @@ export async function openPool(directory: string, modules: ModuleSizes, { finger
         fix: "Count from 0.",
       });
     }
-    return loadExpert(folder, modules, { name: entry.name, fingerprint: base.fingerprint });
+    return loadExpert(folder, modules, { name: entry.name, ...(base.fingerprint && { fingerprint: base.fingerprint }) });
   };
   const loadAll = async () => {
     const loaded: Expert[] = [];

@@ -91,7 +91,7 @@ function addPoolList(pool: Command, io: Io): void {
       path ?? `${hub}@${revision}`,
       sha256.slice(0, 12),
     ]);
-    const text = `Base ${base.name}, fingerprint ${base.fingerprint.slice(0, 12)}\n${table([["#", "expert", "where", "sha256"], ...rows])}`;
+    const text = `Base ${base.name}, fingerprint ${base.fingerprint?.slice(0, 12) ?? "not recorded"}\n${table([["#", "expert", "where", "sha256"], ...rows])}`;
     show(io, flags, { pool: directory, base, experts }, text);
   });
 }
