@@ -6,11 +6,11 @@ import type { Model } from "../inference/model.ts";
 import { type CommonFlags, type Io, warn } from "./io.ts";
 
 export interface MethodFlags extends CommonFlags {
-  readonly pool?: string;
-  readonly adapter: readonly string[];
-  readonly methods?: readonly string[];
-  readonly routers?: readonly string[];
-  readonly topK?: number;
+  readonly pool?: string | undefined;
+  readonly adapter?: readonly string[] | undefined;
+  readonly methods?: readonly string[] | undefined;
+  readonly routers?: readonly string[] | undefined;
+  readonly topK?: number | undefined;
 }
 
 const READ_OFF = ["base", "experts", "merged", "best_individual", "oracle"] as const;
@@ -52,7 +52,7 @@ export async function adaptersOf(io: Io, flags: MethodFlags, model: Model): Prom
   const { loadAdapter } = await import("../storage/peft.ts");
   const base = await model.base.fingerprint();
   const methods: Method[] = [];
-  for (const name of flags.adapter) {
+  for (const name of flags.adapter ?? []) {
     const adapter = await loadAdapter(name, model.base.modules, { fingerprint: base });
     warn(io, flags, adapter.warnings);
     methods.push({ kind: "adapter", name, adapter });

@@ -38,7 +38,12 @@ function program(usage: Io): Command {
       "\nResults go to stdout; progress, warnings and errors to stderr.\nExit codes: 0 done, 1 something you can mend, 70 a bug in Skein.\n\nExample:\n  $ skein forward --help",
     )
     .exitOverride()
-    .configureOutput({ writeOut: usage.out, writeErr: usage.err });
+    .configureOutput({
+      writeOut: usage.out,
+      writeErr: usage.err,
+      getOutHelpWidth: () => usage.columns,
+      getErrHelpWidth: () => usage.columns,
+    });
 }
 
 function version(): string {

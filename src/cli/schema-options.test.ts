@@ -20,6 +20,7 @@ const schema = z.strictObject({
   metrics: z.array(z.string()).optional().meta({ description: "Metrics." }),
   sizes: z.array(z.int().min(1)).optional().meta({ description: "Sizes.", value: "list" }),
   stop: z.array(z.string()).optional().meta({ description: "Texts.", value: "texts", variadic: true }),
+  adapter: z.array(z.string()).optional().meta({ description: "Adapters.", value: "dir", repeat: true }),
   schedule: kinds.default({ kind: "constant", warmupRatio: 0.06 }).meta({ description: "How the rate falls." }),
 });
 
@@ -33,7 +34,7 @@ function parsed(...argv: string[]) {
 
 test("flags become the schema's fields, and the schema takes them", () => {
   const all =
-    "--steps 5 --smallest 0.5 --packing --no-labels --kind ia3 --metrics a,b --sizes 1,2 --stop x y --schedule linear --warmup-ratio 0.1";
+    "--steps 5 --smallest 0.5 --packing --no-labels --kind ia3 --metrics a,b --sizes 1,2 --stop x y --adapter p --adapter q --schedule linear --warmup-ratio 0.1";
   const options = parsed(...all.split(" "));
   expect(options).toEqual({
     base: "b",
@@ -45,6 +46,7 @@ test("flags become the schema's fields, and the schema takes them", () => {
     metrics: ["a", "b"],
     sizes: [1, 2],
     stop: ["x", "y"],
+    adapter: ["p", "q"],
     schedule: { kind: "linear", warmupRatio: 0.1 },
   });
   expect(schema.parse(options)).toEqual(options);

@@ -5,7 +5,8 @@
  *      packing: z.boolean().default(false)              --packing
  *      labels: z.boolean().default(true)                --no-labels
  *      kind: z.enum(["lora", "ia3"]).default("lora")    --kind <word>          choices
- *      metrics: z.array(z.string())                     --metrics <names>      with commas between; with meta `variadic`, spaces
+ *      metrics: z.array(z.string())                     --metrics <names>      with commas between; with meta `variadic`, spaces;
+ *                                                     with `repeat`, the flag again for each
  *      schedule: z.discriminatedUnion("kind", ...)      --schedule <kind>, and a flag for each field of its kinds
  *
  *  A field's .meta() may say `value`, the word for its value in help ("dir"), `unset`, what holds where it has no default, and
@@ -32,6 +33,7 @@ export interface Field {
   readonly unset?: string;
   readonly off?: string;
   readonly variadic?: boolean;
+  readonly repeat?: boolean;
 }
 
 export interface FlagRules {
@@ -100,6 +102,7 @@ function optionsOf(name: string, field: Field, rules: FlagRules): Option[] {
   }
   const isVariadic = field.variadic === true;
   const option = new Option(`--${flag} <${wordFor(field)}${isVariadic ? "..." : ""}>`, text);
+  if (field.repeat) return [option.argParser((one: string, all: readonly string[] = []) => [...all, one])];
   const parse = parsers[name] ?? (isVariadic ? undefined : parserOf(field));
   return [parse ? option.argParser(parse) : option];
 }

@@ -6,33 +6,41 @@
 import * as z from "zod";
 import { CheckpointError, OptionError } from "../base/errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { RANGES, type Range } from "./ranges.ts";
-
-function within({ least = -Infinity, above = -Infinity, most = Infinity }: Range) {
-  return z.number().min(least).gt(above).max(most);
-}
 
 export const generationSchema = z.strictObject({
-  maxNewTokens: z.int().min(1).default(256).meta({ description: "Most tokens generated for one completion." }),
-  temperature: within(RANGES.temperature)
+  maxNewTokens: z.int().min(1).default(256).meta({ description: "Most tokens of one completion.", unset: "the model's, else 256" }),
+  temperature: z
+    .number()
+    .min(0)
     .default(0)
-    .meta({ description: "Divides the logits before sampling; 0 always takes the likeliest token." }),
-  topK: z.int().min(0).default(0).meta({ description: "Top-k sampling: sample among the k likeliest tokens; 0 for all." }),
-  topP: within(RANGES.topP).default(1).meta({ description: "Sample among the likeliest tokens that together reach this probability." }),
-  minP: within(RANGES.minP).default(0).meta({ description: "Sample among tokens at least this fraction as likely as the likeliest." }),
-  repetitionPenalty: within(RANGES.repetitionPenalty).default(1).meta({
-    description: "Divides positive and multiplies negative logits of tokens already in the decoder's context (Keskar et al. 2019).",
+    .meta({ description: "Divides the logits before sampling; 0 takes the likeliest token.", value: "t", unset: "the model's, else 0" }),
+  topK: z
+    .int()
+    .min(0)
+    .default(0)
+    .meta({ description: "Sample among the k likeliest tokens; 0: among all.", value: "k", unset: "the model's, else 0" }),
+  topP: z.number().gt(0).max(1).default(1).meta({
+    description: "Sample among the likeliest tokens that together reach this probability.",
+    value: "p",
+    unset: "the model's, else 1",
   }),
-  frequencyPenalty: within(RANGES.frequencyPenalty)
-    .default(0)
-    .meta({ description: "Taken off a token's logit for each time it was generated." }),
-  presencePenalty: within(RANGES.presencePenalty).default(0).meta({ description: "Taken off a token's logit once it was generated." }),
+  minP: z.number().min(0).max(1).default(0).meta({
+    description: "Sample among tokens at least this fraction as likely as the likeliest.",
+    value: "p",
+    unset: "the model's, else 0",
+  }),
+  repetitionPenalty: z.number().gt(0).default(1).meta({
+    description: "Divides positive and multiplies negative logits of tokens already in the decoder's context (Keskar et al. 2019).",
+    unset: "the model's, else 1",
+  }),
+  frequencyPenalty: z.number().min(-2).max(2).default(0).meta({ description: "Taken off a token's logit for each time it was generated." }),
+  presencePenalty: z.number().min(-2).max(2).default(0).meta({ description: "Taken off a token's logit once it was generated." }),
   logitBias: z
     .record(z.string().regex(/^\d+$/, "expected token ids as keys"), z.number())
     .default({})
-    .meta({ description: "Token id -> number added to its logit." }),
-  seed: z.int().optional().meta({ description: "Makes sampling repeatable; drawn at random when absent." }),
-  n: z.int().min(1).default(1).meta({ description: "Completions of each prompt." }),
+    .meta({ description: "Numbers to add to the logits of tokens, by their ids.", value: "id:number,..." }),
+  seed: z.int().optional().meta({ description: "Makes sampling repeatable.", unset: "drawn at random" }),
+  n: z.int().min(1).default(1).meta({ description: "Completions of each prompt.", value: "count" }),
   stop: z
     .union([
       z
@@ -42,15 +50,17 @@ export const generationSchema = z.strictObject({
       z.array(z.string().min(1)),
     ])
     .default([])
-    .meta({ description: "Texts that end a completion; they are not part of it." }),
-  stopIds: z.array(z.int()).default([]).meta({ description: "Token ids that end a completion, besides the model's own end of sequence." }),
+    .meta({ description: "Texts that end a completion; they are not part of it.", value: "texts", variadic: true }),
+  stopIds: z
+    .array(z.int())
+    .default([])
+    .meta({ description: "Token ids that end a completion, besides the model's own end of sequence.", value: "ids" }),
   ignoreEos: z.boolean().default(false).meta({ description: "Go on after the model's end of sequence." }),
   eosIds: z.array(z.int()).default([]).meta({ description: "The model's end-of-sequence tokens." }),
-  logprobs: z
-    .int()
-    .min(0)
-    .optional()
-    .meta({ description: "Report each token's log-probability under the model's own logits, and those of this many alternatives." }),
+  logprobs: z.int().min(0).optional().meta({
+    description: "Report each token's log-probability under the model's own logits, and those of this many alternatives.",
+    value: "alternatives",
+  }),
   routes: z.boolean().default(false).meta({ description: "Report which experts served each token." }),
 });
 

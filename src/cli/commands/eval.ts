@@ -2,36 +2,81 @@
 
 import { join } from "node:path";
 import type { Command } from "commander";
+import * as z from "zod";
 import type { Expert } from "../../adapters/expert.ts";
 import type { Chart } from "../../evaluation/comparison/chart.ts";
 import type { Evaluation, EvaluationJob, EvaluationProgress } from "../../evaluation/comparison/evaluate.ts";
+import { evaluationOptions } from "../../evaluation/comparison/evaluation-options.ts";
 import type { EvaluationTask } from "../../evaluation/comparison/evaluation-task.ts";
 import type { RouteUsage } from "../../evaluation/scoring/route-usage.ts";
 import type { Model } from "../../inference/model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
-import { list, numbers, subcommand, wholeNumber } from "../command.ts";
+import { subcommand } from "../command.ts";
+import { base } from "../common-options.ts";
 import { adaptersOf, type MethodFlags, methodsOf, namesOf } from "../eval-methods.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { downloadProgress, progress } from "../progress.ts";
+import { list, optionsFrom, withOptions } from "../schema-options.ts";
 
-interface Flags extends MethodFlags {
-  readonly base: string;
-  readonly tasks?: readonly string[];
-  readonly heldOut?: readonly string[];
-  readonly benchmark?: string;
-  readonly data?: string;
-  readonly dataFolder?: string;
-  readonly limit?: number;
-  readonly shots?: number;
-  readonly sweepK?: readonly number[];
-  readonly sweepPool?: readonly number[];
-  readonly batchSize?: number;
-  readonly maxLength?: number;
-  readonly cache?: string;
-  readonly out?: string;
-  readonly report?: string;
-}
+const taskFlags = z.strictObject({
+  tasks: z.array(z.string()).optional().meta({
+    description: "More tasks: files, folders, YAML of lm-evaluation-harness, recipes such as recipes/benchmarks/bbh.yaml.",
+    value: "tasks",
+    variadic: true,
+  }),
+  heldOut: z.array(z.string()).optional().meta({ description: "Tasks to average apart from the others.", value: "tasks", variadic: true }),
+  benchmark: z.string().optional().meta({ description: "The tasks of a benchmark recipe.", value: "recipe" }),
+  data: z.string().optional().meta({
+    description: "Where the datasets are that YAML files name: a folder or a Hugging Face cache; others are fetched from the Hub.",
+    value: "dir",
+    unset: "data",
+  }),
+  limit: z.int().min(1).optional().meta({ description: "Only the first examples of each task." }),
+  shots: z.int().min(1).optional().meta({
+    description: "Set the first examples of each task aside, labeled, for lorahub to learn from.",
+    unset: "5 with lorahub",
+  }),
+});
+const sizes = (description: string) => z.array(z.int().min(1)).optional().meta({ description, value: "numbers" });
+const methodFlags = z.strictObject({
+  pool: z.string().optional().meta({ description: "A pool of experts.", value: "dir" }),
+  routers: z.array(z.string()).optional().meta({
+    description: "Routers of the pool, with options as in arrow:temperature=1; several with commas.",
+    value: "names",
+  }),
+  methods: z.array(z.string()).optional().meta({
+    description:
+      "What to compare: base, experts, merged, best_individual, oracle, lorahub, moa (its vote), moa-last, moa-per-layer, or a router's name.",
+    value: "names",
+    unset: "the first five, and --routers, moa or phatgoose",
+  }),
+  adapter: z.array(z.string()).default([]).meta({
+    description: "Also evaluate one adapter, such as a multitask one (may be repeated).",
+    value: "dir",
+    repeat: true,
+  }),
+  topK: z.int().min(1).optional().meta({ description: "Experts per token of the routers.", value: "k" }),
+  sweepK: sizes("Also every router with these many experts per token: 1,2,3,5."),
+  sweepPool: sizes("Also every router, the merge and lorahub with the pool's first 4,8,12 experts, and all."),
+});
+const resultFlags = z.strictObject({
+  out: z.string().optional().meta({
+    description: "Also write results.json, results.md, and lm-evaluation-harness's results and samples of each method.",
+    value: "dir",
+  }),
+  report: z.string().optional().meta({
+    description: "Also write a page: tables, expert use by task and layer, entropy, agreement with the oracle, sweeps.",
+    value: "file",
+  }),
+});
+const baseFlag = z.strictObject({ base });
+type Flags = MethodFlags &
+  z.input<typeof baseFlag> &
+  z.input<typeof taskFlags> &
+  z.input<typeof methodFlags> &
+  z.input<typeof evaluationOptions> &
+  z.input<typeof resultFlags>;
 
 const USUAL_SHOTS = 5; // as in the LoraHub paper
 
@@ -41,59 +86,11 @@ export function addEval(program: Command, io: Io, summary: string): void {
     example:
       "skein eval nouns.jsonl verbs.jsonl --base models/t5 --pool my-pool --routers phatgoose,arrow --out results --report report.html",
   });
-  withMethodFlags(withTaskFlags(command.requiredOption("--base <dir>", "the base model: a folder or a Hugging Face id")))
-    .option("--batch-size <n>", "rows side by side (default: 32)", wholeNumber(1))
-    .option(
-      "--max-length <n>",
-      "longest sequence in tokens; longer inputs lose their beginning (default: what the model was made for, none for T5)",
-      wholeNumber(1),
-    )
-    .option("--cache <dir>", "keep results here, so that an evaluation that was stopped goes on (default: with --out, its folder cache)")
-    .option("--out <dir>", "also write results.json, results.md, and lm-evaluation-harness's results and samples of each method")
-    .option("--report <file>", "also write a page: tables, expert use by task and layer, entropy, agreement with the oracle, sweeps")
-    .action((files: readonly string[], flags: Flags) => run(io, files, flags));
-}
-
-function withTaskFlags(command: Command): Command {
-  return command
-    .option("--tasks <tasks...>", "more tasks: files, folders, YAML of lm-evaluation-harness, recipes such as recipes/benchmarks/bbh.yaml")
-    .option("--held-out <tasks...>", "tasks to average apart from the others")
-    .option("--benchmark <recipe>", "the tasks of a benchmark recipe")
-    .option(
-      "--data <dir>",
-      "where the datasets are that YAML files name: a folder or a Hugging Face cache (default: data); others are fetched from the Hub",
-    )
-    .option("--data-folder <dir>", "the same as --data")
-    .option("--limit <n>", "only the first examples of each task", wholeNumber(1))
-    .option(
-      "--shots <n>",
-      "set the first examples of each task aside, labeled, for lorahub to learn from (default: 5 with lorahub)",
-      wholeNumber(1),
-    );
-}
-
-function withMethodFlags(command: Command): Command {
-  return command
-    .option("--pool <dir>", "a pool of experts")
-    .option("--routers <names>", "routers of the pool, with options as in arrow:temperature=1; several with commas", routerList)
-    .option(
-      "--methods <names>",
-      "base, experts, merged, best_individual, oracle, lorahub, moa (its vote), moa-last, moa-per-layer, or a router's name (default: the first five, and --routers, moa or phatgoose)",
-      routerList,
-    )
-    .option(
-      "--adapter <dir>",
-      "also evaluate one adapter, such as a multitask one (may be repeated)",
-      (dir: string, all: string[]) => [...all, dir],
-      [],
-    )
-    .option("--top-k <k>", "experts per token of the routers", wholeNumber(1))
-    .option("--sweep-k <numbers>", "also every router with these many experts per token: 1,2,3,5", wholeNumbers)
-    .option(
-      "--sweep-pool <numbers>",
-      "also every router, the merge and lorahub with the pool's first 4,8,12 experts, and all",
-      wholeNumbers,
-    );
+  withOptions(command, baseFlag);
+  withOptions(command, taskFlags, { group: "Tasks:" });
+  withOptions(command, methodFlags, { group: "Methods:", parsers: { routers: routerList, methods: routerList } });
+  withOptions(command, evaluationOptions, { group: "Running:", unset: { cache: "with --out, its folder cache" } });
+  withOptions(command, resultFlags, { group: "Results:" }).action((files: readonly string[], flags: Flags) => run(io, files, flags));
 }
 
 async function run(io: Io, files: readonly string[], flags: Flags): Promise<void> {
@@ -112,9 +109,9 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
   const moa = async () => (flags.pool === undefined ? undefined : await readMoa(flags.pool));
   const { checkPoolSizes } = await import("../../evaluation/comparison/sweeps.ts");
   checkPoolSizes(flags.sweepPool ?? [], experts.length);
-  const { batchSize, maxLength, out, report } = flags;
+  const { out, report } = flags;
   const cache = flags.cache ?? (out === undefined ? undefined : join(out, "cache"));
-  const options = { ...(batchSize && { batchSize }), ...(maxLength && { maxLength }), ...(cache && { cache }) };
+  const options = { ...optionsFrom(evaluationOptions, flags), ...(cache && { cache }) };
   const { evaluation, sweeps } = await interruptible(io, async (signal) => {
     const job: EvaluationJob = {
       model,
@@ -153,7 +150,7 @@ async function tasksOf(io: Io, files: readonly string[], flags: Flags, tokenizer
   const { hubDatasets } = await import("../../evaluation/tasks/hub-data.ts");
   const elsewhere = hubDatasets({ onProgress: downloadProgress(io, flags) });
   const onWarning = (message: string) => warn(io, flags, [message]);
-  const options = { tokenizer, onWarning, dataFolder: flags.data ?? flags.dataFolder, elsewhere };
+  const options = { tokenizer, onWarning, dataFolder: flags.data, elsewhere };
   const read = async (paths: readonly string[], group?: string) => {
     const all = await Promise.all(paths.map((path) => readTasks(path, options)));
     return all.flat().map((task) => ({ ...task, examples: task.examples.slice(0, limit), ...(group && { group }) }));
@@ -221,10 +218,6 @@ function routerList(text: string): string[] {
     else names.push(part);
   }
   return names;
-}
-
-function wholeNumbers(text: string): number[] {
-  return numbers(text).map((value) => wholeNumber(1)(String(value)));
 }
 
 /** A bar over all pairs of method and task. */

@@ -1,82 +1,69 @@
 /** @file `skein generate`: prompts in, text out as it comes. */
 
 import { type Command, InvalidArgumentError } from "commander";
+import * as z from "zod";
 import { counted } from "../../base/counted.ts";
 import type { CompletionEvent } from "../../generation/generate.ts";
-import { RANGES } from "../../generation/ranges.ts";
+import { generationSchema, unheededDefaults } from "../../generation/options.ts";
 import type { Choice } from "../../generation/sampler.ts";
 import type { Model } from "../../inference/model.ts";
 import type { RowChoice } from "../../inference/row-choices.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
-import { list, type ModelFlags, number, numberIn, subcommand, wholeNumber, withModelFlags } from "../command.ts";
+import { type ModelFlags, subcommand, withModelFlags } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
-import { type CommonFlags, type Io, warn } from "../io.ts";
+import { type Io, warn } from "../io.ts";
+import { type FlagRules, list, optionsFrom, withOptions } from "../schema-options.ts";
 
-export interface SamplingFlags {
-  readonly maxNewTokens?: number;
-  readonly temperature?: number;
-  readonly sampleTopK?: number;
-  readonly topP?: number;
-  readonly minP?: number;
-  readonly repetitionPenalty?: number;
-  readonly frequencyPenalty?: number;
-  readonly presencePenalty?: number;
-  readonly seed?: number;
-  readonly stop?: readonly string[];
-  readonly stopIds?: readonly number[];
-  readonly ignoreEos?: boolean;
-  readonly logitBias?: Readonly<Record<string, number>>;
-}
-interface Flags extends CommonFlags, ModelFlags, SamplingFlags {
-  readonly n?: number;
-  readonly logprobs?: number;
-  readonly routes?: boolean;
-  readonly experts?: readonly string[];
-}
+// --top-k is the router's, and the model says where it ends.
+const SAMPLING: FlagRules = {
+  group: "Generation:",
+  omit: ["n", "logprobs", "routes", "eosIds"],
+  names: { topK: "sampleTopK" },
+  parsers: { logitBias: biases },
+};
+const generateFlags = z.strictObject({
+  n: generationSchema.shape.n,
+  logprobs: generationSchema.shape.logprobs.meta({
+    description: "With --json: each token's log-probability and those of so many alternatives.",
+    value: "alternatives",
+  }),
+  routes: generationSchema.shape.routes.meta({ description: "With --json: which experts served each token." }),
+  experts: z.array(z.string()).optional().meta({
+    description: 'For each prompt the experts it may use, as in "law,law+code,*": one, two, all.',
+    value: "choices",
+  }),
+});
+type Flags = ModelFlags & z.input<typeof generateFlags>;
 
 export function withSamplingFlags(command: Command): Command {
-  return command
-    .option("--max-new-tokens <n>", "most tokens of one completion (default: the model's, else 256)", wholeNumber(1))
-    .option("--temperature <t>", "0 takes the likeliest token (default: the model's, else 0)", numberIn(RANGES.temperature))
-    .option("--sample-top-k <k>", "sample among the k likeliest tokens", wholeNumber(0))
-    .option("--top-p <p>", "sample among the likeliest tokens that together reach this probability", numberIn(RANGES.topP))
-    .option("--min-p <p>", "sample among tokens at least this fraction as likely as the likeliest", numberIn(RANGES.minP))
-    .option("--repetition-penalty <x>", "make tokens already there less likely (1: not)", numberIn(RANGES.repetitionPenalty))
-    .option("--frequency-penalty <x>", "take this off a token's logit each time it was generated", numberIn(RANGES.frequencyPenalty))
-    .option("--presence-penalty <x>", "take this off a token's logit once it was generated", numberIn(RANGES.presencePenalty))
-    .option("--seed <n>", "make sampling repeatable", wholeNumber(0))
-    .option("--stop <texts...>", "texts that end a completion; give them behind the prompt")
-    .option("--stop-ids <ids>", "token ids that end a completion, as in 13,198", (text) => list(text).map(wholeNumber(0)))
-    .option("--ignore-eos", "go on after the model's end of sequence")
-    .option("--logit-bias <pairs>", "numbers to add to tokens' logits, as in 13:-100,198:2.5", biases);
+  return withOptions(command, generationSchema, SAMPLING);
+}
+
+/** Generation's options among the flags, as the library calls them. */
+export function samplingOptions(flags: object): Record<string, unknown> {
+  return optionsFrom(generationSchema, flags, SAMPLING);
 }
 
 function biases(text: string): Record<string, number> {
   const pairs = list(text).map((pair) => {
     const [id = "", bias = "", ...rest] = pair.split(":");
-    if (bias === "" || rest.length > 0) throw new InvalidArgumentError("Expected pairs of token id and number, as in 13:-100,198:2.5.");
-    return [wholeNumber(0)(id), number(bias)] as const;
+    if (bias === "" || rest.length > 0) throw new InvalidArgumentError(PAIRS);
+    return [tokenId(id), finite(bias)] as const;
   });
   return Object.fromEntries(pairs);
 }
 
-/** Generation's options as the library calls them. */
-export function samplingOptions({ sampleTopK, ...flags }: SamplingFlags) {
-  const { maxNewTokens, temperature, topP, minP, repetitionPenalty, frequencyPenalty, presencePenalty, seed, ignoreEos, logitBias } = flags;
-  const options = {
-    maxNewTokens,
-    temperature,
-    topP,
-    minP,
-    repetitionPenalty,
-    frequencyPenalty,
-    presencePenalty,
-    seed,
-    ignoreEos,
-    logitBias,
-  };
-  const { stop, stopIds } = flags;
-  return { ...options, topK: sampleTopK, ...(stop && { stop: [...stop] }), ...(stopIds && { stopIds: [...stopIds] }) };
+const PAIRS = "Expected pairs of token id and number, as in 13:-100,198:2.5.";
+
+function tokenId(text: string): string {
+  if (/^\d+$/.test(text.trim())) return text.trim();
+  throw new InvalidArgumentError(PAIRS);
+}
+
+function finite(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError(PAIRS);
 }
 
 export function addGenerate(program: Command, io: Io, summary: string): void {
@@ -84,26 +71,22 @@ export function addGenerate(program: Command, io: Io, summary: string): void {
     summary,
     example: 'skein generate "Once upon a time" --base models/tinystories --max-new-tokens 60',
   });
-  withSamplingFlags(withModelFlags(command))
-    .option("--n <count>", "completions of each prompt", wholeNumber(1))
-    .option("--logprobs <alternatives>", "with --json: each token's log-probability and those of so many alternatives", wholeNumber(0))
-    .option("--routes", "with --json: which experts served each token")
-    .option("--experts <choices>", 'for each prompt the experts it may use, as in "law,law+code,*": one, two, all', list)
-    .action(async (prompts: readonly string[], flags: Flags) => {
-      const { loadModel } = await import("../../library/model.ts");
-      const { unheededDefaults } = await import("../../generation/options.ts");
-      const warnings: string[] = [];
-      await using model = await loadModel(flags.base, {
-        ...flags,
-        ...(flags.experts && { rows: await choosing(flags.experts, prompts.length) }),
-        onWarning: (warning) => warnings.push(warning),
-      });
-      const unseen = flags.json ? [] : (["logprobs", "routes"] as const).filter((name) => flags[name] !== undefined);
-      const idle = unseen.map((name) => `--${name} is shown with --json only.`);
-      warn(io, flags, [...warnings, ...unheededDefaults(model.base.checkpoint), ...idle]);
-      const tokenizer = await model.base.tokenizer();
-      await interruptible(io, (signal) => print(io, flags, model, tokenizer, prompts, signal));
+  withModelFlags(command);
+  withOptions(command, generateFlags);
+  withSamplingFlags(command).action(async (prompts: readonly string[], flags: Flags) => {
+    const { loadModel } = await import("../../library/model.ts");
+    const warnings: string[] = [];
+    await using model = await loadModel(flags.base, {
+      ...flags,
+      ...(flags.experts && { rows: await choosing(flags.experts, prompts.length) }),
+      onWarning: (warning) => warnings.push(warning),
     });
+    const unseen = flags.json ? [] : (["logprobs", "routes"] as const).filter((name) => flags[name] !== undefined);
+    const idle = unseen.map((name) => `--${name} is shown with --json only.`);
+    warn(io, flags, [...warnings, ...unheededDefaults(model.base.checkpoint), ...idle]);
+    const tokenizer = await model.base.tokenizer();
+    await interruptible(io, (signal) => print(io, flags, model, tokenizer, prompts, signal));
+  });
 }
 
 /** Rows that choose as the flag says: for each prompt names joined by +, or * for what the router does. */
