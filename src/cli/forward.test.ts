@@ -178,7 +178,9 @@ test("merge writes an adapter that covers every module", async () => {
   expect(await skein("merge", ...experts, "--base", BASE, "--out", at("merged"))).toMatchObject({ code: 0, err: "" });
   const merged = await loadAdapter(at("merged"), (await openBase(BASE)).modules);
   expect(merged.modules.size).toBe(36);
-  expect((await skein("merge", ...experts, "--base", BASE, "--out", at("none"), "--method", "mix")).err).toContain("Expected one of average");
+  expect((await skein("merge", ...experts, "--base", BASE, "--out", at("none"), "--method", "mix")).err).toContain(
+    "Expected one of average",
+  );
 });
 
 test("routes of a base alone are none, and said to be", async () => {
