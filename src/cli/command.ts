@@ -2,7 +2,7 @@
 
 import type { Command } from "commander";
 import * as z from "zod";
-import { wovenOptions } from "../inference/woven-options.ts";
+import { wovenOptions } from "../methods/woven-options.ts";
 import { base } from "./common-options.ts";
 import type { CommonFlags } from "./io.ts";
 import { withOptions } from "./schema-options.ts";

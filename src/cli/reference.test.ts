@@ -2,15 +2,15 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import * as z from "zod";
+import type * as z from "zod";
 import { mergeOptions } from "../adapters/merge-options.ts";
 import { evaluationOptions } from "../evaluation/comparison/evaluation-options.ts";
 import { judgeOptions } from "../evaluation/comparison/judge.ts";
 import { scoreOptions } from "../evaluation/metrics/score.ts";
 import { generationSchema } from "../generation/options.ts";
-import { wovenOptions } from "../inference/woven-options.ts";
+import { METHODS } from "../methods/registry.ts";
+import { wovenOptions } from "../methods/woven-options.ts";
 import { searchOptions } from "../routing/lorahub.ts";
-import { routerOptions } from "../routing/registry.ts";
 import { expertRecipe, fullRecipe, gateRecipe, moaRecipe } from "../training/recipe.ts";
 import { statisticsOptions } from "../training/statistics.ts";
 import { skein } from "./captured-io.test-helper.ts";
@@ -36,11 +36,12 @@ const OPTIONS: readonly (readonly [title: string, about: string, schema: z.ZodOb
 ];
 
 test("docs/reference/options.md says what the schemas say", () => {
-  const routers = routerOptions.options.map((schema): readonly [string, string, z.ZodObject] => {
-    const { kind, ...shape } = schema.shape;
-    return [`Router ${kind.value}`, schema.meta()?.description ?? "", z.strictObject(shape)];
+  const methods = METHODS.map(({ name, description, needs, options, otherNames = {} }): readonly [string, string, z.ZodObject] => {
+    const others = Object.keys(otherNames);
+    const also = others.length > 0 ? ` Also by the names ${others.join(", ")}.` : "";
+    return [`Method ${name}`, `${description} It needs ${needs}.${also}`, options];
   });
-  const sections = [...OPTIONS, ...routers].map(([title, about, schema]) => `## ${title}\n\n${about}\n\n${tableOf(schema)}`);
+  const sections = [...OPTIONS, ...methods].map(([title, about, schema]) => `## ${title}\n\n${about}\n\n${tableOf(schema)}`);
   expectFresh("options.md", ["# Options of the library", GENERATED, ...sections].join("\n\n"));
 });
 

@@ -1,28 +1,18 @@
 /** @file What is put on a base, from files: nothing, one adapter, or a pool under a method. */
 
+import type * as z from "zod";
 import { OptionError } from "../base/errors.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
 import type { Model } from "../inference/model.ts";
 import { openExperts } from "../inference/open.ts";
 import type { RowChoice } from "../inference/row-choices.ts";
 import { plain, singleAdapter, type Woven } from "../inference/woven.ts";
-import type { DecisionRule } from "../routing/moa-decision.ts";
 import { readMoa } from "../storage/moa.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import { defaultMethod, hasOption, openMethod, parsedMethod } from "./registry.ts";
+import type { wovenOptions } from "./woven-options.ts";
 
-export interface WovenOptions {
-  /** An adapter folder (or id), used for every token. */
-  readonly adapter?: string | undefined;
-  /** A pool folder, whose experts `router` chooses from. */
-  readonly pool?: string | undefined;
-  /** A method's name, with options or without ("arrow:temperature=1"); the pool's default when absent. */
-  readonly router?: string | undefined;
-  readonly topK?: number | undefined;
-  /** Option `rule` of the method. */
-  readonly decide?: DecisionRule | undefined;
-  /** Option `domain` of the method. */
-  readonly domain?: string | undefined;
+export interface WovenOptions extends Readonly<z.input<typeof wovenOptions>> {
   /** What the rows of a batch choose for themselves; they choose nothing when absent. */
   readonly rows?: RowChoice | undefined;
 }

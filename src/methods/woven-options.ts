@@ -7,15 +7,18 @@ export const wovenOptions = z.strictObject({
   adapter: z.string().optional().meta({ description: "One adapter for every token.", value: "dir" }),
   pool: z.string().optional().meta({ description: "A pool of experts, chosen among for every token.", value: "dir" }),
   router: z.string().optional().meta({
-    description: "How experts are chosen: a router's name, with options as in arrow:temperature=1.",
+    description: "How experts are chosen: a method's name, with options as in arrow:temperature=1.",
     value: "name",
-    unset: "moa for a pool that has routers of a Mixture of LoRAs, else phatgoose",
+    unset: "moa for a pool with Mixture-of-LoRAs routers, else phatgoose",
   }),
   topK: z.int().min(1).optional().meta({ description: "Experts per token at each module.", value: "k", unset: "the router's" }),
   decide: z.enum(DECISION_RULES).optional().meta({
-    description: "Router moa: how its routers' scores decide.",
+    description: "How the routers of a Mixture-of-LoRAs pool decide.",
     value: "rule",
     unset: "vote; per-layer where routers learned without labels",
   }),
-  domain: z.string().optional().meta({ description: "Router moa: the domain of every text, where it is known.", value: "name" }),
+  domain: z
+    .string()
+    .optional()
+    .meta({ description: "The domain of every text, where it is known, for a Mixture-of-LoRAs pool.", value: "name" }),
 });
