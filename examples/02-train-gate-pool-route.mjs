@@ -10,7 +10,7 @@ const base = "assets/demo-base";
 const model = await loadModel(base);
 const tokenizer = await model.tokenizer();
 
-// Training data is text; files are read with readTrainingExamples("file.jsonl").
+// Training data is text; readTrainingExamples("file.jsonl") of "skein/training" reads files.
 const pairs = (word, answers) =>
   Object.entries(answers).map(([input, target]) => ({ kind: "pair", input: `give the ${word} of 1. ${input}`, target: `1. ${target}` }));
 const data = {

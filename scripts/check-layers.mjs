@@ -1,9 +1,10 @@
-/** @file Checks every import of src/ against the layers. Type-only imports count, except in point 4; tests may import anything.
+/** @file Checks every import of src/ against the layers. Type-only imports count, except in point 5; tests may import anything.
  *
  *  1. A folder imports only from itself and from folders above it in LAYERS; so do the folders inside a folder of SUBLAYERS.
  *  2. No files import each other in a circle.
  *  3. External packages are pinned to the folders in PINNED, so that each engine, parser and client can be replaced in one place.
- *  4. The folders in CORE run without Node: their files use none of its modules and globals, and neither does what they load. Only the
+ *  4. Nothing imports the public entries, index.ts and entries/, and nothing else is a barrel file, made of re-exports alone.
+ *  5. The folders in CORE run without Node: their files use none of its modules and globals, and neither does what they load. Only the
  *     files in LOADERS read from the disk.
  *
  *  `node scripts/check-layers.mjs [root]`: root is the folder with src/ and package.json, by default this repository. */
@@ -37,12 +38,16 @@ const LAYERS = [
   "training",
   "evaluation",
   "library",
+  "entries",
   "demo",
   "studies",
   "fleet",
   "server",
   "cli",
 ];
+
+/** One file for each subpath of the package. */
+const ENTRIES = "entries";
 
 /** The order inside a folder of several layers. */
 const SUBLAYERS = { evaluation: ["metrics", "tasks", "scoring", "comparison", "report"] };
@@ -86,8 +91,7 @@ for (const [place, { imports }] of files) {
     const problem = target.startsWith(".") ? layerProblem(place, target) : packageProblem(place, target);
     if (problem) problems.push(`src/${place}: ${problem}`);
   }
-  const problem = nodeProblem(place);
-  if (problem) problems.push(`src/${place}: ${problem}`);
+  for (const problem of [barrelProblem(place), nodeProblem(place)]) if (problem) problems.push(`src/${place}: ${problem}`);
 }
 for (const circle of circles(importGraph(() => true))) {
   const path = [...circle, circle[0]].map((place) => `src/${place}`).join(" -> ");
@@ -144,6 +148,7 @@ function layerProblem(place, target) {
   if (path.startsWith("../")) return `imports ${target}, outside src/.`;
   if (folder === undefined) return undefined; // the public entry shows everything
   const other = folderOf(path) ?? "the public entry";
+  if (other === ENTRIES) return `imports ${target}, a public entry; import the file that has what it shows.`;
   if (other === folder) return sublayerProblem(folder, place.slice(folder.length + 1), path.slice(folder.length + 1), target);
   if (LAYERS.includes(other) && LAYERS.indexOf(other) < LAYERS.indexOf(folder)) return undefined;
   return `layer "${folder}" imports ${target} of "${other}", which is below it; only layers above may be imported.`;
@@ -169,6 +174,14 @@ function packageProblem(place, target) {
   const places = PINNED[name];
   if (!places || places.some((allowed) => place === allowed || place.startsWith(`${allowed}/`))) return undefined;
   return `imports "${name}", which only src/${places.join(" and src/")} may.`;
+}
+
+/** Files of re-exports hide where things are; only the public entries are such. */
+function barrelProblem(place) {
+  const { code } = files.get(place);
+  const isBarrel = /\bfrom\s+"/.test(code) && code.replace(/\bexport\b[^"';]*?\bfrom\s+"[^"]+";?/g, "").trim() === "";
+  if (!isBarrel || folderOf(place) === undefined || folderOf(place) === ENTRIES) return undefined;
+  return "only re-exports what other files have; import those, or make it a public entry in src/entries/.";
 }
 
 /** What of Node a core file uses, itself or through what it loads. */

@@ -14,12 +14,15 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 const PROGRAM = `import { loadModel, type ForwardResult, UserError } from "${manifest.name}";
+  import { exactMatch } from "${manifest.name}/metrics";
+  import { loadAdapter, type LoraAdapter } from "${manifest.name}/peft";
+  export const kind: LoraAdapter["kind"] = "lora";
   export async function vocabulary(base: string): Promise<number | undefined> {
     await using model = await loadModel(base);
     const result: ForwardResult = await model.forward({ inputIds: { dtype: "int64", shape: [1, 1], data: new BigInt64Array(1) } });
     return result.logits.shape.at(-1);
   }
-  console.log(typeof loadModel, typeof UserError);`;
+  console.log(typeof loadModel, typeof UserError, typeof loadAdapter, exactMatch(["a", "b"], ["a", "c"]));`;
 
 const { messages } = await publint({ pkgDir: root, strict: true, pack: "npm" });
 for (const message of messages) console.log(`${message.type}: ${formatMessage(message, manifest)}`);
@@ -76,7 +79,11 @@ function consume() {
   }
   const skein = join("node_modules", manifest.name);
   const command = join(skein, "bin", "skein.js");
-  expectOutput(node(["consumer.js"]), "function function");
+  expectOutput(node(["consumer.js"]), "function function function 0.5");
+  const subpaths = Object.keys(manifest.exports).filter((path) => path !== "./package.json");
+  const names = subpaths.map((path) => manifest.name + path.slice(1));
+  const load = `for (const name of ${JSON.stringify(names)}) if (Object.keys(await import(name)).length === 0) throw new Error(name);`;
+  node(["--input-type=module", "--eval", load]);
   expectOutput(node([command, "--version"]), manifest.version);
   const answer = node([
     command,

@@ -126,3 +126,16 @@ test("the core loads nothing that uses Node, but may speak of its types", async 
       "leave reading files to storage/, checkpoint/ or a file in LOADERS.",
   ]);
 });
+
+test("public entries may re-export, and are the only barrel files; nothing imports them", async () => {
+  const files = {
+    "base/a.ts": "export const a = 1;",
+    "entries/first.ts": '/** @file What it is. */\n\nexport { a } from "../base/a.ts";',
+    "graph/index.ts": '/** @file All of it. */\nexport {\n  a,\n} from "../base/a.ts";\nexport type { B } from "../base/a.ts";',
+    "server/serve.ts": 'import { a } from "../entries/first.ts";',
+  };
+  expect(await problemsOf(files)).toEqual([
+    expect.stringMatching(/^src\/graph\/index\.ts: only re-exports/),
+    expect.stringMatching(/^src\/server\/serve\.ts: imports \.\.\/entries\/first\.ts, a public entry/),
+  ]);
+});

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { int64 } from "../base/tensor.ts";
 import { DEMO_BASE } from "../demo/demo.ts";
-import { loadModel, route } from "../index.ts";
+import { loadModel } from "../index.ts";
 
 test("a loaded model generates, scores and computes with its own tokenizer", async () => {
   await using model = await loadModel(DEMO_BASE);
@@ -9,7 +9,7 @@ test("a loaded model generates, scores and computes with its own tokenizer", asy
   let answer = "";
   for await (const event of model.generate(prompt, { maxNewTokens: 8 })) if (event.kind === "completion") answer = event.text;
   expect(answer.trim()).toBe("1. cold 2. small");
-  const [right, wrong] = await model.loglikelihood([
+  const [right, wrong] = await model.score([
     { context: prompt, continuation: "1. cold 2. small" },
     { context: prompt, continuation: "1. small 2. cold" },
   ]);
@@ -17,5 +17,5 @@ test("a loaded model generates, scores and computes with its own tokenizer", asy
   const ids = (await model.tokenizer()).encode(prompt);
   const batch = { inputIds: int64([1, ids.length], ids), decoderInputIds: int64([1, 1]) };
   expect((await model.forward(batch)).logits.shape).toEqual([1, 1, model.base.architecture.vocabularySize]);
-  expect((await route(model, batch)).size).toBe(0);
+  expect((await model.route(batch)).size).toBe(0);
 });

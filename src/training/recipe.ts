@@ -88,6 +88,14 @@ export const moaRecipe = z.strictObject({
   }),
 });
 
+/** Options of `trainExpert`; all may be left out. */
+export type ExpertOptions = z.input<typeof expertRecipe>;
+/** Options of `trainGate`; all may be left out. */
+export type GateOptions = z.input<typeof gateRecipe>;
+/** Options of `trainFull`; all may be left out. */
+export type FullOptions = z.input<typeof fullRecipe>;
+/** Options of `trainMoa` and `addDomain` for their second stage; all may be left out. */
+export type MoaOptions = z.input<typeof moaRecipe>;
 export type ExpertRecipe = z.infer<typeof expertRecipe>;
 export type GateRecipe = z.infer<typeof gateRecipe>;
 export type FullRecipe = z.infer<typeof fullRecipe>;

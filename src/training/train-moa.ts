@@ -4,7 +4,6 @@
  *                  in which domains are mixed as the data mixes them
  *    addDomain     one more LoRA, trained alone, and one more row in each router; nothing else changes by a bit */
 
-import type { z } from "zod";
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { checkExpertName } from "../adapters/pool-file.ts";
 import { AdapterError, OptionError } from "../base/errors.ts";
@@ -15,7 +14,7 @@ import type { Moa } from "../routing/moa-file.ts";
 import type { Encoded } from "./batches.ts";
 import { freshLora } from "./learner.ts";
 import { freshRouters, type MoaParts, moaLearner, trainedParts } from "./moa-learner.ts";
-import { expertRecipe, type MoaRecipe, moaRecipe, parseRecipe } from "./recipe.ts";
+import { type ExpertOptions, expertRecipe, type MoaOptions, type MoaRecipe, moaRecipe, parseRecipe } from "./recipe.ts";
 import { routerStandards } from "./router-standards.ts";
 import { encoded, hashOf, learnFrom, type TrainingSetting, targetModules, trainExpert } from "./train.ts";
 
@@ -33,9 +32,9 @@ export interface MoaModel {
 }
 export interface MoaJob extends TrainingSetting {
   /** Stage 2. */
-  readonly options?: z.input<typeof moaRecipe>;
+  readonly options?: MoaOptions;
   /** Stage 1, and the shape of LoRAs. */
-  readonly expert?: z.input<typeof expertRecipe>;
+  readonly expert?: ExpertOptions;
   /** Told which part of the work begins. */
   readonly onStage?: (stage: string) => void;
 }

@@ -2,7 +2,6 @@
 
 import { createHash } from "node:crypto";
 import { basename, resolve } from "node:path";
-import type { z } from "zod";
 import type { Adapter } from "../adapters/adapter.ts";
 import { freshBottleneck } from "../adapters/bottleneck.ts";
 import type { Gates } from "../adapters/expert.ts";
@@ -29,7 +28,17 @@ import type { Encoded } from "./batches.ts";
 import { encodeExamples, packed } from "./examples.ts";
 import { adapterLearner, freshLora, fullLearner, gateLearner, type Learner, type Parameters } from "./learner.ts";
 import { type LoopData, type LoopHooks, train } from "./loop.ts";
-import { type CommonRecipe, type ExpertRecipe, expertRecipe, fullRecipe, gateRecipe, parseRecipe } from "./recipe.ts";
+import {
+  type CommonRecipe,
+  type ExpertOptions,
+  type ExpertRecipe,
+  expertRecipe,
+  type FullOptions,
+  fullRecipe,
+  type GateOptions,
+  gateRecipe,
+  parseRecipe,
+} from "./recipe.ts";
 import { Run } from "./run.ts";
 import { Trainer } from "./trainer.ts";
 
@@ -47,13 +56,33 @@ export interface TrainingJob extends TrainingSetting {
   readonly training: readonly TrainingExample[];
   readonly validation?: readonly TrainingExample[];
 }
-type Options<S extends z.ZodType> = z.input<S>;
+
+/** What `trainExpert` is asked. */
+export interface ExpertJob extends TrainingJob {
+  /** Folder to write the adapter to, as PEFT does (bottlenecks in our own format). */
+  readonly out?: string;
+  /** Name of the base for the model card and the adapter's configuration; its folder when absent. */
+  readonly base?: string;
+  /** Name of the data for the model card. */
+  readonly data?: string;
+  readonly options?: ExpertOptions;
+}
+/** What `trainGate` is asked. */
+export interface GateJob extends TrainingJob {
+  /** Folder of any PEFT adapter, beside which the gates are written; or an adapter in memory. */
+  readonly expert: string | Adapter;
+  readonly options?: GateOptions;
+}
+/** What `trainFull` is asked. */
+export interface FullJob extends TrainingJob {
+  /** Folder to write the checkpoint to. */
+  readonly out?: string;
+  readonly options?: FullOptions;
+}
 
 /** Trains one expert: a LoRA, or what `options.kind` says. With `out`, writes it there as PEFT does (bottlenecks in our own format);
  *  its model card names `base` and `data` as they are given. */
-export async function trainExpert(
-  job: TrainingJob & { out?: string; base?: string; data?: string; options?: Options<typeof expertRecipe> },
-): Promise<Adapter> {
+export async function trainExpert(job: ExpertJob): Promise<Adapter> {
   const recipe = parseRecipe(expertRecipe, job.options ?? {});
   const { model, out } = job;
   if (out) await checkFolder(out);
@@ -95,7 +124,7 @@ const KEYS_AND_VALUES = /\.(?:k|v|k_proj|v_proj|c_attn)$/;
 const FEEDFORWARD_OUTPUT = /\.(?:wo|down_proj|mlp\.c_proj)$/;
 
 /** Trains the gates of the expert in `expert` (any PEFT adapter) and writes them beside it; or those of an adapter in memory. */
-export async function trainGate(job: TrainingJob & { expert: string | Adapter; options?: Options<typeof gateRecipe> }): Promise<Gates> {
+export async function trainGate(job: GateJob): Promise<Gates> {
   const recipe = parseRecipe(gateRecipe, job.options ?? {});
   const { model, expert } = job;
   if (typeof expert === "string") await checkFolder(expert);
@@ -112,7 +141,7 @@ export async function trainGate(job: TrainingJob & { expert: string | Adapter; o
 }
 
 /** Trains every weight and, with `out`, writes a checkpoint there. */
-export async function trainFull(job: TrainingJob & { out?: string; options?: Options<typeof fullRecipe> }): Promise<Parameters> {
+export async function trainFull(job: FullJob): Promise<Parameters> {
   const recipe = parseRecipe(fullRecipe, job.options ?? {});
   const { checkpoint } = job.model.base;
   if (job.out) await checkFolder(job.out);
