@@ -1,7 +1,7 @@
-/** @file Reverse-mode differentiation (Speelpenning 1980): gradients are more nodes of the same graph.
+/** @file Reverse-mode differentiation (Speelpenning 1980). Gradients are more nodes of the same graph.
  *
- *  Walk the nodes backwards from the loss; each node's rule turns dLoss/dOutput into dLoss/dOperand; where a value is
- *  used more than once the contributions add up. Nodes that lead to no parameter are never visited. */
+ *  The walk goes backwards from the loss. Each node's rule turns dLoss/dOutput into dLoss/dOperand, and the contributions
+ *  to a value that is used several times add up. Nodes that lead to no parameter are skipped. */
 
 import { invariant } from "../base/errors.ts";
 import type { OpType } from "../graph/operators.ts";
@@ -42,7 +42,7 @@ export function gradients(loss: Float, parameters: readonly Float[]): Float[] {
   return sharedProducts(sums);
 }
 
-/** Values that some parameter flows into. */
+/** The values that depend on a parameter. */
 function reaching(nodes: readonly Node[], parameters: readonly Float[]): ReadonlySet<Value> {
   const active = new Set<Value>(parameters);
   for (const { inputs, outputs } of nodes) {

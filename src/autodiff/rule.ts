@@ -1,4 +1,4 @@
-/** @file What a gradient rule is, and the helpers rules share. */
+/** @file The type of a gradient rule, and the helpers that rules share. */
 
 import type { OpType } from "../graph/operators.ts";
 import { scalar } from "../graph/ops/elementwise.ts";
@@ -7,14 +7,14 @@ import { reduceSum } from "../graph/ops/reduce.ts";
 import type { Shape } from "../graph/sizes.ts";
 import type { Float, Node, Value } from "../graph/value.ts";
 
-/** dLoss/dOperand for each operand, from dLoss/dOutput; undefined where none flows.
- *  `wanted[i]` says whether operand i leads to a parameter: a rule need not compute the others. */
+/** dLoss/dOperand for each operand, from dLoss/dOutput; undefined for an operand without a gradient.
+ *  `wanted[i]` is true if operand i leads to a parameter; a rule may skip the others. */
 export type Rule<Op extends OpType> = (node: Node<Op>, gradient: Float, wanted: readonly boolean[]) => readonly (Float | undefined)[];
 
-/** Operands no gradient passes through, with the reason. */
+/** An operator without a gradient, with the reason. */
 export interface Stop {
   readonly stop: string;
-  /** There is a gradient in mathematics, only no rule: a walk that meets it fails instead of leaving a part out. */
+  /** The gradient exists but has no rule here. The walk then fails, instead of leaving out a part of the gradient. */
   readonly unwritten?: true;
 }
 

@@ -1,26 +1,26 @@
-/** @file Thin products made fewer. LoRA's products have a rank for one of their sizes; at rank 16 such a product takes as long as
- *  reading and writing its large operand, whatever its rank. So what several modules do with one input is done once:
+/** @file Joins thin products. One size of a LoRA product is the rank. At rank 16 such a product takes as long as reading and writing its
+ *  large operand, so a larger rank costs almost nothing. The products of several modules with one input are therefore joined:
  *
  *      G_1 A_1 + G_2 A_2 + ...          = [G_1 G_2 ...] [A_1; A_2; ...]       contributions to one input's gradient
  *      G_1ᵀ x, G_2ᵀ x, ...              = the rows of [G_1 G_2 ...]ᵀ x        gradients of the modules' A
  *
- *  with G_i [tokens, rank] and A_i [rank, in]. The nodes that this replaces are left without use and are not written. */
+ *  with G_i [tokens, rank] and A_i [rank, in]. The replaced nodes have no user left, so they are not serialized. */
 
 import { add } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { concat, split } from "../graph/ops/movement.ts";
 import type { Float, Node } from "../graph/value.ts";
 
-const THIN = 64; // beyond it the arithmetic outweighs the traffic
+const THIN = 64; // above this size, arithmetic takes longer than memory traffic
 
-/** The sum of these values, thin products among them put into one. */
+/** The sum of these values; thin products among them are joined into one. */
 export function sumOf(values: readonly Float[]): Float {
   const { groups, others } = thinProducts(values, { transA: false }, ({ left }) => String(left.shape.slice(0, -1)));
   const joined = groups.map((group) => (group.length === 1 ? group[0]!.value : product(lefts(group), rights(group), group[0]!)));
   return [...others, ...joined].reduce((a, b) => add(a, b));
 }
 
-/** The same values, those that are thin products with one right operand cut out of a single product. */
+/** The same values. Thin products with the same right operand become slices of one product. */
 export function sharedProducts(values: readonly Float[]): Float[] {
   const { groups } = thinProducts(values, { transA: true }, ({ right }) => right.name);
   const replaced = new Map<Float, Float>();
@@ -53,7 +53,7 @@ function rights(products: readonly Product[]): Float {
   return concat(each, 0);
 }
 
-/** Thin products with a matrix on the right, in groups that agree in key and factor; and all other values. */
+/** Groups of thin products whose right operand is a matrix and that agree in key and factor; and all other values. */
 function thinProducts(values: readonly Float[], { transA }: Pick<Product, "transA">, keyOf: (product: Product) => string) {
   const groups = new Map<string, Product[]>();
   const others: Float[] = [];

@@ -1,6 +1,6 @@
-/** @file Writes that either happen whole or not at all.
+/** @file Atomic writes: a file is written completely or not at all.
  *
- *  Bytes go to a temporary name in the target's own folder, are flushed to the disk, and then take the target's name in one rename.
+ *  The bytes go to a temporary file in the target's folder. The file is flushed to the disk and then renamed to the target's name.
  *  A reader sees the old file or the new one, and a failure leaves the old file as it was. */
 
 import { randomUUID } from "node:crypto";
@@ -29,7 +29,7 @@ export function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 }
 
-/** Calls `write` with a fresh file and gives that file the name `path` when `write` is done. Missing parent folders are made. */
+/** Calls `write` with a new file and renames that file to `path` when `write` is done. Creates missing parent folders. */
 export async function replaceFile(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomUUID().slice(0, 8)}.partial`);
   try {
@@ -49,7 +49,7 @@ export async function replaceFile(path: string, write: (handle: FileHandle) => P
   }
 }
 
-/** A file system's refusal to write at `path` as the user's problem; any other error as it is. */
+/** Turns a file system's error at `path` into a UserError; returns any other error unchanged. */
 export function asWriteProblem(error: unknown, path: string): unknown {
   const fix = FIXES[codeOf(error)];
   if (error instanceof UserError || fix === undefined) return error;
@@ -62,7 +62,7 @@ export function asWriteProblem(error: unknown, path: string): unknown {
   });
 }
 
-/** Calls `work`, which writes at `path`; what the file system refuses is told as the user's problem. */
+/** Calls `work`, which writes at `path`. An error of the file system becomes a UserError. */
 export async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -71,15 +71,15 @@ export async function writing<T>(path: string, work: () => Promise<T>): Promise<
   }
 }
 
-/** Makes a folder and those above it. */
+/** Creates a folder and its parents. */
 export async function makeFolder(path: string): Promise<void> {
   await writing(path, () => folderMade(path));
 }
 
-/** Not `mkdir` with `recursive`: where a folder that exists refuses new ones with ENOENT (a working directory that was deleted,
- *  /proc), Node tries that for ever. */
+/** `mkdir` with `recursive` does not work here: if an existing folder refuses new ones with ENOENT (a deleted working directory,
+ *  /proc), Node repeats the call forever. */
 async function folderMade(path: string): Promise<void> {
-  const found = await stat(path).catch(() => undefined); // absent, or the mkdir says why not
+  const found = await stat(path).catch(() => undefined); // absent; if not, mkdir reports the problem
   if (found?.isDirectory()) return;
   if (dirname(path) !== path) await folderMade(dirname(path));
   await mkdir(path).catch((cause: unknown) => {
@@ -90,7 +90,7 @@ async function folderMade(path: string): Promise<void> {
   });
 }
 
-/** Refuses, before long work, a folder that could not be written in when the work is done. Makes nothing. */
+/** Checks before long work that results can be written to this folder. Creates nothing. */
 export async function checkFolder(path: string): Promise<void> {
   for (let at = resolve(path); ; at = dirname(at)) {
     const found = await stat(at).catch(() => undefined); // absent: it will be made in the folder above
@@ -107,10 +107,9 @@ export async function checkFolder(path: string): Promise<void> {
   }
 }
 
-/** Refuses, before long work, a file that could not be written when the work is done, by replacing it or, with `appends`, by adding
- *  to it. Makes nothing. */
+/** Checks before long work that this file can be replaced or, with `appends`, extended. Creates nothing. */
 export async function checkFile(path: string, { appends = false } = {}): Promise<void> {
-  const found = await stat(path).catch(() => undefined); // absent, or the folders above say why not
+  const found = await stat(path).catch(() => undefined); // absent; the check of the parent folders reports other problems
   if (found?.isDirectory()) {
     const fix = "Choose another file name.";
     throw new CheckpointError({ code: "output-in-the-way", what: "There is a folder where a file is to be written.", where: path, fix });
@@ -125,7 +124,7 @@ export async function writeFileAtomically(path: string, data: string | Uint8Arra
   await replaceFile(path, (handle) => writeAll(handle, bytes));
 }
 
-/** Appends all of `bytes`, however many there are. */
+/** Appends all of `bytes`, of any length. */
 export async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length; ) {
     const { bytesWritten } = await handle.write(bytes, at, Math.min(PIECE, bytes.length - at));
@@ -133,7 +132,7 @@ export async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<v
   }
 }
 
-/** Makes a rename survive a power cut. Windows has no such call on folders and needs none. */
+/** Flushes the folder, so that a rename survives a power failure. Windows has no such call for folders and needs none. */
 async function syncFolder(folder: string): Promise<void> {
   if (process.platform === "win32") return;
   const handle = await open(folder, "r");

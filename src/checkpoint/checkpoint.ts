@@ -1,11 +1,11 @@
-/** @file A checkpoint as Hugging Face's libraries keep it: a folder with config.json, tensors and a tokenizer.
+/** @file A checkpoint in Hugging Face's layout: a folder with config.json, tensors and a tokenizer.
  *
- *    config.json                        what the model is
- *    generation_config.json             optional: how it likes to generate
+ *    config.json                        the model's type and sizes
+ *    generation_config.json             optional: its default generation settings
  *    model.safetensors                  all tensors, or
  *    model.safetensors.index.json       { "weight_map": { tensor: shard } } and the shards beside it
  *
- *  Opening reads headers only. Pickled tensors (pytorch_model.bin) are never read: unpickling runs whatever code the file holds. */
+ *  Opening reads headers only. Pickled tensors (pytorch_model.bin) are never read, since unpickling can run any code in the file. */
 
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
@@ -21,7 +21,7 @@ const GENERATION_CONFIG = "generation_config.json";
 const TENSORS = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 
-/** What a tokenizer and its chat template may consist of; copied from checkpoint to checkpoint as they are. */
+/** The files of a tokenizer and its chat template. They are copied unchanged from checkpoint to checkpoint. */
 export const TOKENIZER_FILES: readonly string[] = [
   "tokenizer.json",
   "tokenizer_config.json",
@@ -38,10 +38,10 @@ export const TOKENIZER_FILES: readonly string[] = [
 
 export interface Checkpoint {
   readonly directory: string;
-  /** config.json as it is; each architecture parses what it needs. */
+  /** The content of config.json; each architecture parses the keys it needs. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly generationConfig?: Readonly<Record<string, unknown>>;
-  /** Every tensor by its name, wherever it lies. */
+  /** Every tensor by name, from all shards. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
 }
 
@@ -132,7 +132,7 @@ export async function readJsonObject(path: string): Promise<Readonly<Record<stri
 
 const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
 
-/** Opens every shard the index names, and holds index and shards to each other. */
+/** Opens every shard that the index names and checks that index and shards agree. */
 async function openShards(directory: string): Promise<Map<string, TensorInfo>> {
   const path = join(directory, INDEX);
   const bad = (what: string): CheckpointError =>
@@ -172,7 +172,7 @@ export interface SaveOptions {
   readonly dtype?: WriteOptions["dtype"];
 }
 
-/** Saves a checkpoint that openCheckpoint and Hugging Face's libraries read. config.json comes last: without it the folder is no checkpoint. */
+/** Saves a checkpoint that openCheckpoint and Hugging Face's libraries can read. config.json is written last, since it marks a complete checkpoint. */
 export async function saveCheckpoint(directory: string, options: SaveOptions): Promise<void> {
   const { config, tensors, generationConfig, copyFrom, dtype = "keep" } = options;
   await writeSafetensors(join(directory, TENSORS), tensors, { dtype });
@@ -181,7 +181,7 @@ export async function saveCheckpoint(directory: string, options: SaveOptions): P
   await writeFileAtomically(join(directory, CONFIG), `${JSON.stringify(config, null, 2)}\n`);
 }
 
-/** Copies the tokenizer files of the folder `from` that exist. */
+/** Copies the tokenizer files that exist in the folder `from`. */
 export async function copyTokenizer(from: string, to: string): Promise<void> {
   if (resolve(from) === resolve(to)) return;
   const names = await filesOf(from);

@@ -1,8 +1,8 @@
-/** @file The number formats of safetensors files, and how each becomes a host tensor's array and back.
+/** @file The number formats of safetensors files, and the conversions to and from a host tensor's array.
  *
  *  float16: 1 sign, 5 exponent, 10 fraction bits.  bfloat16: the upper 16 bits of a float32, so reading is a shift and
- *  writing rounds to nearest, ties to even. Both exist only on disk; in memory they are float32 (exactly).
- *  Files are little-endian, as is every machine ONNX Runtime runs on. */
+ *  writing rounds to nearest, ties to even. Both exist only on disk; float32 in memory holds them exactly.
+ *  Files are little-endian, as are all machines that ONNX Runtime supports. */
 
 import { getFloat16, setFloat16 } from "@petamoriken/float16";
 import type { HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
@@ -69,7 +69,7 @@ export function decode(dtype: FileDType, buffer: ArrayBuffer): Decoded | undefin
   }
 }
 
-/** How the files spell each host dtype when it is written as it is. */
+/** The safetensors name of each host dtype that is written unchanged. */
 export const FILE_DTYPE: { readonly [D in HostDType]: FileDType } = {
   float32: "F32",
   float64: "F64",
@@ -80,7 +80,7 @@ export const FILE_DTYPE: { readonly [D in HostDType]: FileDType } = {
   bool: "BOOL",
 };
 
-/** A tensor's bytes as they go into a file of `dtype`: its own dtype, or a 16-bit one for floats. */
+/** A tensor's bytes in a file of `dtype`: its own dtype, or a 16-bit one for floats. */
 export function encode(tensor: HostTensor, dtype: FileDType): Uint8Array {
   const { data } = tensor;
   if (dtype === "BF16" || dtype === "F16") {
@@ -111,7 +111,7 @@ export function float32ToBfloat16(values: Float32Array): Uint16Array<ArrayBuffer
   return bits;
 }
 
-let float16Table: Float32Array | undefined; // all 65,536 values, computed once: a look-up is 20 times faster than the arithmetic
+let float16Table: Float32Array | undefined; // all 65,536 values, computed once; a look-up is 20 times faster than computing
 
 /** float16 bits -> the same numbers in float32. */
 export function float16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {

@@ -1,16 +1,16 @@
-/** @file The fingerprint of a base model: which numbers it is made of, whatever file and precision they are stored in.
+/** @file The fingerprint of a base model. It identifies the model's numbers, independent of their files and precision.
  *
- *  An expert fits only the base model it was trained on; its gate file and its pool remember that base's fingerprint.
+ *  An expert fits only the base model it was trained on; its gate file and its pool record that base's fingerprint.
  *
  *    SHA-256 over, for each tensor in the order of its name: name, shape, and 64 of its values as bfloat16 bits
  *    (8 runs of 8 neighbors, evenly spaced from the first value to the last; all values of a tensor of 64 or fewer)
  *
- *  It sees: another model, other sizes, added, dropped or renamed tensors, and training or merging that moves values by about 1 %.
- *  It does not see: how tensors are split into files; float32, bfloat16 and float16 copies of one model agree (rounding a value to
- *  bfloat16 twice changes nothing, and float16 keeps more bits than bfloat16 within its range). Exceptions: a float32 value stored as
+ *  It differs for another model, other sizes, added, dropped or renamed tensors, and training or merging that moves values by about 1 %.
+ *  It does not depend on how tensors are split into files. Float32, bfloat16 and float16 copies of one model agree: rounding a value to
+ *  bfloat16 twice changes nothing, and float16 keeps more bits than bfloat16 within its range. Exceptions: a float32 value stored as
  *  float16 is rounded twice, and values below 6e-5 or above 65,504 do not fit float16; such a copy may get another fingerprint.
- *  It cannot see: changes only between the sampled values, changes smaller than bfloat16's steps, or anything in config.json. It tells
- *  mix-ups apart; it does not prove that nobody tampered with a file. */
+ *  It misses changes outside the sampled values, changes smaller than bfloat16's steps, and all of config.json. It detects
+ *  mix-ups; it does not prove that a file is authentic. */
 
 import { createHash } from "node:crypto";
 import { elements, type HostTensor } from "../base/tensor.ts";
@@ -33,7 +33,7 @@ export async function fingerprint(checkpoint: Pick<Checkpoint, "tensors">): Prom
   return hash.digest("hex");
 }
 
-/** A hash of the same samples to the last bit: copies in other precisions differ, and so does a model after one step of training. */
+/** A hash of the same samples without rounding. Copies in other precisions differ, and so does a model after one training step. */
 export async function exactDigest(checkpoint: Pick<Checkpoint, "tensors">): Promise<string> {
   const hash = createHash("sha256").update(VERSION);
   for (const [name, info] of [...checkpoint.tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
@@ -52,7 +52,7 @@ function sampledRuns(info: TensorInfo): TensorInfo[] {
   const count = elements(info.shape);
   const part = (begin: number, length: number): TensorInfo => ({
     ...info,
-    // Eight-bit floats and 64-bit unsigned numbers have no host dtype; their bytes will do.
+    // Eight-bit floats and 64-bit unsigned numbers have no host dtype, so their bytes are hashed.
     dtype: info.dtype === "U64" || info.dtype === "F8_E4M3" || info.dtype === "F8_E5M2" ? "U8" : info.dtype,
     shape: [length],
     offset: info.offset + begin * width,

@@ -1,18 +1,18 @@
-/** @file Quantized checkpoints, recognized by what they are: by `quantization_config` of config.json (transformers), by `quantization` (MLX), or
- *  by the tensors that each form keeps beside the weights. A form that is read leaves this table for its own file. */
+/** @file Detects quantized checkpoints: by `quantization_config` in config.json (transformers), by `quantization` (MLX), or by the tensors
+ *  that each form stores beside the weights. A form that Skein supports moves from this table to its own file. */
 
 import { CheckpointError } from "../base/errors.ts";
 import type { TensorInfo } from "./safetensors-header.ts";
 
 interface Form {
   readonly name: string;
-  /** What `quant_method` says. */
+  /** The value of `quant_method`. */
   readonly methods: readonly string[];
   /** Names of tensors that only this form has. */
   readonly marks?: RegExp;
-  /** Whether the tensors that bear a mark are of this form and not another's with the same names. */
+  /** Whether the tensors with these names are of this form; another form may use the same names. */
   readonly isOwn?: (tensors: ReadonlyMap<string, TensorInfo>) => boolean;
-  /** How to get the numbers back. */
+  /** How to convert the weights back to floats. */
   readonly fix: string;
 }
 
@@ -69,11 +69,11 @@ const FORMS: readonly Form[] = [
 ];
 
 export interface Quantization {
-  /** "GPTQ", or the quant_method as the file says it. */
+  /** "GPTQ", or the value of quant_method in the file. */
   readonly kind: string;
-  /** Bits of a weight, where the configuration says them. */
+  /** Bits per weight, if the configuration gives them. */
   readonly bits?: number;
-  /** A tensor that shows it; undefined when the configuration alone speaks of it. */
+  /** A tensor of this form; undefined when only the configuration mentions quantization. */
   readonly tensor?: string;
   readonly fix: string;
 }
@@ -103,7 +103,7 @@ export function quantizationOf(config: Config, tensors: Tensors): Quantization |
   return eight && { kind: "FP8", tensor: eight.name, fix: FROM_FP8 };
 }
 
-/** Refuses a checkpoint whose tensors are quantized. One that only says so, of weights that are plain floats, passes. */
+/** Refuses a checkpoint whose tensors are quantized. Plain floats pass, even if the configuration says that they are quantized. */
 export function refuseQuantized({ config, tensors, directory }: { config: Config; tensors: Tensors; directory: string }): void {
   const found = quantizationOf(config, tensors);
   if (found?.tensor === undefined) return;
@@ -117,7 +117,7 @@ export function refuseQuantized({ config, tensors, directory }: { config: Config
   });
 }
 
-/** Whether a tensor is of a form's own, or a matrix in no float. */
+/** Whether a tensor belongs to a quantized form: by its name, or as a matrix that is not a float. */
 function isQuantized({ name, dtype, shape }: TensorInfo, form: Form | undefined): boolean {
   if (form?.marks?.test(name)) return true;
   return shape.length === 2 && name.endsWith("weight") && !["F64", "F32", "F16", "BF16"].includes(dtype);

@@ -1,11 +1,11 @@
-/** @file A safetensors file that is in memory already, and what reading from memory and from disk have in common. */
+/** @file Reads a safetensors file from memory; also holds the code that reading from memory and from disk share. */
 
 import { CheckpointError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { decode } from "./dtypes.ts";
 import { corrupt, type Header, MAX_HEADER_BYTES, parseHeader, type TensorInfo } from "./safetensors-header.ts";
 
-const LFS_POINTER = "version "; // what the text that git leaves in place of a large file begins with
+const LFS_POINTER = "version "; // the start of the text file that git stores in place of a large file
 
 /** A safetensors file in memory. */
 export interface SafetensorsContent extends Header {
@@ -27,7 +27,7 @@ interface WholeFile {
   readonly fileBytes: number;
 }
 
-/** A file that cannot even say how long its header is. */
+/** The error for a file too short to hold the length of its header. */
 export function tooShort({ file, fileBytes }: WholeFile): CheckpointError {
   return corrupt(file, `it has ${fileBytes} bytes, a header alone takes more.`, { isCut: true });
 }

@@ -1,4 +1,4 @@
-/** @file The header of a safetensors file, read as if somebody hostile had written it.
+/** @file The header of a safetensors file. The reader trusts nothing in it.
  *  (Format: huggingface.co/docs/safetensors.)
  *
  *    8 bytes   n, the header's length: unsigned, little-endian
@@ -30,7 +30,7 @@ export const METADATA = "__metadata__";
 /** The reference implementation's limit. */
 export const MAX_HEADER_BYTES = 100_000_000;
 
-/** A file that is not what it should be. */
+/** The error for a damaged or invalid file. */
 export function corrupt(file: string, what: string, { cause, isCut = false }: { cause?: unknown; isCut?: boolean } = {}): CheckpointError {
   return new CheckpointError({
     code: isCut ? "checkpoint-truncated" : "checkpoint-damaged",
@@ -74,7 +74,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** A key that some object of valid JSON `text` holds twice (JSON.parse keeps the last and says nothing). */
+/** A key that occurs twice in an object of the valid JSON `text`. JSON.parse keeps the last one without an error. */
 function repeatedKey(text: string): string | undefined {
   const open: Set<string>[] = [];
   for (const [token, literal] of text.matchAll(/("(?:[^"\\]|\\.)*")\s*:|"(?:[^"\\]|\\.)*"|[{}]/g)) {
@@ -102,7 +102,7 @@ function isCount(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 
-/** NaN, which equals nothing, where the product is too large to be exact. */
+/** The product; NaN, which equals nothing, if it is too large to be exact. */
 function exactProduct(a: number, b: number): number {
   return Number.isSafeInteger(a * b) ? a * b : NaN;
 }

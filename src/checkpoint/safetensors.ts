@@ -1,7 +1,7 @@
 /** @file safetensors: tensors by name in one file, read lazily and written atomically (format: huggingface.co/docs/safetensors).
  *
- *  Opening reads only the header. A tensor is read when asked for, by range, and big checkpoints need not be read at all:
- *  a TensorInfo says in which file, at which byte and for how many bytes a tensor lies, which is what a graph's initializer points to. */
+ *  Opening reads only the header. Each tensor is read on its own, by byte range. Large checkpoints need not be read at all: a TensorInfo
+ *  gives a tensor's file, offset and length, and a graph's initializer points there. */
 
 import { type FileHandle, open, realpath } from "node:fs/promises";
 import { CheckpointError, invariant, messageOf } from "../base/errors.ts";
@@ -16,7 +16,7 @@ export type { TensorInfo } from "./safetensors-header.ts";
 // One read call takes less than 2 GiB.
 const PIECE = 2 ** 30;
 
-/** An open safetensors file; nothing is held open on the disk. */
+/** A safetensors file whose header was read. No file handle stays open. */
 export interface SafetensorsFile {
   /** The file's real path. */
   readonly path: string;
@@ -54,13 +54,13 @@ export async function readSafetensors(path: string): Promise<Map<string, HostTen
 }
 
 export interface WriteOptions {
-  /** Text kept in the header. Default `{ format: "pt" }`, which the transformers library asks for. */
+  /** Text stored in the header. Default `{ format: "pt" }`, which the transformers library requires. */
   readonly metadata?: Readonly<Record<string, string>>;
   /** Store float tensors in 16 bits (rounded to nearest even), or "keep" every tensor's dtype. Default "keep". */
   readonly dtype?: "keep" | "F16" | "BF16";
 }
 
-/** Writes `tensors` to the safetensors file `path`, whole or not at all; missing folders are made. */
+/** Writes `tensors` to the safetensors file `path` atomically; creates missing folders. */
 export async function writeSafetensors(
   path: string,
   tensors: ReadonlyMap<string, HostTensor> | Readonly<Record<string, HostTensor>>,
@@ -72,14 +72,14 @@ export async function writeSafetensors(
   await streamSafetensors(path, planned, bytes, { metadata });
 }
 
-/** A tensor to come: its name, dtype and shape are known before its numbers are. */
+/** The name, dtype and shape of a tensor that is written later. */
 export interface PlannedTensor {
   readonly name: string;
   readonly dtype: FileDType;
   readonly shape: readonly number[];
 }
 
-/** Writes the tensors of `planned` one after the other, so that never more than one is in memory. `bytes` gives each one's bytes. */
+/** Writes the tensors of `planned` one after the other, so that only one is in memory at a time. `bytes` returns the bytes of each. */
 export async function streamSafetensors(
   path: string,
   planned: readonly PlannedTensor[],
@@ -113,7 +113,7 @@ interface Planned {
   readonly stored: FileDType;
 }
 
-/** Wide dtypes first, then by name, as the reference implementation does: every tensor is then aligned to its own dtype. */
+/** Orders tensors by width of dtype, widest first, then by name, like the reference implementation. Each tensor is then aligned to its dtype. */
 function plan(tensors: readonly (readonly [string, HostTensor])[], dtype: "keep" | "F16" | "BF16"): Planned[] {
   const entries = tensors.map(([name, tensor]) => {
     invariant(tensor.data.length === elements(tensor.shape), `${name}: shape [${tensor.shape}] but ${tensor.data.length} numbers`);

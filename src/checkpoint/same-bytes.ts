@@ -1,4 +1,4 @@
-/** @file Whether two tensors hold the same bytes, read piece by piece. */
+/** @file Compares the bytes of two tensors, piece by piece. */
 
 import { open } from "node:fs/promises";
 import type { TensorInfo } from "./safetensors-header.ts";

@@ -1,5 +1,5 @@
-/** @file CSV and TSV (RFC 4180), read by csv-parse: a header line, then rows of as many fields; quoted fields may hold delimiters and
- *  line ends. A quote inside a field that does not begin with one is a character like any other, as spreadsheets have it. */
+/** @file CSV and TSV (RFC 4180), read by csv-parse: a header line, then rows with the same number of fields. Quoted fields may hold
+ *  delimiters and line ends. In a field that does not begin with a quote, a quote is an ordinary character, as in spreadsheets. */
 
 import { CsvError, type InfoField, parse } from "csv-parse/sync";
 import { DataError, invariant } from "../base/errors.ts";
@@ -32,7 +32,7 @@ interface Line {
   readonly line: number;
 }
 
-/** Two columns of one name: one of them would be lost. */
+/** Refuses two columns with one name: one of them would be lost. */
 function refuseTwins({ fields, line }: Line, path: string): void {
   const twin = fields.find((name, i) => fields.indexOf(name) !== i);
   if (twin === undefined) return;
@@ -46,9 +46,9 @@ function refuseTwins({ fields, line }: Line, path: string): void {
 }
 
 function records(bytes: Buffer, delimiter: string, path: string): Line[] {
-  const starts: number[] = []; // of each record, as an offset of its first byte
-  let at = 0; // where the field at hand begins
-  /** Called at the end of each field. The parser lets a closing quote pass wherever it stands, so what it read is held to the bytes. */
+  const starts: number[] = []; // the byte offset of each record
+  let at = 0; // the offset of the current field
+  /** Called at the end of each field. The parser accepts a closing quote anywhere, so its result is compared with the bytes. */
   const checked = (value: string, { bytes: end, index, quoting }: InfoField): string => {
     if (index === 0) {
       at = behindLineEnds(bytes, at);
@@ -110,7 +110,7 @@ function placeOf(bytes: Buffer, offset: number, path: string): string {
   return `${path}, line ${lines.length}, column ${[...(lines.at(-1) ?? "")].length + 1}`;
 }
 
-/** The line that each of the rising offsets lies on, from 1. */
+/** The line number of each offset, from 1. The offsets are in ascending order. */
 function lineNumbers(bytes: Buffer, offsets: readonly number[]): number[] {
   let [line, at] = [1, 0];
   return offsets.map((offset) => {

@@ -1,11 +1,11 @@
-/** @file What readers of rows pass over, counted by name, to be told once for a file. */
+/** @file Counts what readers of rows skip, by name. It is reported once for each file. */
 
 export interface RowNotes {
-  /** A field that has no meaning here, of a row or of one of its messages. */
+  /** Notes a field of a row or message that is not used. */
   passedOver(name: string, of: "row" | "message"): void;
-  /** A null that was dropped from an object. */
+  /** Notes a null that was dropped from an object. */
   droppedNull(name: string): void;
-  /** Sentences about all that was counted. */
+  /** The counts, as sentences. */
   sentences(): string[];
 }
 

@@ -7,18 +7,18 @@ export type DataRecord = Readonly<Record<string, unknown>>;
 
 export interface Row {
   readonly value: DataRecord;
-  /** File and line (or row), for messages. */
+  /** File and line (or row), for error messages. */
   readonly where: string;
-  /** The value with its numbers as the file spells them (base/json.ts), where that can be told. */
+  /** The value with its numbers as written in the file (base/json.ts), if the format has them as text. */
   readonly exact?: () => DataRecord;
 }
 
-/** The row with numbers as its file spells them. */
+/** The row with its numbers as written in the file. */
 export function exactRow(row: Row): Row {
   return row.exact ? { ...row, value: row.exact() } : row;
 }
 
-/** A row's value checked against a schema; the error names file, line and field. */
+/** Checks a row's value against a schema; the error names file, line and field. */
 export function parseRow<T>(schema: z.ZodType<T>, { value, where }: Row, fix: string): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;

@@ -20,7 +20,7 @@ export function isDataFile(path: string): boolean {
   return dataFormat(path) !== undefined;
 }
 
-/** The format that a file's name tells, `.gz` aside. */
+/** The format, from the file's name without `.gz`. */
 export function dataFormat(path: string): Format | undefined {
   const name = path.replace(/\.gz$/, "");
   return DATA_FORMATS.find((format) => name.endsWith(`.${format}`));
@@ -45,7 +45,7 @@ export async function readRows(path: string): Promise<Row[]> {
   return rows;
 }
 
-/** The text of a UTF-8 file, gunzipped where its name ends in .gz. */
+/** The text of a UTF-8 file; decompressed if its name ends in .gz. */
 export async function readUtf8(path: string): Promise<string> {
   return decodeUtf8(await readBytes(path), path);
 }
@@ -82,7 +82,7 @@ function firstBadLine(bytes: Uint8Array): number {
     try {
       new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(start, end));
     } catch {
-      return line; // the search is for exactly this
+      return line;
     }
     start = end + 1;
   }
@@ -97,12 +97,12 @@ function textRows(text: string, path: string, format: Exclude<Format, "parquet">
   return lines.flatMap((line, i) => (line.trim() === "" ? [] : [jsonLine(line, `${path}, line ${i + 1}`)]));
 }
 
-/** One object over several lines is valid JSON, but no rows: said so, not that its first line is broken. */
+/** A single object over several lines is valid JSON but not rows. It gets its own error, instead of one about a broken first line. */
 function refuseObject(text: string, path: string): void {
   const [firstLine = ""] = text.trimStart().split("\n", 1);
   if (jsonOf(firstLine) !== undefined) return;
   const value = jsonOf(text);
-  if (value === undefined) return; // told line by line
+  if (value === undefined) return; // each bad line is reported on its own
   const what = `This file is one JSON object, with the fields ${fieldNames(asRecord(value, path))}: not rows.`;
   const fix = "Give an array of objects, or one object a line; where a field holds the rows, keep that field alone.";
   throw new DataError({ code: "data-bad-json", what, where: path, fix });
@@ -112,11 +112,11 @@ function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined; // the question is only whether it can be read
+    return undefined; // not JSON
   }
 }
 
-/** The fields of a row for a message, shortened: a file without a header has its first row in their place. */
+/** The fields of a row for a message, shortened. In a file without a header they are the values of its first row. */
 export function fieldNames(value: DataRecord): string {
   const names = Object.keys(value).map((name) => (name.length > 40 ? `${name.slice(0, 39)}…` : name));
   return names.length > 20 ? `${names.slice(0, 20).join(", ")} and ${names.length - 20} more` : names.join(", ");
@@ -139,7 +139,7 @@ function jsonArray(text: string, path: string): Row[] {
   });
 }
 
-/** JSON with the place in the message. */
+/** Parses JSON; the error names the place. */
 export function parseJson(text: string, where: string): unknown {
   try {
     return JSON.parse(text);
@@ -179,7 +179,7 @@ async function parquetRows(bytes: Uint8Array, path: string): Promise<Row[]> {
   }
 }
 
-/** What JSON could have held: 64-bit integers as numbers where they fit and else as digits, dates as ISO 8601, an absent list as null. */
+/** Converts values to those of JSON: 64-bit integers to numbers if they fit, else to digits; dates to ISO 8601; an absent list to null. */
 function plain(value: unknown, long: (integer: bigint) => unknown = String): unknown {
   if (value === undefined) return null;
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : long(value);

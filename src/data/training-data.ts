@@ -1,11 +1,11 @@
-/** @file Data to learn from, in the spellings people keep it in; each row becomes one example.
+/** @file Training data in the usual formats; each row becomes one example.
  *
- *    { input, target, ... }        our own; other fields are for evaluation and are passed over here
- *    { prompt, completion }        TRL's, as texts or as messages; "<|endoftext|>" at the end is taken off, as T0's lines have it
+ *    { input, target, ... }        Skein's own; other fields are for evaluation and are ignored here
+ *    { prompt, completion }        TRL's, as texts or as messages; a final "<|endoftext|>" (T0's data has it) is removed
  *    { messages } { conversations } { instruction, output }     chats (chat-data.ts)
- *    { text }                      plain text, learned whole, where the row says nothing better: Alpaca's rows hold their own rendering too
+ *    { text }                      plain text, learned whole; used only if the row has no other format, since Alpaca's rows have a `text` too
  *
- *  A row without an answer is refused, as a row that cannot be read is: learned, it would teach to answer nothing. */
+ *  A row without an answer is refused, like a row that cannot be read: it would teach the model to answer nothing. */
 
 import { z } from "zod";
 import { DataError } from "../base/errors.ts";
@@ -15,13 +15,13 @@ import { parseRow, type Row } from "./row.ts";
 import { type RowNotes, rowNotes } from "./row-notes.ts";
 import { readRows } from "./rows.ts";
 
-/** What a model learns from: loss falls on the target, on the assistant's turns, or on the whole text. */
+/** A training example. The loss covers the target, the assistant's turns, or the whole text. */
 export type TrainingExample =
   | {
       readonly kind: "pair";
       readonly input: string;
       readonly target: string;
-      /** Whether the target is the input's next characters, nothing between them. */
+      /** Whether the target follows the input directly, with nothing between them. */
       readonly joined?: boolean;
     }
   | Chat
@@ -31,11 +31,11 @@ const pairSchema = z.object({ input: z.string(), target: z.string() });
 const textSchema = z.object({ text: z.string() });
 
 export interface ReadOptions {
-  /** Told what of the file is passed over. */
+  /** Called with notes about skipped parts of the file. */
   readonly onWarning?: (message: string) => void;
 }
 
-/** The examples of a .jsonl, .json, .csv, .tsv or .parquet file. Each row may have its own spelling. */
+/** The examples of a .jsonl, .json, .csv, .tsv or .parquet file. Each row may have its own format. */
 export async function readTrainingExamples(path: string, { onWarning }: ReadOptions = {}): Promise<TrainingExample[]> {
   const rows = await readRows(path);
   const notes = rowNotes();
@@ -46,7 +46,7 @@ export async function readTrainingExamples(path: string, { onWarning }: ReadOpti
   return examples;
 }
 
-/** Fields that evaluation reads. */
+/** Fields for evaluation. */
 const FOR_EVALUATION = ["targets", "choices", "label", "id"];
 
 function trainingExample(row: Row, notes: RowNotes): TrainingExample {
@@ -68,7 +68,7 @@ function trainingExample(row: Row, notes: RowNotes): TrainingExample {
   return { kind: "pair", input: prompt, target: withoutEndOfText(conversation.completion), joined: true };
 }
 
-/** Whether something to be learned is blank: what is learned whole, a target, or a turn of the assistant that calls no tool either. */
+/** Whether the part to learn is blank: the whole text, the target, or a turn of the assistant without a tool call. */
 function lacksAnswer(example: TrainingExample): boolean {
   switch (example.kind) {
     case "pair":
@@ -85,7 +85,7 @@ function lacksAnswer(example: TrainingExample): boolean {
 const isBlank = (content: ChatMessage["content"]) => typeof content === "string" && content.trim() === "";
 const ANSWER_FIELDS = ["target", "completion", "output", "text"];
 
-/** All such rows of a file in one message: published files have a few among thousands. */
+/** One error for all such rows of a file, since published files have a few among thousands. */
 function withoutAnswer(rows: readonly Row[]): DataError {
   const [{ value, where }, ...others] = rows as [Row, ...Row[]];
   const places = others.slice(0, MOST_PLACES).map((row) => row.where.slice(row.where.lastIndexOf(", ") + 2));
@@ -100,7 +100,7 @@ function withoutAnswer(rows: readonly Row[]): DataError {
 }
 const MOST_PLACES = 30;
 
-/** A completion without the mark that some files write at its end; who encodes it adds the model's own. */
+/** A completion without the final mark that some files have; encoding adds the model's own. */
 export function withoutEndOfText(completion: string): string {
   return completion.replace(/<\|endoftext\|>\s*$/, "");
 }

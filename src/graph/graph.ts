@@ -1,7 +1,7 @@
-/** @file A graph under construction. Operators record nodes in it; once serialized nobody edits it again.
+/** @file A graph under construction. Operators add nodes to it; after serialization nothing changes it.
  *
- *  Nodes are hash-consed: the same operator on the same operands is the same value, so a standardized input that
- *  three projections share is computed once, and equations can be written down without looking for what exists. */
+ *  Nodes are hash-consed: the same operator on the same operands gives the same value. A standardized input that three
+ *  projections share is computed once, and code that writes an equation need not check which values exist already. */
 
 import { invariant, ShapeError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";

@@ -10,12 +10,12 @@ import { reachable } from "./onnx/serialize.ts";
 import { show } from "./sizes.ts";
 import type { Graph, Initializer, Node, Value } from "./value.ts";
 
-/** Constants of up to so many numbers are written out where they are used. */
+/** Constants with at most this many numbers are printed where they are used. */
 const WRITTEN_OUT = 8;
-/** Attributes the type of the result already shows. */
+/** Attributes that the type of the result shows already. */
 const SHOWN_BY_TYPE = new Set(["shape", "size", "to"]);
 
-/** What the outputs need, as text; a graph without outputs is printed whole. */
+/** The nodes that the outputs depend on, as text. A graph without outputs is printed whole. */
 export function graphText(graph: Graph): string {
   const whole = graph.outputs.size === 0;
   const { nodes, used } = whole ? { nodes: graph.nodes, used: undefined } : reachable(graph);
@@ -49,7 +49,7 @@ function operandText(value: Value): string {
   return constant.shape.length === 0 ? numbers[0]! : `[${numbers.join(", ")}]`;
 }
 
-/** True flags by name, false ones not at all, and neither an alpha of 1, which changes nothing. */
+/** Flags that are true, by name, and the other attributes. Flags that are false and an alpha of 1 are left out. */
 function attributesText(attributes: Node["attributes"]): string {
   const parts = Object.entries(attributes).flatMap(([name, value]) => {
     if (SHOWN_BY_TYPE.has(name) || value === false || (name === "alpha" && value === 1)) return [];

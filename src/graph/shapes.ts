@@ -1,4 +1,4 @@
-/** @file What each operator returns: dtype and shape of its outputs from those of its operands. Total by type. */
+/** @file Shape inference: the dtype and shape of each operator's outputs, from those of its operands. Total by type. */
 
 import { invariant, ShapeError } from "../base/errors.ts";
 import type { OpAttributes, OpType } from "./operators.ts";

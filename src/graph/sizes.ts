@@ -14,7 +14,7 @@ export function show(value: { dtype: DType; shape: Shape }): string {
   return `${value.dtype}[${value.shape.join(", ")}]`;
 }
 
-/** The shape two operands broadcast to (numpy's rule; a named size only meets itself or 1). */
+/** The shape two operands broadcast to (numpy's rule; a named size matches only itself or 1). */
 export function broadcast(operator: string, a: Shape, b: Shape): Shape {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, i) => {

@@ -1,6 +1,6 @@
-/** @file Values, nodes and graphs as types. A value is an edge of a graph: not numbers but a promise of numbers, with a dtype and a shape.
+/** @file Values, nodes and graphs as types. A value is an edge of a graph: it has a dtype and a shape, and its numbers exist only when the
  *
- *  `createGraph` (graph.ts) makes a graph; everything else needs only these types. */
+ *  graph runs. `createGraph` (graph.ts) makes a graph; other code needs only these types. */
 
 import type { HostTensor } from "../base/tensor.ts";
 import type { OpAttributes, OpType } from "./operators.ts";
@@ -26,7 +26,7 @@ export interface Node<Op extends OpType = OpType> {
   readonly scope: string;
 }
 
-/** Where the bytes of an initializer lie: straight in a checkpoint file. */
+/** Where the bytes of an initializer are in a checkpoint file. */
 export interface FileRegion {
   readonly file: string;
   readonly offset: number;
@@ -49,13 +49,13 @@ export interface Graph {
   readonly initializers: ReadonlyMap<string, Initializer>;
   /** The node that computes `value`; none for inputs and initializers. */
   producer(value: Value): Node | undefined;
-  /** A feed. The same name twice is the same value. */
+  /** Declares a feed. A second call with the same name returns the same value. */
   input<D extends DType>(name: string, dtype: D, shape: Shape): Value<D>;
   float(name: string, ...shape: Shape): Float;
   int(name: string, ...shape: Shape): Int;
-  /** A tensor whose bytes stay in their file. */
+  /** A tensor whose bytes stay in the checkpoint file. */
   file<D extends DType>(name: string, dtype: D, shape: Shape, region: FileRegion): Value<D>;
-  /** A small tensor that travels inside the graph; equal constants are one. */
+  /** A small tensor that is stored inside the graph; equal constants are one value. */
   constant<D extends ConstantDType>(tensor: HostTensor<D>): Value<D>;
   /** The inline tensor behind a constant, for shape inference and printing. */
   constantOf(value: Value): HostTensor | undefined;

@@ -1,4 +1,4 @@
-/** @file Reaching the hub as Python's tools do (HF_ENDPOINT, HF_TOKEN), and what is said where it does not give what was asked for.
+/** @file Access to the hub with the variables of Python's tools (HF_ENDPOINT, HF_TOKEN), and the errors when a download fails.
  *
  *  @huggingface/hub itself reads none of these variables. */
 
@@ -8,14 +8,14 @@ import { CheckpointError, DataError, messageOf, type Problem, UserError } from "
 import { asWriteProblem } from "../checkpoint/atomic.ts";
 import { accessToken, type Environment, type HubRepository, repositoryCache } from "./cache.ts";
 
-/** How the hub is reached; what is left out is @huggingface/hub's default. */
+/** How to reach the hub. A missing field means @huggingface/hub's default. */
 export interface HubAccess {
   readonly hubUrl?: string;
   readonly accessToken?: string;
   readonly fetch?: typeof fetch;
 }
 
-/** Where the hub is and who asks. */
+/** The hub's address and the access token. */
 export async function hubAccess(env: Environment, fetch: typeof globalThis.fetch | undefined): Promise<HubAccess> {
   const token = await accessToken(env);
   if (token !== undefined && !token.startsWith("hf_")) {
@@ -33,7 +33,7 @@ export async function hubAccess(env: Environment, fetch: typeof globalThis.fetch
   };
 }
 
-/** A problem with a model is a CheckpointError, one with a dataset a DataError. */
+/** A CheckpointError for a model, a DataError for a dataset. */
 export function repositoryProblem(repository: HubRepository, { status, ...problem }: HubProblem): UserError {
   const { type, name, revision } = repository;
   const Kind = type === "model" ? CheckpointError : DataError;
@@ -50,18 +50,18 @@ interface HubProblem extends Pick<Problem, "what" | "fix" | "cause"> {
   readonly status?: number;
 }
 
-/** Nothing can be had: the network is forbidden or fails, and the cache has it not. */
+/** The error when the files are not in the cache and the network is off or fails. */
 export function notCached(repository: HubRepository, why: string, fix: string, cause?: unknown): UserError {
   const what = `The ${repository.type} is not in the cache, and ${why}.`;
   return repositoryProblem(repository, { code: "hub-not-cached", what, fix: `${fix}, or give the folder of a local copy.`, cause });
 }
 
-/** HF_HUB_OFFLINE is set, and the cache has it not. */
+/** The error when the files are not in the cache and HF_HUB_OFFLINE is set. */
 export function notCachedOffline(repository: HubRepository): UserError {
   return notCached(repository, "HF_HUB_OFFLINE is set", "Unset HF_HUB_OFFLINE to download it");
 }
 
-/** What went wrong while the hub was asked: the person's own problem as it is, else the hub's refusal, else the network's failure. */
+/** The error of a failed request: a UserError unchanged, else the hub's refusal, else a failure of the network. */
 export function hubFailure(repository: HubRepository, env: Environment, error: unknown): { isFinal: boolean; problem: UserError } {
   const problem = asWriteProblem(error, repositoryCache(repository, env));
   if (problem instanceof UserError) return { isFinal: true, problem };

@@ -1,6 +1,6 @@
 /** @file The Hugging Face cache on disk, shared with Python (layout: huggingface.co/docs/hub/local-cache).
  *
- *    <cache>/models--org--name/refs/<revision>          the commit a branch or tag stood at      (datasets--org--name: a dataset)
+ *    <cache>/models--org--name/refs/<revision>          the commit of a branch or tag      (datasets--org--name: a dataset)
  *                              snapshots/<commit>/...   the files, links to ../../blobs
  *                              blobs/<etag>             their content
  *    <cache> = $HF_HUB_CACHE, else $HF_HOME/hub, else $XDG_CACHE_HOME/huggingface/hub, else ~/.cache/huggingface/hub */
@@ -20,7 +20,7 @@ export interface HubRepository {
   readonly revision: string;
 }
 
-/** Where Hugging Face's tools keep things. Empty variables count as absent. */
+/** The folder of Hugging Face's tools. Empty variables count as absent. */
 export function hubHome(env: Environment): string {
   return env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface");
 }
@@ -31,17 +31,17 @@ export function repositoryCache({ type, name }: Pick<HubRepository, "type" | "na
   return join(cache, cacheName(type, name));
 }
 
-/** What that folder is called: datasets--org--name. */
+/** The name of that folder: datasets--org--name. */
 export function cacheName(type: HubRepository["type"], name: string): string {
   return `${type}s--${name.replaceAll("/", "--")}`;
 }
 
-/** Whether the person forbids the network: HF_HUB_OFFLINE is 1, on, yes or true. */
+/** Whether the network is off: HF_HUB_OFFLINE is 1, on, yes or true. */
 export function isOffline(env: Environment): boolean {
   return ["1", "ON", "YES", "TRUE"].includes((env.HF_HUB_OFFLINE ?? "").toUpperCase());
 }
 
-/** The person's access token: HF_TOKEN, else the file that `hf auth login` wrote. */
+/** The access token: HF_TOKEN, else the file that `hf auth login` wrote. */
 export async function accessToken(env: Environment): Promise<string | undefined> {
   const token = env.HF_TOKEN ?? (await readIfThere(env.HF_TOKEN_PATH || join(hubHome(env), "token"))) ?? "";
   return token.trim() || undefined;

@@ -1,8 +1,8 @@
-/** @file Brings files of a hub repository into the cache Python shares.
+/** @file Downloads files of a hub repository into the cache, which Python's tools share.
  *
- *  An interrupted download goes on where it stopped. Every file's content is checked against its hash: SHA-256 for large files, git's
- *  blob SHA-1 for small ones. Files enter the snapshot together, when all that were asked for are there, and the branch's ref is
- *  written after them: what a snapshot holds was never half of what somebody asked for. */
+ *  An interrupted download continues where it stopped. The content of every file is checked against its hash: SHA-256 for large files,
+ *  git's blob SHA-1 for small ones. The files enter the snapshot together, after all of them were downloaded, and the branch's ref is
+ *  written last. A snapshot therefore never holds only a part of a download. */
 
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
@@ -13,7 +13,7 @@ import { codeOf, writeFileAtomically } from "../checkpoint/atomic.ts";
 import { type HubAccess, repositoryProblem } from "./access.ts";
 import { type HubRepository, isCommit } from "./cache.ts";
 
-/** How far a download has come. */
+/** The progress of a download. */
 export interface DownloadProgress {
   readonly repository: string;
   readonly file: string;
@@ -28,15 +28,15 @@ export interface DownloadOptions {
   readonly onProgress?: (progress: DownloadProgress) => void;
 }
 
-/** What a repository holds at one commit. */
+/** The files of a repository at one commit. */
 export interface RemoteFiles {
   /** All files, by path from the top. */
   readonly entries: ReadonlyMap<string, ListFileEntry>;
-  /** Brings these into the cache, those not yet there; gives the snapshot's folder. */
+  /** Downloads those of these files that are not in the cache; returns the snapshot's folder. */
   readonly fetch: (paths: readonly string[]) => Promise<string>;
 }
 
-/** Asks the hub what `repository` holds: everything, or only what lies at its top. */
+/** Lists the files of `repository` on the hub: all of them, or only those at the top. */
 export async function remoteFiles(
   repository: HubRepository,
   options: DownloadOptions & { readonly recursive: boolean },
@@ -86,7 +86,7 @@ interface BlobOptions extends DownloadOptions {
   readonly commit: string;
 }
 
-/** Writes `entry`'s content to its blob, going on where an earlier attempt stopped. */
+/** Writes `entry`'s content to its blob; continues where an earlier attempt stopped. */
 async function fetchBlob(entry: ListFileEntry, { repository, commit, cache, access, onProgress }: BlobOptions): Promise<void> {
   const { path, size, lfs } = entry;
   const blob = join(cache, "blobs", hashOf(entry));
@@ -102,12 +102,12 @@ async function fetchBlob(entry: ListFileEntry, { repository, commit, cache, acce
       const content = await downloadFile({ repo: { type, name }, path, revision: commit, ...access });
       if (!content) throw new TypeError(`the hub lists ${path} but does not have it`);
       await handle.truncate(loaded);
-      // Written at its own place, not appended: two processes that fetch the same file then write the same bytes.
+      // Each part is written at its offset, not appended, so two processes that fetch the same file write the same bytes.
       for await (const chunk of loaded > 0 ? content.slice(loaded, size).stream() : content.stream()) {
         await handle.write(chunk, 0, chunk.length, loaded);
         hash.update(chunk);
         loaded += chunk.length;
-        if (loaded > size) break; // whoever sends more than was announced is not listened to further
+        if (loaded > size) break; // more bytes than announced: stop reading
         onProgress?.({ repository: name, file: path, loadedBytes: loaded, totalBytes: size });
       }
     }
@@ -123,7 +123,7 @@ async function fetchBlob(entry: ListFileEntry, { repository, commit, cache, acce
   await rename(incomplete, blob);
 }
 
-/** Feeds what is there of a file to `hash`; its length. */
+/** Adds the existing part of a file to `hash`; returns its length. */
 async function hashFile(path: string, hash: Hash): Promise<number> {
   let bytes = 0;
   try {

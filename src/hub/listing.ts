@@ -1,4 +1,4 @@
-/** @file What a dataset on the hub holds, before any of it is fetched: from the hub, or from the cache where the hub cannot be asked. */
+/** @file Lists the files of a dataset on the hub without downloading them. If the hub cannot be reached, it lists the cached files. */
 
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
@@ -9,13 +9,13 @@ import { remoteFiles } from "./files.ts";
 import type { ResolveOptions } from "./resolve-model.ts";
 
 export interface HubListing {
-  /** Every file, by path from the top, with forward slashes. */
+  /** The path of every file from the top, with forward slashes. */
   readonly paths: readonly string[];
-  /** Brings these into the cache where they are not: their paths on disk, in the same order. */
+  /** Downloads those of these files that are not in the cache; returns their paths on disk, in the same order. */
   readonly fetch: (paths: readonly string[]) => Promise<string[]>;
 }
 
-/** The files of `repository`: the hub's, or those in the cache when the hub cannot be reached or HF_HUB_OFFLINE=1. */
+/** The files of `repository` on the hub, or those in the cache when the hub cannot be reached or HF_HUB_OFFLINE=1. */
 export async function listRepository(repository: HubRepository, options: ResolveOptions = {}): Promise<HubListing> {
   const env = options.env ?? process.env;
   const cache = repositoryCache(repository, env);
@@ -51,8 +51,8 @@ export async function listRepository(repository: HubRepository, options: Resolve
 
 /** The files below a folder. */
 export async function folderListing(folder: string): Promise<HubListing> {
-  const names = await readdir(folder, { recursive: true }).catch(() => []); // no such folder: nothing is in it
-  const present = names.filter((name) => existsSync(join(folder, name))); // a link whose blob was deleted is not there
+  const names = await readdir(folder, { recursive: true }).catch(() => []); // no such folder: no files
+  const present = names.filter((name) => existsSync(join(folder, name))); // a link whose blob was deleted does not count
   return {
     paths: present.map((name) => name.split(sep).join("/")).sort(),
     fetch: async (paths) => paths.map((path) => join(folder, path)),

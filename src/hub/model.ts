@@ -1,18 +1,18 @@
-/** @file The files that make a model or adapter on the hub: JSON, tokenizer files and safetensors at the top of the repository, no
- *  pickles and no other frameworks' copies. */
+/** @file The files of a model or adapter on the hub: JSON, tokenizer files and safetensors at the top of the repository. Pickles and
+ *  copies for other frameworks are left out. */
 
 import { CheckpointError } from "../base/errors.ts";
 import { placeOf } from "./access.ts";
 import type { HubRepository } from "./cache.ts";
 import { type DownloadOptions, remoteFiles } from "./files.ts";
 
-/** Brings `model` into the cache and returns its snapshot folder. Files already there are not fetched again. */
+/** Downloads `model` into the cache and returns its snapshot folder. Files that are there already are not fetched again. */
 export async function downloadModel(model: HubRepository, options: DownloadOptions): Promise<string> {
   const { entries, fetch } = await remoteFiles(model, { ...options, recursive: false });
   return fetch(wantedFiles([...entries.keys()], model));
 }
 
-/** The files a checkpoint or adapter consists of. */
+/** The files of a checkpoint or adapter. */
 function wantedFiles(paths: readonly string[], model: HubRepository): string[] {
   const tensors = paths.includes("model.safetensors") ? /^model\.safetensors$/ : /^model[^/]*\.safetensors$/;
   const others = /^[^/\\]+\.(json|jinja|tiktoken|model)$|^(vocab|merges)\.txt$|^(adapter|gate)_model\.safetensors$/;

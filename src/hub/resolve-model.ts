@@ -1,7 +1,8 @@
 /** @file Finds a model given as a folder or as a hub id `org/name[@revision]`.
  *
- *  A folder of that name wins. A pinned commit that is in the cache needs no network; a branch or tag is looked up on the hub, and in
- *  the cache when the hub cannot be reached or HF_HUB_OFFLINE=1. HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_CACHE are those of Python. */
+ *  An existing folder of that name is used first. A pinned commit that is in the cache needs no network. A branch or tag is looked up on
+ *  the hub, or in the cache when the hub cannot be reached or HF_HUB_OFFLINE=1. HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_CACHE mean the
+ *  same as in Python. */
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -22,7 +23,7 @@ export interface ResolveOptions {
   readonly onProgress?: (progress: DownloadProgress) => void;
 }
 
-/** The folder of a model (or adapter): `idOrPath` itself when it is one, else the cached or downloaded snapshot of a hub id. */
+/** The folder of a model or adapter: `idOrPath` itself if it is a folder, else the cached or downloaded snapshot of a hub id. */
 export async function resolveModel(idOrPath: string, options: ResolveOptions = {}): Promise<string> {
   if (await isFolder(idOrPath)) return idOrPath;
   const model = parseHubId(idOrPath);
@@ -56,7 +57,7 @@ function parseHubId(id: string): HubRepository {
   });
 }
 
-/** Whether a snapshot holds a configuration and every tensor file it should. */
+/** Whether a snapshot holds a configuration and all tensor files. */
 async function isComplete(folder: string): Promise<boolean> {
   const has = (name: string): boolean => existsSync(join(folder, name));
   if (has("adapter_config.json")) return has("adapter_model.safetensors");

@@ -1,14 +1,14 @@
-/** @file What runs a graph. An engine is a value: it loads graphs on one device and says what it can do there.
+/** @file The interface of engines. An engine loads graphs on one device and lists what it lacks there (its capabilities).
  *
- *  A graph uses whatever operators it likes: `load` lowers it first (graph/lowering), so that none reaches an engine that lacks it.
- *  Numbers enter as host tensors or as tensors that an engine holds; they come back as host tensors unless they were asked to stay. */
+ *  A graph may use every operator: `load` first lowers it (graph/lowering), so the engine never gets an operator that it lacks.
+ *  Feeds are host tensors or device tensors. Results are host tensors, except the outputs that `keep` names. */
 
 import type { HostDType, HostTensor } from "../base/tensor.ts";
 import type { Capabilities } from "../graph/lowering/capabilities.ts";
 import type { Mixture } from "../graph/lowering/mixture.ts";
 import type { Graph } from "../graph/value.ts";
 
-/** Numbers that an engine holds where it computes. Owns memory of the device: `using` or `dispose` it. */
+/** A tensor in an engine's own memory. It owns memory of the device: `using` or `dispose` it. */
 export interface DeviceTensor extends Disposable {
   readonly location: "device";
   readonly dtype: HostDType;
@@ -19,11 +19,11 @@ export interface DeviceTensor extends Disposable {
 }
 export type Tensor = HostTensor | DeviceTensor;
 
-/** What a run takes, by name. */
+/** The feeds of a run, by name. */
 export type DeviceFeeds = Readonly<Record<string, Tensor>>;
-/** The same, all on the host. */
+/** Feeds that are all host tensors. */
 export type Feeds = Readonly<Record<string, HostTensor>>;
-/** What a run gives, by name. */
+/** The results of a run, by name. */
 export type Fetches = Readonly<Record<string, HostTensor>>;
 
 export interface Results {
@@ -33,9 +33,9 @@ export interface Results {
 }
 
 export interface LoadOptions {
-  /** Threads for one operator; when absent what the environment variable SKEIN_THREADS says, else all cores. */
+  /** Threads for one operator. Default: the environment variable SKEIN_THREADS, else all cores. */
   readonly threads?: number;
-  /** Lay constant weights out anew for faster products; costs a second copy of them. Default true. */
+  /** Store constant weights in a layout for faster products; this takes a second copy of them. Default true. */
   readonly prepack?: boolean;
   /** Write ONNX Runtime's profile to files that start with this prefix. */
   readonly profile?: string;
@@ -50,10 +50,10 @@ export interface Session extends AsyncDisposable {
   /** The feeds that the outputs need. */
   readonly inputs: ReadonlySet<string>;
   readonly outputs: readonly string[];
-  /** Runs the graph. Feeds the graph does not use are left out; a missing one is an error that names it. Without `fetches`, everything
-   *  that is not kept on the device is fetched. */
+  /** Runs the graph. Feeds that the graph does not use are ignored; a missing feed is an error that names it. Without `fetches`, all
+   *  outputs that are not kept on the device are fetched. */
   run(feeds: DeviceFeeds, fetches?: readonly string[]): Promise<Fetches>;
-  /** The same, and also gives the kept outputs. */
+  /** The same, and also returns the kept outputs. */
   runKeeping(feeds: DeviceFeeds, fetches?: readonly string[]): Promise<Results>;
   /** Stops profiling and writes the file that the option `profile` names. */
   endProfiling(): void;
@@ -62,12 +62,12 @@ export interface Session extends AsyncDisposable {
 
 export interface Engine {
   readonly name: string;
-  /** The hardware that computes. */
+  /** The hardware that the engine runs on. */
   readonly device: "cpu" | "webgpu";
   readonly capabilities: Capabilities;
   /** Loads a graph. An engine whose native library or device is missing throws an EngineError. */
   load(graph: Graph, options?: LoadOptions): Promise<Session>;
-  /** A copy of a host tensor on the device, to be fed many times. */
+  /** Copies a host tensor to the device, for a tensor that is fed many times. */
   upload(tensor: HostTensor): Promise<DeviceTensor>;
 }
 

@@ -1,9 +1,9 @@
-/** @file Where the engine finds a graph's weights. ONNX Runtime reads external data from one folder. */
+/** @file The folder and relative paths of a graph's external data. ONNX Runtime reads external data from one folder. */
 
 import * as path from "node:path";
 import type { Graph } from "../graph/value.ts";
 
-/** The deepest folder that holds every file the graph refers to, and a file's place in it. */
+/** The deepest folder that contains every file of the graph, and a file's path inside it. */
 export function filesFolder(graph: Graph): { readonly folder: string; readonly locate: (file: string) => string } {
   const files = [...graph.initializers.values()].flatMap((initializer) => (initializer.kind === "file" ? [initializer.region.file] : []));
   const folders = [...new Set(files.map((file) => path.dirname(path.resolve(file))))];

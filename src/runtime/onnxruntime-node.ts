@@ -1,5 +1,5 @@
-/** @file ONNX Runtime in Node, one engine for each device. The only file that imports the package `onnxruntime-node`, and it imports it
- *  when the first graph is loaded: commands and programs that compute nothing work without the native library. */
+/** @file ONNX Runtime in Node, one engine for each device. Only this file imports the package `onnxruntime-node`, and only when the first
+ *  graph is loaded. Commands and programs that compute nothing work without the native library. */
 
 import type * as Ort from "onnxruntime-node";
 import { EngineError, invariant, messageOf } from "../base/errors.ts";
@@ -26,7 +26,7 @@ type Library = typeof Ort;
 
 const COMPOSED = "no engine has it as one operator";
 
-/** ONNX Runtime on the processor. It has every operator but those that are composed. */
+/** ONNX Runtime on the CPU. It has every operator except Skein's own, which are lowered. */
 export const cpu: Engine = onnxRuntime("cpu", { lacks: { Int8MatMul: COMPOSED }, float16: false, deviceTensors: false });
 
 const CPU_ONLY = "it runs on the CPU: its operands leave the device and come back";
@@ -104,7 +104,7 @@ class OrtSession implements Session {
 
   async runKeeping(feeds: DeviceFeeds, fetches: readonly string[] = this.#fetchable()): Promise<Results> {
     for (const name of fetches) if (this.#kept.includes(name)) invariant(false, `output ${name} stays on the device; it is not fetched`);
-    // A session that keeps outputs gives all of them in 1.30.0, or fails with "Output count mismatch".
+    // In 1.30.0, a session that keeps outputs must return all of them; otherwise it fails with "Output count mismatch".
     const results = await this.#results(feeds, this.#kept.length === 0 ? fetches : this.outputs);
     return {
       fetched: Object.fromEntries(fetches.map((name) => [name, hostTensor(results[name]!)])),
@@ -117,7 +117,7 @@ class OrtSession implements Session {
     for (const name of this.inputs) {
       const feed = feeds[name];
       const dtype = this.#dtypes.get(name);
-      // Messages are written only when wanted: there are hundreds of feeds, many times a second.
+      // The message is built only on failure: there are hundreds of feeds, many times a second.
       if (!feed) invariant(false, `feed ${name} is missing; given: ${Object.keys(feeds).join(", ")}`);
       if (feed.dtype !== dtype) invariant(false, `feed ${name} is ${feed.dtype}[${feed.shape}], not ${dtype}`);
       tensors[name] = isOnDevice(feed) ? heldBy(this.#engine, feed, name) : wrapped(this.#ort, feed);
@@ -159,12 +159,12 @@ function sessionOptions(
   };
 }
 
-/** Several processes on one machine are faster with a thread each than with all threads waiting on each other. */
+/** The number of threads. Several processes on one machine are faster with one thread each than with all cores each. */
 function threadsAsked(): number {
   return Number(process.env.SKEIN_THREADS ?? 0) || 0;
 }
 
-// Hundreds of expert weights are fed again at every decoded token: wrapping each once is a tenth of a small model's step.
+// Each decoded token feeds hundreds of expert tensors again. Wrapping each of them only once saves a tenth of a small model's step.
 const wrappers = new WeakMap<HostTensor, Ort.Tensor>();
 
 /** The engine's view of a host tensor's numbers; nothing is copied. */
@@ -180,7 +180,7 @@ function hostTensor(tensor: Ort.Tensor): HostTensor {
   return { dtype: tensor.type as HostDType, shape: tensor.dims, data: tensor.data as HostArrays[HostDType] };
 }
 
-/** What device tensors hold. */
+/** The engine and native tensor of each device tensor. */
 const held = new WeakMap<DeviceTensor, { readonly engine: Engine; readonly tensor: Ort.Tensor }>();
 
 function deviceTensor(engine: Engine, tensor: Ort.Tensor): DeviceTensor {
@@ -191,7 +191,7 @@ function deviceTensor(engine: Engine, tensor: Ort.Tensor): DeviceTensor {
     location: "device",
     dtype: tensor.type as HostDType,
     shape: tensor.dims,
-    // The library's own getData() aborts the process on a device tensor in 1.30.0; a graph that copies its input to the host does not.
+    // In 1.30.0 the library's getData() aborts the process on a device tensor. A graph that copies its input to the host works.
     read: async () => (await (await copySession(engine, self, {})).run({ x: self })).y!,
     dispose,
     [Symbol.dispose]: dispose,
@@ -209,7 +209,7 @@ function heldBy(engine: Engine, feed: DeviceTensor, name: string): Ort.Tensor {
 
 const copySessions = new Map<string, Promise<Session>>();
 
-/** y = x, for tensors of this dtype and rank. These sessions are few and tiny, and live as long as the process. */
+/** y = x, for tensors of this dtype and rank. These sessions are few and small, and stay until the process ends. */
 function copySession(engine: Engine, { dtype, shape }: DeviceTensor | HostTensor, options: LoadOptions): Promise<Session> {
   const key = `${engine.name} ${dtype} ${shape.length} ${options.keep ?? ""}`;
   let session = copySessions.get(key);
@@ -241,7 +241,7 @@ function library(): Promise<Library> {
   return known;
 }
 
-/** Loads the package; what goes wrong becomes an error that says what to install. */
+/** Loads the package. A failure becomes an error that says what to install. */
 export async function openLibrary<T>(load: () => Promise<T>): Promise<T> {
   try {
     return await load();
@@ -258,7 +258,7 @@ export async function openLibrary<T>(load: () => Promise<T>): Promise<T> {
   }
 }
 
-/** A session, or an error that says that the device is missing. */
+/** Creates a session. A failure becomes an error that says that the device is missing. */
 async function opened(engine: Engine, create: () => Promise<Ort.InferenceSession>): Promise<Ort.InferenceSession> {
   try {
     return await create();

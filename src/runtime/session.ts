@@ -1,4 +1,4 @@
-/** @file The door to sessions: a graph loaded in the engine that the options name. */
+/** @file Loads a graph in the engine that the options name. */
 
 import { OptionError } from "../base/errors.ts";
 import type { Graph } from "../graph/value.ts";
@@ -8,7 +8,7 @@ import { cpu, webgpu } from "./onnxruntime-node.ts";
 export type { Feeds, Fetches } from "./engine.ts";
 
 export interface SessionOptions extends LoadOptions {
-  /** What computes. When absent the engine that the environment variable SKEIN_DEVICE names, else the CPU. */
+  /** The engine. Default: the one that the environment variable SKEIN_DEVICE names, else the CPU. */
   readonly engine?: Engine;
 }
 

@@ -1,6 +1,6 @@
 /** @file BERT's vocab.txt as a tokenizer.json (Devlin et al. 2018; reference: transformers, models/bert/tokenization_bert.py),
- *  for encoders published without one: clean, lower-case, strip accents, split at spaces and punctuation, then the longest
- *  pieces of the vocabulary ("##" inside a word); [CLS] before the text and [SEP] after it. */
+ *  for encoders published without one. It cleans the text, makes it lower case, strips accents, splits at spaces and punctuation,
+ *  and takes the longest pieces of the vocabulary ("##" inside a word); [CLS] comes before the text and [SEP] after it. */
 
 import { CheckpointError } from "../base/errors.ts";
 

@@ -20,7 +20,7 @@ export function cleanUpSpaces(text: string): string {
   return RULES.reduce((cleaned, [pattern, replacement]) => cleaned.replaceAll(pattern, replacement), text);
 }
 
-/** The length of the longest part of `text` whose cleaned form no further text can change: it ends on a character no rule knows. */
+/** The length of the longest prefix of `text` whose cleaned form stays the same when text is added. It ends with a character that is in no rule. */
 export function settledLength(text: string): number {
   let length = text.length;
   while (length > 0 && RULE_CHARACTERS.has(text[length - 1]!)) length--;

@@ -1,8 +1,8 @@
-/** @file The tokenizer of a tokenizer.json. Models and decoders are those of @huggingface/tokenizers, the steps before the model are in
- *  engine/. transformers adds on top of that file:
+/** @file The tokenizer of a tokenizer.json. The models and decoders are those of @huggingface/tokenizers; the steps before the model are
+ *  in engine/. Like transformers, it adds to that file:
  *
- *  - tokens named in tokenizer_config.json are special and are recognized in text, even if tokenizer.json does not list them;
- *  - LLaMA-like tokenizers put bos and eos around a text as add_bos_token and add_eos_token say, whatever post-processor tokenizer.json has;
+ *  - tokens in tokenizer_config.json are special and are recognized in text, even if tokenizer.json does not list them;
+ *  - LLaMA-like tokenizers add bos and eos as add_bos_token and add_eos_token say, and ignore the post-processor of tokenizer.json;
  *  - ids without a token decode to nothing. */
 
 import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
@@ -14,7 +14,7 @@ import { createEncoder, type Encoder, type Model, UnknownToken } from "./engine/
 import { textWithin } from "./token-text.ts";
 import type { DecodeOptions, Tokenizer } from "./tokenizer.ts";
 
-/** What is used of the engine. Its own type declarations do not resolve in an ES module, so they are stated here. */
+/** The part of the engine that is used here. Its own type declarations do not resolve in an ES module. */
 interface Engine {
   readonly model: Model;
   readonly decoder: Decoder | null;
@@ -61,7 +61,7 @@ type Config = z.infer<typeof configSchema>;
 
 const fileSchema = z.looseObject({
   added_tokens: z.array(addedSchema).default([]),
-  // Old files leave the type out; the engine then tells it by the other fields. It would take any other type for a plain word list.
+  // Old files have no type; the engine then finds it by the other fields. It would treat an unknown type as a plain word list.
   model: z.looseObject({ type: z.enum(["BPE", "Unigram", "WordPiece"]).optional(), vocab: z.unknown() }),
   normalizer: z.unknown(),
   pre_tokenizer: z.unknown(),
@@ -99,7 +99,7 @@ export function createHubTokenizer(content: Readonly<Record<string, unknown>>, {
     const vocabulary = vocabularyOf(file.data);
     const whole = withBosAndEos(withSpecialTokens(file.data, config, vocabulary), config);
     for (const { content: name, id } of whole.added_tokens) addedIds.set(name, id);
-    // What stands before and behind the model is done in engine/.
+    // The steps before and after the model are in engine/.
     engine = new HubTokenizer({ decoder: null, ...whole, normalizer: null, pre_tokenizer: null, post_processor: null }, raw);
     keepByteOrderMarks(engine.decoder);
     for (const name of addedIds.keys()) restore(engine.model, name, idIn(vocabulary, name));
@@ -143,19 +143,19 @@ function encoded(encode: Encoder, text: string, { addSpecialTokens, where }: { a
   }
 }
 
-/** The flags as the Rust library reads them where a file leaves them out. */
+/** The flags, with the Rust library's defaults. */
 function addedToken({ id, content, single_word, lstrip, rstrip, normalized, special }: File["added_tokens"][number]): AddedToken {
   const flags = { single_word: single_word ?? false, lstrip: lstrip ?? false, rstrip: rstrip ?? false };
   return { id, content, ...flags, normalized: normalized ?? !special };
 }
 
-/** The engine puts added tokens among the model's own, which would then find them inside of words. */
+/** Undoes the engine's change to the model's vocabulary: it adds the added tokens there, and the model would find them inside words. */
 function restore({ tokens_to_ids }: Model, name: string, id: number | undefined): void {
   if (id === undefined) tokens_to_ids.delete(name);
   else tokens_to_ids.set(name, id);
 }
 
-/** A byte order mark out of byte tokens is text like any other; the engine drops it. */
+/** Keeps a byte order mark made of byte tokens; the engine drops it. */
 function keepByteOrderMarks(decoder: Decoder | null): void {
   if (decoder?.text_decoder) decoder.text_decoder = new TextDecoder("utf-8", { ignoreBOM: true });
   for (const part of decoder?.decoders ?? []) keepByteOrderMarks(part);
@@ -168,7 +168,7 @@ function decoded(engine: Engine, ids: readonly number[], options: DecodeOptions)
   return options.cleanUpSpaces ? cleanUpSpaces(text) : text;
 }
 
-/** tokenizer.json with every special token of the config among its added tokens, and marked special. */
+/** tokenizer.json with every special token of the config as an added token that is marked special. */
 function withSpecialTokens(file: File, config: Config, vocabulary: Vocabulary): File {
   const { bos_token, eos_token, pad_token, unk_token, cls_token, sep_token, mask_token } = config;
   const others = config.additional_special_tokens ?? [];
@@ -201,8 +201,8 @@ function idIn(vocabulary: Vocabulary, name: string): number | undefined {
   return typeof id === "number" ? id : undefined;
 }
 
-/** tokenizer.json with the post-processor that LLaMA-like classes of transformers build from add_bos_token and add_eos_token, in the
- *  place of any other (reference: transformers, models/llama/tokenization_llama_fast.py, update_post_processor). */
+/** tokenizer.json with its post-processor replaced by the one that LLaMA-like classes of transformers build from add_bos_token and
+ *  add_eos_token (reference: transformers, models/llama/tokenization_llama_fast.py, update_post_processor). */
 function withBosAndEos(file: File, config: Config): File {
   const { add_bos_token: addBos, add_eos_token: addEos, tokenizer_class: kind = "" } = config;
   if (!/^(Llama|CodeLlama|Gemma|Cohere)Tokenizer(Fast)?$/.test(kind)) return file;

@@ -1,8 +1,8 @@
 /** @file Opens the tokenizer in a model's folder.
  *
- *  A folder holds either tokenizer.json (everything Hugging Face publishes; run by @huggingface/tokenizers), a *.tiktoken file
- *  (Qwen-7B) or a vocab.txt (BERT).
- *  tokenizer_config.json and special_tokens_map.json name the special tokens; chat_template.jinja, or the former, holds chat templates. */
+ *  A folder holds tokenizer.json (the usual case; read by @huggingface/tokenizers), a *.tiktoken file (Qwen-7B) or a vocab.txt (BERT).
+ *  tokenizer_config.json and special_tokens_map.json name the special tokens. chat_template.jinja or tokenizer_config.json holds the chat
+ *  templates. */
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -28,7 +28,7 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   });
   const read = async (name: string): Promise<Readonly<Record<string, unknown>>> =>
     names.includes(name) ? readJsonObject(join(directory, name)) : {};
-  // tokenizer_config.json is the newer of the two and wins.
+  // tokenizer_config.json is the newer of the two and takes precedence.
   const config = { ...(await read("special_tokens_map.json")), ...withoutNulls(await read("tokenizer_config.json")) };
   const templates = await loadChatTemplates(directory, config);
   if (names.includes("tokenizer.json")) {

@@ -1,6 +1,6 @@
 /** @file The tokenizer of Qwen-7B (2023; reference: QWenTokenizer in the model's own tokenization_qwen.py, over OpenAI's tiktoken).
  *
- *  1. Text is brought into NFC and split at special tokens, which are always read as such.
+ *  1. The text is normalized to NFC and split at special tokens, which are always recognized.
  *  2. The regular expression below cuts the rest into pieces.
  *  3. Each piece starts as its UTF-8 bytes; the two neighbors whose union has the lowest rank are joined until none has a rank.
  *
@@ -16,8 +16,8 @@ const END_OF_TEXT = "<|endoftext|>";
 const EXTRAS = 205;
 const SPECIAL_TOKENS = [END_OF_TEXT, "<|im_start|>", "<|im_end|>", ...Array.from({ length: EXTRAS }, (_, i) => `<|extra_${i}|>`)];
 
-// tiktoken's pattern in JavaScript's words. Its \s is Unicode's White_Space (JavaScript's \s differs in two characters), and its
-// case-insensitive s is also the long s, U+017F.
+// tiktoken's pattern in JavaScript's syntax. Its \s is Unicode's White_Space (JavaScript's \s differs in two characters), and its
+// case-insensitive s also matches the long s, U+017F.
 const SPACE = "\\p{White_Space}";
 const PIECES = new RegExp(
   [
@@ -87,7 +87,7 @@ function parseRanks(file: string, path: string): Map<string, number> {
   return ranks;
 }
 
-/** The bytes that a base64 text stands for, as a string of one character per byte. */
+/** The bytes of a base64 text, as a string of one character per byte. */
 function bytesIn(base64: string, where: string): string {
   try {
     return atob(base64);

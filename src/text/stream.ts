@@ -1,32 +1,32 @@
-/** @file Decodes tokens one by one into text that never has to be taken back.
+/** @file Decodes tokens one by one into text that later tokens do not change.
  *
- *  A token may be part of a character, and decoders look at neighbors (a first space falls away, bytes join to characters). So a short
- *  window of tokens is decoded with and without its newest part, and the difference is new text, once it does not end inside a character
- *  (decoders show that as U+FFFD). All pieces together are what decode gives for all ids, if bytes that are no UTF-8 do not occur. */
+ *  A token may be part of a character, and decoders look at neighboring tokens (they drop a first space and join bytes to characters).
+ *  Therefore a short window of tokens is decoded with and without its newest part. The difference is new text, unless it ends inside a
+ *  character (decoders show that as U+FFFD). All pieces together equal the decoded text of all ids, if all bytes are valid UTF-8. */
 
 import { cleanUpSpaces, settledLength } from "./clean-up.ts";
 import type { DecodeOptions, Tokenizer } from "./tokenizer.ts";
 
 export interface TextStream {
-  /** Takes the next token; returns the text that is now certain, often empty. */
+  /** Takes the next token; returns the text that is now final, often empty. */
   push(id: number): string;
-  /** Ends the stream; returns what was held back. */
+  /** Ends the stream; returns the rest of the text. */
   flush(): string;
 }
 
 export interface TextStreamOptions extends DecodeOptions {
-  /** Tokens that stand before the stream: its text goes on from theirs, a first space included. */
+  /** Tokens before the stream. The stream's text continues theirs, including a first space. */
   readonly after?: readonly number[];
 }
 
-/** A stream that decodes as `tokenizer.decode` with the same options does. */
+/** A stream that decodes like `tokenizer.decode` with the same options. */
 export function textStream(
   tokenizer: Pick<Tokenizer, "decode" | "cleansUpSpaces">,
   { skipSpecialTokens = true, cleanUpSpaces: cleans = tokenizer.cleansUpSpaces, after = [] }: TextStreamOptions = {},
 ): TextStream {
   const decode = (ids: readonly number[]): string => tokenizer.decode(ids, { skipSpecialTokens, cleanUpSpaces: false });
-  let window = [...after]; // tokens whose text is out, kept as context, then tokens whose text is not
-  let out = window.length; // how many of them are out
+  let window = [...after]; // tokens whose text was returned, kept as context, then tokens whose text was not
+  let out = window.length; // how many of them were returned
   let unsettled = ""; // decoded text that clean-up may still change
 
   const release = (text: string, isLast: boolean): string => {

@@ -1,18 +1,18 @@
-/** @file Text to token ids and back: what every tokenizer answers. */
+/** @file The interface of tokenizers: text to token ids and back. */
 
 export interface EncodeOptions {
-  /** Add what the model expects around a text: T5's `</s>`, LLaMA's `<s>`. Default true. */
+  /** Add the special tokens that the model expects around a text: T5's `</s>`, LLaMA's `<s>`. Default true. */
   readonly addSpecialTokens?: boolean;
 }
 
 export interface DecodeOptions {
   /** Leave special tokens out of the text. Default false. */
   readonly skipSpecialTokens?: boolean;
-  /** Remove spaces before punctuation, as some older tokenizers ask for. Default: what tokenizer_config.json says, else false. */
+  /** Remove spaces before punctuation, as some older tokenizers do. Default: the value in tokenizer_config.json, else false. */
   readonly cleanUpSpaces?: boolean;
 }
 
-/** Tokens named by the role they play. */
+/** Special tokens by role. */
 export interface SpecialTokens {
   readonly bos?: string;
   readonly eos?: string;
@@ -21,11 +21,11 @@ export interface SpecialTokens {
 }
 
 export interface Tokenizer {
-  /** Special tokens that occur in `text` are read as such. */
+  /** Recognizes special tokens that occur in `text`. */
   encode(text: string, options?: EncodeOptions): number[];
-  /** Ids outside the vocabulary (models round theirs up) stand for no text. */
+  /** Ids outside the vocabulary decode to no text. (Models round the size of their vocabulary up.) */
   decode(ids: readonly number[], options?: DecodeOptions): string;
-  /** What a token reads as in the middle of a text, its leading space included; "\uFFFD" for a part of a character. */
+  /** A token's text in the middle of a text, with its leading space; "\uFFFD" for a part of a character. */
   tokenText(id: number): string;
   /** The id of a token as the vocabulary spells it ("</s>", "▁the", "Ġthe"). */
   idOf(token: string): number | undefined;
@@ -36,7 +36,7 @@ export interface Tokenizer {
   readonly padId?: number;
   readonly unkId?: number;
   readonly specialTokens: SpecialTokens;
-  /** Whether decode removes spaces before punctuation unless told otherwise. */
+  /** Whether decode removes spaces before punctuation by default. */
   readonly cleansUpSpaces: boolean;
   /** The chat template in Jinja; undefined when the model has none. */
   readonly chatTemplate?: string;

@@ -1,4 +1,4 @@
-/** @file Tools and calls of tools in the forms that files have them: objects, or JSON as text, once or twice. Templates get objects. */
+/** @file Tools and tool calls as data files hold them: objects, or JSON text, encoded once or twice. Templates get objects. */
 
 import * as z from "zod";
 import { DataError, messageOf } from "../base/errors.ts";
@@ -6,7 +6,7 @@ import { parseExactJson } from "../base/json.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** A list of tools: objects, texts of JSON, or one text of all of them. OpenAI's older functions get their frame. */
+/** Reads a list of tools: objects, JSON texts, or one JSON text of the whole list. OpenAI's older functions are wrapped as tools. */
 export function toolList(value: unknown, where: string): readonly Json[] | undefined {
   const list = decoded(value, { where, name: "tools" });
   if (list === undefined || list === null || list === "") return undefined;
@@ -35,7 +35,7 @@ export function functionTool(value: Json): Json {
 
 const callSchema = z.looseObject({ name: z.string(), arguments: z.unknown() });
 
-/** The calls of a message, each with its arguments as an object. */
+/** The tool calls of a message, with arguments as objects. */
 export function toolCalls(value: unknown, where: string): readonly Json[] | undefined {
   const list = decoded(value, { where, name: "tool_calls" });
   if (list === undefined || list === null || list === "") return undefined;
@@ -47,7 +47,7 @@ export function toolCalls(value: unknown, where: string): readonly Json[] | unde
   return calls.length > 0 ? calls : undefined;
 }
 
-/** One call: its name, and its arguments as an object. */
+/** One tool call: its name, and its arguments as an object. */
 export function callOf(value: unknown, where: string): Json {
   const call = callSchema.safeParse(decoded(value, { where, name: "a call" }));
   if (!call.success) {
@@ -71,7 +71,7 @@ export function isObject(value: unknown): value is Json {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** What a JSON text stands for; anything but a text stays as it is. */
+/** Parses JSON text; returns any other value unchanged. */
 export function decoded(value: unknown, { where, name }: { readonly where: string; readonly name: string }): unknown {
   if (typeof value !== "string") return value;
   if (value.trim() === "") return "";

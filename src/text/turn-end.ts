@@ -1,15 +1,15 @@
 /** @file The tokens that end a turn of the assistant.
  *
- *  A model's chat template ends each turn with a token (<|im_end|>), which need not be the end of sequence that its configuration
- *  names: base models are published with the templates of their chat siblings. Training teaches the template's token, so
- *  whatever generates a turn stops at it. */
+ *  A chat template ends each turn with a token (<|im_end|>). It may differ from the end of sequence in the model's configuration, since
+ *  base models are published with the templates of their chat versions. Training teaches the template's token, so generation of a turn
+ *  stops at it. */
 
 import { renderChat } from "./chat.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 const known = new WeakMap<Tokenizer["chatTemplates"], readonly number[]>();
 
-/** The token ids that end a turn by the chat template; none without a template, or where it ends turns by plain text. */
+/** The token ids that end a turn in the chat template; none without a template, or if it ends turns with plain text. */
 export function turnEndIds(tokenizer: Tokenizer): readonly number[] {
   const { chatTemplates } = tokenizer;
   if (chatTemplates.size === 0) return [];
@@ -33,11 +33,11 @@ function probed(tokenizer: Tokenizer): readonly number[] {
     const end = tail.find((id) => isControlToken(tokenizer, id));
     return end === undefined ? [] : [end];
   } catch {
-    return []; // a template that does not take this conversation says so where one is rendered in earnest
+    return []; // a template that refuses this conversation reports its error when a real conversation is rendered
   }
 }
 
-/** Whether a token is no text but a sign: special, or spelled as one where the tokenizer does not mark it special (<end_of_turn>). */
+/** Whether a token is a control token: special, or written like one though the tokenizer does not mark it special (<end_of_turn>). */
 export function isControlToken(tokenizer: Pick<Tokenizer, "decode">, id: number): boolean {
   const text = tokenizer.decode([id], { cleanUpSpaces: false });
   if (text === "") return false;
@@ -46,7 +46,7 @@ export function isControlToken(tokenizer: Pick<Tokenizer, "decode">, id: number)
   );
 }
 
-/** The tokens of an answer up to the one that ends its turn; what a template writes behind it, nobody has to say. */
+/** The tokens of an answer through the one that ends its turn. What the template writes after it is not generated. */
 export function throughTurnEnd(tokenizer: Tokenizer, ids: readonly number[]): readonly number[] {
   const ends = [...turnEndIds(tokenizer), ...(tokenizer.eosId === undefined ? [] : [tokenizer.eosId])];
   const places = [...ends.map((end) => ids.lastIndexOf(end)), ids.findLastIndex((id) => isControlToken(tokenizer, id))];
@@ -54,7 +54,7 @@ export function throughTurnEnd(tokenizer: Tokenizer, ids: readonly number[]): re
   return at === undefined ? ids : ids.slice(0, at + 1);
 }
 
-/** Whether tokens hold nothing but white space and signs. */
+/** Whether all tokens are white space or control tokens. */
 function isBlank(tokenizer: Tokenizer, ids: readonly number[]): boolean {
   return tokenizer.decode(ids.filter((id) => !isControlToken(tokenizer, id))).trim() === "";
 }

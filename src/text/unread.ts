@@ -1,4 +1,4 @@
-/** @file What of a conversation a chat template has no use for, so that nothing vanishes without a word. */
+/** @file Finds the parts of a conversation that a chat template does not use, so that they can be reported. */
 
 import { type ChatContext, type ChatMessage, REASONING_KEYS, renderChat, templateFor } from "./chat.ts";
 import { mentions } from "./template/template.ts";
@@ -9,7 +9,7 @@ interface Conversation extends ChatContext {
   readonly messages: readonly ChatMessage[];
 }
 
-/** Names of what the template does not read: fields of messages, tools, documents, variables. */
+/** Names that the template does not read: fields of messages, tools, documents, variables. */
 export function unreadNames(tokenizer: Templates, { messages, tools, documents, templateVariables = {} }: Conversation): string[] {
   const source = templateFor(tokenizer, tools);
   const reasons = REASONING_KEYS.some((key) => mentions(source, key));
@@ -19,16 +19,16 @@ export function unreadNames(tokenizer: Templates, { messages, tools, documents, 
   return [...new Set([...fields, ...around])].filter((name) => !isRead(name));
 }
 
-// Every template reads the first two; a turn whose calls are not written is refused.
+// Every template reads role and content; a turn whose tool calls are not written is refused elsewhere.
 const WRITTEN: ReadonlySet<string> = new Set(["role", "content", "tool_calls"]);
 
 const PROBE = "skein-probe";
 
-/** Roles of messages that the template leaves out of `prompt`, which it wrote for `messages`. */
+/** Roles of those `messages` that the template leaves out of `prompt`. */
 export function unwrittenRoles(tokenizer: Templates, { messages, ...context }: Conversation, prompt: string): string[] {
   const missing = messages.flatMap(({ role, content }, i) => {
     if (role === "assistant" || typeof content !== "string" || content.trim() === "" || prompt.includes(content.trim())) return [];
-    // It may be written in other words, as JSON say: then another content shows.
+    // The template may write the content in another form, such as JSON. Then a changed content changes the text.
     const probed = messages.map((message, at) => (at === i ? { ...message, content: PROBE } : message));
     return renderChat(tokenizer, probed, { ...context, addGenerationPrompt: true }).includes(PROBE) ? [] : [role];
   });

@@ -1,4 +1,4 @@
-/** @file Gradients of elementwise operators. g is dLoss/dy; each rule is headed by its derivative. */
+/** @file Gradients of elementwise operators. g is dLoss/dy. The comment before a rule gives the derivative. */
 
 import type { OpType } from "../../graph/operators.ts";
 import * as E from "../../graph/ops/elementwise.ts";

@@ -2,7 +2,7 @@
  *
  *  MatMul, y = a b:            da = g bᵀ,  db = aᵀ g.
  *  Softmax, y = softmax(x):    dx = y (g - sum(g y)).
- *  LogSoftmax:                 dx = g - exp(y) sum(g); where g is zeros but for picked places, -exp(y) sum(picked) + picked there.
+ *  LogSoftmax:                 dx = g - exp(y) sum(g). If g is 0 except at picked indices: -exp(y) sum(picked), + picked at those indices.
  *  RMS norm, y = x r w with r = 1 / sqrt(mean(x^2) + eps):
  *                              dx = r (g w - x r^2 mean(g w x)),  dw = sum(g x r).
  *  Layer norm, y = xn w + b with xn = (x - mean) r:
@@ -20,7 +20,7 @@ import { operand, type Rule, result, unbroadcast, zerosLike } from "../rule.ts";
 /** Sums over every axis but the last. */
 const sumRows = (x: Float, shape: Shape): Float => unbroadcast(x, shape);
 
-/** g with its reduced axes back, repeated to the operand's shape. */
+/** Puts the reduced axes back into g and repeats it to the operand's shape. */
 function restored(g: Float, shape: Shape, axes: readonly number[]): Float {
   const reduced = new Set(axes.map((axis) => axisOf(shape, axis)));
   return expand(reshape(g, ...shape.map((size, axis) => (reduced.has(axis) ? 1 : size))), ...shape);
@@ -35,7 +35,7 @@ const matmulRule: Rule<"MatMul"> = (node, g, wanted) => {
     return unbroadcast(full, a.shape);
   };
   const db = () => {
-    // One matrix for all rows: a single product over all of them, instead of one a batch entry and a sum.
+    // One matrix for all rows: one product over all rows, instead of one per batch entry and a sum.
     if (b.shape.length === 2 && a.shape.length > 2 && !transA) {
       const [rows, gradients] = [flattenRows(a), flattenRows(g)];
       return transB ? matmul(gradients, rows, { transA: true, alpha }) : matmul(rows, gradients, { transA: true, alpha });
@@ -72,12 +72,12 @@ const logSoftmaxRule: Rule<"LogSoftmax"> = (node, g) => {
   const axes = [node.attributes.axis];
   const scattered = pickedFrom(g, axisOf(y.shape, node.attributes.axis));
   if (!scattered) return [sub(g, mul(exp(y), reduceSum(g, { axes })))];
-  // Of a language model's loss, g is 0 but for the picked target. Over a whole vocabulary it is worth never laying it out.
+  // In a language model's loss, g is 0 except at the target. Building it over a whole vocabulary would waste memory.
   const { index, picked } = scattered;
   return [scatterAddElements(mul(exp(y), neg(reduceSum(picked, { axes }))), index, picked, axes[0])];
 };
 
-/** What was scattered into zeros along `axis` to give `g`, as the gradient of a GatherElements is. */
+/** The updates and indices behind `g` if it is a scatter into zeros along `axis`, as the gradient of GatherElements is. */
 function pickedFrom(g: Float, axis: number): { index: Int; picked: Float } | undefined {
   const node = g.graph.producer(g);
   if (node?.op !== "ScatterElements") return undefined;
@@ -101,7 +101,7 @@ export const linalg = {
     const { axes } = node.attributes;
     return [where(equal(x, restored(result(node), x.shape, axes)), restored(g, x.shape, axes), 0)];
   }) satisfies Rule<"ReduceMax">,
-  // d cumsum = the sum of what comes after.
+  // d cumsum = the running sum from the other end.
   CumSum: ((node, g) => {
     const { axis } = node.attributes;
     const running = g.graph.apply("CumSum", [g], { axis })[0] as Float;
@@ -115,12 +115,12 @@ export const linalg = {
   LogSoftmax: logSoftmaxRule,
   LayerNormalization: layerNormRule,
   SimplifiedLayerNormalization: rmsNormRule,
-  // A turn is undone by the turn the other way.
+  // The gradient is rotated by the opposite angle.
   RotaryEmbedding: ((node, g, [, , cosines, sines]) => {
     invariant(!cosines && !sines, "angles are not learned: RotaryEmbedding has a gradient only in what it turns");
     return [rotaryEmbedding(g, node.inputs[1] as Int, { cosines: operand(node, 2), sines: neg(operand(node, 3)) })];
   }) satisfies Rule<"RotaryEmbedding">,
-  // The rounding of x passes gradients as they are (Bengio et al. 2013); the product's own rounding of dy is SwitchBack's (arXiv:2304.13013).
+  // The gradient ignores the rounding of x (straight-through, Bengio et al. 2013). The product rounds dy, as SwitchBack does (arXiv:2304.13013).
   Int8MatMul: ((node, g, [, values, scales]) => {
     invariant(!values && !scales, "weights in 8 bits are frozen");
     const [, forward, scale, backward] = node.inputs;

@@ -1,4 +1,4 @@
-/** @file Gradients of operators that move numbers: the gradient moves back the same way. */
+/** @file Gradients of operators that move numbers: the gradient is moved back. */
 
 import { invariant } from "../../base/errors.ts";
 import { scalar } from "../../graph/ops/elementwise.ts";
@@ -13,7 +13,7 @@ const known = (value: Value): number => {
   return Number(tensor.data[0]);
 };
 
-/** Zeros shaped like `like` but for `size` along `axis`. */
+/** Zeros in the shape of `like`, with `size` along `axis`. */
 function zeros(like: Value, axis: number, size: Size): Float {
   return expand(scalar(like, 0), ...like.shape.map((s, i): Size => (i === axis ? size : s)));
 }
@@ -50,7 +50,7 @@ export const movement = {
     const { axis, before } = node.attributes;
     return [slice(g, axis, before, before + (operand(node, 0).shape[axis] as number))];
   }) satisfies Rule<"Pad">,
-  // Rows that were read several times add up.
+  // The gradients of a row that was read several times add up.
   Gather: ((node, g) => {
     invariant(node.attributes.axis === 0, "Gather has a gradient only along axis 0");
     return [scatterAddRows(zerosLike(operand(node, 0)), node.inputs[1] as Int, g)];

@@ -1,7 +1,7 @@
-/** @file What an engine may be unable to do, so that a graph can be lowered to what it can.
+/** @file Uses of operators that an engine may lack, so that a graph can be lowered for it.
  *
  *  A use is an operator, or one way to use it. The table of decompositions (lowered.ts) is total over these uses. They are ONNX Runtime's
- *  own operators, which a plain ONNX engine does not know, and those that some device lacks or computes wrongly. */
+ *  own operators, which a plain ONNX engine does not have, and operators that some device lacks or computes wrongly. */
 
 /** Operators of ONNX Runtime alone. */
 export const FUSED = [
@@ -14,7 +14,7 @@ export const FUSED = [
   "FastGelu",
 ] as const;
 
-/** Plain ONNX that some device lacks. */
+/** Operators of plain ONNX that some device lacks. */
 export const PLAIN = [
   /** SimplifiedLayerNormalization where its second result, 1 / sqrt(mean(x^2) + epsilon), is used: gradients are built from it. */
   "SimplifiedLayerNormalization, second result",
@@ -26,16 +26,16 @@ export const PLAIN = [
   "ScatterND",
 ] as const;
 
-/** Operators of ours that no engine has: each stands for several nodes that have one gradient together. */
+/** Skein's own operators, which no engine has. Each replaces several nodes that share one gradient rule. */
 export const COMPOSED = ["Int8MatMul"] as const;
 
 export type Use = (typeof FUSED)[number] | (typeof PLAIN)[number] | (typeof COMPOSED)[number];
 
 export interface Capabilities {
-  /** Uses the engine cannot run, or not rightly, each with the reason. A graph is lowered until it has none of them. */
+  /** Uses that the engine cannot run, or computes wrongly, each with the reason. A lowered graph has none of them. */
   readonly lacks: Readonly<Partial<Record<Use, string>>>;
   /** Whether values may be float16. */
   readonly float16: boolean;
-  /** Whether values can stay where they were computed, between runs. */
+  /** Whether values can stay on the device between runs. */
   readonly deviceTensors: boolean;
 }

@@ -1,9 +1,9 @@
-/** @file A product with weights in 8 bits, each row of x rounded by a scale of its own:
+/** @file A product with weights in 8 bits; each row of x is rounded with a scale of its own:
  *
  *      m = max |x| over the row,   q = round(127 x / m) + 128 in uint8,   y = m / 127 scale (q - 128) W
  *
- *  The engine's own DynamicQuantizeLinear has one scale for a whole tensor, so that a row's result would depend on its neighbors.
- *  Modules that read one x share its rounding: equal nodes are one. */
+ *  The engine's own DynamicQuantizeLinear has one scale for the whole tensor, so one row's result would depend on the other rows.
+ *  Modules with the same input x share the rounding, since equal nodes are one. */
 
 import { float32 } from "../../base/tensor.ts";
 import { abs, div, max, mul } from "../ops/elementwise.ts";
@@ -12,7 +12,7 @@ import type { Float, Value } from "../value.ts";
 
 const LEVELS = 127;
 const MIDDLE = 128;
-/** Below it a row is zeros: dividing by it stays finite. */
+/** The smallest divisor. A row with a smaller maximum becomes zeros, and the division stays finite. */
 const SMALLEST = 1e-30;
 
 /** x: [..., in], values: int8 [in, out], scales: [out] -> [..., out] */

@@ -1,5 +1,5 @@
-/** @file A graph in the operators that an engine has. Each use of an operator that the engine lacks becomes its decomposition, by a table
- *  that is total over the uses an engine may lack; everything else is copied. What a graph computes does not change, but for rounding. */
+/** @file Lowers a graph to the operators that an engine has. Each use that the engine lacks is replaced by its decomposition; all other
+ *  nodes are copied. The table of decompositions is total over the uses an engine may lack. Results change by rounding only. */
 
 import { createGraph } from "../graph.ts";
 import { reachable } from "../onnx/serialize.ts";
@@ -24,11 +24,11 @@ type Decomposition<Op extends OpType> = (
 ) => readonly Value[];
 
 export interface LoweringOptions {
-  /** How a mixture of experts is computed: see mixture.ts. Default "masked". */
+  /** How a mixture of experts is computed (mixture.ts). Default "masked". */
   readonly mixture?: Mixture | undefined;
 }
 
-/** The graph itself where the engine lacks nothing of it. */
+/** The lowered graph, or `graph` itself if the engine lacks none of its operators. */
 export function lowered(graph: Graph, { lacks }: Pick<Capabilities, "lacks">, options: LoweringOptions = {}): Graph {
   const { nodes, used } = reachable(graph);
   const missing = new Map(
@@ -122,7 +122,7 @@ const DECOMPOSITIONS = {
     return [sub(centered, log(reduceSum(exp(centered), { axes: [axis] })))];
   },
   Int8MatMul: ([x, values, scales]) => [int8Product(x as Float, values as Value<"int8">, scales as Float)],
-  // Rows become elements: each number of an update goes to the row that its index names.
+  // As elements instead of rows: each number of an update is added to the row at its index.
   ScatterND: ([x, index, updates]) => {
     const [rows, ...rest] = x!.shape;
     const [count, width] = [flattened(index!.shape), flattened(rest)];

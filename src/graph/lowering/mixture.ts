@@ -2,12 +2,12 @@
  *
  *      y = sum_j w_j (B_j f(A_j x + a_j) + b_j),   w = the k largest of softmax(scores), over their sum
  *
- *      gathered   the k experts' matrices are gathered for each row: cost grows with rows and k, memory too; for few rows
- *      masked     all experts are computed in two products, and what was not chosen is multiplied by 0: cost grows with experts
+ *      gathered   gathers the matrices of each row's k experts; time and memory grow with rows and k; for few rows
+ *      masked     computes all experts in two products and multiplies those not chosen by 0; time grows with the number of experts
  *
- *  As com.microsoft.MoE does: of equal weights the later expert is chosen; an expert whose score is -Infinity has no weight, and a row
- *  whose scores are all -Infinity, or hold NaN, gives 0. Operands: x [rows, n], scores [rows, E], A [E, r, n], a [E, r] or none,
- *  B [E, n, r], b [E, n] or none. */
+ *  Ties and special values follow com.microsoft.MoE: of equal weights the later expert is chosen; an expert with score -Infinity has
+ *  weight 0; a row whose scores are all -Infinity, or contain NaN, gives 0. Operands: x [rows, n], scores [rows, E], A [E, r, n],
+ *  a [E, r] or none, B [E, n, r], b [E, n] or none. */
 
 import type { OpAttributes } from "../operators.ts";
 import { add, addInt, div, geluTanh, less, max, mul, relu, scalar, silu, subInt, where } from "../ops/elementwise.ts";
@@ -31,7 +31,7 @@ interface Experts {
   readonly activated: (low: Float) => Float;
 }
 
-/** Nothing finite in float32 is smaller. */
+/** The smallest finite float32. */
 const LOWEST = -3.4028234663852886e38;
 const ACTIVATIONS = { relu, gelu: geluTanh, silu } as const;
 
@@ -71,16 +71,16 @@ function gathered({ x, scores, a, aBias, b, bBias, k, activated }: Experts): Flo
   return reduceSum(mul(each, unsqueeze(weights, -1)), { axes: [1], keep: false });
 }
 
-/** The k chosen experts of each row, counted from the last one, and their weights: [rows, k]. TopK takes the first of equal numbers. */
+/** The k chosen experts of each row, counted from the end, and their weights: [rows, k]. TopK takes the first of equal numbers. */
 function chosen(scores: Float, k: number): { places: Int; weights: Float } {
   const shares = softmax(max(scores, LOWEST));
   const { values, indices } = topK(gather(shares, reversal(scores), -1), k);
-  // Where every score is -Infinity the shares are equal. Of shares that are NaN none is above 0.
+  // If every score is -Infinity the shares are equal. NaN shares are not above 0.
   const isChosen = less(scalar(scores, 0), where(less(reduceMax(scores), LOWEST), 0, values));
   return { places: indices, weights: where(isChosen, div(values, reduceSum(values)), 0) };
 }
 
-/** Each expert's place counted from the last one: E - 1, E - 2, ..., 0. */
+/** Each expert's index counted from the end: E - 1, E - 2, ..., 0. */
 function reversal(scores: Float): Int {
   const { graph, shape } = scores;
   const experts = shape[1]!;

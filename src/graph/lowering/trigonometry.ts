@@ -1,16 +1,16 @@
-/** @file Sine and cosine from sums and products, right to 5e-7 for |x| below 50,000, for devices whose own are coarse.
+/** @file Sine and cosine from sums and products, exact to 5e-7 for |x| below 50,000, for devices whose own functions are less exact.
  *
- *      k = x / 2 pi, rounded;  r = x - 2 pi k, where 2 pi stands in three parts so that k times each is exact (Cody and Waite 1980)
- *      sin x = 2 sin(r / 2) cos(r / 2),  cos x = 1 - 2 sin(r / 2)^2,  each of r / 2 by its series */
+ *      k = x / 2 pi, rounded;  r = x - 2 pi k, with 2 pi split into three parts so that k times each part is exact (Cody and Waite 1980)
+ *      sin x = 2 sin(r / 2) cos(r / 2),  cos x = 1 - 2 sin(r / 2)^2,  with the series of sine and cosine at r / 2 */
 
 import { add, mul, square, sub } from "../ops/elementwise.ts";
 import type { Float } from "../value.ts";
 
-/** Numbers of this size have no fraction: adding and taking it away rounds. */
+/** Floats of this size have no fraction: adding and subtracting it rounds to an integer. */
 const ROUNDING = 1.5 * 2 ** 23;
-/** Parts of 2 pi with 8 and 11 bits, and the rest. */
+/** Two parts of 2 pi with 8 and 11 bits, and the rest. */
 const PARTS = [6.28125, 2029 * 2 ** -20, 2 * Math.PI - 6.28125 - 2029 * 2 ** -20] as const;
-/** The series end where the next term is below 1e-8 for |r / 2| up to pi: k may be rounded to either neighbor. */
+/** The number of terms. The next term is below 1e-8 for |r / 2| up to pi, so k may be rounded up or down. */
 const TERMS = 10;
 
 function halfOfRemainder(x: Float): Float {

@@ -1,4 +1,4 @@
-/** @file How each operator is written as an ONNX node: type, domain, attributes, and constants ONNX wants as inputs.
+/** @file How each operator is written as an ONNX node: type, domain, attributes, and the constants that ONNX takes as inputs.
  *  Reference: onnx.ai/onnx/operators at opset 21 and ONNX Runtime's docs/ContribOperators.md. Total by type. */
 
 import type { OpAttributes, OpType } from "../operators.ts";
@@ -26,7 +26,7 @@ export interface OnnxNode {
   readonly type?: string;
   readonly domain?: "com.microsoft";
   readonly attributes?: Readonly<Record<string, OnnxAttribute>>;
-  /** How many of the operands are written, where some serve gradients alone. */
+  /** How many operands are written, where the rest serve only the gradient. */
   readonly operands?: number;
   /** int64 constants appended to the operands; null leaves an optional input out. A bare number is a scalar. */
   readonly constants?: readonly (readonly number[] | number | null)[];
@@ -36,7 +36,7 @@ type Encoding<Op extends OpType> = (attributes: OpAttributes[Op]) => OnnxNode;
 const plain = (): OnnxNode => ({});
 const axisAttribute = ({ axis }: { axis: number }): OnnxNode => ({ attributes: { axis: { int: axis } } });
 const reduction = ({ axes, keep }: OpAttributes["ReduceSum"]): OnnxNode => ({
-  // Without the second attribute ONNX takes no axes to mean all of them.
+  // Without the second attribute, ONNX reads an empty list of axes as all axes.
   attributes: { keepdims: { int: Number(keep) }, noop_with_empty_axes: { int: 1 } },
   constants: [axes],
 });
@@ -85,7 +85,7 @@ export const ENCODINGS: { readonly [Op in OpType]: Encoding<Op> } = {
   GatherElements: axisAttribute,
   ScatterND: () => ({ attributes: { reduction: { string: "add" } } }),
   ScatterElements: ({ axis }) => ({ attributes: { axis: { int: axis }, reduction: { string: "add" } } }),
-  // An end of 0 would not reach the last axis, which -1 names.
+  // Counted from the back, the end after axis -1 would be 0, which ONNX reads as the first axis.
   ShapeOf: ({ axis }) => ({ type: "Shape", attributes: { start: { int: axis }, ...(axis === -1 ? {} : { end: { int: axis + 1 } }) } }),
   Range: plain,
   MatMul: ({ transA, transB, alpha }) =>
@@ -101,10 +101,10 @@ export const ENCODINGS: { readonly [Op in OpType]: Encoding<Op> } = {
   LayerNormalization: ({ epsilon }) => ({ attributes: { axis: { int: -1 }, epsilon: { float: epsilon } } }),
   SimplifiedLayerNormalization: ({ epsilon }) => ({ attributes: { axis: { int: -1 }, epsilon: { float: epsilon } } }),
   RotaryEmbedding: () => ({ domain: "com.microsoft" }),
-  Int8MatMul: plain, // no engine has it: it is always lowered
+  Int8MatMul: plain, // no engine has it, so it is always lowered
   QuantizeLinear: plain,
   MatMulIntegerToFloat: () => ({ domain: "com.microsoft" }),
-  // Level 4 rounds activations to 8 bits, block by block; the level for float activations is several times slower.
+  // Level 4 rounds activations to 8 bits in blocks; the level for float activations is several times slower.
   MatMulNBits: ({ in: inputs, out, block }) => ({
     operands: 4,
     domain: "com.microsoft",

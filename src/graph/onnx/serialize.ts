@@ -1,4 +1,4 @@
-/** @file A graph as ONNX bytes. Only what the outputs need is written; base weights stay in their files as external data. */
+/** @file A graph as ONNX bytes. Only nodes that the outputs depend on are written; base tensors stay in their files as external data. */
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { invariant } from "../../base/errors.ts";

@@ -6,7 +6,7 @@ import type { Float, Int, Value } from "../value.ts";
 interface Transposition {
   readonly transA?: boolean;
   readonly transB?: boolean;
-  /** A factor on the product, free of charge. */
+  /** A factor on the product; it costs no extra node. */
   readonly alpha?: number;
 }
 
@@ -15,8 +15,8 @@ export function matmul(a: Float, b: Float, { transA = false, transB = false, alp
   return a.graph.apply("MatMul", [a, b], { transA, transB, alpha })[0] as Float;
 }
 
-/** x: [batch, heads, sequence, size], its pairs (x_i, x_{i + size / 2}) turned: [x1 cos - x2 sin, x2 cos + x1 sin]. `rows`, int64
- *  [batch, sequence], names each token's row of the cosines and sines, [rows, size / 2]. */
+/** Rotates the pairs (x_i, x_{i + size / 2}) of x [batch, heads, sequence, size]: [x1 cos - x2 sin, x2 cos + x1 sin]. `rows`, int64
+ *  [batch, sequence], is each token's row in the tables of cosines and sines, [rows, size / 2]. */
 export function rotaryEmbedding(x: Float, rows: Int, { cosines, sines }: { cosines: Float; sines: Float }): Float {
   return x.graph.apply("RotaryEmbedding", [x, rows, cosines, sines], {})[0] as Float;
 }
@@ -24,7 +24,7 @@ export function rotaryEmbedding(x: Float, rows: Int, { cosines, sines }: { cosin
 export interface Int8Weight {
   /** [out]; all 1 when absent. */
   readonly scales?: Float;
-  /** The weight again as int8 [out, in]: gradients are then products in 8 bits too. */
+  /** The transposed weight, int8 [out, in]. With it, gradients are products in 8 bits too. */
   readonly backward?: Value<"int8"> | undefined;
 }
 /** x W in 8 bits, W int8 [in, out] with a scale per column. x: [..., in] -> [..., out] */
@@ -35,13 +35,13 @@ export function int8Matmul(x: Float, values: Value<"int8">, { scales, backward }
 }
 
 export interface Int4Weight {
-  /** uint8 [out, blocks, block / 2], two neighbors a byte */
+  /** uint8 [out, blocks, block / 2], two adjacent values per byte */
   readonly values: Value<"uint8">;
   /** [out, blocks] */
   readonly scales: Float;
-  /** What each block counts as 0: 4 bits in uint8 [out, ceil(blocks / 2)]; all 8 when absent. */
+  /** The zero point of each block: 4 bits, two per byte, in uint8 [out, ceil(blocks / 2)]; 8 for all when absent. */
   readonly zeros?: Value<"uint8"> | undefined;
-  /** `values` and `zeros` as uint4, [out, blocks * block] and [out, 2 ceil(blocks / 2)], where a gradient is wanted. */
+  /** `values` and `zeros` as uint4, [out, blocks * block] and [out, 2 ceil(blocks / 2)]; needed only for a gradient. */
   readonly numbers?: Value<"uint4"> | undefined;
   readonly zeroNumbers?: Value<"uint4"> | undefined;
 }

@@ -19,7 +19,7 @@ export function sizeOf(graph: Graph, size: Size): Int {
   return graph.apply("ShapeOf", [value], { axis })[0] as Int;
 }
 
-/** The target of a Reshape: 0 keeps an axis, -1 is what remains; only several unknown sizes need computing. */
+/** The target shape of a Reshape. 0 keeps an axis and -1 takes what remains; two or more unknown sizes are computed at run time. */
 function reshapeTarget(x: Value, shape: Shape): Int {
   const plain = shape.map((size, axis) => (typeof size === "number" ? size : size === x.shape[axis] ? 0 : -1));
   if (plain.filter((size) => size === -1).length <= 1) return integers(x.graph, plain);
@@ -38,7 +38,7 @@ export function flattenRows<D extends DType>(x: Value<D>): Value<D> {
   return x.shape.length === 2 ? x : reshape(x, flattened(x.shape.slice(0, -1)), x.shape.at(-1)!);
 }
 
-/** `x`, whose axes must have these sizes by number or by name: swapped axes are found while the graph is built. */
+/** Returns `x` after checking that its axes have these sizes, by number or by name. It finds swapped axes while the graph is built. */
 export function shaped<D extends DType>(x: Value<D>, ...shape: Shape): Value<D> {
   if (String(shape) === String(x.shape)) return x;
   throw new ShapeError({
@@ -60,7 +60,7 @@ export function expand<D extends DType>(x: Value<D>, ...shape: Shape): Value<D> 
   return x.graph.apply("Expand", [x, target], { shape })[0] as Value<D>;
 }
 
-/** Axes in a new order; without `order`, the last two change places. */
+/** Puts the axes in a new order; without `order`, swaps the last two. */
 export function transpose<D extends DType>(x: Value<D>, order?: readonly number[]): Value<D> {
   const rank = x.shape.length;
   const swapped = [...Array(rank).keys()].map((axis) => (axis === rank - 1 ? rank - 2 : axis === rank - 2 ? rank - 1 : axis));
@@ -75,14 +75,14 @@ export function unsqueeze<D extends DType>(x: Value<D>, ...axes: number[]): Valu
   return reshape(x, ...Array.from({ length: rank }, (_, i): Size => (added.has(i) ? 1 : rest.shift()!)));
 }
 
-/** `size` names the result where it cannot be computed from numbers. */
+/** `size` names the size of the result where it is known only at run time. */
 export function concat<D extends DType>(values: readonly Value<D>[], axis: number, size?: string): Value<D> {
   const first = values[0]!;
   if (values.length === 1) return first;
   return first.graph.apply("Concat", values, size ? { axis, size } : { axis })[0] as Value<D>;
 }
 
-/** x[start:end] along `axis`; bounds are numbers or int64 [1]; `size` names the result of unknown size. All of `x` is `x`. */
+/** x[start:end] along `axis`; bounds are numbers or int64 [1]; `size` names a size known only at run time. The whole range returns `x`. */
 export function slice<D extends DType>(x: Value<D>, axis: number, start: number | Int, end: number | Int, size?: string): Value<D> {
   if (start === 0 && end === x.shape[axisOf(x.shape, axis)]) return x;
   const bound = (b: number | Int) => (typeof b === "number" ? integers(x.graph, [b]) : b);
@@ -114,7 +114,7 @@ export function gatherElements<D extends DType>(x: Value<D>, index: Int, axis = 
   return x.graph.apply("GatherElements", [x, index], { axis })[0] as Value<D>;
 }
 
-/** x with rows `updates` added where `index` says: x[index] += updates, over axis 0. */
+/** Adds the rows `updates` at `index`: x[index] += updates, over axis 0. */
 export function scatterAddRows(x: Float, index: Int, updates: Float): Float {
   return x.graph.apply("ScatterND", [x, unsqueeze(index, -1), updates], {})[0] as Float;
 }

@@ -1,7 +1,8 @@
-/** @file Added tokens: found in a text before the model sees it (reference: huggingface/tokenizers, tokenizer/added_vocabulary.rs).
+/** @file Added tokens, which are found in a text before the model runs (reference: huggingface/tokenizers, tokenizer/added_vocabulary.rs).
  *
- *  At each place the longest one wins. Those that are not `normalized` are looked for in the text as it is, the others, as normalized as
- *  the text, in what is left of it. `single_word`: no letter, digit or underscore may touch it. `lstrip`, `rstrip`: it takes the white space beside it. */
+ *  At each place the longest one is taken. Tokens that are not `normalized` are searched first, in the raw text. The others are normalized
+ *  and then searched in the normalized rest. `single_word`: no letter, digit or underscore is next to the token. `lstrip`, `rstrip`: the
+ *  token includes the white space on that side. */
 
 import type { Normalizer } from "./normalizers.ts";
 import type { Piece } from "./splits.ts";
@@ -19,7 +20,7 @@ export interface AddedToken {
 /** A piece of text, or the token found there. */
 export type Section = Piece | number;
 
-/** Takes a text apart into added tokens and normalized pieces. */
+/** Splits a text into added tokens and normalized pieces. */
 export function addedTokenSplitter(tokens: readonly AddedToken[], normalizer: Normalizer): (text: string) => Section[] {
   const plain = matcher(tokens.filter(({ normalized }) => !normalized).map((token) => ({ ...token, pattern: token.content })));
   const normalized = matcher(tokens.filter((token) => token.normalized).map((token) => ({ ...token, pattern: normalizer(token.content) })));

@@ -1,5 +1,5 @@
-/** @file GPT-2's spelling of bytes as characters that can be seen: printable ones stand for themselves, the others are moved up
- *  beyond U+0100, in order. */
+/** @file GPT-2's mapping of bytes to visible characters: printable bytes map to themselves, the others to characters from U+0100 on, in
+ *  order. */
 
 const CHARACTERS: readonly string[] = (() => {
   const isPrintable = (byte: number): boolean => (byte > 32 && byte < 127) || (byte > 160 && byte < 173) || byte > 173;

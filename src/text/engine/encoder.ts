@@ -1,8 +1,8 @@
-/** @file Text to ids, step by step as the Rust library goes (reference: huggingface/tokenizers, tokenizer/mod.rs):
+/** @file Text to ids, in the steps of the Rust library (reference: huggingface/tokenizers, tokenizer/mod.rs):
  *
- *    added tokens and normalized text -> pieces -> the model's tokens -> ids -> what stands around a text
+ *    added tokens and normalized text -> pieces -> the model's tokens -> ids -> special tokens around the text
  *
- *  The models (BPE, Unigram, WordPiece) are those of @huggingface/tokenizers; docs/dependencies.md says why the steps around them are not. */
+ *  The models (BPE, Unigram, WordPiece) are those of @huggingface/tokenizers; docs/dependencies.md says why the other steps are not. */
 
 import * as z from "zod";
 import { type AddedToken, addedTokenSplitter } from "./added-tokens.ts";
@@ -10,7 +10,7 @@ import { normalizerOf } from "./normalizers.ts";
 import { postProcessorOf } from "./post-processors.ts";
 import { preTokenizerOf } from "./pre-tokenizers.ts";
 
-/** What is used of a model of @huggingface/tokenizers. */
+/** The part of a model of @huggingface/tokenizers that is used here. */
 export interface Model {
   (pieces: string[]): string[];
   readonly tokens_to_ids: Map<string, number>;
@@ -31,7 +31,7 @@ export interface EncoderParts {
 
 export type Encoder = (text: string, options: { readonly addSpecialTokens: boolean }) => readonly number[];
 
-/** A token that the vocabulary lacks, where it has none for unknown text either. */
+/** The error for a token that is not in a vocabulary without an unknown token. */
 export class UnknownToken extends Error {
   constructor(readonly token: string) {
     super(`no token for ${token}`);
@@ -69,7 +69,7 @@ const modelSchema = z.looseObject({
   byte_fallback: z.boolean().nullish(),
 });
 
-/** Refuses models that the engine would run otherwise than they say. BPE falls back to bytes by itself. */
+/** Refuses models whose settings the engine ignores. BPE falls back to bytes by itself. */
 function checkedModel(value: unknown): { byteFallback: boolean } {
   const model = modelSchema.parse(value);
   if (model.type === "BPE" && model.continuing_subword_prefix) {

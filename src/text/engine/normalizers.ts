@@ -55,7 +55,7 @@ const KINDS: Readonly<Record<string, (config: unknown) => Normalizer>> = {
   StripAccents: () => (text) => without(text, isMark),
 };
 
-/** The normalizer that `config` describes; none leaves texts as they are. An unknown kind is an error that names it. */
+/** The normalizer that `config` describes; without one, texts stay unchanged. An unknown kind is an error that names it. */
 export function normalizerOf(config: unknown): Normalizer {
   if (config === null || config === undefined) return (text) => text;
   const { type } = z.object({ type: z.string() }).parse(config);

@@ -1,8 +1,8 @@
-/** @file Where a text is split: at characters, strings or patterns, and what becomes of the delimiters
+/** @file The places where a text is split: at characters, strings or patterns
  *  (reference: huggingface/tokenizers, tokenizer/pattern.rs and normalizer.rs).
  *
- *  Patterns are written for Oniguruma. @huggingface/tokenizers translates them to JavaScript; what it passes over is done here:
- *  possessive quantifiers and atomic groups (which never give back what they took), case folding beyond ASCII. */
+ *  Patterns are written for Oniguruma. @huggingface/tokenizers translates them to JavaScript, except these, which are translated here:
+ *  possessive quantifiers, atomic groups (both never backtrack) and case folding beyond ASCII. */
 
 import * as hub from "@huggingface/tokenizers";
 import * as z from "zod";
@@ -20,7 +20,7 @@ export type Finder = (text: string) => Part[];
 export const patternSchema = z.union([z.object({ String: z.string() }), z.object({ Regex: z.string() })]);
 export type Pattern = z.output<typeof patternSchema>;
 
-/** Each character that passes the test is a match of its own. */
+/** Each character that passes the test is one match. */
 export function characterFinder(test: (character: string) => boolean): Finder {
   return (text) => {
     const parts: Part[] = [];
@@ -67,7 +67,7 @@ export const inverted =
 
 const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
 
-/** What is used of the engine; its type declarations lack it. */
+/** The part of the engine that is used here; its type declarations lack it. */
 interface Library {
   readonly SplitPreTokenizer: new (config: object) => { readonly pattern: RegExp };
 }
@@ -76,13 +76,13 @@ function compiled(source: string): RegExp {
   const { SplitPreTokenizer } = hub as unknown as Library;
   const { pattern } = new SplitPreTokenizer({ pattern: { Regex: withAtomicGroups(source) }, behavior: "Isolated", invert: false });
   if (!source.includes("(?i:")) return pattern;
-  // Two letters of ASCII have a third form: the long s, and the sign of kelvin.
+  // Two ASCII letters have a third form: the long s, and the kelvin sign.
   const folded = pattern.source.replaceAll("[sS]", "[sS\\u017F]").replaceAll("[kK]", "[kK\\u212A]");
   return new RegExp(folded, pattern.flags);
 }
 
-/** `X++`, `X*+`, `X?+` and `(?>X)`, as JavaScript has them: a look-ahead, whose match is never gone back into, and what it matched.
- *  Behind braces Oniguruma's + is one more repetition, which the engine knows. */
+/** `X++`, `X*+`, `X?+` and `(?>X)` in JavaScript: a look-ahead, which never backtracks, and a reference to its match.
+ *  After braces, Oniguruma's + is one more repetition, which the engine supports. */
 export function withAtomicGroups(source: string, named = { count: 0 }): string {
   const atomic = (inner: string): string => {
     const name = `atomic${++named.count}`;
@@ -101,7 +101,7 @@ export function withAtomicGroups(source: string, named = { count: 0 }): string {
   return out;
 }
 
-/** The atom that a pattern begins with: an escape, a class, a group or one character. */
+/** The first atom of a pattern: an escape, a class, a group or one character. */
 function atomAt(pattern: string): string {
   const backslashed = /^\\(?:[pPxu]\{[^}]*\}|[\s\S])/.exec(pattern);
   if (backslashed) return backslashed[0];
@@ -110,7 +110,7 @@ function atomAt(pattern: string): string {
   return String.fromCodePoint(pattern.codePointAt(0)!);
 }
 
-/** Where the class ends that a pattern begins with. A ] that comes first is a member. */
+/** The end of the class that a pattern begins with. A ] in first place is a member. */
 function classEnd(pattern: string): number {
   let i = pattern[1] === "^" ? 2 : 1;
   if (pattern[i] === "]") i++;

@@ -1,8 +1,8 @@
-/** @file The post-processors of a tokenizer.json: which tokens stand around a text (reference: huggingface/tokenizers, processors/). */
+/** @file The post-processors of a tokenizer.json: they add tokens around a text (reference: huggingface/tokenizers, processors/). */
 
 import * as z from "zod";
 
-/** Puts what belongs there around the ids of one text. */
+/** Adds the special tokens around the ids of one text. */
 export type PostProcessor = (ids: readonly number[]) => readonly number[];
 
 const named = z.tuple([z.string(), z.int()]);
@@ -21,7 +21,7 @@ const bert = (config: unknown): PostProcessor => {
 
 const KINDS: Readonly<Record<string, (config: unknown) => PostProcessor>> = {
   BertProcessing: bert,
-  ByteLevel: () => (ids) => ids, // it mends offsets only
+  ByteLevel: () => (ids) => ids, // it changes offsets only
   RobertaProcessing: bert,
   Sequence: (config) => {
     const all = z
@@ -43,7 +43,7 @@ const KINDS: Readonly<Record<string, (config: unknown) => PostProcessor>> = {
   },
 };
 
-/** The post-processor that `config` describes; none adds nothing. An unknown kind is an error that names it. */
+/** The post-processor that `config` describes; without one, nothing is added. An unknown kind is an error that names it. */
 export function postProcessorOf(config: unknown): PostProcessor {
   if (config === null || config === undefined) return (ids) => ids;
   const { type } = z.object({ type: z.string() }).parse(config);

@@ -1,4 +1,4 @@
-/** @file The pre-tokenizers of a tokenizer.json: how a text is split before the model looks at it
+/** @file The pre-tokenizers of a tokenizer.json: they split a text before the model runs
  *  (reference: huggingface/tokenizers, pre_tokenizers/). */
 
 import * as z from "zod";
@@ -59,7 +59,7 @@ const KINDS: Readonly<Record<string, (config: unknown) => PreTokenizer>> = {
   WhitespaceSplit: () => each((piece) => split(piece, spaces, "Removed")),
 };
 
-/** The pre-tokenizer that `config` describes; none leaves a text whole. An unknown kind is an error that names it. */
+/** The pre-tokenizer that `config` describes; without one, a text stays whole. An unknown kind is an error that names it. */
 export function preTokenizerOf(config: unknown): PreTokenizer {
   if (config === null || config === undefined) return (pieces) => pieces;
   const { type } = z.object({ type: z.string() }).parse(config);
@@ -78,7 +78,7 @@ function byteLevel({ add_prefix_space, use_regex }: { add_prefix_space: boolean;
 
 const metaspaceSchema = z.object({
   replacement: z.string(),
-  /** Files from before prepend_scheme say it so. */
+  /** The older form of prepend_scheme. */
   add_prefix_space: flag.nullish(),
   prepend_scheme: z.enum(["always", "first", "never"]).optional(),
   split: flag.nullish(),

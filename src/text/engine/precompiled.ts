@@ -1,10 +1,10 @@
-/** @file SentencePiece's precompiled map of characters (reference: huggingface/tokenizers, normalizers/precompiled.rs, and
+/** @file SentencePiece's precompiled character map (reference: huggingface/tokenizers, normalizers/precompiled.rs, and
  *  huggingface/spm_precompiled; format: google/sentencepiece, src/normalizer.cc).
  *
  *    u32 size, then `size` bytes of a double-array trie (u32 units), then texts that each end in a zero
  *
- *  The trie leads from bytes to the place of a text. As the Rust library has it, a grapheme of less than six bytes is looked up
- *  whole, and becomes the text of the shortest prefix that has one; otherwise each of its characters is looked up alone. */
+ *  The trie maps bytes to the offset of a text. As in the Rust library, a grapheme of less than six bytes is looked up whole and
+ *  replaced by the text of the shortest prefix that has one; otherwise each of its characters is looked up alone. */
 
 const utf8 = new TextEncoder();
 
@@ -37,7 +37,7 @@ function normalized(grapheme: string, mapped: (key: string) => string | undefine
   return whole ?? Array.from(grapheme, (character) => mapped(character) ?? character).join("");
 }
 
-/** Runs of ASCII alone, whose graphemes are its characters, and of the rest with its neighbors, which may belong to it. */
+/** Runs of pure ASCII, where each character is a grapheme, and runs of other text with its neighbors, which may belong to a grapheme. */
 function* runs(text: string): Generator<{ readonly text: string; readonly isPlain: boolean }> {
   let from = 0;
   for (const { 0: run, index } of text.matchAll(/(?:\r\n|[\0-\x7f])?(?:[^\0-\x7f]+(?:\r\n|[\0-\x7f])?)+/g)) {

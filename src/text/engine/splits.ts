@@ -1,4 +1,4 @@
-/** @file What becomes of the delimiters a text is split at (reference: huggingface/tokenizers, tokenizer/normalizer.rs, `split`). */
+/** @file What a split does with its delimiters (reference: huggingface/tokenizers, tokenizer/normalizer.rs, `split`). */
 
 import * as z from "zod";
 import type { Finder, Part } from "./patterns.ts";
@@ -6,10 +6,10 @@ import type { Finder, Part } from "./patterns.ts";
 export const behaviorSchema = z.enum(["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]);
 export type Behavior = z.output<typeof behaviorSchema>;
 
-/** A piece of text on its way to the model. */
+/** A piece of text before it enters the model. */
 export interface Piece {
   readonly text: string;
-  /** It begins where the whole text begins. */
+  /** Whether it is at the start of the whole text. */
   readonly isFirst: boolean;
 }
 
@@ -23,7 +23,7 @@ const BEHAVIORS: Readonly<Record<Behavior, (parts: readonly Part[]) => readonly 
   MergedWithNext: (parts) => joined([...parts].reverse(), (part, before) => part.matches && !before).reverse(),
 };
 
-/** Joins each part to the one before it where `joins` says so. Before the first stands no match, and nothing to be joined to. */
+/** Joins each part to the previous one if `joins` returns true. The first part has no previous one. */
 function joined(parts: readonly Part[], joins: (part: Part, before: boolean) => boolean): Span[] {
   const spans: Span[] = [];
   let before = false;
@@ -37,7 +37,7 @@ function joined(parts: readonly Part[], joins: (part: Part, before: boolean) => 
   return spans;
 }
 
-/** The pieces that a piece is split into; empty ones fall away. */
+/** Splits a piece into pieces; empty ones are dropped. */
 export function split({ text, isFirst }: Piece, finder: Finder, behavior: Behavior): Piece[] {
   const spans = BEHAVIORS[behavior](finder(text)).filter(({ start, end }) => start < end);
   return spans.map(({ start, end }) => ({ text: text.slice(start, end), isFirst: isFirst && start === 0 }));

@@ -1,9 +1,9 @@
-/** @file Classes of characters as Hugging Face's tokenizers (Rust, 0.23) know them, which are not JavaScript's.
+/** @file The character classes of Hugging Face's tokenizers (Rust, 0.23), which differ from JavaScript's.
  *
- *  Each of the libraries it is made of has its own edition of Unicode: the standard library the newest (is_numeric, is_whitespace),
- *  Oniguruma and regex edition 16 (patterns), unicode_categories edition 8 (BERT's punctuation and accents), and
- *  unicode-normalization-alignments edition 12 (NFD, NFKC, NFKD). The tables below hold what this one knows and those do not; they were read off
- *  the library character by character. An edition of Unicode that comes after this file adds characters that stand in none of them. */
+ *  Each library that it uses has its own version of Unicode: the standard library the newest (is_numeric, is_whitespace),
+ *  Oniguruma and regex version 16 (patterns), unicode_categories version 8 (BERT's punctuation and accents), and
+ *  unicode-normalization-alignments version 12 (NFD, NFKC, NFKD). The tables below hold the characters that JavaScript has and those
+ *  libraries lack; they were read from the library character by character. A later version of Unicode adds characters that are in no table. */
 
 /** "61d 1b4e-1b4f" as the inside of a character class. */
 function classOf(ranges: string): string {
@@ -13,19 +13,19 @@ function classOf(ranges: string): string {
 
 const within = (...classes: string[]): RegExp => new RegExp(`[${classes.join("")}]`, "u");
 
-/** What edition 17 added to letters, marks, numerals, punctuation and symbols. */
+/** Letters, marks, numerals, punctuation and symbols that are new in version 17. */
 const AFTER_16 = `88f c5c cdc 1acf-1add 1ae0-1aeb 20c1 2b96 a7ce-a7cf a7d2 a7d4 a7f1 fbc3-fbd2 fd90-fd91 fdc8-fdce 10940-10959 10ec5-10ec7
 10ed0-10ed8 10efa-10efb 11b60-11b67 11db0-11ddb 11de0-11de9 16ea0-16eb8 16ebb-16ed3 16ff2-16ff6 187f8-187ff 18d09-18d1e 18d80-18df2 1ccfa-1ccfc
 1ceba-1ced0 1cee0-1cef0 1e6c0-1e6de 1e6e0-1e6f5 1e6fe-1e6ff 1f6d8 1f777-1f77a 1f8d0-1f8d8 1fa54-1fa57 1fa8a 1fa8e 1fac8 1facd 1faea 1faef 1fbfa
 2b73a-2b73f 2cea2-2cead 323b0-33479`;
 
-/** Punctuation that unicode_categories does not know, and what it alone takes for it. */
+/** Punctuation that unicode_categories lacks, and characters that only it counts as punctuation. */
 const UNKNOWN_PUNCTUATION = `61d 9fd a76 c77 c84 1b4e-1b4f 1b7d-1b7f 2e43-2e4f 2e52-2e5d 10d6e 10ead 10ed0 10f55-10f59 10f86-10f89 113d4-113d5
 113d7-113d8 1144b-1144f 1145a-1145b 1145d 11660-1166c 116b9 1183b 11944-11946 119e2 11a3f-11a46 11a9a-11a9c 11a9e-11aa2 11b00-11b09 11be1
 11c41-11c45 11c70-11c71 11ef7-11ef8 11f43-11f4f 11fff 12ff1-12ff2 16d6d-16d6f 16e97-16e9a 16fe2 1e5ff 1e95e-1e95f`;
 const OTHER_PUNCTUATION = "166d 111c9";
 
-/** Marks that take no space (Mn) that unicode_categories does not know, and what it alone takes for one. */
+/** Nonspacing marks (Mn) that unicode_categories lacks, and characters that only it counts as such. */
 const UNKNOWN_ACCENTS = `7fd 897-89f 8ca-8e1 9fe afa-aff b55 c04 c3c d00 d3b-d3c d81 eba ece 180f 1885-1886 1abf-1add 1ae0-1aeb 1df6-1dfb a82c a8c5
 a8ff a9bd 10d24-10d27 10d69-10d6d 10eab-10eac 10efa-10eff 10f46-10f50 10f82-10f85 11070 11073-11074 110c2 111c9 111cf 1123e 11241 1133b 113bb-113c0
 113ce 113d0 113d2 113e1-113e2 11438-1143f 11442-11444 11446 1145e 1182f-11837 11839-1183a 1193b-1193c 1193e 11943 119d4-119d7 119da-119db 119e0
@@ -35,7 +35,7 @@ a8ff a9bd 10d24-10d27 10d69-10d6d 10eab-10eac 10efa-10eff 10f46-10f50 10f82-10f8
 1e023-1e024 1e026-1e02a 1e08f 1e130-1e136 1e2ae 1e2ec-1e2ef 1e4ec-1e4ef 1e5ee-1e5ef 1e6e3 1e6e6 1e6ee-1e6ef 1e6f5 1e944-1e94a`;
 const OTHER_ACCENTS = "1734 1171e";
 
-/** Marks of all kinds that unicode-normalization-alignments does not know, and what it alone takes for one. */
+/** Marks of all kinds that unicode-normalization-alignments lacks, and characters that only it counts as marks. */
 const UNKNOWN_MARKS = `7fd 897-89f 8ca-8d3 9fe afa-aff b55 c04 c3c cf3 d00 d3b-d3c d81 eba ece 1715 180f 1abf-1add 1ae0-1aeb 1cf7 1df6-1dfa a82c a8ff
 10d24-10d27 10d69-10d6d 10eab-10eac 10efa-10eff 10f46-10f50 10f82-10f85 11070 11073-11074 110c2 11145-11146 111c9 111ce-111cf 11241 1133b
 113b8-113c0 113c2 113c5 113c7-113ca 113cc-113d0 113d2 113e1-113e2 1145e 1182c-1183a 11930-11935 11937-11938 1193b-1193e 11940 11942-11943
@@ -45,11 +45,11 @@ const UNKNOWN_MARKS = `7fd 897-89f 8ca-8d3 9fe afa-aff b55 c04 c3c cf3 d00 d3b-d
 1e6f5`;
 const OTHER_MARKS = "1cf2-1cf3";
 
-/** Characters whose parts unicode-normalization-alignments does not know. */
+/** Characters that unicode-normalization-alignments does not decompose. */
 const UNKNOWN_NFD = "105c9 105e4 11383 11385 1138e 11391 113c5 113c7-113c8 11938 16121-16128 16d68-16d6a";
 const UNKNOWN_NFK = "32ff a7f1-a7f4 ab69 10781-10785 10787-107b0 107b2-107ba 1ccd6-1ccf9 1e030-1e06d 1f16c 1fbf0-1fbf9";
 
-/** Controls as BERT takes them away. Line ends and tabs are spaces to it. */
+/** Control characters that BERT removes. Line ends and tabs count as spaces. */
 const NO_CONTROLS = "9-a d 890-891 8e2 110cd 13430-1343f";
 
 export const WHITE_SPACE = /\p{White_Space}/u;
@@ -70,20 +70,20 @@ export const isBertControl: Test = classTest(/[\0\ufffd\p{Cc}\p{Cf}\p{Co}\p{Cs}]
 const NMT_CONTROLS = within(classOf("1-8 b e-1f 7f 8f 9f"));
 export const isNmtControl: Test = (character) => NMT_CONTROLS.test(character);
 
-/** BERT's Chinese characters, a gap in the middle as in the Rust library. */
+/** BERT's Chinese characters, with the same gap in the middle as in the Rust library. */
 export const isChinese: Test = (character) =>
   /[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{2a6df}\u{2a700}-\u{2b81f}\u{2b920}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/u.test(character);
 
 const TOO_NEW = new RegExp(within(classOf(AFTER_16)).source, "gu");
 
-/** The text as a pattern sees it: characters too new for Oniguruma and regex become such as no edition assigns, of the same length. */
+/** The text for a pattern: characters that are too new for Oniguruma and regex become unassigned ones of the same length. */
 export function shadow(text: string): string {
   return text.replace(TOO_NEW, (character) => (character.length === 1 ? "\u0378" : "\u{50000}"));
 }
 
 const kept = (...ranges: string[]): RegExp => new RegExp(`([${[UNKNOWN_MARKS, ...ranges].map(classOf).join("")}]+)`, "u");
 
-/** What a form leaves as it is, an unknown mark for one: nothing before it moves behind it. */
+/** Characters that a form leaves unchanged, such as an unknown mark. Marks are not reordered across them. */
 const KEPT: Readonly<Record<NormalForm, RegExp>> = {
   NFC: kept(),
   NFD: kept(UNKNOWN_NFD),
@@ -93,13 +93,13 @@ const KEPT: Readonly<Record<NormalForm, RegExp>> = {
 
 export type NormalForm = "NFC" | "NFD" | "NFKC" | "NFKD";
 
-/** String.normalize, with what the Rust library does not know left as it is. */
+/** String.normalize, except that characters unknown to the Rust library stay unchanged. */
 export function normalForm(text: string, form: NormalForm): string {
   const parts = text.split(KEPT[form]);
   return parts.map((part, i) => (i % 2 === 1 ? part : part.normalize(form))).join("");
 }
 
-/** Lower case character by character: a Greek sigma at a word's end stays σ. */
+/** Lower case, character by character: a Greek sigma at the end of a word stays σ. */
 export function lowercase(text: string): string {
   return Array.from(text, (character) => character.toLowerCase()).join("");
 }

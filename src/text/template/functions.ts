@@ -4,9 +4,9 @@ import { type JsonOptions, pythonJson, pythonText, stripped, unicodeEscape } fro
 import { callable, isAbsent, isList, isMapping, isNothing, isText, isTruth, make, text, type Value } from "./values.ts";
 
 export interface Dialect {
-  /** Jinja's own tojson sorts keys and writes what is safe in HTML; transformers' writes plain JSON. */
+  /** Jinja's own tojson sorts keys and escapes HTML; transformers' writes plain JSON. */
   readonly tojson: "html" | "plain";
-  /** What an undefined value prints. */
+  /** The text of an undefined value. */
   readonly undefinedText: string;
 }
 
@@ -78,7 +78,7 @@ function htmlJson(value: Value, args: readonly Value[]): string {
   return json.replace(/[<>&']/g, unicodeEscape);
 }
 
-/** A call's arguments; the engine hands over the named ones as a last mapping. */
+/** The arguments of a call; the engine passes the named ones as a mapping in the last place. */
 function argumentsOf(args: readonly Value[]): { positional: readonly Value[]; named: ReadonlyMap<string, Value> } {
   const last = args.at(-1);
   if (last !== undefined && last.type === "KeywordArgumentsValue" && isMapping(last))

@@ -4,7 +4,7 @@ import { pythonFloat } from "../../base/json.ts";
 import { isAbsent, isCallArguments, isFloat, isInteger, isList, isMapping, isNothing, isText, isTruth, type Value } from "./values.ts";
 
 export interface JsonOptions {
-  /** Spaces of a level, for more than one line. */
+  /** Spaces per level, for output on several lines. */
   readonly indent?: number | undefined;
   readonly ensureAscii?: boolean | undefined;
   /** Between items, and between a key and its value. */
@@ -38,7 +38,7 @@ function jsonText(text: string, { ensureAscii = false }: JsonOptions): string {
 const NOT_ASCII = /[\x7f-\uffff]/g; // DEL among them, as Python has it
 export const unicodeEscape = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
-/** What `{{ value }}` prints: str() of it. */
+/** The text that `{{ value }}` prints: str(value). */
 export function pythonText(value: Value): string {
   if (isText(value)) return value.value;
   return isCallArguments(value) ? pythonJson(value) : pythonRepr(value);
@@ -56,10 +56,10 @@ function pythonRepr(value: Value): string {
 
 const ESCAPES: Readonly<Record<string, string>> = { "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
-const CONTROLS = "\\x00-\\x1f\\x7f-\\xa0\\xad"; // as a text: a pattern with control characters reads like a slip
+const CONTROLS = "\\x00-\\x1f\\x7f-\\xa0\\xad"; // as text, since a pattern with control characters looks like a mistake
 const UNPRINTED = new RegExp(`[\\\\${CONTROLS}']`, "g");
 
-/** A text as repr quotes it: in single quotes, unless it holds some and no double ones. */
+/** A text as repr quotes it: in single quotes, or in double ones if it contains single quotes only. */
 function quoted(text: string): string {
   const quote = text.includes("'") && !text.includes('"') ? '"' : "'";
   const inner = text.replace(UNPRINTED, (unit) => {
@@ -69,11 +69,11 @@ function quoted(text: string): string {
   return `${quote}${inner}${quote}`;
 }
 
-// What str.isspace holds of; JavaScript's trim takes U+FEFF too, and leaves U+0085 and the separators U+001C to U+001F.
+// The characters of str.isspace. JavaScript's trim also removes U+FEFF, and keeps U+0085 and the separators U+001C to U+001F.
 const SPACES = "\\t-\\r\\x1c- \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 const SPACE = new RegExp(`[${SPACES}]`);
 
-/** str.strip, lstrip and rstrip: of white space, or of the characters given. */
+/** str.strip, lstrip and rstrip: remove white space, or the given characters. */
 export function stripped(text: string, chars: string | undefined, { left = true, right = true } = {}): string {
   const taken = chars === undefined ? undefined : new Set(chars);
   const units = [...text];

@@ -1,5 +1,5 @@
-/** @file Makes parsed Jinja templates behave like Python's, by rewriting their syntax trees: where the engine's values differ from
- *  Python's, an expression becomes a call of a function of ours (functions.ts).
+/** @file Makes parsed Jinja templates behave like Python's by rewriting their syntax trees. Where the engine's values differ from
+ *  Python's, an expression becomes a call of a function in functions.ts.
  *
  *      {{ e }}        __print(e)          None and True print as such
  *      a ~ b          __concat(a, b)
@@ -17,7 +17,7 @@ function isNode(value: unknown): value is Node {
   return typeof value === "object" && value !== null && "type" in value && typeof value.type === "string";
 }
 
-/** Rewrites a freshly parsed template in place. */
+/** Rewrites a newly parsed template in place. */
 export function rewriteForPython(node: unknown): void {
   if (Array.isArray(node)) {
     for (const item of node) rewriteForPython(item);

@@ -1,6 +1,6 @@
 /** @file JavaScript values as template values.
  *
- *  A mapping that is joined to a text reads as JSON: templates that expect the arguments of a tool call as text then write the same as
+ *  A mapping that is joined to a text becomes JSON. Templates that expect the arguments of a tool call as text then write the same text as
  *  those that expect an object. */
 
 import { JsonNumber } from "../../base/json.ts";
@@ -14,7 +14,7 @@ class Members extends Map<string, Value> {
   }
 }
 
-/** A JavaScript value for templates. `key`: the member it is of the mapping around it. */
+/** A JavaScript value as a template value. `key`: its key in the mapping that contains it. */
 export function runtimeValue(input: unknown, key?: string): Value {
   if (input === undefined) return make.absent();
   if (input === null) return make.nothing();

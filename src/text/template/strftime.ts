@@ -1,7 +1,7 @@
 /** @file Python's strftime in the C locale, for a time without a zone (datetime.now().strftime, as transformers calls it).
  *
  *  Reference: the Python Standard Library, "strftime() and strptime() Format Codes", and strftime(3) of glibc for the flags
- *  (-, _, 0, ^, #) and the codes that Python hands through. */
+ *  (-, _, 0, ^, #) and the codes that Python passes on. */
 
 const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS = "January February March April May June July August September October November December".split(" ");
@@ -14,7 +14,7 @@ interface Field {
 }
 const number = (value: number, width = 2, pad: Field["pad"] = "0"): Field => ({ value, width, pad });
 
-/** What each code stands for: a number, a text, or a format of other codes. */
+/** The meaning of each code: a number, a text, or a format of other codes. */
 const CODES: Readonly<Record<string, (date: Date) => Field | string | { readonly format: string }>> = {
   a: (d) => DAYS[d.getDay()]!.slice(0, 3),
   A: (d) => DAYS[d.getDay()]!,
@@ -60,7 +60,7 @@ const CODES: Readonly<Record<string, (date: Date) => Field | string | { readonly
   "%": () => "%",
 };
 
-/** The date as text. A code that is not known stays as it is written, as in glibc. */
+/** The date as text. An unknown code stays as written, as in glibc. */
 export function strftime(date: Date, format: string): string {
   return format.replace(/%([-_0^#]*)(\d*)([EO:]?)([A-Za-z%])/g, (whole, flags: string, width: string, _modifier, code: string) => {
     const found = Object.hasOwn(CODES, code) ? CODES[code]!(date) : undefined;
@@ -84,26 +84,26 @@ function cased(text: string, flags: string, code: string): string {
 
 const hour12 = (date: Date): number => date.getHours() % 12 || 12;
 
-/** Days since 1 January, of the calendar: summer time makes no difference. */
+/** Calendar days since 1 January, independent of daylight saving time. */
 function dayOfYear(date: Date): number {
   return (midnight(date) - Date.UTC(date.getFullYear(), 0, 1)) / DAY;
 }
 
 const midnight = (date: Date): number => Date.UTC(date.getFullYear(), date.getMonth(), date.getDate());
 
-/** Weeks of the year that began, the first on its first Sunday (0) or Monday (1). */
+/** The number of weeks that have begun, counted from the year's first Sunday (0) or Monday (1). */
 function weekFrom(date: Date, firstDay: number): number {
   return Math.floor((dayOfYear(date) + 7 - ((date.getDay() - firstDay + 7) % 7)) / 7);
 }
 
-/** ISO 8601: a week belongs to the year that its Thursday is in. */
+/** ISO 8601: a week belongs to the year of its Thursday. */
 function isoWeek(date: Date): { year: number; week: number } {
   const thursday = new Date(midnight(date) + (4 - (date.getDay() || 7)) * DAY);
   const year = thursday.getUTCFullYear();
   return { year, week: 1 + Math.floor((thursday.getTime() - Date.UTC(year, 0, 1)) / DAY / 7) };
 }
 
-/** A date and time as the options and records of runs write it, in local time: 2026-03-01 or 2026-03-01T12:30:00. */
+/** Parses a date and time in the form that options and run records use, in local time: 2026-03-01 or 2026-03-01T12:30:00. */
 export function parseDate(text: string): Date | undefined {
   const match = /^(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2}))?)?$/.exec(text);
   if (!match) return undefined;

@@ -16,14 +16,14 @@ export interface Span {
 }
 export interface Rendering {
   readonly text: string;
-  /** What {% generation %} surrounds; empty for templates without it. */
+  /** The parts inside {% generation %}; empty for templates without it. */
   readonly generated: readonly Span[];
 }
 
 type Program = ReturnType<typeof parse>;
 const programs = new Map<string, Program>(); // parsing takes a hundred times longer than rendering
 
-/** The parsed template; one that is no Jinja is refused. */
+/** The parsed template. Invalid Jinja is refused. */
 export function parsedTemplate(source: string): Program {
   const known = programs.get(source);
   if (known) return known;
@@ -43,7 +43,7 @@ export function parsedTemplate(source: string): Program {
   }
 }
 
-/** Renders a template; what it raises is thrown as it is. */
+/** Renders a template; an exception that the template raises is thrown unchanged. */
 export function renderTemplate(source: string, variables: Readonly<Record<string, unknown>>, now: () => Date): Rendering {
   const environment = new Environment();
   const names = { ...CONSTANTS, ...variables };
@@ -58,12 +58,12 @@ export function renderTemplate(source: string, variables: Readonly<Record<string
   return withoutMarks(marked);
 }
 
-/** Whether a template has a use for a variable or key of this name. */
+/** Whether a template uses a variable or key of this name. */
 export function mentions(source: string, name: string): boolean {
   return new RegExp(`\\b${name.replace(/[^\w]/g, "\\$&")}\\b`).test(source.replace(/\{#.*?#\}/gs, ""));
 }
 
-/** Whether a template says what of an answer is the assistant's. */
+/** Whether a template marks the assistant's part of an answer. */
 export function marksGeneration(source: string): boolean {
   return GENERATION.test(source);
 }
@@ -89,7 +89,7 @@ function generation(scope: Environment): Value {
 
 const GENERATION = /\{%([-+]?)\s*generation\s*([-+]?)%\}/;
 
-/** The engine drops the generation tags; as a call of ours they keep their place, and white space is cut as around any tag. */
+/** Replaces the generation tags, which the engine drops, by calls. They keep their place, and white space is removed as around any tag. */
 function withGenerationCalls(source: string): string {
   return source
     .replace(new RegExp(GENERATION, "g"), "{%$1 call __generation() $2%}")

@@ -1,10 +1,10 @@
-/** @file Values as the template engine holds them. The engine does not export its classes, so they are taken from values it makes.
+/** @file The template engine's values. The engine does not export its classes, so they are taken from values that it makes.
  *  Numbers keep Python's spelling (base/json.ts). */
 
 import { Environment } from "@huggingface/jinja";
 import { pythonFloat } from "../../base/json.ts";
 
-/** A value of the engine, whose own type declarations do not resolve in an ES module. */
+/** A value of the engine. The engine's own type declarations do not resolve in an ES module. */
 export interface Value {
   readonly type: string;
   readonly value: unknown;
@@ -22,7 +22,7 @@ export interface MappingValue extends Value {
 export interface TruthValue extends Value {
   readonly value: boolean;
 }
-/** What a function of a template gets and gives. */
+/** The type of a template's function. */
 export type TemplateFunction = (args: readonly Value[], scope: Environment) => Value;
 type Class<T> = new (value: T) => Value;
 
@@ -49,14 +49,14 @@ class LongInteger extends IntegerValue {
   }
 }
 
-/** A float spelled as Python spells it. */
+/** A float in Python's spelling. */
 class PythonFloat extends FloatValue {
   override toString(): string {
     return pythonFloat(Number(this.value));
   }
 }
 
-/** The arguments of a tool call: templates that print them expect their JSON. */
+/** The arguments of a tool call. Templates that print them expect JSON. */
 class CallArguments extends ObjectValue {}
 
 export const text = (value: string): Value => new StringValue(value);
