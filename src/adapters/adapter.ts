@@ -29,12 +29,16 @@ export interface Ia3Weights {
   readonly feedforward: boolean;
 }
 
+/** Token ids with which an adapter learned to end a turn of a chat. */
+export type TurnEnds = readonly number[];
+
 export interface LoraAdapter {
   readonly kind: "lora";
   /** Keyed by the base model's module paths. */
   readonly modules: ReadonlyMap<string, LoraWeights>;
   /** The configuration it was read with; absent for an adapter made in memory. */
   readonly config?: LoraConfig;
+  readonly turnEnds?: TurnEnds;
   readonly warnings: readonly string[];
 }
 
@@ -42,6 +46,7 @@ export interface Ia3Adapter {
   readonly kind: "ia3";
   readonly modules: ReadonlyMap<string, Ia3Weights>;
   readonly config?: Ia3Config;
+  readonly turnEnds?: TurnEnds;
   readonly warnings: readonly string[];
 }
 
@@ -69,6 +74,7 @@ export interface BottleneckAdapter {
   readonly modules: ReadonlyMap<string, BottleneckWeights>;
   /** Name or path of the base model it was trained on. */
   readonly baseName?: string;
+  readonly turnEnds?: TurnEnds;
   readonly warnings: readonly string[];
 }
 

@@ -16,3 +16,6 @@ export const GATE_FILE = "gate_model.safetensors";
 /** What two other routers need (side-files.ts), when it has been gathered. */
 export const ACTIVATION_FILE = "average_activation.safetensors";
 export const EMBEDDING_FILE = "retrieval_embeddings.safetensors";
+
+/** The tokens that end a turn, for an expert that learned chats (storage/turn-end.ts). */
+export const TURN_END_FILE = "turn_end.json";

@@ -5,9 +5,10 @@ import type { Model } from "../inference/model.ts";
 import { promptIds } from "../text/prompt-ids.ts";
 import { textStream } from "../text/stream.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { specialText, turnEndIds } from "../text/turn-end.ts";
 import { CompletionText } from "./completion-text.ts";
 import { EventQueue } from "./event-queue.ts";
-import { type GenerationOptions, generationSettings } from "./options.ts";
+import { type GenerationOptions, generationSettings, withTurnEnds } from "./options.ts";
 import type { Routes } from "./routes.ts";
 import type { Choice } from "./sampler.ts";
 import { schedulerOf } from "./scheduler.ts";
@@ -68,13 +69,16 @@ export async function* generate(
   prompt: Prompt | readonly Prompt[],
   { signal, client, ...options }: GenerationOptions & GenerateControl = {},
 ): AsyncGenerator<TokenEvent | CompletionEvent> {
-  const settings = generationSettings(options, model.base.checkpoint, tokenizer);
+  const turnEnds = [...turnEndIds(tokenizer), ...(model.woven.turnEnds ?? [])];
+  const settings = withTurnEnds(generationSettings(options, model.base.checkpoint, tokenizer), options, turnEnds);
   const { architecture } = model.base;
   const { kind } = architecture;
   const prompts = listed(prompt).map((text) => (typeof text === "string" ? promptIds(tokenizer, kind, text) : text));
   // A decoder-only model goes on from the prompt's text; behind an encoder a new text begins.
   const before = (prompt: number) => (kind === "decoder-only" ? prompts[prompt]!.slice(-CONTEXT) : []);
-  const textOf = (prompt: number) => new CompletionText(textStream(tokenizer, { after: before(prompt) }), stopWatch(settings.stop));
+  const special = (id: number) => specialText(tokenizer, id);
+  const textOf = (prompt: number) =>
+    new CompletionText(textStream(tokenizer, { after: before(prompt) }), stopWatch(settings.stop), special);
   const sequences = sequencesFor(architecture, prompts, settings, textOf);
   const events = new EventQueue<TokenEvent | CompletionEvent>();
   signal?.throwIfAborted();

@@ -126,6 +126,11 @@ export function generationSettings(
   });
 }
 
+/** Settings that also end at these tokens, unless the caller said what ends. */
+export function withTurnEnds(settings: GenerationSettings, { eosIds }: GenerationOptions, turnEnds: readonly number[]): GenerationSettings {
+  return eosIds === undefined ? { ...settings, eosIds: [...new Set([...settings.eosIds, ...turnEnds])] } : settings;
+}
+
 function checkpointDefaults({ config, generationConfig, directory }: Pick<Checkpoint, "config" | "generationConfig" | "directory">) {
   // Older checkpoints keep these in config.json.
   const parsed = fileSchema.safeParse(generationConfig ?? config);

@@ -38,7 +38,7 @@ import type { Feeds } from "../runtime/session.ts";
 import type { GraphParts } from "./base.ts";
 import type { Model } from "./model.ts";
 import type { Prompts } from "./prompts.ts";
-import { expertIdentity, identityOf, plain, type Woven } from "./woven.ts";
+import { expertIdentity, identityOf, plain, turnEndsOf, type Woven } from "./woven.ts";
 
 const CHOICE = "moa.choice";
 
@@ -57,6 +57,7 @@ export class MoaWoven implements Woven {
   readonly id: string;
   readonly batch: string;
   readonly experts: readonly string[];
+  readonly turnEnds: readonly number[];
   /** The layers that have a router, by their paths. */
   readonly layers: readonly string[];
   readonly feeds: Feeds;
@@ -75,6 +76,7 @@ export class MoaWoven implements Woven {
     this.#dispatcher = known === undefined ? dispatcher : async ({ inputIds }) => Array<number>(inputIds.shape[0]!).fill(known);
     this.#stack = stackedLoras(lorasOf(experts), model.base.modules);
     this.experts = moa.domains;
+    this.turnEnds = turnEndsOf(experts);
     this.feeds = { ...Object.fromEntries(this.#stack.tensors), ...routerFeeds(moa) };
     const shapes = [...this.#stack.shapes].map(([module, { rank, scalings }]) => `${module}:${rank}:${scalings}`);
     this.key = `moa ${moa.pooling} ${moa.states} ${moa.domains.length} ${shapes.join()}`;

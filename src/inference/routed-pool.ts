@@ -18,7 +18,7 @@ import { ExpertStack, stackShapes } from "../routing/stack.ts";
 import type { Feeds } from "../runtime/session.ts";
 import type { Prompts } from "./prompts.ts";
 import { openRows, type RowChoice } from "./row-choices.ts";
-import { expertIdentity, identityOf, type OnRoute, type Woven } from "./woven.ts";
+import { expertIdentity, identityOf, type OnRoute, turnEndsOf, type Woven } from "./woven.ts";
 
 export interface RoutedPoolOptions {
   readonly router: Router;
@@ -61,6 +61,9 @@ export class RoutedPool implements Woven {
   }
   get feeds(): Feeds {
     return this.#stack.feeds;
+  }
+  get turnEnds(): readonly number[] {
+    return turnEndsOf(this.#members);
   }
   get experts(): readonly string[] {
     return this.#stack.names;

@@ -28,6 +28,8 @@ export interface Woven {
   readonly batch: string;
   /** Names of the experts, in the order routes count them; empty when nothing is routed. */
   readonly experts: readonly string[];
+  /** Token ids with which what is woven in learned to end a turn of a chat, besides the chat template's own. */
+  readonly turnEnds?: readonly number[] | undefined;
   /** Fed in every run; fixed for the life of the value. */
   readonly feeds: Feeds;
   /** What each row chooses for itself, to be fed in every run that computes the row: tensors [batch, ...]. Absent when rows
@@ -50,8 +52,14 @@ export function singleAdapter(adapter: Adapter, sizes: ModuleSizes): Woven {
     batch: id,
     feeds: Object.fromEntries(adapterTensors(adapter)),
     experts: [],
+    turnEnds: adapter.turnEnds,
     weave: (_, inner) => adapted(inner, adapter, sizes),
   };
+}
+
+/** The ends of turns that any of the experts learned. */
+export function turnEndsOf(experts: readonly Expert[]): readonly number[] {
+  return [...new Set(experts.flatMap(({ adapter }) => adapter.turnEnds ?? []))];
 }
 
 /** What an expert computes by: its adapter, gates, activations and embeddings. */

@@ -5,7 +5,7 @@ import type { LoraAdapter } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { MERGE_METHODS, type MergeMethod, mergeAdapters } from "../adapters/merge.ts";
 import { PoolError } from "../base/errors.ts";
-import { singleAdapter } from "../inference/woven.ts";
+import { singleAdapter, turnEndsOf } from "../inference/woven.ts";
 import { loraOf } from "../routing/stack.ts";
 import { method } from "./method.ts";
 
@@ -22,9 +22,8 @@ const options = z.strictObject({
 export function mergedExperts(experts: readonly Expert[], merge: MergeMethod): LoraAdapter {
   if (experts.length === 0) throw new PoolError({ code: "pool-empty", what: "The pool has no experts.", fix: "Add one." });
   const adapters = experts.map((expert): LoraAdapter => ({ kind: "lora", modules: loraOf(expert), warnings: [] }));
-  if (merge.kind === "average") return mergeAdapters(adapters, merge);
-  const weights = experts.map(() => 1 / experts.length);
-  return mergeAdapters(adapters, merge, weights);
+  const weights = merge.kind === "average" ? undefined : experts.map(() => 1 / experts.length);
+  return { ...mergeAdapters(adapters, merge, weights), turnEnds: turnEndsOf(experts) };
 }
 
 export const mergedMethod = method({

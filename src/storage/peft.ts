@@ -13,6 +13,7 @@ import { AdapterError } from "../base/errors.ts";
 import { openSafetensors, readTensor } from "../checkpoint/safetensors.ts";
 import { isBottleneckFolder, loadBottleneck } from "./bottleneck.ts";
 import { exists } from "./files.ts";
+import { readTurnEnds } from "./turn-end.ts";
 
 export interface LoadAdapterOptions {
   /** Fingerprint of the base model it is loaded for; an adapter that records another one is refused. */
@@ -21,10 +22,15 @@ export interface LoadAdapterOptions {
 
 /** Reads an adapter for a base model of these modules; anything that does not fit is an AdapterError that says what to do. */
 export async function loadAdapter(directory: string, modules: ModuleSizes, { fingerprint }: LoadAdapterOptions = {}): Promise<Adapter> {
-  if (await isBottleneckFolder(directory)) return loadBottleneck(directory, modules, fingerprint);
+  if (await isBottleneckFolder(directory)) return withTurnEnds(await loadBottleneck(directory, modules, fingerprint), directory);
   const opened = await openAdapter(directory);
   checkFingerprint("The adapter was", opened.directory, opened.baseFingerprint, fingerprint);
-  return adapterOf(opened, modules, readTensor);
+  return withTurnEnds(await adapterOf(opened, modules, readTensor), opened.directory);
+}
+
+async function withTurnEnds(adapter: Adapter, directory: string): Promise<Adapter> {
+  const turnEnds = await readTurnEnds(directory);
+  return turnEnds.length > 0 ? { ...adapter, turnEnds } : adapter;
 }
 
 /** Opens an adapter folder: reads its configuration and the header of its tensor file. */

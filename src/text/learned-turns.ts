@@ -13,7 +13,7 @@ import { renderChat, templateFor } from "./chat.ts";
 import { continuationIds } from "./prompt-ids.ts";
 import { marksGeneration } from "./template/template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-import { throughTurnEnd } from "./turn-end.ts";
+import { isControlToken, throughTurnEnd } from "./turn-end.ts";
 import { unreadNames, unwrittenRoles } from "./unread.ts";
 
 export interface LearnedSequence {
@@ -22,6 +22,8 @@ export interface LearnedSequence {
   readonly mask: readonly boolean[];
   /** Turns of the assistant that are learned here. */
   readonly turns: number;
+  /** The tokens that end them; none where a template ends turns by plain text. */
+  readonly turnEnds: readonly number[];
 }
 export interface TurnsRequest extends ChatContext {
   readonly messages: readonly ChatMessage[];
@@ -56,9 +58,14 @@ export function learnedSequences(tokenizer: Tokenizer, request: TurnsRequest): L
     rest = rest.filter((turn) => !carried.includes(turn));
     const mask = ids.map(() => false);
     for (const { prompt, learned } of carried) mask.splice(prompt.length, learned.length, ...learned);
-    sequences.unshift({ ids, mask, turns: carried.length });
+    sequences.unshift({ ids, mask, turns: carried.length, turnEnds: endsOf(tokenizer, carried) });
   }
   return sequences;
+}
+
+function endsOf(tokenizer: Tokenizer, turns: readonly Turn[]): readonly number[] {
+  const last = turns.flatMap(({ answer, learned }) => (learned.at(-1) ? [answer.at(-1)!] : []));
+  return [...new Set(last)].filter((id) => isControlToken(tokenizer, id));
 }
 
 function isCarried({ prompt, answer }: Turn, ids: readonly number[]): boolean {

@@ -37,13 +37,16 @@ function probed(tokenizer: Tokenizer): readonly number[] {
   }
 }
 
+/** How a special token is spelled. Empty for a token that is text. */
+export function specialText({ decode }: Pick<Tokenizer, "decode">, id: number): string {
+  const isShown = decode([id], { skipSpecialTokens: true, cleanUpSpaces: false }) !== "";
+  return isShown ? "" : decode([id], { cleanUpSpaces: false });
+}
+
 /** Whether a token is a control token: special, or written like one though the tokenizer does not mark it special (<end_of_turn>). */
 export function isControlToken(tokenizer: Pick<Tokenizer, "decode">, id: number): boolean {
   const text = tokenizer.decode([id], { cleanUpSpaces: false });
-  if (text === "") return false;
-  return (
-    tokenizer.decode([id], { skipSpecialTokens: true, cleanUpSpaces: false }) === "" || /^<[^<>\s]+>$|^\[[^[\]\s]+\]$/.test(text.trim())
-  );
+  return text !== "" && (specialText(tokenizer, id) !== "" || /^<[^<>\s]+>$|^\[[^[\]\s]+\]$/.test(text.trim()));
 }
 
 /** The tokens of an answer through the one that ends its turn. What the template writes after it is not generated. */

@@ -14,11 +14,12 @@ import type { ChatMessage } from "../text/chat.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { collate, type Encoded, type TrainingBatch } from "./batches.ts";
+import { encoded } from "./encoded.ts";
 import { encodeExamples, packed } from "./examples.ts";
 import { adapterLearner, freshLora } from "./learner.ts";
 import { IGNORED } from "./loss.ts";
 import { expertRecipe, parseRecipe } from "./recipe.ts";
-import { encoded, targetModules } from "./train.ts";
+import { targetModules } from "./train.ts";
 
 const LIMITS = { maxInput: 64, maxTarget: 64 };
 const CHATML = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}";

@@ -32,6 +32,10 @@ export interface EncodedSet {
   readonly unlearned: number;
   /** Answers that carry loss: turns of the assistant, targets, texts. */
   readonly answers: number;
+  /** Tokens, and those of them that carry loss. */
+  readonly tokens: { readonly all: number; readonly learned: number };
+  /** Token ids that end the turns of its chats. */
+  readonly turnEnds: readonly number[];
   /** What was noticed, each thing once with its count. */
   readonly notes: readonly string[];
 }
@@ -64,9 +68,19 @@ export function encodeExamples(
     truncated: encoded.filter(({ isCut }) => isCut).length,
     emptied: encoded.length - learnable.length,
     unlearned: examples.filter((example) => !isLearned(example)).length,
-    answers: learnable.reduce((sum, { answers }) => sum + answers, 0),
+    answers: total(learnable, ({ answers }) => answers),
+    tokens: { all: total(learnable, ({ inputs }) => inputs.length + 1), learned: total(learnable, learnedTokens) },
+    turnEnds: [...new Set(learnable.flatMap(({ turnEnds = [] }) => turnEnds))],
     notes: [...notes].map(([note, count]) => `${note} (${counted(count, "time")}).`),
   };
+}
+
+function total<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((sum, item) => sum + of(item), 0);
+}
+
+function learnedTokens({ labels }: Encoded): number {
+  return labels.filter((label) => label !== IGNORED).length;
 }
 
 function nothingToLearn(encoded: number, { maxInput }: EncodeLimits): DataError {
@@ -95,6 +109,7 @@ interface Cut extends Encoded {
   readonly isCut: boolean;
   /** Answers that carry loss. */
   readonly answers: number;
+  readonly turnEnds?: readonly number[] | undefined;
 }
 interface Place extends EncodeLimits {
   /** The example, for messages. */
@@ -144,9 +159,10 @@ interface Sequence {
   readonly ids: readonly number[];
   readonly mask: readonly boolean[];
   readonly turns: number;
+  readonly turnEnds?: readonly number[];
 }
 
-function cutSequence({ ids, mask, turns }: Sequence, { kind }: TrainingExample, { maxInput }: EncodeLimits): Cut {
+function cutSequence({ ids, mask, turns, turnEnds }: Sequence, { kind }: TrainingExample, { maxInput }: EncodeLimits): Cut {
   const over = Math.max(0, ids.length - maxInput - 1);
   // A prompt gives way at its beginning, as in evaluation, all but the token the answer follows; the rest at its end.
   const start = kind === "pair" ? Math.max(0, Math.min(over, mask.indexOf(true) - 1)) : 0;
@@ -156,6 +172,7 @@ function cutSequence({ ids, mask, turns }: Sequence, { kind }: TrainingExample, 
     labels: kept.slice(1).map((id, i) => (mask[start + i + 1] ? id : IGNORED)),
     isCut: over > 0,
     answers: turns,
+    turnEnds,
   };
 }
 

@@ -153,6 +153,13 @@ function parsed(text: string, where: string): Record<string, unknown> {
   }
 }
 
+/** What the run in a folder was begun with; undefined where there is none. */
+export async function recordedConfig(directory: string): Promise<Record<string, unknown> | undefined> {
+  const path = join(directory, CONFIG);
+  const text = await readIfThere(path);
+  return text === undefined ? undefined : parsed(text, path);
+}
+
 async function readIfThere(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, "utf8");

@@ -12,11 +12,12 @@ import type { TrainingExample } from "../data/training-data.ts";
 import { type MoaRouter, routerLayers } from "../routing/moa.ts";
 import type { Moa } from "../routing/moa-file.ts";
 import type { Encoded } from "./batches.ts";
+import { dateOf, encoded } from "./encoded.ts";
 import { freshLora } from "./learner.ts";
 import { freshRouters, type MoaParts, moaLearner, trainedParts } from "./moa-learner.ts";
 import { type ExpertOptions, expertRecipe, type MoaOptions, type MoaRecipe, moaRecipe, parseRecipe } from "./recipe.ts";
 import { routerStandards } from "./router-standards.ts";
-import { encoded, hashOf, learnFrom, type TrainingSetting, targetModules, trainExpert } from "./train.ts";
+import { hashOf, learnFrom, type TrainingSetting, targetModules, trainExpert } from "./train.ts";
 
 export interface DomainData {
   readonly name: string;
@@ -109,15 +110,20 @@ async function secondStage(
   firstRow: number,
 ): Promise<MoaParts> {
   const { model, run } = job;
+  const folder = run !== undefined && { run: `${run}/${SECOND_STAGE}` };
+  const { date, identity } = await dateOf(
+    { ...job, ...folder },
+    domains.flatMap(({ training }) => training),
+  );
   const labeled = (examplesOf: (domain: DomainData) => readonly TrainingExample[]): Encoded[] =>
-    domains.flatMap((data, domain) => encoded(job, examplesOf(data), recipe).map((example) => ({ ...example, domain })));
+    domains.flatMap((data, domain) => encoded({ ...job, date }, examplesOf(data), recipe).map((example) => ({ ...example, domain })));
   const data = { training: labeled(({ training }) => training), validation: labeled(({ validation }) => validation ?? []) };
   const standards = await routerStandards(model.base, recipe.pooling, data.training);
   const learning = { ...parts, standards };
   const learner = moaLearner(model.base, learning, { ...recipe, firstRow });
-  const setting = { ...job, ...(run !== undefined && { run: `${run}/${SECOND_STAGE}` }) };
+  const setting = { ...job, ...folder };
   const start = hashOf([...learner.initial].map(([name, tensor]) => [name, Buffer.from(tensor.data.buffer).toString("base64")]));
-  return trainedParts(learning, await learnFrom(setting, learner, data, recipe, { firstRow, start }));
+  return trainedParts(learning, await learnFrom(setting, learner, data, recipe, { firstRow, start, ...identity }));
 }
 
 export interface AddDomainJob extends MoaJob {

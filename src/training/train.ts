@@ -9,7 +9,6 @@ import { freshIa3 } from "../adapters/ia3.ts";
 import { withTensors } from "../adapters/in-graph.ts";
 import { gateName } from "../adapters/lora.ts";
 import { isAllLinear, namesTest } from "../adapters/peft-targets.ts";
-import { counted } from "../base/counted.ts";
 import { OptionError } from "../base/errors.ts";
 import { derivedSeed } from "../base/random.ts";
 import type { HostTensor } from "../base/tensor.ts";
@@ -23,9 +22,9 @@ import { noteGates, writeModelCard } from "../storage/card.ts";
 import { saveGates } from "../storage/expert.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import { saveAdapter } from "../storage/peft-save.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
-import type { Encoded } from "./batches.ts";
-import { encodeExamples, packed } from "./examples.ts";
+import { saveTurnEnds } from "../storage/turn-end.ts";
+import { dateOf, type EncodeSetting, encoded, encodedSet, rowsOf } from "./encoded.ts";
+import type { EncodedSet } from "./examples.ts";
 import { adapterLearner, freshLora, fullLearner, gateLearner, type Learner, type Parameters } from "./learner.ts";
 import { type LoopData, type LoopHooks, train } from "./loop.ts";
 import {
@@ -43,14 +42,10 @@ import { Run } from "./run.ts";
 import { Trainer } from "./trainer.ts";
 
 /** What every kind of training needs, but for its data. */
-export interface TrainingSetting {
-  readonly model: Model;
-  readonly tokenizer: Tokenizer;
-  /** Folder to resume from; nothing is saved underway without it. */
-  readonly run?: string;
+export interface TrainingSetting extends EncodeSetting {
   readonly hooks?: LoopHooks;
-  /** Told what a person should know: truncated examples, absent validation data. */
-  readonly onWarning?: (message: string) => void;
+  /** Called with what is learned from, before it is. */
+  readonly onEncoded?: (set: EncodedSet) => void;
 }
 export interface TrainingJob extends TrainingSetting {
   readonly training: readonly TrainingExample[];
@@ -87,8 +82,11 @@ export async function trainExpert(job: ExpertJob): Promise<Adapter> {
   const { model, out } = job;
   if (out) await checkFolder(out);
   const fresh = freshAdapter(model, recipe);
-  const parameters = await learn(job, adapterLearner(model.base, fresh), recipe);
-  const adapter = withTensors(fresh, parameters);
+  let ends: EncodedSet["turnEnds"] = [];
+  const parameters = await learn(job, adapterLearner(model.base, fresh), recipe, ({ turnEnds }) => {
+    ends = turnEnds;
+  });
+  const adapter = { ...withTensors(fresh, parameters), ...(ends.length > 0 && { turnEnds: ends }) };
   if (out) {
     const { base = model.base.checkpoint.directory } = job;
     await saveAdapter(out, adapter, {
@@ -96,6 +94,10 @@ export async function trainExpert(job: ExpertJob): Promise<Adapter> {
       baseFingerprint: await model.base.fingerprint(),
       taskType: model.base.architecture.kind === "encoder-decoder" ? "SEQ_2_SEQ_LM" : "CAUSAL_LM",
     });
+    await saveTurnEnds(
+      out,
+      ends.map((id) => ({ id, token: job.tokenizer.tokenText(id) })),
+    );
     const { data } = job;
     await writeModelCard(out, { name: basename(resolve(out)), kind: recipe.kind, base, ...(data && { data }), steps: recipe.steps });
   }
@@ -152,35 +154,14 @@ export async function trainFull(job: FullJob): Promise<Parameters> {
   return parameters;
 }
 
-async function learn(job: TrainingJob, learner: Learner, recipe: CommonRecipe): Promise<Parameters> {
-  return learnFrom(
-    job,
-    learner,
-    { training: encoded(job, job.training, recipe), validation: encoded(job, job.validation ?? [], recipe) },
-    recipe,
-  );
-}
-
-/** Token ids of examples, cut to the recipe's length with a warning. */
-export function encoded(job: TrainingSetting, examples: readonly TrainingExample[], recipe: CommonRecipe): readonly Encoded[] {
-  if (examples.length === 0) return [];
-  const { architecture } = job.model.base;
-  if (recipe.packing && architecture.kind !== "decoder-only")
-    throw new OptionError({
-      code: "option-not-for-model",
-      data: { option: "packing" },
-      what: "Packing is for decoder-only models.",
-      fix: "Leave `packing` out.",
-    });
-  const own = architecture.kind === "decoder-only" ? architecture.maxPositions : undefined;
-  const limit = Math.min(recipe.maxLength, own ?? Number.POSITIVE_INFINITY);
-  const set = encodeExamples(examples, job.tokenizer, architecture, { maxInput: limit, maxTarget: limit });
-  const total = set.examples.length + set.emptied;
-  if (set.truncated > 0) job.onWarning?.(`${set.truncated} of ${total} examples were longer than ${limit} tokens and were cut.`);
-  if (set.emptied > 0) job.onWarning?.(`${set.emptied} of them had nothing left to learn from after the cut and were left out.`);
-  if (set.unlearned > 0) job.onWarning?.(`${counted(set.unlearned, "row")} say that nothing of them is learned, and were left out.`);
-  for (const note of set.notes) job.onWarning?.(note);
-  return recipe.packing ? packed(set.examples, recipe.maxLength) : set.examples;
+async function learn(job: TrainingJob, learner: Learner, recipe: CommonRecipe, onEncoded?: (set: EncodedSet) => void): Promise<Parameters> {
+  const { date, identity } = await dateOf(job, job.training);
+  const dated = { ...job, date };
+  const set = encodedSet(dated, job.training, recipe);
+  job.onEncoded?.(set);
+  onEncoded?.(set);
+  const data = { training: rowsOf(set, recipe), validation: encoded(dated, job.validation ?? [], recipe) };
+  return learnFrom(job, learner, data, recipe, identity);
 }
 
 /** Trains on encoded examples, in a run that can be resumed if the job names one. `identity`: what else makes it this run. */

@@ -15,7 +15,7 @@ import { corpusBleu } from "../metrics/bleu.ts";
 import { mean } from "../metrics/bootstrap.ts";
 import { exactMatch } from "../metrics/classification.ts";
 import { rouge } from "../metrics/rouge.ts";
-import { encodeAnswer, encodeContext } from "../scoring/encode.ts";
+import { encodeAnswer, encodeContext, endsOfTurns } from "../scoring/encode.ts";
 import { scoreTokens } from "../scoring/score-tokens.ts";
 import type { Example } from "../tasks/task.ts";
 
@@ -69,7 +69,14 @@ async function domainScores(
   const answers = await generateBatch(
     model,
     requests.map(({ context }) => context),
-    { temperature: 0, repetitionPenalty: 1, maxNewTokens: maxTokens, batchSize, ...(signal && { signal }) },
+    {
+      temperature: 0,
+      repetitionPenalty: 1,
+      maxNewTokens: maxTokens,
+      stopIds: endsOfTurns(model, tokenizer, examples),
+      batchSize,
+      ...(signal && { signal }),
+    },
   );
   const texts = answers.map(({ ids }) => tokenizer.decode(ids, { skipSpecialTokens: true }).trim());
   const targets = examples.map(({ target }) => target);

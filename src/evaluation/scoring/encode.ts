@@ -8,6 +8,7 @@
  *    pair           as lm-evaluation-harness reads context and continuation: joined, then cut where the context's own
  *                   tokens end (decoder-only), or each on its own; no end of sequence */
 
+import type { Model } from "../../inference/model.ts";
 import type { Architecture } from "../../models/architecture.ts";
 import { answerIds, continuationIds, promptIds } from "../../text/prompt-ids.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
@@ -46,6 +47,15 @@ export function encodeAnswer(
   }
   const ids = kind === "decoder-only" ? answerIds(tokenizer, { prompt, answer }) : tokenizer.encode(answer, { addSpecialTokens: false });
   return tokenizer.eosId === undefined ? ids : [...ids, tokenizer.eosId];
+}
+
+/** The tokens that end an answer behind a chat template's prompt: of the turn, by the template and by what the experts learned. */
+export function endsOfTurns(
+  { woven }: Pick<Model, "woven">,
+  tokenizer: Tokenizer,
+  examples: readonly { readonly isRendered?: boolean | undefined }[],
+): number[] {
+  return examples.some(({ isRendered }) => isRendered) ? [...turnEndIds(tokenizer), ...(woven.turnEnds ?? [])] : [];
 }
 
 /** Context and continuation as the harness's `_encode_pair` gives them. */

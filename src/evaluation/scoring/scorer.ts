@@ -9,9 +9,10 @@ import { generateBatch } from "../../generation/generate.ts";
 import type { Model } from "../../inference/model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import type { Example } from "../tasks/task.ts";
-import { encodeContext, encodePair } from "./encode.ts";
+import { encodeContext, encodePair, endsOfTurns } from "./encode.ts";
 import { longestPrompt, longestSequence } from "./length.ts";
 import { emptyContext, type Likelihood, lastOf, type ScorerOptions, scoreTokens } from "./score-tokens.ts";
+import { untilTexts } from "./until.ts";
 
 export interface TextPair {
   readonly context: string;
@@ -119,27 +120,17 @@ export async function generateUntil(
   const prompts = requests.map(({ input, isRendered }) =>
     lastOf(encodeContext(tokenizer, model.base.architecture, input, { maxTokens: maxInputTokens, isRendered }), longest),
   );
-  const decode = (ids: readonly number[]) => tokenizer.decode(ids, { skipSpecialTokens: true });
+  const texts = untilTexts(tokenizer, until);
+  const ends = [...(tokenizer.eosId === undefined ? [] : [tokenizer.eosId]), ...endsOfTurns(model, tokenizer, requests)];
   const settings = {
     temperature: 0,
     repetitionPenalty: 1,
     maxNewTokens: maxTokens,
-    ...(tokenizer.eosId === undefined ? {} : { stopIds: [tokenizer.eosId] }),
+    stopIds: ends,
     ...(batchSize ? { batchSize } : {}),
     ...(signal ? { signal } : {}),
-    ...(until.length > 0 && { until: (ids: readonly number[]) => firstStop(decode(ids), until) >= 0 }),
+    ...(until.length > 0 && { until: texts.isOver }),
   };
   const generated = await generateBatch(model, prompts, { ...settings, ...(onProgress && { onProgress }) });
-  return generated.map(({ ids }) => {
-    const text = decode(ids);
-    const end = firstStop(text, until);
-    return end < 0 ? text : text.slice(0, end);
-  });
-}
-
-/** Where the first stop string begins; -1 for nowhere. */
-function firstStop(text: string, until: readonly string[]): number {
-  const places = until.filter((stop) => stop !== "").map((stop) => text.indexOf(stop));
-  const found = places.filter((at) => at >= 0);
-  return found.length === 0 ? -1 : Math.min(...found);
+  return generated.map(({ ids }) => texts.textOf(ids));
 }
