@@ -7,15 +7,17 @@ export interface WordTokenizerOptions {
   /** Append </s> to every text, as T5 does. */
   readonly appendEnd?: boolean;
   readonly chatTemplate?: string;
+  /** More special tokens, behind <unk>. */
+  readonly special?: readonly string[];
 }
 
-/** Gives the model in `directory` a vocabulary of <pad> 0, </s> 1, <unk> 2 and then `words`. */
+/** Gives the model in `directory` a vocabulary of <pad> 0, </s> 1, <unk> 2, `special` and then `words`. */
 export async function writeWordTokenizer(
   directory: string,
   words: readonly string[],
-  { appendEnd = false, chatTemplate }: WordTokenizerOptions = {},
+  { appendEnd = false, chatTemplate, special: more = [] }: WordTokenizerOptions = {},
 ): Promise<void> {
-  const special = ["<pad>", "</s>", "<unk>"];
+  const special = ["<pad>", "</s>", "<unk>", ...more];
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
   const end = { SpecialToken: { id: "</s>", type_id: 0 } };
   const tokenizer = {

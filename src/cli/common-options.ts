@@ -1,10 +1,28 @@
 /** @file Options that several commands have, each said once. */
 
+import { InvalidArgumentError } from "commander";
 import * as z from "zod";
+import { parseDate } from "../text/template/strftime.ts";
 
 export const base = z.string().meta({ description: "The base model: a folder or a Hugging Face id.", value: "dir" });
 
 export const run = z.string().optional().meta({ description: "Folder to resume from.", value: "dir", unset: "beside the result" });
+
+/** The date that chat templates write. */
+export const date = z.string().optional().meta({
+  description: "The date for chat templates that write one, as 2026-03-01 or 2026-03-01T12:30:00.",
+  value: "date",
+  unset: "now",
+});
+
+/** The text of a date, refused where it is none. */
+export function checkedDate(text: string): string {
+  if (parseDate(text)) return text;
+  throw new InvalidArgumentError("Expected a date as 2026-03-01 or 2026-03-01T12:30:00.");
+}
+
+/** The date of --date. */
+export const dateOf = (text: string | undefined): Date | undefined => (text === undefined ? undefined : parseDate(text));
 
 /** Examples by domain. */
 export const domains = z.array(z.string()).meta({ description: "Each domain and its examples.", value: "name=file", variadic: true });

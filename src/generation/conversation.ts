@@ -1,13 +1,13 @@
 /** @file A conversation with a chat model. What was read is kept between turns, so that a turn costs its own tokens only. */
 
 import type { Model } from "../inference/model.ts";
-import { type ChatMessage, checkChatTemplate, renderChat } from "../text/chat.ts";
+import { type ChatContext, type ChatMessage, checkChatTemplate, renderChat } from "../text/chat.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { generate, type Usage } from "./generate.ts";
 import { type GenerationOptions, generationSettings } from "./options.ts";
 import type { Routes } from "./routes.ts";
 
-export interface ConversationOptions extends GenerationOptions {
+export interface ConversationOptions extends GenerationOptions, ChatContext {
   readonly system?: string | undefined;
 }
 
@@ -21,19 +21,22 @@ export class Conversation {
   readonly #model: Model;
   readonly #tokenizer: Tokenizer;
   readonly #system: readonly ChatMessage[];
+  readonly #context: ChatContext;
   readonly #options: GenerationOptions;
   #messages: ChatMessage[];
   #usage: Usage | undefined;
   #length = 0;
 
   /** Refuses a model without a chat template, and options that make no sense. */
-  constructor(model: Model, tokenizer: Tokenizer, { system, ...options }: ConversationOptions = {}) {
+  constructor(model: Model, tokenizer: Tokenizer, options: ConversationOptions = {}) {
+    const { system, tools, documents, templateVariables, date = new Date(), ...sampling } = options;
     checkChatTemplate(tokenizer);
-    generationSettings(options, model.base.checkpoint, tokenizer);
+    generationSettings(sampling, model.base.checkpoint, tokenizer);
     this.#model = model;
     this.#tokenizer = tokenizer;
     this.#system = system === undefined ? [] : [{ role: "system", content: system }];
-    this.#options = { ...options, routes: model.woven.experts.length > 0 };
+    this.#context = { tools, documents, templateVariables, date };
+    this.#options = { ...sampling, routes: model.woven.experts.length > 0 };
     this.#messages = [...this.#system];
   }
 
@@ -57,7 +60,9 @@ export class Conversation {
    *  conversation is what it was. */
   async *answer(content: string, signal?: AbortSignal): AsyncGenerator<Piece> {
     const asked = [...this.#messages, { role: "user", content }];
-    const prompt = this.#tokenizer.encode(renderChat(this.#tokenizer, asked, { addGenerationPrompt: true }), { addSpecialTokens: false });
+    const prompt = this.#tokenizer.encode(renderChat(this.#tokenizer, asked, { ...this.#context, addGenerationPrompt: true }), {
+      addSpecialTokens: false,
+    });
     const pieces: string[] = [];
     let failed = false;
     this.#usage = undefined;

@@ -32,6 +32,8 @@ export interface EncodedSet {
   readonly unlearned: number;
   /** Answers that carry loss: turns of the assistant, targets, texts. */
   readonly answers: number;
+  /** Whether chats are among the rows. */
+  readonly hasChats: boolean;
   /** Tokens, and those of them that carry loss. */
   readonly tokens: { readonly all: number; readonly learned: number };
   /** Token ids that end the turns of its chats. */
@@ -69,6 +71,7 @@ export function encodeExamples(
     emptied: encoded.length - learnable.length,
     unlearned: examples.filter((example) => !isLearned(example)).length,
     answers: total(learnable, ({ answers }) => answers),
+    hasChats: examples.some(({ kind }) => kind === "messages"),
     tokens: { all: total(learnable, ({ inputs }) => inputs.length + 1), learned: total(learnable, learnedTokens) },
     turnEnds: [...new Set(learnable.flatMap(({ turnEnds = [] }) => turnEnds))],
     notes: [...notes].map(([note, count]) => `${note} (${counted(count, "time")}).`),

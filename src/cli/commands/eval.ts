@@ -12,7 +12,7 @@ import type { RouteUsage } from "../../evaluation/scoring/route-usage.ts";
 import type { Model } from "../../inference/model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { subcommand } from "../command.ts";
-import { base } from "../common-options.ts";
+import { base, checkedDate, date, dateOf } from "../common-options.ts";
 import { adaptersOf, type MethodFlags, methodsOf, namesOf } from "../eval-methods.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
@@ -32,6 +32,7 @@ const taskFlags = z.strictObject({
     value: "dir",
     unset: "data",
   }),
+  date,
   limit: z.int().min(1).optional().meta({ description: "Only the first examples of each task." }),
   shots: z.int().min(1).optional().meta({
     description: "Set the first examples of each task aside, labeled, for lorahub to learn from.",
@@ -87,7 +88,7 @@ export function addEval(program: Command, io: Io, summary: string): void {
       "skein eval nouns.jsonl verbs.jsonl --base models/t5 --pool my-pool --routers phatgoose,arrow --out results --report report.html",
   });
   withOptions(command, baseFlag);
-  withOptions(command, taskFlags, { group: "Tasks:" });
+  withOptions(command, taskFlags, { group: "Tasks:", parsers: { date: checkedDate } });
   withOptions(command, methodFlags, { group: "Methods:", parsers: { routers: routerList, methods: routerList } });
   withOptions(command, evaluationOptions, { group: "Running:", unset: { cache: "with --out, its folder cache" } });
   withOptions(command, resultFlags, { group: "Results:" }).action((files: readonly string[], flags: Flags) => run(io, files, flags));
@@ -150,7 +151,7 @@ async function tasksOf(io: Io, files: readonly string[], flags: Flags, tokenizer
   const { hubDatasets } = await import("../../evaluation/tasks/hub-data.ts");
   const elsewhere = hubDatasets({ onProgress: downloadProgress(io, flags) });
   const onWarning = (message: string) => warn(io, flags, [message]);
-  const options = { tokenizer, onWarning, dataFolder: flags.data, elsewhere };
+  const options = { tokenizer, onWarning, date: dateOf(flags.date), dataFolder: flags.data, elsewhere };
   const read = async (paths: readonly string[], group?: string) => {
     const all = await Promise.all(paths.map((path) => readTasks(path, options)));
     return all.flat().map((task) => ({ ...task, examples: task.examples.slice(0, limit), ...(group && { group }) }));

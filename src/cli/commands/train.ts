@@ -3,11 +3,13 @@
 import { basename } from "node:path";
 import type { Command } from "commander";
 import * as z from "zod";
+import type { EncodedSet } from "../../training/examples.ts";
 import { expertRecipe, gateRecipe } from "../../training/recipe.ts";
 import { subcommand } from "../command.ts";
-import { base, run } from "../common-options.ts";
+import { base, checkedDate, date, dateOf, run } from "../common-options.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
+import { type Shown, showLearned } from "../learned-rows.ts";
 import { progress } from "../progress.ts";
 import { optionsFrom, targetModulesFlag, withOptions } from "../schema-options.ts";
 
@@ -19,7 +21,14 @@ const jobFlags = {
   }),
   validation: z.string().optional().meta({ description: "Examples to select the best state by.", value: "file" }),
   run,
+  date,
+  showLabels: z.int().min(0).optional().meta({
+    description: "Show which tokens of the first rows are learned.",
+    unset: "1 for chats, else 0",
+  }),
 };
+const parsers = { date: checkedDate };
+const unset = { date: "that of the run to resume, else now" };
 const gateFlags = z.strictObject(jobFlags);
 const trainFlags = z.strictObject({
   ...jobFlags,
@@ -36,20 +45,18 @@ export function addTrain(program: Command, io: Io, summary: string): void {
     summary,
     example: "skein train --base models/t5 --data nouns.jsonl --validation nouns-valid.jsonl --out experts/nouns --steps 500",
   });
-  withOptions(command, trainFlags);
-  const parsers = { targets: targetModulesFlag };
-  withOptions(command, expertRecipe, { group: GROUP, unset: { lr: "5e-3; with --full 1e-3" }, parsers }).action(
-    async (flags: TrainFlags) => {
-      const { trainExpert, trainFull } = await import("../../training/train.ts");
-      const { full = false, out, data } = flags;
-      const options = optionsFrom(expertRecipe, flags);
-      await train(io, flags, { run: `${out}.run`, label: "train" }, async (job) => {
-        if (full) await trainFull({ ...job, out, options });
-        else await trainExpert({ ...job, out, base: flags.base, data: basename(data), options });
-      });
-      show(io, flags, { out }, `Wrote ${out}.`);
-    },
-  );
+  withOptions(command, trainFlags, { parsers, unset });
+  const rules = { group: GROUP, unset: { lr: "5e-3; with --full 1e-3" }, parsers: { targets: targetModulesFlag } };
+  withOptions(command, expertRecipe, rules).action(async (flags: TrainFlags) => {
+    const { trainExpert, trainFull } = await import("../../training/train.ts");
+    const { full = false, out, data } = flags;
+    const options = optionsFrom(expertRecipe, flags);
+    await train(io, flags, { run: `${out}.run`, label: "train" }, async (job) => {
+      if (full) await trainFull({ ...job, out, options });
+      else await trainExpert({ ...job, out, base: flags.base, data: basename(data), options });
+    });
+    show(io, flags, { out }, `Wrote ${out}.`);
+  });
 }
 
 export function addGate(program: Command, io: Io, summary: string): void {
@@ -57,7 +64,7 @@ export function addGate(program: Command, io: Io, summary: string): void {
     summary,
     example: "skein gate experts/nouns --base models/t5 --data nouns.jsonl",
   });
-  withOptions(command, gateFlags);
+  withOptions(command, gateFlags, { parsers, unset });
   withOptions(command, gateRecipe, { group: GROUP }).action(async (expert: string, flags: GateFlags) => {
     const { trainGate } = await import("../../training/train.ts");
     await train(io, flags, { run: `${expert}.gate-run`, label: "gate" }, async (job) => {
@@ -78,13 +85,16 @@ async function train(
   const { readTrainingExamples } = await import("../../data/training-data.ts");
   const onWarning = (message: string) => warn(io, flags, [message]);
   await using model = await loadModel(flags.base, { onWarning: (warning) => warn(io, flags, [warning]) });
+  const tokenizer = await model.base.tokenizer();
   const job = {
     model,
-    tokenizer: await model.base.tokenizer(),
+    tokenizer,
+    date: dateOf(flags.date),
     training: await readTrainingExamples(flags.data, { onWarning }),
     ...(flags.validation === undefined ? {} : { validation: await readTrainingExamples(flags.validation, { onWarning }) }),
     run: flags.run ?? run,
     onWarning,
+    onEncoded: (set: EncodedSet) => showSet(io, flags, set, { tokenizer, kind: model.base.architecture.kind }),
   };
   const bar = progress(io, flags, { label });
   try {
@@ -94,3 +104,9 @@ async function train(
   }
 }
 type TrainingJob = import("../../training/train.ts").TrainingJob;
+
+/** Shows what is learned: of chats always, of other rows when --show-labels asks for it. */
+function showSet(io: Io, flags: GateFlags, set: EncodedSet, of: Omit<Shown, "rows">): void {
+  const rows = flags.showLabels ?? (set.hasChats ? 1 : 0);
+  if (rows > 0 || set.hasChats) showLearned(io, flags, set, { ...of, rows });
+}

@@ -25,6 +25,7 @@ import { rowNotes } from "../../data/row-notes.ts";
 import { fieldNames, isDataFile, readRows, readUtf8 } from "../../data/rows.ts";
 import { isFolder } from "../../hub/cache.ts";
 import { renderChat } from "../../text/chat.ts";
+import { dateText } from "../../text/template/strftime.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { readBbhTask } from "./bbh.ts";
 import { loadBenchmark } from "./benchmark.ts";
@@ -164,6 +165,7 @@ function chatTask(name: string, rows: readonly Row[], options: TaskFileOptions):
     name,
     kind: "generate_until",
     examples,
+    ...(options.date && { date: dateText(options.date) }),
     metrics: ["rougeL"],
     choiceScore: "token_mean",
     targetDelimiter: "",

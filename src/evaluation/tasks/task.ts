@@ -48,6 +48,8 @@ export interface Task {
   readonly filters?: readonly FilterPipeline[];
   /** Applied to prediction and target alike before `exact_match` compares them. */
   readonly exactMatchFilters?: readonly TextFilter[];
+  /** The date that chats were given to write, where one was chosen. */
+  readonly date?: string;
   /** Inputs are cut to this many tokens. */
   readonly maxInputTokens?: number;
 }

@@ -49,6 +49,7 @@ function rewriteMethod(node: Node): void {
 }
 
 function turnIntoCall(node: Node, name: string, args: readonly unknown[]): void {
+  for (const key of Object.keys(node)) delete node[key];
   Object.assign(node, { type: "CallExpression", callee: { type: "Identifier", value: name }, args });
 }
 
