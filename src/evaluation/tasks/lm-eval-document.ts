@@ -4,7 +4,8 @@
  *  is a list (api/task.py, `ConfigurableTask`). */
 
 import { DataError } from "../../base/errors.ts";
-import type { Row } from "../../data/row.ts";
+import { JsonNumber } from "../../base/json.ts";
+import { exactRow, type Row } from "../../data/row.ts";
 import { compileTemplate } from "./jinja.ts";
 import type { LmEvalConfig } from "./lm-eval-config.ts";
 import { parseListLiteral } from "./python-literal.ts";
@@ -45,7 +46,8 @@ export function documentReader(config: LmEvalConfig, path: string): DocumentRead
 
 function toTarget(value: unknown, hasChoices: boolean): DocumentTarget {
   if (Array.isArray(value)) return { target: String(value[0] ?? ""), targets: value.map(String) };
-  if (hasChoices && (typeof value === "number" || typeof value === "boolean")) return { target: "", label: Number(value) };
+  if (hasChoices && (typeof value === "number" || typeof value === "boolean" || value instanceof JsonNumber))
+    return { target: "", label: Number(value) };
   const text = typeof value === "string" ? value : String(value ?? "");
   if (hasChoices && /^\d+$/.test(text)) return { target: "", label: Number(text) };
   const list = hasChoices ? undefined : parseListLiteral(text);
@@ -67,9 +69,23 @@ function choiceReader(choice: NonNullable<LmEvalConfig["doc_to_choice"]>, where:
   };
 }
 
+/** `exactRow`, remembered for the fields of one row. */
+const exactly = lastCall(exactRow);
+
+function lastCall<A extends object, B>(compute: (argument: A) => B): (argument: A) => B {
+  let last: { argument: A; result: B } | undefined;
+  return (argument) => {
+    if (last?.argument !== argument) last = { argument, result: compute(argument) };
+    return last.result;
+  };
+}
+
 /** A column's value if `source` is a column's name, else what the template renders. */
 function fieldReader(source: string | number | readonly string[], where: string): (row: Row) => unknown {
   if (typeof source !== "string") return () => source;
   const render = compileTemplate(source, { where });
-  return (row) => (source in row.value ? row.value[source] : render(row.value, row.where));
+  return (row) => {
+    const { value, where } = exactly(row); // templates print numbers as the file spells them
+    return source in value ? value[source] : render(value, where);
+  };
 }

@@ -128,3 +128,10 @@ test("lists in Python's spelling", () => {
   expect(parseListLiteral('["a",]')).toEqual(["a"]);
   for (const text of ["[a]", "['a'", "['a' 'b']", "x", "['a'] + ['b']"]) expect(parseListLiteral(text), text).toBeUndefined();
 });
+
+test("numbers are written as the file spells them, in templates and in columns", async () => {
+  await write("org/numbers/test.jsonl", '{"id": 9007199254740993, "t": 20.0, "eps": 1e-05, "row": {"b": [1.0], "a": null}}\n');
+  const source = "dataset_path: org/numbers\ntest_split: test\noutput_type: generate_until\n";
+  const task = await read("numbers", `${source}task: numbers\ndoc_to_text: "{{id}} {{t}} {{eps}} {{row | tojson}}"\ndoc_to_target: t\n`);
+  expect(task.examples[0]).toMatchObject({ input: '9007199254740993 20.0 1e-05 {"a": null, "b": [1.0]}', target: "20.0" });
+});
