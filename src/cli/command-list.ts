@@ -94,6 +94,11 @@ export const COMMANDS: readonly ListedCommand[] = [
     load: async () => (await import("./commands/convert.ts")).addConvert,
   },
   {
+    name: "cache",
+    summary: "List or delete the quantized weights of base models that are kept on disk.",
+    load: async () => (await import("./commands/cache.ts")).addCache,
+  },
+  {
     name: "score",
     summary: 'Score a file of {"prediction", "references"} lines with ROUGE, BLEU, chrF, SQuAD or exact match.',
     load: async () => (await import("./commands/score.ts")).addScore,

@@ -3,7 +3,7 @@
 import type { Command } from "commander";
 import * as z from "zod";
 import { wovenOptions } from "../methods/woven-options.ts";
-import { base } from "./common-options.ts";
+import { baseModel } from "./common-options.ts";
 import type { CommonFlags } from "./io.ts";
 import { withOptions } from "./schema-options.ts";
 
@@ -22,7 +22,7 @@ export function subcommand(parent: Command, usage: string, { summary, example }:
     .addHelpText("after", `\nExample:\n  $ ${example.replaceAll("\n", "\n    ")}`);
 }
 
-const baseFlag = z.strictObject({ base });
+const baseFlag = z.strictObject(baseModel);
 
 /** The flags that say which model to run: a base and what is woven into it. */
 export type ModelFlags = CommonFlags & z.input<typeof baseFlag> & z.input<typeof wovenOptions>;

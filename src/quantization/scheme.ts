@@ -6,11 +6,20 @@
  *
  *  Norms, biases and tables of positions stay in float, and so does everything that is woven in: adapters, gates, routing. */
 
+import * as z from "zod";
 import type { Architecture } from "../models/architecture.ts";
 import { tracedModules } from "../models/logits.ts";
 
 export const PRECISIONS = ["float32", "int8", "int4"] as const;
 export type Precision = (typeof PRECISIONS)[number];
+/** How a base model is loaded. */
+export const precisionOption = z
+  .enum([...PRECISIONS, "auto"])
+  .default("float32")
+  .meta({
+    description:
+      "Bits of the base's weights: float32 as they are, int8, int4, or auto: int8 where float32 takes over a quarter of the memory.",
+  });
 export type Scheme = Exclude<Precision, "float32">;
 
 /** How one tensor of the checkpoint is stored. */

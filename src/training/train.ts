@@ -145,7 +145,15 @@ export async function trainGate(job: GateJob): Promise<Gates> {
 /** Trains every weight and, with `out`, writes a checkpoint there. */
 export async function trainFull(job: FullJob): Promise<Parameters> {
   const recipe = parseRecipe(fullRecipe, job.options ?? {});
-  const { checkpoint } = job.model.base;
+  const { checkpoint, precision } = job.model.base;
+  if (precision !== "float32") {
+    throw new OptionError({
+      code: "option-conflict",
+      data: { options: ["precision", "full"] },
+      what: `Every weight is to learn, and the base is loaded in ${precision}: weights in few bits are frozen.`,
+      fix: "Load the base in float32, or train a LoRA.",
+    });
+  }
   if (job.out) await checkFolder(job.out);
   const initial = new Map<string, HostTensor<"float32">>();
   for (const [name, info] of checkpoint.tensors) initial.set(name, (await readTensor(info)) as HostTensor<"float32">);
@@ -172,8 +180,9 @@ export async function learnFrom(
   recipe: CommonRecipe,
   identity: Readonly<Record<string, unknown>> = {},
 ): Promise<Parameters> {
-  const { architecture } = job.model.base;
-  const config = { kind: learner.kind, ...recipe, base: await job.model.base.fingerprint(), data: hashOf(data), ...identity };
+  const { architecture, precision } = job.model.base;
+  const bits = precision === "float32" ? {} : { precision };
+  const config = { kind: learner.kind, ...recipe, base: await job.model.base.fingerprint(), ...bits, data: hashOf(data), ...identity };
   const run = job.run ? await Run.open(job.run, config) : undefined;
   const { clip, weightDecay, dropout, seed, packing } = recipe;
   await using trainer = await Trainer.create(architecture, learner, {

@@ -3,6 +3,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import * as z from "zod";
 import { isObject, toolList } from "../../text/tool-calls.ts";
+import { baseOptions } from "../base-model.ts";
 import { type ModelFlags, subcommand, withModelFlags } from "../command.ts";
 import { checkedDate, date, dateOf } from "../common-options.ts";
 import { type Io, warn } from "../io.ts";
@@ -38,7 +39,11 @@ export function addChat(program: Command, io: Io, summary: string): void {
     const { talk } = await import("../talk.ts");
     const { createInterface } = await import("node:readline/promises");
     const warnings: string[] = [];
-    await using model = await loadModel(flags.base, { ...flags, onWarning: (warning) => warnings.push(warning) });
+    await using model = await loadModel(flags.base, {
+      ...flags,
+      ...baseOptions(io, flags),
+      onWarning: (warning) => warnings.push(warning),
+    });
     warn(io, flags, [...warnings, ...unheededDefaults(model.base.checkpoint)]);
     const conversation = await model.chat({
       system: flags.system,

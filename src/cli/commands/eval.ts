@@ -11,8 +11,9 @@ import type { EvaluationTask } from "../../evaluation/comparison/evaluation-task
 import type { RouteUsage } from "../../evaluation/scoring/route-usage.ts";
 import type { Model } from "../../inference/model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
+import { baseOptions } from "../base-model.ts";
 import { subcommand } from "../command.ts";
-import { base, checkedDate, date, dateOf } from "../common-options.ts";
+import { baseModel, checkedDate, date, dateOf } from "../common-options.ts";
 import { adaptersOf, type MethodFlags, methodsOf, namesOf } from "../eval-methods.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
@@ -71,7 +72,7 @@ const resultFlags = z.strictObject({
     value: "file",
   }),
 });
-const baseFlag = z.strictObject({ base });
+const baseFlag = z.strictObject(baseModel);
 type Flags = MethodFlags &
   z.input<typeof baseFlag> &
   z.input<typeof taskFlags> &
@@ -101,7 +102,7 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
   const { terminalTable } = await import("../../evaluation/comparison/tables.ts");
   await checkPlaces(flags);
   const names = await namesOf(flags);
-  await using model = await loadModel(flags.base, { onWarning: (warning) => warn(io, flags, [warning]) });
+  await using model = await loadModel(flags.base, { ...baseOptions(io, flags), onWarning: (warning) => warn(io, flags, [warning]) });
   const tokenizer = await model.base.tokenizer();
   const tasks = withShots(await tasksOf(io, files, flags, tokenizer), flags.shots ?? (names.includes("lorahub") ? USUAL_SHOTS : 0));
   const experts = await expertsOf(io, flags, model);

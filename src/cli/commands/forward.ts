@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import * as z from "zod";
+import { baseOptions } from "../base-model.ts";
 import { type ModelFlags, subcommand, withModelFlags } from "../command.ts";
 import { type Io, show, warn } from "../io.ts";
 import { withOptions } from "../schema-options.ts";
@@ -34,6 +35,7 @@ export function addForward(program: Command, io: Io, summary: string): void {
     const warnings: string[] = [];
     await using model = await loadModel(flags.base, {
       ...flags,
+      ...baseOptions(io, flags),
       ...(batch.routingBias && { rows: ownRows }),
       onWarning: (warning) => warnings.push(warning),
     });

@@ -9,6 +9,7 @@ import type { Choice } from "../../generation/sampler.ts";
 import type { Model } from "../../inference/model.ts";
 import type { RowChoice } from "../../inference/row-choices.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
+import { baseOptions } from "../base-model.ts";
 import { type ModelFlags, subcommand, withModelFlags } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { type Io, warn } from "../io.ts";
@@ -78,6 +79,7 @@ export function addGenerate(program: Command, io: Io, summary: string): void {
     const warnings: string[] = [];
     await using model = await loadModel(flags.base, {
       ...flags,
+      ...baseOptions(io, flags),
       ...(flags.experts && { rows: await choosing(flags.experts, prompts.length) }),
       onWarning: (warning) => warnings.push(warning),
     });

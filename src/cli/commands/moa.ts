@@ -5,8 +5,9 @@ import * as z from "zod";
 import type { Model } from "../../inference/model.ts";
 import { expertRecipe, gateRecipe, moaRecipe } from "../../training/recipe.ts";
 import type { MoaJob, MoaModel } from "../../training/train-moa.ts";
+import { baseOptions } from "../base-model.ts";
 import { subcommand } from "../command.ts";
-import { base, domains, run } from "../common-options.ts";
+import { baseModel, domains, run } from "../common-options.ts";
 import { dataOf, domainOf, unknownDomain } from "../domain-data.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
@@ -14,7 +15,7 @@ import { progress } from "../progress.ts";
 import { type FlagRules, optionsFrom, targetModulesFlag, withOptions } from "../schema-options.ts";
 
 const named = (description: string, value: string) => z.array(z.string()).default([]).meta({ description, value, variadic: true });
-const job = { base, run };
+const job = { ...baseModel, run };
 const expertSteps = expertRecipe.shape.steps.meta({ description: "Optimizer steps for each domain's LoRA alone." });
 const trainFlags = z.strictObject({
   ...job,
@@ -183,7 +184,7 @@ type OpenJob = MoaJob & { readonly model: Model };
 /** Loads what a job needs, and runs it with progress and Ctrl-C. */
 async function train<T>(io: Io, flags: JobFlags, run: string, work: (job: OpenJob) => Promise<T>): Promise<T> {
   const { loadModel } = await import("../../library/model.ts");
-  await using model = await loadModel(flags.base, { onWarning: (warning) => warn(io, flags, [warning]) });
+  await using model = await loadModel(flags.base, { ...baseOptions(io, flags), onWarning: (warning) => warn(io, flags, [warning]) });
   const tokenizer = await model.base.tokenizer();
   let bar = progress(io, flags, { label: "train" });
   const onStage = (label: string) => {

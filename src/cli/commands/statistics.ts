@@ -4,13 +4,14 @@ import type { Command } from "commander";
 import * as z from "zod";
 import { searchOptions } from "../../routing/lorahub.ts";
 import { statisticsOptions } from "../../training/statistics.ts";
+import { baseOptions } from "../base-model.ts";
 import { subcommand } from "../command.ts";
-import { base } from "../common-options.ts";
+import { baseModel } from "../common-options.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { optionsFrom, withOptions } from "../schema-options.ts";
 
 const statisticsFlags = z.strictObject({
-  base,
+  ...baseModel,
   data: z.string().meta({ description: "The expert's examples, of which the first 1000 are used.", value: "file" }),
   ...statisticsOptions.shape,
 });
@@ -26,7 +27,7 @@ export function addStatistics(program: Command, io: Io, summary: string): void {
       const { loadModel } = await import("../../library/model.ts");
       const { readTrainingExamples } = await import("../../data/training-data.ts");
       const { gatherStatistics } = await import("../../training/statistics.ts");
-      await using model = await loadModel(base, { onWarning: (warning) => warn(io, flags, [warning]) });
+      await using model = await loadModel(base, { ...baseOptions(io, flags), onWarning: (warning) => warn(io, flags, [warning]) });
       const tokenizer = await model.base.tokenizer();
       const examples = await readTrainingExamples(data);
       const found = await gatherStatistics({ model, tokenizer, expert, examples, positions, embedder, maxLength });
@@ -37,7 +38,7 @@ export function addStatistics(program: Command, io: Io, summary: string): void {
 }
 
 const lorahubFlags = z.strictObject({
-  base,
+  ...baseModel,
   pool: z.string().meta({ description: "The pool whose experts are combined.", value: "dir" }),
   data: z.string().meta({ description: "A few examples of the new task.", value: "file" }),
   out: z.string().meta({ description: "Folder of the combined adapter.", value: "dir" }),
@@ -60,7 +61,7 @@ export function addLorahub(program: Command, io: Io, summary: string): void {
     const { saveAdapter } = await import("../../storage/peft-save.ts");
     const { checkFolder } = await import("../../checkpoint/atomic.ts");
     await checkFolder(out);
-    await using model = await loadModel(base, { onWarning: (warning) => warn(io, flags, [warning]) });
+    await using model = await loadModel(base, { ...baseOptions(io, flags), onWarning: (warning) => warn(io, flags, [warning]) });
     const experts = await openExperts(model, pool);
     const tokenizer = await model.base.tokenizer();
     const limits = { maxInput: maxLength, maxTarget: maxLength };

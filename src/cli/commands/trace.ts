@@ -2,6 +2,7 @@
 
 import type { Command } from "commander";
 import * as z from "zod";
+import { baseOptions } from "../base-model.ts";
 import { type ModelFlags, subcommand, withModelFlags } from "../command.ts";
 import { type Io, show, warn } from "../io.ts";
 import { optionsFrom, withOptions } from "../schema-options.ts";
@@ -27,7 +28,11 @@ export function addTrace(program: Command, io: Io, summary: string): void {
     const { tracePage } = await import("../../evaluation/report/trace-page.ts");
     await checkFile(out);
     const warnings: string[] = [];
-    await using model = await loadModel(flags.base, { ...flags, onWarning: (warning) => warnings.push(warning) });
+    await using model = await loadModel(flags.base, {
+      ...flags,
+      ...baseOptions(io, flags),
+      onWarning: (warning) => warnings.push(warning),
+    });
     warn(io, flags, warnings);
     const traced = await trace(model, await model.base.tokenizer(), prompt, samplingOptions(flags));
     await writeFileAtomically(out, tracePage(traced));

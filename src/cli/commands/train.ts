@@ -5,8 +5,9 @@ import type { Command } from "commander";
 import * as z from "zod";
 import type { EncodedSet } from "../../training/examples.ts";
 import { expertRecipe, gateRecipe } from "../../training/recipe.ts";
+import { baseOptions } from "../base-model.ts";
 import { subcommand } from "../command.ts";
-import { base, checkedDate, date, dateOf, run } from "../common-options.ts";
+import { baseModel, checkedDate, date, dateOf, run } from "../common-options.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { type Shown, showLearned } from "../learned-rows.ts";
@@ -14,7 +15,7 @@ import { progress } from "../progress.ts";
 import { optionsFrom, targetModulesFlag, withOptions } from "../schema-options.ts";
 
 const jobFlags = {
-  base,
+  ...baseModel,
   data: z.string().meta({
     description: "Examples: rows of {input, target}, {prompt, completion}, {instruction, output}, {messages}, {conversations} or {text}.",
     value: "file",
@@ -84,7 +85,7 @@ async function train(
   const { loadModel } = await import("../../library/model.ts");
   const { readTrainingExamples } = await import("../../data/training-data.ts");
   const onWarning = (message: string) => warn(io, flags, [message]);
-  await using model = await loadModel(flags.base, { onWarning: (warning) => warn(io, flags, [warning]) });
+  await using model = await loadModel(flags.base, { ...baseOptions(io, flags), onWarning: (warning) => warn(io, flags, [warning]) });
   const tokenizer = await model.base.tokenizer();
   const job = {
     model,

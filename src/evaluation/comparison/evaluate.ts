@@ -116,7 +116,7 @@ async function runAll(job: EvaluationJob, runs: readonly MethodRun[], base: stri
   for (const { name, identity, model, woven, perTask = false } of runs) {
     let current = model;
     const own: Record<string, TaskResult> = {};
-    const settings = cache === undefined ? "" : await settingsHash(model.base.checkpoint.directory);
+    const settings = cache === undefined ? "" : await settingsHash(model.base);
     let isOn = false; // what is cached is not opened
     try {
       for (const task of tasks) {

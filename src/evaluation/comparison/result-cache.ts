@@ -8,6 +8,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf, writeFileAtomically } from "../../checkpoint/atomic.ts";
 import { TOKENIZER_FILES } from "../../checkpoint/checkpoint.ts";
+import type { Base } from "../../inference/base.ts";
 import type { TaskResult } from "../scoring/run-task.ts";
 import type { Task } from "../tasks/task.ts";
 import { contentHash } from "./methods.ts";
@@ -25,9 +26,9 @@ export interface CacheKey {
   readonly maxLength: number | undefined;
 }
 
-/** A hash of the files beside the tensors that change an answer: config.json and the tokenizer's. */
-export async function settingsHash(directory: string): Promise<string> {
-  const hash = createHash("sha256");
+/** A hash of what changes an answer besides the tensors: config.json, the tokenizer's files, and the precision of the base. */
+export async function settingsHash({ checkpoint: { directory }, precision }: Pick<Base, "checkpoint" | "precision">): Promise<string> {
+  const hash = createHash("sha256").update(precision === "float32" ? "" : precision);
   for (const name of ["config.json", "generation_config.json", ...TOKENIZER_FILES]) {
     try {
       const file = await readFile(join(directory, name));
