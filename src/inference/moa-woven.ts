@@ -63,18 +63,20 @@ export class MoaWoven implements Woven {
   readonly feeds: Feeds;
   readonly #model: Model;
   readonly #moa: Moa;
+  readonly #members: readonly Expert[];
   readonly #stack: LoraStack;
   readonly #rule: DecisionRule;
   readonly #dispatcher: MoaOptions["dispatcher"];
 
-  constructor(model: Model, moa: Moa, experts: readonly Expert[], { rule, domain, dispatcher }: MoaOptions = {}) {
+  constructor(model: Model, moa: Moa, experts: readonly Expert[], { rule, domain, dispatcher }: MoaOptions = {}, stack?: LoraStack) {
     this.#model = model;
     this.#moa = moa;
+    this.#members = experts;
     this.layers = [...moa.routers.keys()];
     this.#rule = rule ?? (moa.training.labels === false ? "per-layer" : "vote");
     const known = domain === undefined ? undefined : domainNamed(domain, moa.domains);
     this.#dispatcher = known === undefined ? dispatcher : async ({ inputIds }) => Array<number>(inputIds.shape[0]!).fill(known);
-    this.#stack = stackedLoras(lorasOf(experts), model.base.modules);
+    this.#stack = stack ?? stackedLoras(lorasOf(experts), model.base.modules);
     this.experts = moa.domains;
     this.turnEnds = turnEndsOf(experts);
     this.feeds = { ...Object.fromEntries(this.#stack.tensors), ...routerFeeds(moa) };
@@ -82,6 +84,11 @@ export class MoaWoven implements Woven {
     this.key = `moa ${moa.pooling} ${moa.states} ${moa.domains.length} ${shapes.join()}`;
     this.batch = `${this.key} ${identityOf(moa)} of ${experts.map(expertIdentity).join()}`;
     this.id = `${this.batch} by ${dispatcher ? `another ${identityOf(dispatcher)}` : (domain ?? this.#rule)}`;
+  }
+
+  /** The same model, decided in another way: both share graph, memory and `batch`. */
+  withDecision(options: MoaOptions): MoaWoven {
+    return new MoaWoven(this.#model, this.#moa, this.#members, options, this.#stack);
   }
 
   weave(_: Graph, inner: Seams, onRoute?: (module: string, route: Route) => void): Seams {

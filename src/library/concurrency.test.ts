@@ -9,6 +9,7 @@ import { float32, int64 } from "../base/tensor.ts";
 import { scoreTokens } from "../evaluation/scoring/score-tokens.ts";
 import { type GeneratedTokens, generateBatch } from "../generation/generate.ts";
 import type { GenerationOptions } from "../generation/options.ts";
+import { MoaWoven } from "../inference/moa-woven.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
 import { baseRows, eachRow, namedExperts, ownRows } from "../inference/row-choices.ts";
 import { singleAdapter } from "../inference/woven.ts";
@@ -171,6 +172,18 @@ describe.each(BASES)("%s", (name) => {
     }
     expect(root.runner.counts.built - before).toBe(4); // one for the four that share; to compare with: the base, one adapter, and pools without rows
   });
+});
+
+test("a MoA model decided by vote, by the last router, layer by layer, and with the domain given: one graph, one `batch`", async () => {
+  await using root = await loadModel(golden("llama/model"));
+  const vote = (await sixModels(root)).at(-1)!.woven;
+  if (!(vote instanceof MoaWoven)) throw new Error("not a MoA model");
+  const all = [vote, ...[{ rule: "last" as const }, { rule: "per-layer" as const }, { domain: "e1" }].map((way) => vote.withDecision(way))];
+  expect(new Set(all.map(({ batch }) => batch)).size).toBe(1);
+  expect(new Set(all.map(({ id }) => id)).size).toBe(4);
+  const batch = { inputIds: int64([1, 3], [5, 6, 7]) };
+  for (const woven of all) await root.withWoven(woven).forward(batch);
+  expect(root.runner.counts.built).toBe(2); // what decides, and what answers
 });
 
 test("disposing a model frees what it alone uses; the base's others go on", async () => {

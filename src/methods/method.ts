@@ -42,7 +42,7 @@ export interface RoutingMethod<S extends Shape = Shape> {
   readonly otherNames?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   /** Why an option of all methods makes no sense here: sentences, shown to whoever gives it. */
   readonly refuses?: { readonly topK?: string; readonly rows?: string };
-  /** Whether it is what a pool runs under when no method is named; the first in the registry to say so is taken. */
+  /** Whether it is what a pool runs under when no method is named; the last in the registry to say so is taken. */
   readonly isDefaultFor?: (pool: PoolParts) => Promise<boolean>;
   /** Whether files beside the experts say which of them take part, so that a part of the pool cannot be tried. */
   readonly hasFixedExperts?: boolean;

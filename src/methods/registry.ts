@@ -20,9 +20,8 @@ import { smearMethod } from "./smear.ts";
 import { spectrMethod } from "./spectr.ts";
 import { uniformMethod } from "./uniform.ts";
 
-/** Every method. Of those that are a pool's default, the first is taken. */
+/** Every method. Of those that are a pool's default, the last is taken. */
 export const METHODS: readonly RoutingMethod[] = [
-  moaMethod,
   phatgooseMethod,
   averageActivationMethod,
   arrowMethod,
@@ -33,6 +32,7 @@ export const METHODS: readonly RoutingMethod[] = [
   smearMethod,
   mergedMethod,
   retrievalMethod,
+  moaMethod,
 ];
 
 /** A method by its name, with all of its options: plain data. */
@@ -46,7 +46,7 @@ export const METHOD_NAMES: readonly string[] = METHODS.flatMap(({ name, otherNam
 
 /** The method that a pool runs under when none is named. */
 export async function defaultMethod(pool: PoolParts): Promise<string> {
-  for (const { name, isDefaultFor } of METHODS) if (await isDefaultFor?.(pool)) return name;
+  for (const { name, isDefaultFor } of METHODS.toReversed()) if (await isDefaultFor?.(pool)) return name;
   throw new OptionError({
     code: "option-empty",
     data: { option: "router" },
