@@ -33,7 +33,7 @@ export interface ErrorFields {
   readonly expert: string;
   readonly domain: string;
   readonly router: string;
-  /** What a router scores experts by: "gates", "activations", "embeddings", "weights" or "modules". */
+  /** What a router scores experts by, where that can be trained or gathered: "gates", "activations"; else "". */
   readonly needs: string;
   /** A base model's name or folder. */
   readonly base: string;
@@ -163,6 +163,7 @@ export const POOL_CODES = {
   "pool-empty": code("input", "The pool has no experts."),
   "pool-other-base": code("conflict", "The pool was made for another base model.", "base", "expected", "got"),
   "pool-bad-name": code("input", "An expert cannot have this name.", "got"),
+  "pool-expert-last": code("input", "The only expert cannot be removed from a pool in memory.", "expert"),
   "pool-expert-exists": code("conflict", "The pool has an expert of this name already.", "expert"),
   "pool-expert-unknown": code("missing", "The pool has no expert of this name or number.", "expert", "known"),
   "pool-expert-missing": code("missing", "The files of an expert are gone.", "pool", "expert"),
@@ -196,7 +197,7 @@ export const DATA_CODES = {
   "data-bad-csv": code("input", "A CSV or TSV file breaks its own form."),
   "data-unknown-format": code("input", "The format of a file or row is not known."),
   "data-bad-row": code("input", "A row lacks a field, or a field is not what it should be."),
-  "data-bad-tensor": code("input", "A tensor of a batch file is missing or of a wrong dtype.", "tensor"),
+  "data-bad-tensor": code("input", "A tensor of a batch file is missing, of a wrong dtype or of a wrong form."),
   "data-empty": code("input", "There are no rows, examples, prompts or pairs."),
   "data-empty-answer": code("input", "An answer, target or text is empty."),
   "data-nothing-to-learn": code("input", "After the cut no example has anything left to learn from.", "expected"),
@@ -238,6 +239,7 @@ export const OPTION_CODES = {
   "option-conflict": code("input", "Options that do not go together.", "options"),
   "option-needs-pool": code("input", "An option, method or call needs a pool of experts.", "options"),
   "option-not-for-router": code("input", "The router does not take this option.", "options", "router"),
+  "option-disposed": code("input", "The model was disposed before it was used."),
   "option-not-for-model": code("input", "The option is not for this kind of model or adapter.", "option"),
   "option-count": code("input", "There are more or fewer values than there should be.", "option", "expected", "got"),
   "option-duplicate": code("input", "Two things have one name.", "option", "got"),

@@ -7,7 +7,6 @@
 import {
   type ADAPTER_CODES,
   type CHECKPOINT_CODES,
-  type CodeEntry,
   type DATA_CODES,
   type DataOf,
   type ENGINE_CODES,
@@ -26,7 +25,7 @@ import {
 
 export interface Problem {
   /** The kind of problem, for programs: docs/errors.md lists all. */
-  readonly code?: ErrorCode;
+  readonly code: ErrorCode;
   /** What is wrong: expected, then got. One sentence or two. */
   readonly what: string;
   /** The file, module, tensor, line or option it concerns. */
@@ -44,13 +43,11 @@ type Coded<C extends ErrorCode> = Without<Problem, "code" | "data"> & {
 } & ((typeof ERROR_CODES)[C]["fields"] extends readonly [] ? { readonly data?: DataOf<C> } : { readonly data: DataOf<C> });
 
 /** A problem with one of these codes, and the data that it needs. */
-export type ProblemOf<C extends ErrorCode> =
-  | { readonly [K in C]: Coded<K> }[C]
-  | (Without<Problem, "code"> & { readonly code?: undefined });
+export type ProblemOf<C extends ErrorCode> = { readonly [K in C]: Coded<K> }[C];
 
 /** An error that the person at the keyboard can mend. */
 export class UserError extends Error {
-  readonly code: ErrorCode | undefined;
+  readonly code: ErrorCode;
   readonly what: string;
   readonly where: string | undefined;
   readonly fix: string;
@@ -68,14 +65,13 @@ export class UserError extends Error {
 
   /** What can be done about it, in general: a server's status follows from it. */
   get kind(): ProblemKind {
-    const entry: CodeEntry | undefined = this.code && ERROR_CODES[this.code];
-    return entry?.kind ?? "input";
+    return ERROR_CODES[this.code].kind;
   }
 }
 
-/** The constructor of an error class that takes these codes. */
+/** The constructor of an error class that takes these codes: a ProblemOf<C> is a Problem. */
 function taking<C extends ErrorCode>() {
-  return UserError as new (
+  return UserError as unknown as new (
     problem: ProblemOf<C>,
   ) => UserError;
 }

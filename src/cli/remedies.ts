@@ -19,6 +19,20 @@ const REMEDIES: Remedies = {
   "adapter-kind": ({ option }) => (option === "kind" ? "Leave --kind out." : undefined),
   "adapter-pickled": ({ folder }) =>
     `Convert it, which runs nothing of it: skein convert ${folder} OUT; or add it to a pool: skein pool add with --convert.`,
+  "pool-empty": () => "Add one: skein pool add POOL EXPERT.",
+  "pool-expert-exists": ({ domain }) =>
+    domain &&
+    "Give the domain another name, or take the old one out first: a domain with skein moa remove-domain, others with skein pool remove.",
+  "pool-expert-unscored": ({ needs }) => {
+    const made = { gates: "Train its gates with skein gate", activations: "Gather its activations with skein statistics" }[needs];
+    return made && `${made}. Or use another router, or remove it from the pool.`;
+  },
+  "pool-embeddings": () => "Embed its examples with skein statistics, or use another router.",
+  "moa-no-routers": () => "Make one with: skein moa train.",
+  "moa-bad-file": () => "Mend moa.json, or train the routers again: skein moa train.",
+  "moa-not-a-domain": ({ pool, expert }) => `To take the expert out: skein pool remove ${pool} ${expert}.`,
+  "moa-expert-is-domain": ({ pool, domain }) => `Take it out of both: skein moa remove-domain ${pool} ${domain}.`,
+  "moa-expert-missing": () => "Restore the expert; to take a domain out, use skein moa remove-domain.",
   "gates-mismatch": () => "Train the gates for this adapter (skein gate), or copy those that belong to it.",
   "pool-not-found": () => "Make one with: skein pool create.",
   "pool-expert-missing": () => "Restore its folder, or take it out with: skein pool remove.",
@@ -38,7 +52,7 @@ const REMEDIES: Remedies = {
     if (work === "evaluation") return "Name a folder with --cache to be able to go on another time.";
     return "Run the same command again; it starts anew.";
   },
-  "option-invalid": () => "Add --help to the command for the options and their defaults.",
+  "option-invalid": ({ option }) => (option === "router" ? undefined : "Add --help to the command for the options and their defaults."),
   "option-needs-pool": () => "Give a pool with experts: --pool DIR.",
   "option-not-for-router": () => "Leave it out, or use another router (skein methods lists them with their options).",
   "option-conflict": ({ options = [] }) =>
@@ -61,7 +75,7 @@ export type ShownProblem = Pick<Problem, "code" | "what" | "where" | "fix" | "da
 
 /** The problem as the command line shows it. */
 export function onCommandLine({ code, what, where, fix, data = {} }: Problem): ShownProblem {
-  const remedy = code && (REMEDIES[code] as ((data: Problem["data"]) => string | undefined) | undefined);
+  const remedy = REMEDIES[code] as ((data: Problem["data"]) => string | undefined) | undefined;
   const isOurs = /(?:^|[\s(])--[a-z]|\bskein [a-z]/.test(fix); // thrown by a command, in flags
   return { code, what, where: inFlags(where, data), fix: (isOurs ? undefined : remedy?.(data)) ?? fix, data };
 }

@@ -111,7 +111,7 @@ async function canceled(scheduler: Scheduler, job: TestJob, expected: readonly O
   const total = expected.reduce((sum, { logprobs }) => sum + logprobs.length, 0);
   const run = submitted(scheduler, { ...job, signal: controller.signal, onToken });
   if (total < after) await run;
-  else await expect(run).rejects.toThrow("enough");
+  else await expect(run).rejects.toMatchObject({ code: "stopped", cause: { message: "enough" } });
   expect(count).toBe(Math.min(after, total));
   for (const [index, ids] of seen) expect(ids.slice(0, expected[index]!.ids.length)).toEqual(expected[index]!.ids.slice(0, ids.length));
 }

@@ -1,5 +1,7 @@
 /** @file Events between one who never waits and one who may: a queue with an end. */
 
+import { throwIfStopped } from "../base/stopped.ts";
+
 export class EventQueue<T> {
   readonly #events: T[] = [];
   #isOver = false;
@@ -17,10 +19,10 @@ export class EventQueue<T> {
     this.#wake();
   }
 
-  /** The events as they come. When the signal is aborted, its reason is thrown in place of those not yet read. */
+  /** The events as they come. When the signal is aborted, a StoppedError is thrown in place of those not yet read. */
   async *read(signal?: AbortSignal): AsyncGenerator<T> {
     for (let at = 0; ; ) {
-      signal?.throwIfAborted();
+      throwIfStopped(signal, "generation");
       if (at < this.#events.length) yield this.#events[at++]!;
       else if (this.#error !== undefined) throw this.#error;
       else if (this.#isOver) return;

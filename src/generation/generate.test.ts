@@ -199,7 +199,7 @@ test("a generation ends when its signal is aborted or its reader leaves", async 
       if (event.kind === "token" && seen.push(event.id) === 3) controller.abort(new Error("enough"));
     }
   };
-  await expect(run()).rejects.toThrow("enough");
+  await expect(run()).rejects.toMatchObject({ code: "stopped", cause: { message: "enough" } });
   expect(seen).toHaveLength(3);
 });
 

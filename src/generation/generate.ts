@@ -1,6 +1,7 @@
 /** @file Generation: prompts in, tokens and text out, as they come. */
 
 import { DataError } from "../base/errors.ts";
+import { throwIfStopped } from "../base/stopped.ts";
 import type { Model } from "../inference/model.ts";
 import { promptIds } from "../text/prompt-ids.ts";
 import { textStream } from "../text/stream.ts";
@@ -19,7 +20,7 @@ import { stopWatch } from "./stop-strings.ts";
 export type Prompt = string | readonly number[];
 
 export interface GenerateControl {
-  /** Ends generation with the signal's reason. */
+  /** Ends generation with a StoppedError, whose cause is the signal's reason. */
   readonly signal?: AbortSignal | undefined;
   /** Whose request it is: clients take turns when there is more to do than at once. */
   readonly client?: string;
@@ -81,7 +82,7 @@ export async function* generate(
     new CompletionText(textStream(tokenizer, { after: before(prompt) }), stopWatch(settings.stop), special);
   const sequences = sequencesFor(architecture, prompts, settings, textOf);
   const events = new EventQueue<TokenEvent | CompletionEvent>();
-  signal?.throwIfAborted();
+  throwIfStopped(signal, "generation");
   const job = { model, prompts, sequences, ends: endingIds(settings), routes: settings.routes, signal, ...(client && { client }) };
   const leave = schedulerOf(model.runner).submit(job, {
     token: (token) => {
@@ -113,7 +114,7 @@ function listed(prompt: Prompt | readonly Prompt[]): readonly Prompt[] {
   const isOne = typeof prompt === "string" || typeof prompt[0] === "number";
   const prompts = (isOne ? [prompt] : prompt) as readonly Prompt[];
   if (prompts.length > 0) return prompts;
-  throw new DataError({ what: "There is no prompt.", fix: "Give a text, token ids, or a list of either." });
+  throw new DataError({ code: "data-empty", what: "There is no prompt.", fix: "Give a text, token ids, or a list of either." });
 }
 
 /** One completion as tokens. */
@@ -159,7 +160,7 @@ export async function generateBatch(
   };
   const left = prompts.map(() => n);
   let done = 0;
-  signal?.throwIfAborted();
+  throwIfStopped(signal, "generation");
   if (prompts.length > 0) {
     await new Promise<void>((resolve, reject) => {
       const token = ({ sequence: { finishReason, prompt } }: TakenToken) => {

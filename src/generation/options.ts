@@ -120,6 +120,7 @@ export function generationSettings(
   });
   if (result.success) return result.data;
   throw new OptionError({
+    code: "option-invalid",
     what: z.prettifyError(result.error),
     where: "generation options",
     fix: `Options are ${Object.keys(generationSchema.shape).join(", ")}.`,
@@ -136,6 +137,7 @@ function checkpointDefaults({ config, generationConfig, directory }: Pick<Checkp
   const parsed = fileSchema.safeParse(generationConfig ?? config);
   if (!parsed.success) {
     throw new CheckpointError({
+      code: "checkpoint-bad-config",
       what: `The model's defaults for generation cannot be read: ${z.prettifyError(parsed.error)}.`,
       where: `${directory}/${generationConfig ? "generation_config.json" : "config.json"}`,
       fix: "Mend the file, or remove the field.",

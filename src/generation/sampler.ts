@@ -152,6 +152,7 @@ function argmax(values: Float32Array): number {
   }
   if (best < 0) {
     throw new CheckpointError({
+      code: "checkpoint-not-finite",
       what: "The model's logits are not numbers.",
       fix: "The checkpoint or an adapter holds NaN or infinite weights: check them, or train again with a lower learning rate.",
     });

@@ -185,10 +185,10 @@ test("a request that is canceled while it waits or runs leaves at once", async (
   await begun;
   const waiting = submitted(scheduler, jobOf(model, sentence(5), 5, { signal: second.signal }));
   second.abort(new Error("gone"));
-  await expect(waiting).rejects.toThrow("gone");
+  await expect(waiting).rejects.toMatchObject({ code: "stopped", cause: { message: "gone" } });
   expect(scheduler.state.waiting).toBe(0);
   const next = submitted(scheduler, jobOf(model, sentence(6), 3));
   first.abort(new Error("away"));
-  await expect(running).rejects.toThrow("away");
+  await expect(running).rejects.toMatchObject({ code: "stopped", cause: { message: "away" } });
   expect((await next)[0]!.ids).toHaveLength(3);
 });

@@ -7,6 +7,7 @@
  *  A place goes to the client with the fewest sequences running, then to the job that came first. */
 
 import { messageOf } from "../base/errors.ts";
+import { stopped } from "../base/stopped.ts";
 import { padded } from "../base/tensor.ts";
 import type { Runner } from "../inference/runner.ts";
 import type { Decoder } from "./decoder.ts";
@@ -68,7 +69,7 @@ export class Scheduler {
     const running = new RunningJob(job, sink, ++this.#arrivals);
     const leave = (reason?: unknown) => running.end(reason);
     const { signal } = job;
-    const abort = () => leave(signal?.reason);
+    const abort = () => leave(stopped({ work: "generation", cause: signal?.reason }));
     signal?.addEventListener("abort", abort, { once: true });
     running.whenOver(() => {
       signal?.removeEventListener("abort", abort);

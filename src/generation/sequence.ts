@@ -63,6 +63,8 @@ function checkIds({ logitBias, stopIds }: GenerationSettings, vocabularySize: nu
   const unknown = [...Object.keys(logitBias).map(Number), ...stopIds].find((id) => !(id >= 0 && id < vocabularySize));
   if (unknown === undefined) return;
   throw new OptionError({
+    code: "option-out-of-range",
+    data: { option: "logitBias", expected: vocabularySize, got: unknown },
     what: `Token id ${unknown} of the logit bias or the stop ids is outside the vocabulary of ${vocabularySize}.`,
     where: "generation options",
     fix: "Give ids of this model's own tokenizer.",

@@ -65,11 +65,17 @@ export function sharedLength(a: readonly number[], b: readonly number[]): number
 /** Refuses a prompt that the model cannot read. */
 export function checkPrompt(prompt: readonly number[], architecture: Architecture): void {
   if (prompt.length === 0) {
-    throw new ShapeError({ what: "The prompt has no tokens.", fix: "Give at least one token, the model's bos token if nothing else." });
+    throw new ShapeError({
+      code: "shape-empty",
+      what: "The prompt has no tokens.",
+      fix: "Give at least one token, the model's bos token if nothing else.",
+    });
   }
   const unknown = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= architecture.vocabularySize);
   if (unknown !== undefined) {
     throw new ShapeError({
+      code: "shape-token-unknown",
+      data: { got: unknown, expected: architecture.vocabularySize },
       what: `Token id ${unknown} is outside the vocabulary of ${architecture.vocabularySize}.`,
       fix: "Use the tokenizer that belongs to this model.",
     });
@@ -77,6 +83,8 @@ export function checkPrompt(prompt: readonly number[], architecture: Architectur
   const limit = architecture.kind === "decoder-only" ? architecture.maxPositions : undefined;
   if (limit !== undefined && prompt.length > limit) {
     throw new ShapeError({
+      code: "shape-too-long",
+      data: { got: prompt.length, expected: limit },
       what: `The prompt has ${prompt.length} tokens; the model knows ${limit} positions.`,
       fix: "Shorten the prompt, or use a model trained on longer texts.",
     });

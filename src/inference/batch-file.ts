@@ -28,6 +28,7 @@ export async function readBatch(path: string): Promise<ReadBatch> {
   const [inputIds, attentionMask, decoderInputIds] = await Promise.all(NAMES.map((name) => readIds(file, name)));
   if (!inputIds) {
     throw new DataError({
+      code: "data-bad-tensor",
       what: `There is no tensor "input_ids"; the file has ${[...file.tensors.keys()].join(", ") || "none"}.`,
       where: path,
       fix: "Store the token ids as input_ids, int64 [batch, sequence].",
@@ -44,7 +45,7 @@ export async function readBatch(path: string): Promise<ReadBatch> {
     checkBatch(batch);
   } catch (error) {
     if (!(error instanceof ShapeError)) throw error;
-    throw new DataError({ what: error.what, where: path, fix: error.fix, cause: error });
+    throw new DataError({ code: "data-bad-tensor", what: error.what, where: path, fix: error.fix, cause: error });
   }
   return { batch, ignored: [...file.tensors.keys()].filter((name) => name !== ROW_BIAS && !NAMES.includes(name)) };
 }
@@ -59,7 +60,12 @@ async function readIds(file: SafetensorsFile, name: string): Promise<HostTensor<
   if (!info) return undefined;
   const { dtype, shape } = info;
   if (dtype !== "I64") {
-    throw new DataError({ what: `${name}: expected int64 (I64), got ${dtype}.`, where: file.path, fix: "Store it as int64." });
+    throw new DataError({
+      code: "data-bad-tensor",
+      what: `${name}: expected int64 (I64), got ${dtype}.`,
+      where: file.path,
+      fix: "Store it as int64.",
+    });
   }
   const { data } = await readTensor(info);
   return { dtype: "int64", shape, data: data as BigInt64Array }; // I64 is read as int64

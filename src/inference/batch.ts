@@ -29,31 +29,38 @@ export function checkBatch({ inputIds, attentionMask, decoderInputIds }: Batch):
     checkIds("attention_mask", attentionMask);
     if (String(attentionMask.shape) !== String(inputIds.shape)) {
       const what = `attention_mask is ${shown(attentionMask)}, input_ids is ${shown(inputIds)}.`;
-      throw new ShapeError({ what, fix: "Give both the same [batch, sequence]." });
+      throw new ShapeError({ code: "shape-batch", what, fix: "Give both the same [batch, sequence]." });
     }
     const other = attentionMask.data.find((value) => value !== 0n && value !== 1n);
     if (other !== undefined) {
-      throw new ShapeError({ what: `attention_mask holds ${other}.`, fix: "Use 1 for real tokens and 0 for padding." });
+      throw new ShapeError({
+        code: "shape-batch",
+        what: `attention_mask holds ${other}.`,
+        fix: "Use 1 for real tokens and 0 for padding.",
+      });
     }
   }
   if (!decoderInputIds) return;
   checkIds("decoder_input_ids", decoderInputIds);
   if (decoderInputIds.shape[0] !== inputIds.shape[0]) {
     const what = `decoder_input_ids has ${decoderInputIds.shape[0]} rows, input_ids has ${inputIds.shape[0]}.`;
-    throw new ShapeError({ what, fix: "Give both the same batch size." });
+    throw new ShapeError({ code: "shape-batch", what, fix: "Give both the same batch size." });
   }
 }
 
 function checkIds(name: string, { dtype, shape, data }: HostTensor): void {
-  if (dtype !== "int64") throw new ShapeError({ what: `${name}: expected int64, got ${dtype}.`, fix: "Give it as int64." });
+  if (dtype !== "int64")
+    throw new ShapeError({ code: "shape-batch", what: `${name}: expected int64, got ${dtype}.`, fix: "Give it as int64." });
   if (shape.length !== 2 || shape.includes(0)) {
     throw new ShapeError({
+      code: "shape-batch",
       what: `${name}: expected a shape [batch, sequence] without zeros, got [${shape.join(", ")}].`,
       fix: "Give one row per sequence, padded to one length; a single sequence has shape [1, sequence].",
     });
   }
   if (data.length === elements(shape)) return;
   throw new ShapeError({
+    code: "shape-batch",
     what: `${name}: its shape [${shape.join(", ")}] holds not ${data.length} numbers.`,
     fix: "Give one number per slot.",
   });
@@ -71,6 +78,8 @@ export function batchFeeds(batch: Batch, architecture: Architecture): BatchFeeds
   const unknown = [...inputIds.data, ...(decoderInputIds?.data ?? [])].find((id) => id < 0n || id >= architecture.vocabularySize);
   if (unknown !== undefined) {
     throw new ShapeError({
+      code: "shape-token-unknown",
+      data: { got: Number(unknown), expected: architecture.vocabularySize },
       what: `Token id ${unknown} is outside the vocabulary of ${architecture.vocabularySize}.`,
       fix: "Use the tokenizer that belongs to this model.",
     });
@@ -81,6 +90,7 @@ export function batchFeeds(batch: Batch, architecture: Architecture): BatchFeeds
   }
   if (decoderInputIds) return { input_ids: inputIds, attention_mask: mask, decoder_input_ids: decoderInputIds };
   throw new ShapeError({
+    code: "shape-decoder-ids-missing",
     what: "An encoder-decoder model needs decoder_input_ids.",
     fix: "Start them with the model's decoder_start_token_id.",
   });
@@ -93,6 +103,8 @@ function checkLengths({ shape, data }: HostTensor<"int64">, limit = Number.POSIT
     const length = data.subarray(row * width, (row + 1) * width).filter(Boolean).length;
     if (length <= limit) continue;
     throw new ShapeError({
+      code: "shape-too-long",
+      data: { got: length, expected: limit },
       what: `Row ${row} has ${length} tokens; the model knows ${limit} positions.`,
       fix: "Shorten the text, or use a model trained on longer ones.",
     });

@@ -118,5 +118,10 @@ async function maxTokens(directory: string): Promise<number> {
   if (!found) return Number.POSITIVE_INFINITY;
   const limit: unknown = JSON.parse(await readFile(file, "utf8")).max_seq_length;
   if (typeof limit === "number" && limit > 1) return limit;
-  throw new CheckpointError({ what: "max_seq_length is no number above 1.", where: file, fix: "Download the encoder again." });
+  throw new CheckpointError({
+    code: "checkpoint-bad-config",
+    what: "max_seq_length is no number above 1.",
+    where: file,
+    fix: "Download the encoder again.",
+  });
 }

@@ -47,8 +47,14 @@ export async function removeFromMoaPool(directory: string, name: string): Promis
   const { experts } = await listPool(directory);
   const listed = experts.some((expert) => expert.name === name);
   if (listed && !moa.domains.includes(name)) {
-    const fix = `To take the expert out: skein pool remove ${directory} ${name}.`;
-    throw new PoolError({ what: `"${name}" is an expert of the pool, but no domain.`, where: directory, fix });
+    const fix = "Take the expert out with removeExpert, or name a domain.";
+    throw new PoolError({
+      code: "moa-not-a-domain",
+      data: { pool: directory, expert: name },
+      what: `"${name}" is an expert of the pool, but no domain.`,
+      where: directory,
+      fix,
+    });
   }
   await writeSmallerMoa(directory, withoutDomain(moa, name));
   if (listed) await removeExpert(directory, name);
@@ -59,8 +65,14 @@ export async function refuseDomains(directory: string, names: readonly string[])
   const domains = (await readMoa(directory))?.domains ?? [];
   const name = names.find((name) => domains.includes(name));
   if (name === undefined) return;
-  const fix = `Take it out of both: skein moa remove-domain ${directory} ${name}.`;
-  throw new PoolError({ what: `"${name}" is a domain that this pool's routers know.`, where: directory, fix });
+  const fix = "Take it out of pool and routers with removeFromMoaPool.";
+  throw new PoolError({
+    code: "moa-expert-is-domain",
+    data: { pool: directory, domain: name },
+    what: `"${name}" is a domain that this pool's routers know.`,
+    where: directory,
+    fix,
+  });
 }
 
 /** Refuses a name that an expert of the pool has already: before long work whose result would go there. */
@@ -71,15 +83,23 @@ export async function refuseExpert(directory: string, name: string): Promise<voi
 
 function taken(directory: string, name: string): PoolError {
   return new PoolError({
+    code: "pool-expert-exists",
+    data: { expert: name, domain: name },
     what: `The pool has an expert "${name}" already.`,
     where: join(directory, "experts", name),
-    fix: "Give the domain another name, or take the old one out first: a domain with skein moa remove-domain, others with skein pool remove.",
+    fix: "Give the domain another name, or take the old one out first.",
   });
 }
 
 function leftBehind(folder: string): PoolError {
   const what = "There is another adapter here already, which pool.json does not list.";
-  return new PoolError({ what, where: folder, fix: "Move that folder away and repeat the command, which goes on from its run." });
+  return new PoolError({
+    code: "pool-leftover",
+    data: { folder },
+    what,
+    where: folder,
+    fix: "Move that folder away and repeat the command, which goes on from its run.",
+  });
 }
 
 /** Saves a domain's LoRA in experts/ -> its folder. The same LoRA may lie there, left by a run that was stopped; another stays as it is. */
@@ -124,14 +144,22 @@ export function moaPoolOf({ architecture }: Base, moa: Moa, pool: readonly Exper
     const expert = pool.find(({ name }) => name === domain);
     if (expert) return expert;
     throw new PoolError({
+      code: "moa-expert-missing",
+      data: { domain },
       what: `The routers know a domain "${domain}", but the pool has no expert of that name.`,
       ...(where !== undefined && { where }),
-      fix: "Restore the expert; to take a domain out, use skein moa remove-domain.",
+      fix: "Restore the expert; to take a domain out, take it out of pool and routers together.",
     });
   });
   return { moa, experts, others: pool.map(({ name }) => name).filter((name) => !moa.domains.includes(name)) };
 }
 
 function noRouters(where: string): PoolError {
-  return new PoolError({ what: `The pool has no routers: ${MOA_FILE} is missing.`, where, fix: "Make one with: skein moa train." });
+  return new PoolError({
+    code: "moa-no-routers",
+    data: { pool: where },
+    what: `The pool has no routers: ${MOA_FILE} is missing.`,
+    where,
+    fix: "Make one with trainMoa.",
+  });
 }

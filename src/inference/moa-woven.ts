@@ -170,8 +170,10 @@ export function lorasOf(experts: readonly Expert[]): LoraAdapter[] {
   return experts.map(({ name, adapter }) => {
     if (adapter.kind === "lora") return adapter;
     throw new AdapterError({
+      code: "adapter-kind",
+      data: { kind: adapter.kind },
       what: `Expert "${name}" is of kind ${adapter.kind}; a domain's is a LoRA.`,
-      fix: "Train a LoRA for it: skein moa train.",
+      fix: "Train a LoRA for it.",
     });
   });
 }
@@ -197,5 +199,11 @@ function routeOf(own: Int, choice: Float, { shape }: Float): Route {
 function domainNamed(name: string, domains: readonly string[]): number {
   const index = domains.indexOf(name);
   if (index >= 0) return index;
-  throw new PoolError({ what: `There is no domain "${name}".`, where: "--domain", fix: `Use one of: ${domains.join(", ")}.` });
+  throw new PoolError({
+    code: "moa-domain-unknown",
+    data: { option: "domain", domain: name, known: domains },
+    what: `There is no domain "${name}".`,
+    where: "domain",
+    fix: `Use one of: ${domains.join(", ")}.`,
+  });
 }

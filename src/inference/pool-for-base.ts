@@ -39,8 +39,10 @@ export async function addToPool(
 ): Promise<Added> {
   if (options.name !== undefined && experts.length > 1) {
     throw new OptionError({
+      code: "option-count",
+      data: { option: "name", expected: 1, got: experts.length },
       what: `One name for ${experts.length} experts.`,
-      where: "--name",
+      where: "name",
       fix: "Add them one by one, or leave the name out.",
     });
   }
@@ -48,6 +50,8 @@ export async function addToPool(
   const checked = await checkedExperts(base ?? pool.base.name, experts);
   if (pool.base.fingerprint !== undefined && checked.fingerprint !== pool.base.fingerprint) {
     throw new PoolError({
+      code: "pool-other-base",
+      data: { base: pool.base.name, expected: pool.base.fingerprint, got: checked.fingerprint },
       what: `The pool is for another base model: fingerprint ${pool.base.fingerprint}, this one has ${checked.fingerprint}.`,
       where: directory,
       fix: `Give the base model it was made for ("${pool.base.name}"), or make a pool for this one.`,

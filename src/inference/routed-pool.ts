@@ -42,7 +42,12 @@ export class RoutedPool implements Woven {
   readonly #stack: ExpertStack;
 
   constructor(experts: readonly Expert[], sizes: ModuleSizes, options: RoutedPoolOptions, stack?: ExpertStack) {
-    if (experts.length === 0) throw new PoolError({ what: "The pool has no experts.", fix: "Add one: skein pool add POOL EXPERT." });
+    if (experts.length === 0)
+      throw new PoolError({
+        code: "pool-empty",
+        what: "The pool has no experts.",
+        fix: "Add one with addExpert.",
+      });
     const { router, rows } = options;
     this.#options = options;
     this.#sizes = sizes;
@@ -81,7 +86,12 @@ export class RoutedPool implements Woven {
     const { router, joining = (expert) => expert } = this.#options;
     const expert = joining(brought);
     if (this.experts.includes(expert.name)) {
-      throw new PoolError({ what: `The pool has an expert "${expert.name}" already.`, fix: "Give the new one another name." });
+      throw new PoolError({
+        code: "pool-expert-exists",
+        data: { expert: expert.name },
+        what: `The pool has an expert "${expert.name}" already.`,
+        fix: "Give the new one another name.",
+      });
     }
     stackShapes([this.#members[0]!, expert], this.#sizes, router); // refuses an expert of another kind
     const stack = this.#stack.fits(expert) ? this.#stack.with(expert) : undefined;
@@ -91,9 +101,20 @@ export class RoutedPool implements Woven {
   /** Without the expert of this name. */
   without(name: string): RoutedPool {
     const index = this.experts.indexOf(name);
-    if (index < 0) throw new PoolError({ what: `The pool has no expert "${name}".`, fix: `Use one of: ${this.experts.join(", ")}.` });
+    if (index < 0)
+      throw new PoolError({
+        code: "pool-expert-unknown",
+        data: { expert: name, known: this.experts },
+        what: `The pool has no expert "${name}".`,
+        fix: `Use one of: ${this.experts.join(", ")}.`,
+      });
     if (this.#members.length === 1) {
-      throw new PoolError({ what: `"${name}" is the pool's only expert.`, fix: "Add another expert first, or use the base model alone." });
+      throw new PoolError({
+        code: "pool-expert-last",
+        data: { expert: name },
+        what: `"${name}" is the pool's only expert.`,
+        fix: "Add another expert first, or use the base model alone.",
+      });
     }
     const members = this.#members.filter((_, i) => i !== index);
     return new RoutedPool(members, this.#sizes, this.#options, this.#stack.without(index));

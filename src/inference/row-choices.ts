@@ -42,7 +42,12 @@ export function eachRow(rows: readonly RowChoice[]): RowChoice {
   return async (prompts, experts, own) => {
     const [batch = 0] = prompts.inputIds.shape;
     if (batch !== rows.length) {
-      throw new OptionError({ what: `${rows.length} rows choose, and the batch has ${batch}.`, fix: "Give one choice per row." });
+      throw new OptionError({
+        code: "option-count",
+        data: { option: "rows", expected: batch, got: rows.length },
+        what: `${rows.length} rows choose, and the batch has ${batch}.`,
+        fix: "Give one choice per row.",
+      });
     }
     const results = new Map<RowChoice, Float32Array>();
     for (const choose of new Set(rows)) results.set(choose, (await choose(prompts, experts, own)).data);
@@ -56,5 +61,10 @@ function checkNames(names: readonly string[], experts: readonly Pick<Expert, "na
   const unknown = names.find((name) => !experts.some((expert) => expert.name === name));
   if (unknown === undefined) return;
   const fix = `Use one of: ${experts.map(({ name }) => name).join(", ")}.`;
-  throw new OptionError({ what: `There is no expert "${unknown}" to choose.`, fix });
+  throw new OptionError({
+    code: "option-unknown-value",
+    data: { option: "experts", got: unknown, known: experts.map(({ name }) => name) },
+    what: `There is no expert "${unknown}" to choose.`,
+    fix,
+  });
 }

@@ -11,11 +11,15 @@ export async function rowFeedsOf(woven: Woven, { routingBias }: Batch, feeds: Ba
   if (!routingBias) return (await woven.chooseRows?.({ inputIds: feeds.input_ids, attentionMask: feeds.attention_mask })) ?? {};
   if (!woven.chooseRows) {
     const fix = "Open the pool with rows that choose: new RoutedPool(experts, sizes, { router, rows: openRows }).";
-    throw new ShapeError({ what: "The batch holds a routing bias, but no row chooses for itself.", fix });
+    throw new ShapeError({ code: "shape-routing-bias", what: "The batch holds a routing bias, but no row chooses for itself.", fix });
   }
   const expected = [feeds.input_ids.shape[0], woven.experts.length];
   if (String(routingBias.shape) !== String(expected)) {
-    throw new ShapeError({ what: `routingBias is [${routingBias.shape}], not [${expected}].`, fix: "Give one number per row and expert." });
+    throw new ShapeError({
+      code: "shape-routing-bias",
+      what: `routingBias is [${routingBias.shape}], not [${expected}].`,
+      fix: "Give one number per row and expert.",
+    });
   }
   return { [ROW_BIAS]: routingBias };
 }

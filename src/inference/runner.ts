@@ -215,6 +215,7 @@ function leaving(leave: () => void): () => void {
 
 function disposed(): OptionError {
   return new OptionError({
+    code: "option-disposed",
     what: "The model was disposed.",
     fix: "Dispose the model that loadModel gave last, after every model made from it.",
   });

@@ -19,8 +19,8 @@ import { compared } from "./options.ts";
 import { comparing, type GateOptions } from "./phatgoose.ts";
 
 export function averageActivation(options: GateOptions = {}): Router {
-  const remedy = "Gather its activations with skein statistics.";
-  return comparing("average-activation", remedy, (expert, module) => expert.activations?.get(module), options);
+  const lacking = { remedy: "Gather its activations with gatherStatistics.", needs: "activations" } as const;
+  return comparing("average-activation", lacking, (expert, module) => expert.activations?.get(module), options);
 }
 
 // Beside the sum of a mask, as the authors have it.

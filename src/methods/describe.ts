@@ -1,4 +1,4 @@
-/** @file The methods as plain data: for `skein methods`, the documentation, and schemas of servers. */
+/** @file The methods as plain data: for the command line, the documentation, and schemas of servers. */
 
 import * as z from "zod";
 import { METHODS } from "./registry.ts";

@@ -35,6 +35,8 @@ export const moaMethod = method({
     const moa = await read?.();
     if (!moa) {
       throw new PoolError({
+        code: "moa-no-routers",
+        data: { pool: where ?? "" },
         what: "The pool has no Mixture-of-LoRAs routers.",
         ...(where !== undefined && { where }),
         fix: "Train them (trainMoa), or use another router.",

@@ -24,6 +24,8 @@ function checkCandidates(experts: readonly Expert[], router: Router, where: stri
   const barred = experts.find((expert) => ![...expert.adapter.modules.keys()].some((module) => router.prototype(expert, module)));
   if (!barred) return;
   throw new PoolError({
+    code: "pool-expert-unscored",
+    data: { expert: barred.name, router: router.name, needs: router.needs ?? "" },
     what: `Expert "${barred.name}" has nothing that router ${router.name} could score it by.`,
     ...(where !== undefined && { where }),
     fix: `${router.remedy} Or use another router, or remove it from the pool.`,

@@ -16,7 +16,7 @@ import { method } from "./method.ts";
 import { openRouter } from "./open-router.ts";
 import { compared } from "./options.ts";
 
-export const GATES = "Train its gates with skein gate.";
+export const GATES = { remedy: "Train its gates with trainGate.", needs: "gates" } as const;
 
 export interface GateOptions extends Partial<Comparison> {
   readonly topK?: number;
@@ -30,7 +30,7 @@ export function phatgoose(options: GateOptions = {}): Router {
 /** A router that compares each token with one vector of each expert, as PHATGOOSE does with its gate. */
 export function comparing(
   name: string,
-  remedy: string,
+  lacking: Pick<Router, "remedy" | "needs">,
   vectorOf: (expert: Expert, module: string) => HostTensor<"float32"> | undefined,
   { topK = 2, renormalize = true, temperature = 1, scaleBySqrt = true, normalize = "layer" }: GateOptions,
 ): Router {
@@ -41,7 +41,7 @@ export function comparing(
     topK,
     mixes: "outputs",
     renormalize,
-    remedy,
+    ...lacking,
     prototype: remembered((expert, module) => {
       const vector = vectorOf(expert, module);
       return vector && normalized(vector, normalize);

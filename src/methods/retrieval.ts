@@ -19,7 +19,7 @@ const BATCH = 32;
 /** Embeds up to MOST_EMBEDDED_EXAMPLES of an expert's inputs. */
 export async function embeddedExamples(inputs: readonly string[], embedder: Embedder, tokenizer: Tokenizer): Promise<ExampleEmbeddings> {
   const used = inputs.slice(0, MOST_EMBEDDED_EXAMPLES);
-  if (used.length === 0) throw new DataError({ what: "There are no examples to embed.", fix: "Give at least one." });
+  if (used.length === 0) throw new DataError({ code: "data-empty", what: "There are no examples to embed.", fix: "Give at least one." });
   const parts: Float32Array[] = [];
   for (let at = 0; at < used.length; at += BATCH) {
     parts.push((await embedder.embed(textPrompts(used.slice(at, at + BATCH), tokenizer))).data);

@@ -24,7 +24,7 @@ export function smear({ temperature = 1, scaleBySqrt = true, normalize = "layer"
     key: `smear ${comparisonKey(comparison)}`,
     topK: Number.POSITIVE_INFINITY,
     mixes: "parameters",
-    remedy: GATES,
+    ...GATES,
     prototype: phatgoose(comparison).prototype,
     scores: (x, prototypes) => comparedScores(reduceMean(x, { axes: [1] }), prototypes, comparison),
   };

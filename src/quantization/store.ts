@@ -142,6 +142,8 @@ function sourceOf(checkpoint: Checkpoint, name: string, { in: inputs, out, inByO
   const shape = inByOut ? [inputs, out] : [out, inputs];
   if (info && String(info.shape) === String(shape)) return info;
   throw new CheckpointError({
+    code: "checkpoint-tensor-shape",
+    data: { tensor: name, expected: shape.join(), got: info?.shape.join() ?? "none" },
     what: info
       ? `Tensor ${name} has shape [${info.shape.join(", ")}], not [${shape.join(", ")}].`
       : `The checkpoint has no tensor ${name}.`,

@@ -25,12 +25,23 @@ export function withoutGeneralKnowledge(experts: readonly Expert[], general: rea
   const unknown = general.find((name) => !experts.some((expert) => expert.name === name));
   if (unknown !== undefined || general.length === 0) {
     const fix = `Name some of: ${experts.map(({ name }) => name).join(", ")}.`;
-    throw new PoolError({ what: `The pool has no general expert "${unknown ?? ""}".`, ...place, fix });
+    throw new PoolError({
+      code: "pool-expert-unknown",
+      data: { expert: unknown ?? "", known: experts.map(({ name }) => name) },
+      what: `The pool has no general expert "${unknown ?? ""}".`,
+      ...place,
+      fix,
+    });
   }
   const known = experts.filter(({ name }) => general.includes(name));
   const others = experts.filter(({ name }) => !general.includes(name));
   if (others.length === 0)
-    throw new PoolError({ what: "Every expert of the pool is a general one.", ...place, fix: "Leave at least one to choose." });
+    throw new PoolError({
+      code: "pool-all-general",
+      what: "Every expert of the pool is a general one.",
+      ...place,
+      fix: "Leave at least one to choose.",
+    });
   const joining = (expert: Expert) => purified(expert, known);
   return { candidates: others.map(joining), joining };
 }
@@ -42,6 +53,8 @@ function purified(expert: Expert, general: readonly Expert[]): Expert {
     const odd = means.find(({ rank }) => rank !== lora.rank);
     if (odd) {
       throw new PoolError({
+        code: "pool-ranks-differ",
+        data: { module },
         what: `Expert "${expert.name}" has rank ${lora.rank}, a general expert rank ${odd.rank}.`,
         where: module,
         fix: "General knowledge is subtracted factor by factor: use general experts of the others' rank.",

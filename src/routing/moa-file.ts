@@ -93,16 +93,16 @@ export type MoaConfig = z.output<typeof schema>;
 
 /** What moa.json says. */
 export function parsedMoa(text: string, where: string): MoaConfig {
-  const fix = "Mend moa.json, or train the routers again: skein moa train.";
+  const fix = "Mend moa.json, or train the routers again.";
   let raw: unknown;
   try {
     raw = JSON.parse(text);
   } catch (cause) {
-    throw new PoolError({ what: "moa.json is not JSON.", where, fix, cause });
+    throw new PoolError({ code: "moa-bad-file", what: "moa.json is not JSON.", where, fix, cause });
   }
   const result = schema.safeParse(raw);
   if (result.success) return result.data;
-  throw new PoolError({ what: z.prettifyError(result.error), where, fix });
+  throw new PoolError({ code: "moa-bad-file", what: z.prettifyError(result.error), where, fix });
 }
 
 function routerIn(
@@ -119,7 +119,7 @@ function routerIn(
 }
 
 function apart(what: string, where: string): PoolError {
-  return new PoolError({ what, where, fix: "moa.json and routers.safetensors belong together: restore both." });
+  return new PoolError({ code: "moa-files-disagree", what, where, fix: "moa.json and routers.safetensors belong together: restore both." });
 }
 
 /** Refuses routers that do not stand before each of these layers, or read states of another width. */
@@ -128,20 +128,32 @@ export function checkRouters({ routers }: Moa, layers: readonly string[], hidden
   const fix = "moa.json, routers.safetensors and the base model belong together: restore the files.";
   if (own.join() !== layers.join()) {
     const what = `The routers are of the layers ${own.join(", ")}; the base model's are ${layers.join(", ")}.`;
-    throw new PoolError({ what, where: fileIn(directory, MOA_FILE), fix });
+    throw new PoolError({ code: "moa-files-disagree", what, where: fileIn(directory, MOA_FILE), fix });
   }
   const wrong = own.find((layer) => routers.get(layer)!.weight.shape[1] !== hidden);
   if (wrong === undefined) return;
   const width = routers.get(wrong)!.weight.shape[1];
   const what = `The router of ${wrong} reads states of width ${width}; the base model's have ${hidden}.`;
-  throw new PoolError({ what, where: fileIn(directory, ROUTER_FILE), fix });
+  throw new PoolError({ code: "moa-files-disagree", what, where: fileIn(directory, ROUTER_FILE), fix });
 }
 
 /** The model's routers without a domain; the other rows stay bit for bit. */
 export function withoutDomain(moa: Moa, name: string): Moa {
   const index = moa.domains.indexOf(name);
-  if (index < 0) throw new PoolError({ what: `There is no domain "${name}".`, fix: `Name one of: ${moa.domains.join(", ")}.` });
-  if (moa.domains.length === 1) throw new PoolError({ what: `"${name}" is the only domain.`, fix: "Delete the pool's folder instead." });
+  if (index < 0)
+    throw new PoolError({
+      code: "moa-domain-unknown",
+      data: { domain: name, known: moa.domains },
+      what: `There is no domain "${name}".`,
+      fix: `Name one of: ${moa.domains.join(", ")}.`,
+    });
+  if (moa.domains.length === 1)
+    throw new PoolError({
+      code: "moa-domain-last",
+      data: { domain: name },
+      what: `"${name}" is the only domain.`,
+      fix: "Delete the pool's folder instead.",
+    });
   const keep = moa.domains.flatMap((_, i) => (i === index ? [] : [i]));
   const { added, ...training } = moa.training;
   const others = Object.entries(added ?? {}).filter(([domain]) => domain !== name);

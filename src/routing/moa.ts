@@ -168,7 +168,13 @@ export function stackedLoras(adapters: readonly LoraAdapter[], sizes: ModuleSize
     const own = adapters.map((adapter) => adapter.modules.get(module));
     if (own.every((lora) => lora === undefined)) continue;
     if (own.some((lora) => lora?.bias)) {
-      throw new AdapterError({ what: "A LoRA with a bias cannot be a domain's.", where: module, fix: "Train it without lora_bias." });
+      throw new AdapterError({
+        code: "adapter-has-bias",
+        data: { module },
+        what: "A LoRA with a bias cannot be a domain's.",
+        where: module,
+        fix: "Train it without lora_bias.",
+      });
     }
     const rank = Math.max(...own.map((lora) => lora?.rank ?? 0));
     const names = stackedNames(module);

@@ -54,11 +54,17 @@ export function librariesOf(experts: readonly Expert[], embedder: string): Tenso
   const libraries = experts.map(({ name, embeddings }) => {
     if (embeddings?.embedder === embedder) return embeddings.vectors;
     const has = embeddings ? `examples embedded by ${embeddings.embedder}, not ${embedder}` : "no embedded examples";
-    throw new PoolError({ what: `Expert "${name}" has ${has}.`, fix: "Embed its examples with skein statistics, or use another router." });
+    throw new PoolError({
+      code: "pool-embeddings",
+      data: { expert: name, embedder },
+      what: `Expert "${name}" has ${has}.`,
+      fix: "Embed its examples with gatherStatistics, or use another router.",
+    });
   });
   const sizes = new Set(libraries.map(({ shape }) => shape[1]));
   if (sizes.size <= 1) return libraries;
   throw new PoolError({
+    code: "pool-embeddings-differ",
     what: `The experts' embeddings have ${[...sizes].join(", ")} dimensions.`,
     fix: "Embed them all with one embedder.",
   });

@@ -1,4 +1,4 @@
-/** @file The names of a module's route among a graph's outputs, and in the file that `skein forward --routes` writes:
+/** @file The names of a module's route among a graph's outputs, and in the file that a forward pass with routes writes:
  *
  *      routes.<module>.experts   int64 [batch, sequence, k]
  *      routes.<module>.weights   float32 [batch, sequence, k] */

@@ -36,6 +36,8 @@ export interface Router {
   readonly renormalize?: boolean;
   /** What to do about an expert that has nothing to be scored by: a sentence. */
   readonly remedy: string;
+  /** What an expert must bring for it, where that can be made from the expert and examples. */
+  readonly needs?: "gates" | "activations";
   /** What of an expert the router scores by at `module`: [rows, in]; rows that other experts have more of are filled with 0.
    *  Undefined when the expert cannot be scored there; it is then no candidate. */
   prototype(expert: Expert, module: string): HostTensor<"float32"> | undefined;

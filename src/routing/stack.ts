@@ -238,6 +238,7 @@ export function checkKinds([first, ...others]: readonly NamedKind[], where?: str
   const other = others.find(({ kind }) => kind !== first?.kind);
   if (!first || !other) return;
   throw new PoolError({
+    code: "pool-kinds-differ",
     what: `Expert "${first.name}" is of kind ${first.kind}, expert "${other.name}" of kind ${other.kind}.`,
     ...(where !== undefined && { where }),
     fix: "A pool routes among experts of one kind: put the others in a pool of their own.",
@@ -257,6 +258,8 @@ function shapesOf(experts: readonly Expert[], sizes: Sizes, router: Router): Map
     const odd = weights.findIndex((other) => mixing.form(other) !== form);
     if (odd > 0) {
       throw new PoolError({
+        code: "pool-forms-differ",
+        data: { module },
         what: `${kind} experts "${covering[0]!.name}" (${form}) and "${covering[odd]!.name}" (${mixing.form(weights[odd])}) differ in form.`,
         where: module,
         fix: "Put experts of each form in a pool of their own.",
@@ -281,5 +284,10 @@ function mapped<T, U>(record: Readonly<Record<string, T>>, change: (value: T) =>
 /** The LoRA weights of an expert, for methods that route no other kind. */
 export function loraOf(expert: Expert): ReadonlyMap<string, LoraWeights> {
   if (expert.adapter.kind === "lora") return expert.adapter.modules;
-  throw new PoolError({ what: `Expert "${expert.name}" is of kind ${expert.adapter.kind}.`, fix: "This method takes LoRA experts only." });
+  throw new PoolError({
+    code: "pool-expert-kind",
+    data: { expert: expert.name, kind: expert.adapter.kind },
+    what: `Expert "${expert.name}" is of kind ${expert.adapter.kind}.`,
+    fix: "This method takes LoRA experts only.",
+  });
 }

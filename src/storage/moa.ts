@@ -36,7 +36,13 @@ export async function readMoa(directory: string): Promise<Moa | undefined> {
   const where = join(directory, MOA_FILE);
   const text = await readFile(where, "utf8").catch((cause: unknown) => {
     if (codeOf(cause) === "ENOENT") return undefined;
-    throw new PoolError({ what: `moa.json cannot be read: ${messageOf(cause)}.`, where, fix: "Restore the file.", cause });
+    throw new PoolError({
+      code: "moa-bad-file",
+      what: `moa.json cannot be read: ${messageOf(cause)}.`,
+      where,
+      fix: "Restore the file.",
+      cause,
+    });
   });
   if (text === undefined) return undefined;
   const config = parsedMoa(text, where);
@@ -54,6 +60,7 @@ async function readRouters(
   } catch (cause) {
     const why = cause instanceof UserError ? cause.what : messageOf(cause);
     throw new PoolError({
+      code: "moa-bad-file",
       what: `The routers that moa.json speaks of cannot be read. ${why}`,
       where: file,
       fix: "Restore the file.",

@@ -42,6 +42,7 @@ export function flattenRows<D extends DType>(x: Value<D>): Value<D> {
 export function shaped<D extends DType>(x: Value<D>, ...shape: Shape): Value<D> {
   if (String(shape) === String(x.shape)) return x;
   throw new ShapeError({
+    code: "shape-operands",
     what: `Expected a value of shape [${shape.join(", ")}], got ${show(x)}.`,
     fix: "Compare the order of the axes; reshape or transpose the value if another order is meant.",
   });
