@@ -1,5 +1,5 @@
-/** @file No surprise at full size: a model of Qwen2.5-0.5B's real shape, with random weights, is loaded, trained for ten LoRA
- *  steps, routed among 8 experts, and generates. Each part runs in a process of its own and says its time and peak memory.
+/** @file A test at full size: a model with the shape of Qwen2.5-0.5B and random weights is loaded, trained for ten LoRA steps,
+ *  routed among 8 experts, and generates. Each part runs in its own process and prints its time and peak memory.
  *
  *      node bench/full-size.mjs [--dtype BF16] [--rows 1] [--width 128]
  *
@@ -18,7 +18,7 @@ const { values: options } = parseArgs({
     dtype: { type: "string", default: "BF16" },
     rows: { type: "string", default: "1" },
     width: { type: "string", default: "128" },
-    // One part, in this process, of the checkpoint in a folder.
+    // Runs one part in this process, with the checkpoint in a folder.
     part: { type: "string" },
     folder: { type: "string" },
   },
@@ -90,7 +90,7 @@ function seconds(start) {
   return ((performance.now() - start) / 1000).toFixed(1);
 }
 
-/** What is resident at most, and what of it is now mapped from files rather than memory of the process's own. */
+/** The peak resident memory, and how much of the present memory is mapped from files. */
 function memory() {
   const peak = Math.round(process.resourceUsage().maxRSS / 1024);
   if (process.platform !== "linux") return `${peak} MB at most`;

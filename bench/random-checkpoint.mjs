@@ -1,5 +1,5 @@
-/** @file Checkpoints with random weights, for measuring: real shapes, no meaning. Written tensor by tensor, so that one of
- *  any size needs little memory. */
+/** @file Checkpoints with real shapes and random weights, for measurements. They are written tensor by tensor, so that any size
+ *  needs little memory. */
 
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -82,7 +82,7 @@ export function writeRandomCheckpoint(folder, config, dtype = "F32") {
   return end;
 }
 
-// Every tensor is cut from one stretch of noise at places of its own: drawing half a billion numbers takes minutes.
+// Every tensor is cut from one array of noise at different offsets, since drawing half a billion numbers takes minutes.
 const PIECE = 1 << 20;
 const STRIDE = 7919;
 

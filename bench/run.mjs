@@ -1,9 +1,9 @@
-/** @file Speed and memory, beside the same without experts and beside PyTorch.
+/** @file Speed and memory, compared with the same model without experts and with PyTorch.
  *
  *      npm run bench -- [--rounds 3] [--repeats 5] [--only llama] [--no-peers] [--slow-peers] [--force] [--out FILE.json]
  *
- *  Every variant runs in a fresh process; the order is reversed each round, so that a machine that grows warm or busy does
- *  not favor one of them. A loaded machine is refused unless --force, which marks the result. Weights are random. */
+ *  Every variant runs in a new process. The order is reversed each round, so that a machine that becomes warm or busy does not
+ *  favor one of them. A loaded machine is refused, except with --force, which marks the result. Weights are random. */
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -25,7 +25,7 @@ const { values: options } = parseArgs({
   },
 });
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
-// What a machine at rest does now and then; anything more competes for the cores.
+// The load of an idle machine; a higher load competes for the cores.
 const BUSY = 0.3;
 // GFLOP/s; below it is no optimized BLAS on any machine of this century.
 const SLOW_BLAS = 15;
@@ -74,7 +74,7 @@ function measure() {
   return runs;
 }
 
-/** What a PyTorch script measures; undefined, with a word on why, where it cannot run. */
+/** The results of a PyTorch script; undefined if it cannot run, with the reason on stderr. */
 function peerOf(model) {
   if (spawnSync(PYTHON, ["-c", "import torch"]).status !== 0) {
     console.error("No PyTorch to compare with: install Debian's python3-torch and libopenblas0-pthread.");

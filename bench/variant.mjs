@@ -1,4 +1,4 @@
-/** @file One measurement in a process of its own: `node bench/variant.mjs NAME FOLDER REPEATS [PROFILE]` prints
+/** @file One measurement in its own process: `node bench/variant.mjs NAME FOLDER REPEATS [PROFILE]` prints
  *  { ms: [...], peakMb, mappedMb } as JSON. With PROFILE, ONNX Runtime's profile is written to files of that prefix. */
 
 import { readFileSync } from "node:fs";
@@ -18,7 +18,7 @@ const memory = memoryMb();
 await work.dispose();
 console.log(JSON.stringify({ ms, ...memory }));
 
-/** Peak resident memory, and how much of what is resident now is files mapped in: the base's weights. */
+/** Peak resident memory, and how much of the present memory is mapped from files (the base's weights). */
 function memoryMb() {
   const status = process.platform === "linux" ? readFileSync("/proc/self/status", "utf8") : "";
   const field = (key) => Number(new RegExp(`${key}:\\s+(\\d+) kB`).exec(status)?.[1] ?? Number.NaN) / 1024;

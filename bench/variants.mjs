@@ -1,5 +1,5 @@
-/** @file What is measured, by name. `base` names the variant without experts that a variant is held against, `peer` the
- *  number of the PyTorch script for the same model. Times are milliseconds a call; of decoding, milliseconds a step. */
+/** @file The measured variants, by name. `base` names the variant without experts for comparison, `peer` the number of the
+ *  PyTorch script for the same model. Times are milliseconds per call, and for decoding milliseconds per step. */
 
 import { decodingWork, forwardWork, trainingWork } from "./work.mjs";
 

@@ -1,5 +1,5 @@
-/** @file The work that is measured: forward, training step, routing and decoding of a model, base or with experts. Each
- *  function prepares, and returns what is to be timed together with how to let go of it. */
+/** @file The measured work: forward, training step, routing and decoding of a model, with or without experts. Each
+ *  function prepares the work and returns the function to time and the one to dispose of it. */
 
 import { derivedSeed, seededRandom } from "../dist/base/random.js";
 import { float32, int64 } from "../dist/base/tensor.js";
@@ -23,7 +23,7 @@ export function randomIds(rows, width, vocabulary, seed = 1) {
   );
 }
 
-/** Every projection but the head. */
+/** Every projection except the head. */
 export function targetsOf(model) {
   return targetModules(model.base, undefined);
 }
@@ -57,7 +57,7 @@ export async function trainingWork(folder, { rows, width, precision, ...session 
   return { trainer, run: () => trainer.step(step++, 1e-4, [batch]), dispose: () => trainer.dispose() };
 }
 
-/** Greedy decoding after a prompt; every call decodes `tokens` tokens a row. */
+/** Greedy decoding after a prompt; every call decodes `tokens` tokens per row. */
 export async function decodingWork(folder, { rows, width, tokens, experts = 0, ...session }) {
   const base = await loadModel(folder, session);
   const model = experts > 0 ? base.withWoven(randomPool(base, experts)) : base;
@@ -96,7 +96,7 @@ export function randomPool(model, count) {
   return new RoutedPool(randomExperts(model, count), model.base.modules, { router: routerNamed("phatgoose", {}) });
 }
 
-/** Experts of random numbers on every projection. They share a few arrays: stacking copies them anyway. */
+/** Experts with random numbers on every projection. They share a few arrays, since stacking copies them anyway. */
 export function randomExperts(model, count) {
   const drawn = new Map();
   const random = (key, scale, ...shape) => {

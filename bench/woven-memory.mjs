@@ -1,4 +1,4 @@
-/** @file Whether models made and disposed over and over leave memory behind: 200 rounds of with(...) and dispose on one base.
+/** @file Checks that models release their memory: 200 rounds of with(...) and dispose on one base.
  *
  *      node bench/woven-memory.mjs [rounds]        needs npm run build
  *
@@ -40,7 +40,7 @@ console.log(`after ${ROUNDS} rounds ${(100 * growth).toFixed(1)} % above ${SETTL
 await root.dispose();
 process.exitCode = growth <= ALLOWED ? 0 : 1;
 
-/** Megabytes, after a collection where node was started with --expose-gc. */
+/** Megabytes; after a garbage collection if node was started with --expose-gc. */
 function resident() {
   globalThis.gc?.();
   return Math.round(process.memoryUsage.rss() / 2 ** 20);

@@ -1,5 +1,5 @@
 // The demo over several seeds: mean and spread of every method, as JSON and Markdown in recipes/results/.
-// Run it with: npm run build && node recipes/demo-seeds.mjs 1 2 3 4 5      (a stopped run goes on; the seeds' work is in demo-out/)
+// Run it with: npm run build && node recipes/demo-seeds.mjs 1 2 3 4 5      (a stopped run continues; its files are in demo-out/)
 import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { runDemo } from "../dist/demo/demo.js";

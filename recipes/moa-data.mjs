@@ -1,11 +1,11 @@
-// Prompt and answer pairs of five domains from public data sets, for moa-study.mjs. `folder` holds the sets as their authors publish them:
+// Prompt and answer pairs of five domains from public data sets, for moa-study.mjs. `folder` contains the sets as published:
 //   finance    finance/financial_phrasebank_all-data.csv (sentence -> sentiment), finance/tatqa_dev.json (paragraph and question -> span)
 //   medicine   medicine/chatdoctor5k_head.json (patient -> doctor), medicine/pubmedqa_ori_pqal.json (question -> conclusion)
 //   code       codealpaca/code_alpaca_2k.json (task -> code), code/MbppPlus_head.jsonl (docstring -> function)
 //   exam       exam/agieval_*.jsonl, the English ones (passage, question, options -> the right option)
 //   reasoning  gsm8k/train.jsonl (problem -> steps and result), cot/flan_{ecqa,qasc,strategyqa}_train.tsv (question -> rationale and answer)
-// Nothing in a prompt names its domain. Texts longer than `sizes` are left out (long answers: cut at a sentence or line), and all examples
-// that share a context (a table, a passage, a question) lie on the same side of the split.
+// No prompt names its domain. Texts longer than `sizes` are left out (long answers are cut at a sentence or line). All examples that share
+// a context (a table, a passage, a question) are on the same side of the split.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -96,7 +96,7 @@ export async function readDomains(folder, { sizes, counts }) {
 }
 
 const hash = (text) => createHash("sha256").update(text).digest("hex");
-/** An order that is as good as random and always the same. */
+/** A pseudorandom order that is always the same. */
 const mixed = (examples) =>
   examples
     .map((example) => ({ example, key: hash(example.context + example.input) }))
@@ -112,7 +112,7 @@ function fitted({ input, target, context }, { prompt, answer }) {
   return end < 20 ? [] : [{ input: question, target: whole.slice(0, end).trim(), context }];
 }
 
-/** Contexts are test ones by a hash of their own; pairs alone are returned. */
+/** A hash of the context decides whether it is for tests. Returns only the pairs. */
 function split(examples, { training, test }) {
   const isTest = ({ context }) => Number.parseInt(hash(`split ${context}`).slice(0, 4), 16) % 6 === 0;
   const pairs = (list, count) => list.slice(0, count).map(({ input, target }) => ({ input, target }));

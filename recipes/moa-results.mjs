@@ -1,4 +1,4 @@
-// What moa-seeds.mjs and moa-study.mjs share: one seed after another, each kept when it is finished, and their results as JSON, Markdown and plots.
+// Code of moa-seeds.mjs and moa-study.mjs: runs one seed after another, keeps each finished one, and writes results as JSON, Markdown and plots.
 import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -32,7 +32,7 @@ export async function overMoaSeeds({ seeds: named, usage, summary = false, name,
   console.log(`wrote ${join(results, `${name}.md`)}: seeds ${done.join(", ")}`);
 }
 
-/** Says each part as it begins. */
+/** Prints each part when it begins. */
 function progress() {
   let last = "";
   return (part) => {

@@ -1,5 +1,5 @@
 // The Mixture-of-LoRAs demo over several seeds, ablations included: results/moa-seeds.json, .md and -accuracy.svg.
-// Run it with: npm run build && node recipes/moa-seeds.mjs 1 2 3 4 5      (a stopped run goes on; the seeds' work is in demo-out/moa-seeds/)
+// Run it with: npm run build && node recipes/moa-seeds.mjs 1 2 3 4 5      (a stopped run continues; its files are in demo-out/moa-seeds/)
 // --summary only writes the results of the seeds that are finished.
 import { parseArgs } from "node:util";
 import { runMoaDemo } from "../dist/demo/moa-demo.js";

@@ -1,9 +1,9 @@
-// Mixture-of-LoRAs on public data of five domains (moa-data.mjs says which sets, and where in DATA they are looked for), every baseline and ablation.
-// Run it with: npm run build && node recipes/moa-study.mjs --base BASE --data DATA 1 2 3     (a stopped run goes on; its work is in demo-out/moa-study/)
-// BASE is any decoder-only base, a folder or a Hugging Face id. The results in results/ are of karpathy's stories260K as a Llama checkpoint: small
-// enough for two cores, and too small to answer questions. With a larger base give it longer answers and batches that fit: --answer, --batch-size.
-// --joint-lr RATE is that of routers and trained LoRAs together (1e-3, chosen on seed 11 from 1e-3, 2e-3 and 5e-3).
-// --summary only writes the results of the seeds that are finished. --out FOLDER for results, --work FOLDER for what a run goes on from, so that another setting overwrites nothing.
+// Mixture-of-LoRAs on public data of five domains, with every baseline and ablation. moa-data.mjs lists the data sets and their places in DATA.
+// Run it with: npm run build && node recipes/moa-study.mjs --base BASE --data DATA 1 2 3     (a stopped run continues; its files are in demo-out/moa-study/)
+// BASE is any decoder-only base, a folder or a Hugging Face id. The results in results/ use karpathy's stories260K as a Llama checkpoint. It is small
+// enough for two cores, and too small to answer questions. For a larger base use longer answers and batches that fit: --answer, --batch-size.
+// --joint-lr RATE is the learning rate of routers and trained LoRAs together (1e-3, chosen on seed 11 from 1e-3, 2e-3 and 5e-3).
+// --summary only writes the results of the finished seeds. --out FOLDER is for results, --work FOLDER for saved states; with other folders, another setting overwrites nothing.
 import { parseArgs } from "node:util";
 import { moaStudy } from "../dist/demo/moa-study.js";
 import { loadModel } from "../dist/library/model.js";

@@ -1,7 +1,7 @@
 // The study: sixteen experts, six held-out tasks, every router, k, pool sizes and gate steps, over several seeds.
-// Run it with: npm run build && node recipes/study.mjs 1 2 3 4 5        (a stopped run goes on; its work is in demo-out/study/)
-// After every seed it writes, of all seeds named and finished: results/study.json, study.md and study-*.svg.
-// --trial trains next to nothing, to see that all parts work; --summary only writes the results of what is finished. --out FOLDER for both.
+// Run it with: npm run build && node recipes/study.mjs 1 2 3 4 5        (a stopped run continues; its files are in demo-out/study/)
+// After every seed it writes the results of all named seeds that are finished: results/study.json, study.md and study-*.svg.
+// --trial trains very little, to test that all parts work. --summary only writes the results of finished seeds. --out FOLDER changes the folder for both.
 import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";

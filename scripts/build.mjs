@@ -1,8 +1,8 @@
-/** @file Builds src/ into dist/ when dist/ is missing or was built from other sources. Node's own modules only.
+/** @file Builds src/ into dist/ when dist/ is missing or was built from other sources. Uses only Node's own modules.
  *
- *  dist/.stamp holds a hash of every source's name, size and time, written last: a build that broke off is no build.
- *  A lock file lets one process build while others wait. Types are not checked here, so that a half-done edit can be run;
- *  `npm run check` does that. */
+ *  dist/.stamp holds a hash of every source's name, size and time. It is written last, so an interrupted build does not count.
+ *  A lock file lets one process build while others wait. Types are not checked here, so that unfinished edits can be run;
+ *  `npm run check` checks them. */
 
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -17,11 +17,11 @@ const stamp = join(dist, ".stamp");
 const compiler = join(root, "node_modules", "typescript", "bin", "tsc");
 const lock = join(root, "node_modules", ".skein-build.lock");
 
-/** Makes dist/ agree with src/. Returns false when it cannot; says why on stderr. */
+/** Updates dist/ from src/. On failure it writes the reason to stderr and returns false. */
 export async function buildIfStale({ force = false } = {}) {
   if (!force && isFresh()) return true;
   if (!existsSync(compiler)) {
-    if (existsSync(join(dist, "cli", "main.js"))) return true; // no compiler: what was built must do
+    if (existsSync(join(dist, "cli", "main.js"))) return true; // no compiler: use the existing build
     console.error("skein: not installed yet.\n  fix:   Run `npm ci` in this folder first.");
     return false;
   }
@@ -55,7 +55,7 @@ function sourceHash() {
 }
 
 function build() {
-  const hash = sourceHash(); // before compiling: an edit made meanwhile counts as stale
+  const hash = sourceHash(); // before compiling, so that an edit during the build counts as a change
   if (process.stderr.isTTY) console.error("skein: building...");
   rmSync(stamp, { force: true });
   const options = ["-p", join(root, "tsconfig.json"), "--noCheck"];
@@ -69,8 +69,8 @@ function build() {
   return true;
 }
 
-/** Removes what was built from sources that are gone. The others are written over, never removed first: a program that is
- *  running from dist/ may still import them. */
+/** Removes the output of deleted sources. Other files are overwritten and not removed first, since a running program may still
+ *  import them. */
 function prune() {
   const known = new Set(sources().map((file) => relative(join(root, "src"), file).replace(/\.ts$/, "")));
   for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
@@ -79,7 +79,7 @@ function prune() {
   }
 }
 
-/** Waits while another living process builds; a lock whose owner died is taken over. */
+/** Waits while another process builds. Takes over the lock of a process that has ended. */
 async function takeLock() {
   for (;;) {
     try {
@@ -96,7 +96,7 @@ async function takeLock() {
 function ownerIsGone() {
   try {
     const text = readFileSync(lock, "utf8");
-    if (text === "") return Date.now() - statSync(lock).mtimeMs > 5000; // made, but its owner never wrote its number
+    if (text === "") return Date.now() - statSync(lock).mtimeMs > 5000; // created, but without its owner's process id
     process.kill(Number(text), 0);
     return false;
   } catch (error) {

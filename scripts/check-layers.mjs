@@ -3,8 +3,8 @@
  *  1. A folder imports only from itself and from folders above it in LAYERS; so do the folders inside a folder of SUBLAYERS.
  *  2. No files import each other in a circle.
  *  3. External packages are pinned to the folders in PINNED, so that each engine, parser and client can be replaced in one place.
- *  4. Nothing imports the public entries, index.ts and entries/, and nothing else is a barrel file, made of re-exports alone.
- *  5. The folders in CORE run without Node: their files use none of its modules and globals, and neither does what they load. Only the
+ *  4. Nothing imports the public entries, index.ts and entries/. No other file is a barrel file, which only re-exports.
+ *  5. The folders in CORE run without Node: neither their files nor the files they load use its modules and globals. Only the
  *     files in LOADERS read from the disk.
  *
  *  `node scripts/check-layers.mjs [root]`: root is the folder with src/ and package.json, by default this repository. */
@@ -69,7 +69,7 @@ const PINNED = {
 
 /** Folders that a browser can run. */
 const CORE = ["base", "graph", "autodiff", "text", "models", "adapters", "routing", "generation"];
-/** Files in these folders that use Node all the same: they read from the disk. */
+/** Files in these folders that use Node, because they read from the disk. */
 const LOADERS = ["text/load-tokenizer.ts"];
 const NODE_GLOBALS = /\bBuffer\b|\bprocess\.\w+|\bsetImmediate\b|\b__(?:dirname|filename)\b|\bimport\.meta\.(?:dirname|filename)\b/;
 
@@ -108,7 +108,7 @@ function sources() {
     .sort();
 }
 
-/** An import written in a comment's example imports nothing. */
+/** The code without comments: an import in a comment's example does not count. */
 function parsed(text) {
   const code = text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/^\s*\/\/.*$/gm, "");
   const imports = [...code.matchAll(IMPORT)].map(([, type, from, dynamic, bare]) => ({
@@ -123,7 +123,7 @@ function placeOf(file) {
   return relative(source, file).split(sep).join("/");
 }
 
-/** What a relative import of the file at `place` leads to, as a path from src/. */
+/** The target of a relative import in the file at `place`, as a path from src/. */
 function resolvedImport(place, target) {
   return placeOf(join(source, dirname(place), target));
 }
@@ -176,7 +176,7 @@ function packageProblem(place, target) {
   return `imports "${name}", which only src/${places.join(" and src/")} may.`;
 }
 
-/** Files of re-exports hide where things are; only the public entries are such. */
+/** Finds files that only re-export; they are allowed only as public entries, since they hide where things are. */
 function barrelProblem(place) {
   const { code } = files.get(place);
   const isBarrel = /\bfrom\s+"/.test(code) && code.replace(/\bexport\b[^"';]*?\bfrom\s+"[^"]+";?/g, "").trim() === "";
@@ -184,7 +184,7 @@ function barrelProblem(place) {
   return "only re-exports what other files have; import those, or make it a public entry in src/entries/.";
 }
 
-/** What of Node a core file uses, itself or through what it loads. */
+/** The use of Node in a core file, or in the files that it loads. */
 function nodeProblem(place) {
   const folder = folderOf(place);
   if (!CORE.includes(folder) || LOADERS.includes(place)) return undefined;
@@ -210,7 +210,7 @@ function waysFrom(start, imports) {
   return [...ways.values()].slice(1);
 }
 
-/** One circle, as short as can be, for each group of files that reach each other. */
+/** One shortest circle for each group of files that reach each other. */
 function circles(imports) {
   const found = [];
   const settled = new Set();

@@ -1,6 +1,6 @@
-/** @file The package as its users get it: publint, then `npm pack`, and the README's install command in an empty folder. There the
- *  package is type-checked, imported, and generates text. Where npm's registry cannot be reached, the dependencies of
- *  this checkout are linked instead, and the output says so. */
+/** @file Checks the package as users install it: publint, then `npm pack`, and the README's install command in an empty folder. There
+ *  it type-checks and imports the package and generates text. If npm's registry cannot be reached, it links the dependencies of
+ *  this checkout instead, and the output says so. */
 
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";

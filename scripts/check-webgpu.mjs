@@ -2,9 +2,9 @@
  *
  *      node scripts/check-webgpu.mjs [--short] [--gpu] [vitest's own arguments]
  *
- *  Without a GPU: on SwiftShader, the software Vulkan that comes with Chromium. Where it is missing nothing runs, and the reason is printed;
- *  that is no failure. `--gpu` takes the machine's own GPU instead. `--short` runs the engine's own tests, one routed model and one training
- *  graph. The environment variable SKEIN_SKIP_WEBGPU skips all of it, for a machine that has no time to spare. */
+ *  Without a GPU it uses SwiftShader, the software Vulkan of Chromium. If SwiftShader is missing, nothing runs and the reason is printed;
+ *  this is not a failure. `--gpu` uses the machine's GPU instead. `--short` runs the engine's own tests, one routed model and one training
+ *  graph. The environment variable SKEIN_SKIP_WEBGPU skips everything, to save time. */
 
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";

@@ -1,6 +1,7 @@
-/** @file The whole bar: format and lint, types, layers, sizes, build, tests, package. The same here and in CI.
+/** @file All checks: format and lint, types, layers, sizes, build, tests, package. CI runs the same.
  *
- *  Offline; on the CPU, and a short part on WebGPU where the machine can test it. Stops at the first step that fails. The last line counts tests and steps: "N passed, N failed". */
+ *  It works offline, on the CPU, and runs a short part on WebGPU if the machine has it. It stops at the first step that fails. The last
+ *  line counts tests and steps: "N passed, N failed". */
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -46,6 +47,6 @@ function countTests(status) {
     failed += numFailedTests || (status === 0 ? 0 : Math.max(1, numFailedTestSuites));
     skipped += numPendingTests;
   } catch {
-    failed++; // no report: the test runner itself broke
+    failed++; // no report: the test runner itself failed
   }
 }

@@ -1,8 +1,8 @@
-/** @file Lays out a decoder-only architecture: its file, its line in the registry, and its case in the reference script.
+/** @file Creates the parts of a decoder-only architecture: its file, its line in the registry, and its case in the reference script.
  *
  *      npm run new:architecture NAME        NAME is the `model_type` of config.json
  *
- *  The recipe is docs/guide/adding-an-architecture.md. Nothing that exists is overwritten. */
+ *  The steps are in docs/guide/adding-an-architecture.md. Existing files are not overwritten. */
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -58,7 +58,7 @@ export const ${name}: ArchitectureFactory = reading(configKeys(schema), (raw) =>
 `;
 }
 
-/** The registry with one import and one line more, imports in the order of their files. */
+/** The registry with one more import and one more line; imports are sorted by file. */
 function registered() {
   const line = `import { ${name} } from "./${file}.ts";`;
   const imports = registry.match(/^import \{ \w+ \} from "\.\/[\w-]+\.ts";$/gm) ?? [];

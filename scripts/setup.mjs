@@ -1,8 +1,8 @@
-/** @file From a fresh clone to a running thing: installs what is missing, builds, then runs `check` or `demo`.
+/** @file Sets up a fresh clone: installs what is missing, builds, then runs `check` or `demo`.
  *
  *      node scripts/setup.mjs check | demo [options passed on]
  *
- *  Node's own modules only, since nothing may be installed yet. The only network it uses is npm's registry. */
+ *  It uses only Node's own modules, since nothing may be installed yet. The only network access is npm's registry. */
 
 import { spawnSync } from "node:child_process";
 import { existsSync, statSync } from "node:fs";

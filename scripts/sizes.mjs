@@ -1,4 +1,4 @@
-/** @file Lines per file: aim for 150, look again at 250 (a warning), never above 400 (an error). */
+/** @file Checks the number of lines per file: the aim is 150; above 250 is a warning, above 400 an error. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const [WARN, FAIL] = [250, 400];
 
-/** Files that may be long, and why. */
+/** Files that may be longer, with the reason. */
 const EXCEPTIONS = {
   "src/graph/onnx/onnx_pb.ts": "generated from onnx.proto",
 };

@@ -1,4 +1,4 @@
-/** @file What an adapter is once it is read: weights per module of the base model.
+/** @file Adapters in memory: tensors for each module of the base model.
  *
  *    LoRA        (Hu et al. 2021, arXiv:2106.09685)   y = W x + scaling (B A x + bias)
  *    (IA)3       (Liu et al. 2022, arXiv:2205.05638)  y = scale * (W x), or W (scale * x) on feed-forward modules
@@ -18,7 +18,7 @@ export interface LoraWeights {
   readonly b: HostTensor<"float32">;
   /** [out], added to B A x before the scaling (PEFT's lora_bias). */
   readonly bias?: HostTensor<"float32">;
-  /** It adapts a table of embeddings: x is a one-hot vector [in] for a token id. */
+  /** Whether it adapts a table of embeddings: x is then the one-hot vector [in] of a token id. */
   readonly embedding?: true;
 }
 
@@ -36,7 +36,7 @@ export interface LoraAdapter {
   readonly kind: "lora";
   /** Keyed by the base model's module paths. */
   readonly modules: ReadonlyMap<string, LoraWeights>;
-  /** The configuration it was read with; absent for an adapter made in memory. */
+  /** The configuration from its file; absent for an adapter made in memory. */
   readonly config?: LoraConfig;
   readonly turnEnds?: TurnEnds;
   readonly warnings: readonly string[];

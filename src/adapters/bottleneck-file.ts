@@ -1,4 +1,4 @@
-/** @file The files of a bottleneck adapter, in a format of our own, since PEFT has none.
+/** @file The files of a bottleneck adapter, in Skein's own format, since PEFT has none.
  *
  *    skein_adapter_config.json         { "adapter_type": "BOTTLENECK", "version": 1, "activation", "placement",
  *                                        "target_modules": [module paths], "base_model_name_or_path"? }
@@ -28,8 +28,8 @@ const configSchema = z.strictObject({
 });
 type Config = z.output<typeof configSchema>;
 
-/** The sizes an adapter's own tensors speak of: what it can be checked against without a base. One whose width is that of the
- *  module's output says nothing of its input, which then counts as equally wide. */
+/** Module sizes from the adapter's own tensors, for a check without a base. An adapter on a module's output does not give the size of
+ *  the input, which then counts as equal. */
 export function ownBottleneckSizes({ tensors }: Pick<Header, "tensors">): ModuleSizes {
   const sizes = new Map<string, { in: number; out: number }>();
   for (const [name, { shape }] of tensors) {
@@ -40,7 +40,7 @@ export function ownBottleneckSizes({ tensors }: Pick<Header, "tensors">): Module
   return sizes;
 }
 
-/** What a bottleneck adapter's folder holds. */
+/** The contents of a bottleneck adapter's folder. */
 export interface BottleneckContents {
   /** Where it lies, for messages. */
   readonly directory: string;
@@ -134,7 +134,7 @@ function broken(what: string, where: string, code: "adapter-incomplete" | "adapt
   return new AdapterError({ code, what, where, fix: REMEDY });
 }
 
-/** What saving a bottleneck adapter writes: the configuration's text, and the tensors with their metadata. `directory`: for messages. */
+/** The contents of a bottleneck adapter's files: the configuration's text, and the tensors with their metadata. `directory`: for messages. */
 export function bottleneckFiles(
   adapter: BottleneckAdapter,
   { directory, baseName, baseFingerprint }: { directory: string; baseName?: string | undefined; baseFingerprint?: string | undefined },

@@ -1,4 +1,4 @@
-/** @file What bottleneck adapters of a pool or a file must agree on, as one text: "relu parallel". */
+/** @file The form that bottleneck adapters of a pool or a file must share, as one text: "relu parallel". */
 
 import { BOTTLENECK_ACTIVATIONS, BOTTLENECK_PLACEMENTS, type BottleneckActivation, type BottleneckPlacement } from "./adapter.ts";
 

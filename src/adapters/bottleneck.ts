@@ -16,7 +16,7 @@ import type { ModuleSizes } from "./modules.ts";
 
 const ACTIVATIONS: Readonly<Record<BottleneckActivation, (x: Float) => Float>> = { relu, gelu_new: geluTanh, silu };
 
-/** The names under which a module's adapter enters a graph. */
+/** The names of a module's adapter tensors in a graph. */
 const bottleneckNames = (module: string) => ({
   down: `${module}.down.weight`,
   downBias: `${module}.down.bias`,
@@ -33,7 +33,7 @@ export interface BottleneckOptions {
   readonly seed: number;
 }
 
-// As LoRA's A: small, so that the first steps are gentle. U starts at 0, so the adapter changes nothing.
+// Small, like LoRA's A, so that the first steps stay small. U starts at 0, so a new adapter changes nothing.
 const INITIAL_DOWN = 0.01;
 
 /** A fresh adapter on every target: D ~ 0.01 N(0, 1), everything else 0. */
@@ -54,7 +54,7 @@ export function freshBottleneck(
   return { kind: "bottleneck", modules: new Map(modules), warnings: [] };
 }
 
-/** Bottleneck adapters as one of the kinds of adapter. */
+/** The implementation of bottleneck adapters in a graph. */
 export const bottleneckInGraph: KindInGraph<BottleneckWeights> = {
   tensors: (module, { down, downBias, up, upBias }) => {
     const names = bottleneckNames(module);

@@ -1,4 +1,4 @@
-/** @file An expert: an adapter as a member of a pool, with what routers need of it. */
+/** @file An expert: an adapter as a member of a pool, with the data that routers need. */
 
 import type { HostTensor } from "../base/tensor.ts";
 import type { Adapter } from "./adapter.ts";
@@ -8,7 +8,7 @@ export type Gates = ReadonlyMap<string, HostTensor<"float32">>;
 
 /** Embeddings of up to 1000 of an expert's examples. */
 export interface ExampleEmbeddings {
-  /** What made them; a query must be embedded by the same. */
+  /** The embedder that made them; queries must use the same one. */
   readonly embedder: string;
   /** [examples, dimension], rows of unit length. */
   readonly vectors: HostTensor<"float32">;
@@ -17,7 +17,7 @@ export interface ExampleEmbeddings {
 export interface Expert {
   readonly name: string;
   readonly adapter: Adapter;
-  /** Absent for an adapter that has no gates yet; when present, one for every module of the adapter. */
+  /** One gate for every module of the adapter; absent before gates are trained. */
   readonly gates?: Gates;
   /** The mean input of each module over the expert's examples; absent until gathered. */
   readonly activations?: Gates;

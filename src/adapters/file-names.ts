@@ -2,7 +2,7 @@
 
 export const CONFIG_FILE = "adapter_config.json";
 export const TENSOR_FILE = "adapter_model.safetensors";
-/** What PEFT wrote before safetensors. */
+/** PEFT's file before it used safetensors. */
 export const PICKLE_FILE = "adapter_model.bin";
 
 /** A bottleneck adapter, which PEFT does not know (bottleneck-file.ts). */
@@ -13,7 +13,7 @@ export const BOTTLENECK_FILE = "skein_adapter_model.safetensors";
 export const GATE_CONFIG_FILE = "gate_config.json";
 export const GATE_FILE = "gate_model.safetensors";
 
-/** What two other routers need (side-files.ts), when it has been gathered. */
+/** Statistics for two other routers (side-files.ts), if they were gathered. */
 export const ACTIVATION_FILE = "average_activation.safetensors";
 export const EMBEDDING_FILE = "retrieval_embeddings.safetensors";
 

@@ -3,7 +3,7 @@
  *    gate_config.json        { "gate_type": "PHATGOOSE", "base_fingerprint"?, "modules"?, ... }
  *    gate_model.safetensors  <module>.gate  float32 [in]
  *
- *  Only gate_type is required; what is absent is warned about, never guessed. */
+ *  Only gate_type is required. A missing field causes a warning; it is never guessed. */
 
 import * as z from "zod";
 import { AdapterError } from "../base/errors.ts";
@@ -31,7 +31,7 @@ export interface GateContents {
   /** The text of gate_config.json. */
   readonly config: string;
   readonly tensors: ReadonlyMap<string, HostTensor>;
-  /** Where the two files lie, for messages. */
+  /** The folder of the two files, for messages. */
   readonly configFile: string;
   readonly file: string;
 }
@@ -90,7 +90,7 @@ function namedGates(tensors: ReadonlyMap<string, HostTensor>, modules: ModuleSiz
   return new Map([...named].map(([name, gate]) => [baseName(name, change, modules), gate]));
 }
 
-/** Every module of the adapter has its gate, no other has one, and each is as long as its module's input. */
+/** Checks that every module of the adapter has a gate, no other module has one, and each gate is as long as its module's input. */
 function checkGates(gates: Gates, covered: ReadonlySet<string>, modules: ModuleSizes, where: string): void {
   const fix = "Train the gates for this adapter (trainGate), or copy those that belong to it.";
   const without = [...covered].filter((module) => !gates.has(module));
@@ -130,11 +130,11 @@ function andMore(names: readonly string[]): string {
 
 export interface GateRecord {
   readonly baseFingerprint?: string;
-  /** How they were trained: steps, learning rate, data... kept in gate_config.json under these names. */
+  /** How they were trained (steps, learning rate, data, ...), stored in gate_config.json under these names. */
   readonly training?: Readonly<Record<string, unknown>>;
 }
 
-/** What saving gates writes: the configuration's text and the tensors. */
+/** The contents of the gate files: the configuration's text and the tensors. */
 export function gateFiles(
   gates: Gates,
   { baseFingerprint, training = {} }: GateRecord,

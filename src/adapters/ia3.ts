@@ -2,8 +2,8 @@
  *
  *      y = l * (W x),   l: [out]         or, on feed-forward modules,   y = W (l * x),   l: [in]
  *
- *  A training gate scales what the adapter changes, not its input: y = (1 + g (l - 1)) * (W x). With g = 1 that is (IA)3,
- *  with g = 0 the base; scaling the input itself would also gate the base's W x. */
+ *  A gate in training scales the adapter's change, not its input: y = (1 + g (l - 1)) * (W x). With g = 1 that is (IA)3,
+ *  with g = 0 the base. Scaling the input would also gate the base's W x. */
 
 import type { HostTensor } from "../base/tensor.ts";
 import { float32 } from "../base/tensor.ts";
@@ -12,10 +12,10 @@ import type { Ia3Adapter, Ia3Weights } from "./adapter.ts";
 import type { KindInGraph } from "./kind-in-graph.ts";
 import type { ModuleSizes } from "./modules.ts";
 
-/** The name under which a module's scale enters a graph. */
+/** The name of a module's scale in a graph. */
 export const ia3Name = (module: string) => `${module}.ia3_l`;
 
-/** A fresh (IA)3 adapter, all ones, which changes nothing. `feedforward` modules are scaled at their input. */
+/** A new (IA)3 adapter: all scales are 1, so it changes nothing. `feedforward` modules are scaled at their input. */
 export function freshIa3(sizes: ModuleSizes, targets: readonly string[], feedforward: ReadonlySet<string>): Ia3Adapter {
   const modules = targets.map((module): [string, Ia3Weights] => {
     const size = sizes.get(module)!;
@@ -25,7 +25,7 @@ export function freshIa3(sizes: ModuleSizes, targets: readonly string[], feedfor
   return { kind: "ia3", modules: new Map(modules), warnings: [] };
 }
 
-/** (IA)3 as one of the kinds of adapter. */
+/** The implementation of (IA)3 in a graph. */
 export const ia3InGraph: KindInGraph<Ia3Weights> = {
   tensors: (module, { scale }): Record<string, HostTensor<"float32">> => ({ [ia3Name(module)]: scale }),
   withTensors: (module, weights, read) => ({ ...weights, scale: read(ia3Name(module)) }),

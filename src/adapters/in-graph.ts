@@ -1,9 +1,8 @@
-/** @file Adapters of any kind in a graph: the projections with an adapter on them, fed by name, so that numbers can change or
- *  learn while the graph stays. While PHATGOOSE trains a gate (Muqeeth et al. 2024, arXiv:2402.05859), g = sigmoid(vᵀ x) with
- *  x the module's own input:
+/** @file Adapters of any kind in a graph. Their tensors are feeds with names, so numbers can change or learn while the graph stays the
+ *  same. While PHATGOOSE trains a gate (Muqeeth et al. 2024, arXiv:2402.05859), g = sigmoid(vᵀ x) with x the module's own input:
  *
  *    LoRA        y = W x + scaling B A (g x); on a table of embeddings E[id] + scaling B A[:, id], without a gate
- *    (IA)3       y = (1 + g (scale - 1)) * (W x), likewise on the input of feed-forward modules: g scales what the adapter changes
+ *    (IA)3       y = (1 + g (scale - 1)) * (W x), likewise on the input of feed-forward modules: g scales the adapter's change
  *    bottleneck  y = W x + up(activation(down(g x))), or h + up(activation(down(g h))): g scales the input, as the authors' code does */
 
 import { invariant } from "../base/errors.ts";
@@ -22,18 +21,18 @@ type Tensor = HostTensor<"float32">;
 type Kinds = { readonly [A in Adapter as A["kind"]]: KindInGraph<A["modules"] extends ReadonlyMap<string, infer W> ? W : never> };
 const KINDS: Kinds = { lora: loraInGraph, ia3: ia3InGraph, bottleneck: bottleneckInGraph };
 
-/** The kind's answers, for the weights that an adapter of that kind holds. */
+/** The implementation of an adapter's kind. */
 function kindOf(adapter: Adapter): { kind: KindInGraph<unknown>; modules: ReadonlyMap<string, unknown> } {
   return { kind: KINDS[adapter.kind] as KindInGraph<unknown>, modules: adapter.modules };
 }
 
-/** An adapter's tensors under the names of the graph inputs they feed. */
+/** An adapter's tensors by the names of their graph inputs. */
 export function adapterTensors(adapter: Adapter): Map<string, Tensor> {
   const { kind, modules } = kindOf(adapter);
   return new Map([...modules].flatMap(([module, weights]) => Object.entries(kind.tensors(module, weights))));
 }
 
-/** The adapter with other numbers where `tensors` has them. */
+/** The adapter with its numbers replaced by those in `tensors`. */
 export function withTensors<A extends Adapter>(adapter: A, tensors: ReadonlyMap<string, Tensor>): A {
   const { kind, modules } = kindOf(adapter);
   const replaced = [...modules].map(([module, weights]) => {

@@ -24,16 +24,16 @@ export interface LookUpOptions<Weights> extends Pick<ProjectOptions<Weights>, "m
   readonly base: Float;
 }
 
-/** What each kind of adapter must answer. `Weights` are those of one module. */
+/** The functions of a kind of adapter. `Weights` are those of one module. */
 export interface KindInGraph<Weights> {
-  /** The module's tensors under the names of the graph inputs they feed. */
+  /** The module's tensors by the names of their graph inputs. */
   tensors(module: string, weights: Weights): Readonly<Record<string, Tensor>>;
-  /** The weights with tensors read anew, by the same names. */
+  /** The weights with new tensors, by the same names. */
   withTensors(module: string, weights: Weights, read: (name: string) => Tensor): Weights;
-  /** What of the weights is built into a graph. */
+  /** The part of the weights that a graph depends on. */
   graphKey(weights: Weights): string;
   /** The projection with the adapter on it: [batch, sequence, out]. */
   project(options: ProjectOptions<Weights>): Float;
-  /** The embeddings with the adapter on their table: [batch, sequence, out]. Absent for kinds that adapt projections alone. */
+  /** The embeddings with the adapter on their table: [batch, sequence, out]. Absent for kinds that adapt only projections. */
   lookUp?(options: LookUpOptions<Weights>): Float;
 }

@@ -3,7 +3,7 @@
  *  The product B A of thin factors is never formed: with thin QR of both, B = Qb Rb and A^T = Qa Ra,
  *    B A = Qb (Rb Ra^T) Qa^T,   SVD of the small core = U S V^T,   so   B A = (Qb U) S (Qa V)^T.
  *
- *  Matrices here are stored by columns (`vectors`), since everything is done to whole columns. */
+ *  Matrices are stored by columns (`vectors`), since all operations work on whole columns. */
 
 import { Matrix, SingularValueDecomposition } from "ml-matrix";
 import { seededRandom } from "../base/random.ts";
@@ -27,7 +27,7 @@ export function productSvd(a: HostTensor<"float32">, b: HostTensor<"float32">): 
 }
 
 /** The `rank` largest singular triples of a dense matrix [out, in]: exact when it is small, else by subspace iteration
- *  (Halko et al. 2011, arXiv:0909.4061) until the values stand still. */
+ *  (Halko et al. 2011, arXiv:0909.4061) until the values converge. */
 export function truncatedSvd(dense: Float64Array, size: { readonly out: number; readonly in: number }, rank: number): Svd {
   const matrix = Array.from({ length: size.out }, (_, row) => dense.subarray(row * size.in, (row + 1) * size.in));
   const kept = Math.min(rank, size.out, size.in);
@@ -46,12 +46,12 @@ export function truncatedSvd(dense: Float64Array, size: { readonly out: number; 
     [basis, previous] = [q, values];
   }
 }
-const EXACT_LIMIT = 256; // a full SVD costs out * in * min(out, in): seconds up to here
+const EXACT_LIMIT = 256; // a full SVD costs out * in * min(out, in): some seconds at this size
 const OVERSAMPLING = 10; // Halko et al. 2011, section 1.3
 const MOST_PASSES = 300;
 
-/** The unit vector v [in] that B A stretches most, in the input's space: || B A v || is the largest singular value.
- *  Its sign is free; here the largest entry is positive. All zeros when B A is zero, so that it attracts nothing. */
+/** The unit vector v [in] that B A stretches most: || B A v || is the largest singular value. Its sign is arbitrary; here the
+ *  largest entry is positive. All zeros when B A is zero, so that its scores are 0. */
 export function topRightSingularVector(a: HostTensor<"float32">, b: HostTensor<"float32">): Float64Array {
   const { values, right } = productSvd(a, b);
   const [v] = right;
@@ -106,7 +106,7 @@ function columns({ shape: [length = 0, count = 0], data }: HostTensor<"float32">
   return Array.from({ length: count }, (_, column) => Float64Array.from({ length }, (_, i) => data[i * count + column]!));
 }
 
-/** X = Q R for the matrix with columns `vectors`, by Gram and Schmidt twice over (Giraud et al. 2005: twice is enough).
+/** X = Q R for the matrix with columns `vectors`, by Gram-Schmidt applied twice (Giraud et al. 2005: twice is enough).
  *  A column that depends on those before it gets a zero column in Q and a zero row in R: Q R is still X. `r` holds R's rows. */
 function thinQr(vectors: readonly Vector[]): { q: Vector[]; r: Vector[] } {
   const q: Vector[] = [];
@@ -128,13 +128,13 @@ function thinQr(vectors: readonly Vector[]): { q: Vector[]; r: Vector[] } {
   return { q, r };
 }
 
-/** Full SVD of a small matrix given by rows; where its rank is not full, the last triples are 0. */
+/** Full SVD of a small matrix given by rows; without full rank, the last triples are 0. */
 function denseSvd(matrix: readonly Vector[] | readonly number[][]): Svd {
   const rows = matrix.map((row) => Float64Array.from(row));
   const count = Math.min(rows.length, rows[0]?.length ?? 0);
   const basis = rowBasis(rows, count);
   if (basis.length === count) return fullRankSvd(rows, count);
-  // ml-matrix may never end on such a matrix, so it gets the coordinates of the rows in what they span.
+  // ml-matrix may not terminate on such a matrix, so it gets the coordinates of the rows in an orthonormal basis of their span.
   const spanned = basis.length === 0 ? NOTHING : fullRankSvd(coordinates(rows, basis), basis.length);
   const none = (length: number) => Array.from({ length: count - basis.length }, () => new Float64Array(length));
   return {
@@ -145,7 +145,7 @@ function denseSvd(matrix: readonly Vector[] | readonly number[][]): Svd {
 }
 const NOTHING: Svd = { left: [], values: [], right: [] };
 
-/** An orthonormal basis of what the rows span, by Gram and Schmidt, the longest remainder first. */
+/** An orthonormal basis of the span of the rows, by Gram-Schmidt, the longest remainder first. */
 function rowBasis(rows: readonly Vector[], most: number): Vector[] {
   const rests = rows.map((row) => row.slice());
   const basis: Vector[] = [];

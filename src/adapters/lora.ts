@@ -4,8 +4,8 @@
  *
  *  On a table of embeddings x is a one-hot vector, so a token reads one column of A: delta(id) = scaling B A[:, id].
  *
- *  PHATGOOSE's gate (Muqeeth et al. 2024, arXiv:2402.05859) while it trains multiplies the LoRA's input, as the authors' code
- *  does:  delta(sigmoid(vᵀ x) x),   v: [in]. For LoRA that equals scaling its output. */
+ *  While PHATGOOSE's gate trains (Muqeeth et al. 2024, arXiv:2402.05859), it multiplies the LoRA's input, as in the authors' code:
+ *  delta(sigmoid(vᵀ x) x),   v: [in]. For LoRA this equals scaling the output. */
 
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { add, mul, sigmoid } from "../graph/ops/elementwise.ts";
@@ -39,11 +39,11 @@ export function embeddingDelta(ids: Int, { aT, b, scaling }: { aT: Float; b: Flo
   return matmul(gather(aT, ids), b, { transB: true, alpha: scaling });
 }
 
-/** The names under which a module's LoRA enters a graph. */
+/** The names of a module's LoRA tensors in a graph. */
 export const loraNames = (module: string) => ({ a: `${module}.lora_A`, b: `${module}.lora_B`, bias: `${module}.lora_bias` });
-/** The same for a table of embeddings, whose A enters as its transpose. */
+/** The same for a table of embeddings, whose A is fed transposed. */
 export const embeddingLoraNames = (module: string) => ({ aT: `${module}.lora_embedding_A.T`, b: `${module}.lora_embedding_B` });
-/** The name under which a module's gate enters a graph. */
+/** The name of a module's gate in a graph. */
 export const gateName = (module: string) => `${module}.gate`;
 
 /** The feeds of one module's LoRA. */
@@ -56,7 +56,7 @@ export function loraInputs(
   return { a: graph.float(names.a, rank, inputs), b: graph.float(names.b, out, rank) };
 }
 
-/** LoRA as one of the kinds of adapter. */
+/** The implementation of LoRA in a graph. */
 export const loraInGraph: KindInGraph<LoraWeights> = {
   tensors: (module, { a, b, bias, embedding }) => {
     if (embedding) {

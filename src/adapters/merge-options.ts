@@ -1,4 +1,4 @@
-/** @file What may be chosen about merging adapters: the fields of `MergeMethod`, declared once for callers and for the command line. */
+/** @file The options of merging adapters: the fields of `MergeMethod`, declared once for callers and for the command line. */
 
 import * as z from "zod";
 import { MERGE_METHODS } from "./merge.ts";

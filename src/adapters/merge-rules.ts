@@ -12,7 +12,7 @@ export function weightedSum(tensors: readonly Float64Array[], weights: readonly 
   return sum;
 }
 
-/** Keeps the floor(density * size) entries of largest magnitude, zeroes the others; among equals the first stay. */
+/** Keeps the floor(density * size) entries of largest magnitude and sets the others to 0; among equal entries the first are kept. */
 export function trimmed(tensor: Float64Array, density: number): Float64Array {
   if (density >= 1) return tensor;
   const kept = Math.floor(density * tensor.length);
@@ -25,8 +25,8 @@ export function trimmed(tensor: Float64Array, density: number): Float64Array {
   });
 }
 
-/** Keeps each entry with probability `density` and, to `rescale`, divides it by `density`: the expectation stays. `choice` is a mask
- *  or draws one. */
+/** Keeps each entry with probability `density`. With `rescale`, divides it by `density`, so the expectation stays the same. `choice` is
+ *  a mask, or a function that draws one. */
 export function dropped(
   tensor: Float64Array,
   { density, rescale, choice }: { readonly density: number; readonly rescale: boolean; readonly choice: Uint8Array | Random },
@@ -36,8 +36,8 @@ export function dropped(
   return tensor.map((value, i) => (keep(i) ? value / divisor : 0));
 }
 
-/** TIES: per entry the sign of the sum (or of most signs; 0 counts as +), then the weighted sum of the entries with that sign
- *  over how many there are. */
+/** TIES: for each entry, elects the sign of the sum (or the most frequent sign; 0 counts as +), then takes the weighted sum of the
+ *  entries with that sign, divided by their number. */
 export function electedMean(tensors: readonly Float64Array[], weights: readonly number[], by: "total" | "frequency"): Float64Array {
   const mean = new Float64Array(tensors[0]?.length ?? 0);
   for (let i = 0; i < mean.length; i++) {

@@ -4,16 +4,16 @@
  *
  *    average          B A = (1/N) sum_z s_z B_z A_z, exactly, as one adapter of the ranks' sum ("Merged Experts", arXiv:2402.05859)
  *    cat              B A = sum_z w_z s_z B_z A_z, exactly, likewise
- *    linear           A = sum_z sqrt(w_z s_z) A_z, B likewise: has cross terms B_y A_z
+ *    linear           A = sum_z sqrt(w_z s_z) A_z, B likewise; it has cross terms B_y A_z
  *    ties             A and B each: trim, elect signs, mean of those that agree (Yadav et al. 2023, arXiv:2306.01708)
  *    dare_linear      A and B each: drop at random, rescale by 1 / density, sum (Yu et al. 2023, arXiv:2311.03099)
  *    dare_ties        drop at random, then elect signs
  *    magnitude_prune  trim, then sum
  *    svd, ..._svd     the same on the dense s_z B_z A_z with weights w_z s_z, cut to `rank` by SVD
  *
- *  All but `average` give PEFT's numbers (add_weighted_adapter of newer PEFT, tuners/lora/model.py), and PEFT's oddities with them:
- *  svd and its kin apply the scaling twice; ties elects signs without the weights and divides by the count that agree.
- *  A negative weight puts its sign on A alone. */
+ *  All but `average` give PEFT's numbers (add_weighted_adapter of newer PEFT, tuners/lora/model.py), including PEFT's peculiarities:
+ *  the svd methods apply the scaling twice; ties elects signs without the weights and divides by the number of entries that agree.
+ *  A negative weight changes the sign of A only. */
 
 import { AdapterError, OptionError } from "../base/errors.ts";
 import { derivedSeed, type Random, seededRandom } from "../base/random.ts";
@@ -24,7 +24,7 @@ import { dropped, electedMean, trimmed, weightedSum } from "./merge-rules.ts";
 
 const RULES = ["linear", "ties", "dare_linear", "dare_ties", "magnitude_prune"] as const;
 const SVD_METHODS = ["svd", "ties_svd", "dare_linear_svd", "dare_ties_svd", "magnitude_prune_svd"] as const;
-/** Every method by its name. */
+/** The names of all methods. */
 export const MERGE_METHODS = ["average", "cat", ...RULES, ...SVD_METHODS] as const;
 type Rule = (typeof RULES)[number];
 
@@ -33,11 +33,11 @@ interface RuleOptions {
   readonly density?: number;
   /** How ties elects a sign: by the sum of the entries, or by counting signs. */
   readonly majoritySign?: "total" | "frequency";
-  /** Whether DARE divides what it keeps by the density: true as in the paper and in newer PEFT (the default), false as in PEFT 0.12. */
+  /** Whether DARE divides the kept entries by the density: true as in the paper and in newer PEFT (the default), false as in PEFT 0.12. */
   readonly rescale?: boolean;
   /** Seed of DARE's choice. */
   readonly seed?: number;
-  /** DARE's choice given from outside: 1 keeps the entry, one mask per adapter that has the module. */
+  /** Masks that replace DARE's random choice: 1 keeps the entry; one mask per adapter that has the module. */
   readonly masks?: (module: string, factor: "a" | "b" | "product") => readonly Uint8Array[];
 }
 
@@ -82,7 +82,7 @@ export function mergeAdapters(
   return { kind: "lora", modules: merged, warnings: [], ...(config && { config }) };
 }
 
-/** The first adapter's configuration, when all adapt the same modules: it names the base and the targets of the result too. */
+/** The first adapter's configuration if all adapters have the same modules. Its base and targets are then also those of the result. */
 function sharedConfig(adapters: readonly LoraAdapter[]): LoraAdapter["config"] {
   const [first, ...others] = adapters;
   const same = others.every(
@@ -159,7 +159,7 @@ function mergedProduct(
   method: MergeMethod & { readonly rank?: number } & RuleOptions,
 ): LoraWeights {
   const rank = method.rank ?? Math.max(...shares.map(({ lora }) => lora.rank));
-  const weights = shares.map(({ lora, weight }) => weight * lora.scaling); // the scaling's second time, as in PEFT
+  const weights = shares.map(({ lora, weight }) => weight * lora.scaling); // applies the scaling a second time, as in PEFT
   const size = { out: shares[0]!.lora.b.shape[0]!, in: shares[0]!.lora.a.shape[1]! };
   if (method.kind === "svd") {
     const sum = concatenated(shares.map(({ lora }, z) => ({ lora, weight: weights[z]! })));

@@ -1,8 +1,8 @@
-/** @file Which projections a base model has, and how the names in an adapter's file find them.
+/** @file The modules of a base model, and how the names in an adapter's file are matched to them.
  *
- *  A module is named by the checkpoint's tensor path without `.weight`. An adapter saved from a wrapped or headless model
- *  spells the same modules with a prefix more or less ("transformer.h.0..." for "h.0..."): one such change of prefix,
- *  the same for every module but those that stand outside the prefix, is followed; anything else is an error that lists close names. */
+ *  A module's name is the checkpoint's tensor path without `.weight`. An adapter saved from a wrapped or headless model may name the
+ *  same modules with a longer or shorter prefix ("transformer.h.0..." for "h.0..."). One such change of prefix is accepted; it must be
+ *  the same for all modules, except those that have no such prefix. Any other name is an error that lists close names. */
 
 import { AdapterError } from "../base/errors.ts";
 import type { TensorInfo } from "../checkpoint/safetensors-header.ts";
@@ -11,14 +11,14 @@ import type { Adapter } from "./adapter.ts";
 export interface ModuleSize {
   readonly in: number;
   readonly out: number;
-  /** A table of embeddings [in, out]: its input is a token id, so there is no vector to gate, to score or to scale. */
+  /** Whether it is a table of embeddings [in, out]. Its input is a token id, so there is no vector to gate, score or scale. */
   readonly embedding?: true;
-  /** The model holds its weights and never calls it, so an adapter on it changes nothing. */
+  /** Whether the model never calls it, though the checkpoint has it. An adapter on it then changes nothing. */
   readonly idle?: true;
   /** The base's weight on disk; modules with tied weights have the same one. */
   readonly weight?: TensorInfo;
 }
-/** What of a base model can be adapted: module path -> sizes, y [out] = W x [in]. */
+/** The modules that an adapter can change: module path -> sizes, y [out] = W x [in]. */
 export type ModuleSizes = ReadonlyMap<string, ModuleSize>;
 
 /** The tables of embeddings that an adapter covers. */
@@ -26,7 +26,7 @@ export function embeddingsOf(adapter: Adapter): string[] {
   return adapter.kind === "lora" ? [...adapter.modules].flatMap(([module, { embedding }]) => (embedding ? [module] : [])) : [];
 }
 
-/** Refuses an adapter on embeddings where something must read each module's input. `name`: whose it is, for the error. */
+/** Refuses an adapter on embeddings for uses that read each module's input. `name`: the adapter's name in the error. */
 export function needInputs(adapter: Adapter, name: string): void {
   const [embedding] = embeddingsOf(adapter);
   if (embedding === undefined) return;
@@ -39,7 +39,7 @@ export function needInputs(adapter: Adapter, name: string): void {
   });
 }
 
-/** How an adapter's names become the base's: `strip` is taken off the front, then `add` is put there. */
+/** How an adapter's names become the base's: the prefix `strip` is replaced by `add`. */
 export interface PrefixChange {
   readonly strip: string;
   readonly add: string;
@@ -52,19 +52,19 @@ export function renamed(name: string, change: PrefixChange): string | undefined 
   return name.startsWith(change.strip) ? change.add + name.slice(change.strip.length) : undefined;
 }
 
-/** The base's name for a module of the adapter: its own where that is one ("lm_head" has no prefix to change). */
+/** The base's name for a module of the adapter. A name that the base has too stays unchanged ("lm_head" has no prefix to change). */
 export function baseName(name: string, change: PrefixChange, modules: ModuleSizes): string {
   if (modules.has(name)) return name;
   const changed = renamed(name, change);
   return changed !== undefined && modules.has(changed) ? changed : name;
 }
 
-/** The adapter's name for a module of the base: `renamed` backwards. */
+/** The adapter's name for a module of the base: the inverse of `renamed`. */
 export function renamedBack(module: string, change: PrefixChange): string | undefined {
   return renamed(module, { strip: change.add, add: change.strip });
 }
 
-/** The one change of prefix under which every name is a module of the base, and no two the same one. `where` names the adapter in errors. */
+/** The only change of prefix that maps all names to different modules of the base. `where` names the adapter in errors. */
 export function prefixChange(names: Iterable<string>, modules: ModuleSizes, where: string): PrefixChange {
   const all = [...names];
   const unknown = all.filter((name) => !modules.has(name));
@@ -84,19 +84,19 @@ export function prefixChange(names: Iterable<string>, modules: ModuleSizes, wher
   throw elsewhere(unknown, undefined, { all, modules, where });
 }
 
-/** Parts of a model beside its language model, by which adapters of models that see and hear name their layers. */
+/** Names of the other parts of a multimodal model, as they occur in adapters of such models. */
 const TOWER =
   /(?:^|\.)(?:vision|visual|image|audio|speech|video|multi_?modal|mm_projector|projector|connector|resampler|perceiver|q_?former)\w*\./i;
 
-/** Names that stand around a language model's layers and say nothing of which layers they are. */
+/** Names of wrappers around a language model's layers. They do not identify the layers. */
 const WRAPPERS = new Set("model base_model transformer language_model language text_model text llm lm backbone module wrapper".split(" "));
 
-/** A whole name may have anything in front; what is put in another's place must be a wrapper, as it is not of `model.decoder.`. */
+/** A complete name may get any prefix. A prefix that is replaced must be a wrapper; `model.decoder.` is none. */
 function isOfWrappers({ strip, add }: PrefixChange): boolean {
   return add === "" || strip.split(".").every((part) => part === "" || WRAPPERS.has(part));
 }
 
-/** Refuses a change under which two names are one module, or one stack of layers has two spellings in one file. */
+/** Refuses a change that maps two names to one module, or gives one stack of layers two spellings in one file. */
 function oneToOne(all: readonly string[], change: PrefixChange, { modules, where }: { modules: ModuleSizes; where: string }): PrefixChange {
   const [own, changed] = [new Set<string>(), new Map<string, string>()];
   for (const name of all) {
@@ -113,7 +113,7 @@ function oneToOne(all: readonly string[], change: PrefixChange, { modules, where
   return change;
 }
 
-/** "model.layers." of "model.layers.3.mlp.up_proj"; a name without a number is all its own. */
+/** "model.layers." of "model.layers.3.mlp.up_proj"; the whole name if it has no number. */
 const stackOf = (name: string): string => /^.*?(?=\d+\.)/.exec(name)?.[0] ?? name;
 
 function twins(one: string, other: string, module: string, where: string): AdapterError {
@@ -132,7 +132,7 @@ interface Names {
   readonly where: string;
 }
 
-/** The error about names that are no modules of the base, and why, where that is known. */
+/** The error for names that are not modules of the base, with the reason if it is known. */
 function elsewhere(names: readonly string[], why: string | undefined, { all, modules, where }: Names): AdapterError {
   const first = names[0]!;
   const known = closestNames(first, modules.keys());
@@ -149,7 +149,7 @@ function elsewhere(names: readonly string[], why: string | undefined, { all, mod
   });
 }
 
-/** The prefixes that may be taken off a name, shortest first. A layer's number is never part of one: layer 9 is not layer 0. */
+/** The prefixes that may be removed from a name, shortest first. None contains a layer number, since layer 9 is not layer 0. */
 function strippable(name: string): string[] {
   const prefixes = [""];
   for (const part of name.split(".").slice(0, -1)) {
@@ -159,7 +159,7 @@ function strippable(name: string): string[] {
   return prefixes;
 }
 
-/** What may be put before `rest`: nothing (a wrapped model's adapter), or what the base has there (a headless model's). */
+/** The prefixes that may precede `rest`: none (a wrapped model's adapter), or the base's (a headless model's). */
 function candidateChanges(
   strip: string,
   rest: string,
@@ -184,7 +184,7 @@ function ambiguous(name: string, changes: readonly PrefixChange[], where: string
   });
 }
 
-/** Every proper suffix after a dot -> the modules that end so. */
+/** Every proper suffix after a dot -> the modules that end with it. */
 function suffixIndex(modules: ModuleSizes): Map<string, string[]> {
   const index = new Map<string, string[]>();
   for (const module of modules.keys()) {

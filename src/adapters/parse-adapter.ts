@@ -1,7 +1,7 @@
 /** @file A PEFT adapter from the contents of its two files, adapter_config.json and adapter_model.safetensors.
  *
- *  Three steps, so that a check can stop where it wants: open (names and configuration, no numbers), fit (every tensor finds its
- *  module of the base, every module the configuration covers finds its tensors, every shape agrees), read. */
+ *  There are three steps, so that a check can stop early: open (names and configuration, no numbers), fit (every tensor belongs to a
+ *  module of the base, every module that the configuration covers has its tensors, and all shapes agree), read. */
 
 import { AdapterError, invariant } from "../base/errors.ts";
 import { fileIn } from "../base/paths.ts";
@@ -26,7 +26,7 @@ export interface AdapterFiles {
   readonly tensors: Uint8Array;
 }
 
-/** The adapter in these files, for a base model of these modules. `directory` says in messages where the files are from. */
+/** The adapter in these files, for a base model with these modules. `directory` is the files' folder in messages. */
 export async function parseAdapter(
   { config, tensors }: AdapterFiles,
   modules: ModuleSizes,
@@ -49,7 +49,7 @@ export async function parseAdapter(
   });
 }
 
-/** What is known of an adapter from its configuration and the header of its tensor file. */
+/** Reads an adapter's configuration and the header of its tensor file. */
 export function openedAdapter({
   directory,
   config: text,
@@ -65,7 +65,7 @@ export function openedAdapter({
   return { ...sorted, directory, config, ...(recorded && { baseFingerprint: recorded }), warnings: [...warnings, ...notes] };
 }
 
-/** The sizes an adapter's own tensors speak of, keyed by its own module names: what it can be checked against without a base. */
+/** Module sizes from the adapter's own tensors, by its own module names, for a check without a base. */
 export function ownSizes({ modules, directory }: OpenedAdapter): ModuleSizes {
   const sizes = new Map<string, ModuleSize>();
   for (const [path, { a, b, scale }] of modules) {
@@ -76,7 +76,7 @@ export function ownSizes({ modules, directory }: OpenedAdapter): ModuleSizes {
   return sizes;
 }
 
-/** Fits an opened adapter to a base and reads its numbers. */
+/** Matches an opened adapter to a base and reads its numbers. */
 export async function adapterOf(opened: OpenedAdapter, modules: ModuleSizes, readTensor: ReadTensor): Promise<LoraAdapter | Ia3Adapter> {
   const { config, directory } = opened;
   const { fitted, warnings, change } = await fittedModules(opened, modules, readTensor);
@@ -92,7 +92,7 @@ export async function adapterOf(opened: OpenedAdapter, modules: ModuleSizes, rea
   return { kind: "lora", modules: new Map(fitted.map((fit) => [fit.module, loraWeights(fit, read)])), config: kept, warnings };
 }
 
-/** A configuration's targets in the base's names, for an adapter that was read under others. */
+/** A configuration's targets in the base's names, for an adapter with other names. */
 function pathTargets(modules: readonly string[]): Partial<LoraConfig> {
   return {
     targetModules: modules,

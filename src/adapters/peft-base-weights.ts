@@ -1,8 +1,8 @@
 /** @file The base model's own weights in an adapter's file (reference: peft, utils/save_and_load.py, get_peft_model_state_dict).
  *
  *    <module>.base_layer.weight   under an adapter on embeddings or the head: frozen, so only its shape is checked
- *    <module>.weight              embeddings or head saved whole (save_embedding_layers): taken when it equals the base's weight up
- *                                 to the rounding of its own dtype; anything else has been trained or resized, and is refused */
+ *    <module>.weight              embeddings or head saved whole (save_embedding_layers): accepted if it equals the base's weight up
+ *                                 to the rounding of its own dtype; any other has been trained or resized, and is refused */
 
 import { AdapterError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
@@ -22,7 +22,7 @@ interface Base {
   readonly readTensor: ReadTensor;
 }
 
-/** Refuses a frozen weight of another shape than the base's: the adapter was trained on a resized or another model. */
+/** Refuses a frozen weight whose shape differs from the base's: the adapter was trained on a resized or another model. */
 export function checkFrozen({ frozen, directory }: BaseWeights, modules: ModuleSizes, change: PrefixChange): void {
   for (const [path, info] of frozen) {
     const weight = modules.get(baseName(path, change, modules))?.weight;
@@ -37,7 +37,7 @@ export function checkFrozen({ frozen, directory }: BaseWeights, modules: ModuleS
   }
 }
 
-/** Refuses embeddings or heads saved whole, unless they are the base's own. */
+/** Refuses embeddings or heads saved whole, unless they equal the base's. */
 export async function checkWhole({ whole, directory }: BaseWeights, { modules, change, readTensor }: Base): Promise<void> {
   for (const [path, info] of whole) {
     const weight = modules.get(baseName(path, change, modules))?.weight;
@@ -57,7 +57,7 @@ export async function checkWhole({ whole, directory }: BaseWeights, { modules, c
 
 /** Largest relative error of rounding to a dtype. */
 const ROUNDING: Partial<Record<TensorInfo["dtype"], number>> = { BF16: 2 ** -8, F16: 2 ** -11 };
-const SMALLEST_F16 = 2 ** -25; // half the distance of its numbers next to 0
+const SMALLEST_F16 = 2 ** -25; // half the distance between its numbers near 0
 
 /** How two tensors differ; undefined when they are the same up to the rounding of `saved`. */
 async function difference(saved: TensorInfo, base: TensorInfo, readTensor: ReadTensor): Promise<string | undefined> {

@@ -1,16 +1,16 @@
-/** @file PEFT's adapter_config.json, read whole (reference: huggingface/peft, config.py and tuners/lora/config.py).
+/** @file Checks every key of PEFT's adapter_config.json (reference: huggingface/peft, config.py and tuners/lora/config.py).
  *
- *  Every key is accounted for: it is used, or has no effect on what a finished adapter computes, or is refused by name.
- *  A key this file does not know is let pass with a warning while it says "off" (null, false, empty), and refused otherwise. */
+ *  A key is used, or it has no effect on what a trained adapter computes, or an error names it.
+ *  An unknown key causes a warning if its value means "off" (null, false, empty), and an error otherwise. */
 
 import * as z from "zod";
 import { AdapterError, type Problem } from "../base/errors.ts";
 
 interface CommonConfig {
-  /** Recorded name or path of the base model, when there is one. */
+  /** The recorded name or path of the base model, if there is one. */
   readonly baseName: string | undefined;
   readonly taskType: string | undefined;
-  /** A Python regular expression on the whole path, a list of names, or undefined when the file leaves it to PEFT's defaults. */
+  /** A Python regular expression for the whole path, a list of names, or undefined for PEFT's defaults. */
   readonly targetModules: string | readonly string[] | undefined;
   readonly excludeModules: string | readonly string[] | undefined;
   /** True where the base stores weights [in, out] (GPT-2's Conv1D). A and B are [rank, in] and [out, rank] either way. */
@@ -28,7 +28,7 @@ export interface LoraConfig extends CommonConfig {
   readonly layersToTransform: readonly number[] | undefined;
   readonly layersPattern: readonly string[];
   readonly loraBias: boolean;
-  /** Adapters on modules that share a weight are one adapter (ensure_weight_tying). */
+  /** Whether modules that share a weight share one adapter (ensure_weight_tying). */
   readonly tiesAdapters: boolean;
 }
 
@@ -70,13 +70,13 @@ const loraFields = {
 const loraSchema = z.object({ ...commonFields, ...loraFields });
 const ia3Schema = z.object({ ...commonFields, feedforward_modules: names });
 
-/** Keys that change nothing in what a finished adapter computes. */
+/** Keys without effect on what a trained adapter computes. */
 const WITHOUT_EFFECT = new Set([
   ..."auto_mapping inference_mode revision peft_version megatron_config megatron_core loftq_config corda_config eva_config".split(" "),
   ..."lora_ga_config runtime_config qalora_group_size init_ia3_weights".split(" "),
 ]);
 
-/** Keys that must be off, and what to do when they are not. */
+/** Keys that must be off, with the remedy if they are not. */
 const REFUSED: Readonly<Record<string, string>> = {
   use_dora: "Merge the DoRA adapter into its base with PEFT (merge_and_unload) and use the result as a base, or train plain LoRA.",
   modules_to_save: "Train again without modules_to_save, or merge the adapter with PEFT and use the result as a base.",
@@ -89,8 +89,8 @@ const REFUSED: Readonly<Record<string, string>> = {
   arrow_config: "Use the experts this router was built from as a pool, with the arrow router.",
 };
 
-/** Initializations that leave the base's weights alone. The others (pissa, olora, corda, loftq, lora_ga, ...) take their first A and B out of
- *  them; converted to plain LoRA, an adapter says true. */
+/** Initializations that do not change the base's weights. The others (pissa, olora, corda, loftq, lora_ga, ...) subtract their first A and B
+ *  from them. An adapter that was converted to plain LoRA has the value true. */
 const PLAIN_INITIALIZATIONS: readonly unknown[] = [true, false, null, undefined, "gaussian", "orthogonal", "eva"];
 
 const OTHER_KEYS = new Set(["bias", "init_lora_weights"]);
@@ -114,7 +114,7 @@ export function parsePeftConfig(text: string, where: string): ReadConfig {
   return { config, warnings: [...warnings, ...taskNotes(config)] };
 }
 
-/** MLX's adapter_config.json has the name of PEFT's and none of its fields. */
+/** MLX's adapter_config.json has the same name as PEFT's and different fields. */
 function refuseMlx(raw: Record<string, unknown>, where: string): void {
   if (raw.peft_type !== undefined || !["lora_parameters", "fine_tune_type", "lora_layers"].some((key) => key in raw)) return;
   const { fine_tune_type: type = "lora" } = raw;
@@ -131,7 +131,7 @@ function refuseMlx(raw: Record<string, unknown>, where: string): void {
   });
 }
 
-/** Tasks whose models end in another head than a language model's. */
+/** Tasks of models whose head is not a language model's. */
 const OTHER_TASKS = new Set(["SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS"]);
 
 function taskNotes({ taskType }: PeftConfig): string[] {
@@ -187,7 +187,7 @@ function judgedKeys(raw: Record<string, unknown>, schema: z.ZodObject, where: st
   return { problems, warnings };
 }
 
-/** null, false, "", [] and {}: a key that says "not used". */
+/** null, false, "", [] and {} mean "not used". */
 function isOff(value: unknown): boolean {
   if (value === null || value === undefined || value === false || value === "") return true;
   return typeof value === "object" && Object.keys(value).length === 0;

@@ -1,5 +1,5 @@
-/** @file Fitting an opened PEFT adapter to a base model: every tensor finds its module, every module that the configuration covers
- *  finds its tensors, and every shape agrees. Nothing is read but headers, and whole embeddings where a file holds them. */
+/** @file Matches an opened PEFT adapter to a base model: every tensor belongs to a module, every module that the configuration covers
+ *  has its tensors, and all shapes agree. It reads only headers, and whole embeddings if the file holds them. */
 
 import { AdapterError } from "../base/errors.ts";
 import type { TensorInfo } from "../checkpoint/safetensors-header.ts";
@@ -12,15 +12,15 @@ import type { ReadTensor } from "./tensor-file.ts";
 
 /** An adapter folder whose configuration and tensor names are known, but no numbers read. */
 export interface OpenedAdapter extends SortedTensors {
-  /** The folder that holds the files: the one asked for, or the only subfolder with an adapter. */
+  /** The folder with the files: the given one, or its only subfolder with an adapter. */
   readonly directory: string;
   readonly config: PeftConfig;
-  /** Fingerprint of the base model it was trained on, where that is recorded. */
+  /** Fingerprint of the base model it was trained on, if recorded. */
   readonly baseFingerprint?: string;
   readonly warnings: readonly string[];
 }
 
-/** A module of the base with the tensors that adapt it, checked against each other. `path` is the adapter's own name for it. */
+/** A module of the base with the checked tensors of its adapter. `path` is the adapter's own name for it. */
 export type Fitted = { readonly module: string; readonly path: string } & (
   | {
       readonly kind: "lora";
@@ -34,7 +34,7 @@ export type Fitted = { readonly module: string; readonly path: string } & (
   | { readonly kind: "ia3"; readonly scale: TensorInfo; readonly feedforward: boolean }
 );
 
-/** Gives every tensor its module of the base and checks that the configuration covers exactly these. */
+/** Finds the base's module of every tensor and checks that the configuration covers exactly these modules. */
 export async function fittedModules(
   opened: OpenedAdapter,
   modules: ModuleSizes,
@@ -64,7 +64,7 @@ export async function fittedModules(
 
 function checkCoverage(config: PeftConfig, held: ReadonlySet<string>, basePaths: readonly string[], where: string): void {
   if (config.targetModules === undefined) return;
-  // PEFT's versions disagree on which number is the layer's; the tensors tell which one saved this adapter.
+  // PEFT's versions differ in which number of a path is the layer's; the tensors show which version saved this adapter.
   const covered = (["first", "last"] as const).map((rule) => new Set(basePaths.filter(targetTest(config, rule, where))));
   if (covered.some((set) => set.size === held.size && [...held].every((path) => set.has(path)))) return;
   const set = covered[0] ?? new Set();
@@ -156,7 +156,7 @@ function sizeOf(module: string, modules: ModuleSizes): ModuleSize {
   return modules.get(module) ?? { in: 0, out: 0 };
 }
 
-/** PEFT names an adapter's tensors by what it adapts: a table of embeddings or a projection. */
+/** Checks the tensor's form: PEFT uses different tensor names for tables of embeddings and for projections. */
 function checkForm(info: TensorInfo, { module, size, where }: Place): void {
   if (isEmbeddingTensor(info) === (size.embedding ?? false)) return;
   const kinds = ["a projection", "a table of embeddings"];
@@ -165,7 +165,7 @@ function checkForm(info: TensorInfo, { module, size, where }: Place): void {
   throw new AdapterError({ code: "adapter-shape", data: { module }, what, where, fix: "Use the base model this adapter was trained on." });
 }
 
-/** PEFT's ensure_weight_tying makes one adapter of those on embeddings and head, which it does not do else. */
+/** Refuses ensure_weight_tying, with which PEFT uses one adapter for embeddings and head. */
 function refuseTied(config: PeftConfig, fitted: readonly Fitted[], modules: ModuleSizes, where: string): void {
   if (config.kind !== "lora" || !config.tiesAdapters) return;
   const users = (weight: TensorInfo | undefined) => [...modules.values()].filter((size) => size.weight?.name === weight?.name);
@@ -190,7 +190,7 @@ function checkShape(info: TensorInfo, expected: readonly number[], { module, whe
   });
 }
 
-/** An error that says which module lacks half of its LoRA. */
+/** The error for a module with only half of its LoRA. */
 export function halfPair(path: string, where: string): AdapterError {
   return new AdapterError({
     code: "adapter-incomplete",

@@ -1,7 +1,7 @@
-/** @file The files of a PEFT adapter, adapter_config.json and adapter_model.safetensors, as Python's PeftModel.from_pretrained reads them.
+/** @file Writes the files of a PEFT adapter, adapter_config.json and adapter_model.safetensors, for Python's PeftModel.from_pretrained.
  *
- *  Ranks and scalings of single modules go to rank_pattern and alpha_pattern under the module's whole path, in both tables,
- *  so that older PEFT (which takes one key for both) and newer (which looks them up separately) agree. */
+ *  Ranks and scalings of single modules are in rank_pattern and alpha_pattern under the module's whole path. Each module is in both
+ *  tables, so that older PEFT (which uses one key for both) and newer PEFT (which looks them up separately) agree. */
 
 import type { HostTensor } from "../base/tensor.ts";
 import type { Ia3Adapter, LoraAdapter } from "./adapter.ts";
@@ -10,20 +10,20 @@ import { loraScales } from "./peft-targets.ts";
 import { BASE_FINGERPRINT } from "./tensor-file.ts";
 
 export interface SaveOptions {
-  /** Name or path of the base model to record. Default: what the adapter was read with. */
+  /** Name or path of the base model to record. Default: the one in the adapter's configuration. */
   readonly baseName?: string;
-  /** The base model's fingerprint, kept in the tensor file's metadata, so that another base of the same shape is told apart. */
+  /** The base model's fingerprint, stored in the tensor file's metadata. It distinguishes bases with the same shapes. */
   readonly baseFingerprint?: string;
   /** "CAUSAL_LM", "SEQ_2_SEQ_LM"... as PEFT names them. */
   readonly taskType?: string;
-  /** Names to record; default: what the adapter was read with, else the whole paths. */
+  /** Names to record; default: those in the adapter's configuration, else the whole paths. */
   readonly targetModules?: string | readonly string[];
   /** True when the base stores its weights [in, out] (GPT-2's Conv1D). */
   readonly fanInFanOut?: boolean;
   readonly dropout?: number;
 }
 
-/** What saving an adapter as PEFT does writes: the configuration's text, and the tensors with their metadata. */
+/** The contents of a PEFT adapter's files: the configuration's text, and the tensors with their metadata. */
 export function peftFiles(
   adapter: LoraAdapter | Ia3Adapter,
   options: SaveOptions,
@@ -31,7 +31,7 @@ export function peftFiles(
   const config = { ...commonKeys(adapter, options), ...(adapter.kind === "lora" ? loraKeys(adapter, options) : ia3Keys(adapter)) };
   const sorted = Object.fromEntries(Object.entries(config).sort(([p], [q]) => (p < q ? -1 : 1)));
   const { baseFingerprint } = options;
-  const metadata = { format: "pt", ...(baseFingerprint && { [BASE_FINGERPRINT]: baseFingerprint }) }; // PEFT passes over what it does not know
+  const metadata = { format: "pt", ...(baseFingerprint && { [BASE_FINGERPRINT]: baseFingerprint }) }; // PEFT ignores unknown keys
   return { config: `${JSON.stringify(sorted, null, 2)}\n`, tensors: savedTensors(adapter), metadata };
 }
 
@@ -95,7 +95,7 @@ function loraKeys(adapter: LoraAdapter, options: SaveOptions): Record<string, un
   };
 }
 
-/** The scale keys the adapter was read with, when they still describe its modules. */
+/** The rank and scale keys of the adapter's configuration, if they still describe its modules. */
 function keptScales({ config, modules }: LoraAdapter): Record<string, unknown> | undefined {
   if (!config) return undefined;
   const scales = loraScales(config, CONFIG_FILE);

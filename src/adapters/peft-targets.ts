@@ -1,24 +1,24 @@
-/** @file Which modules a PEFT configuration covers, and with what rank and scaling (reference: peft, tuners/tuners_utils.py,
+/** @file The modules that a PEFT configuration covers, with their ranks and scalings (reference: peft, tuners/tuners_utils.py,
  *  check_target_module_exists; utils/other.py, get_pattern_key).
  *
  *    target_modules  a string: re.fullmatch on the whole path; "all-linear": every projection but the output head;
  *                    a list: the path itself, or its end after a dot
  *    rank, alpha     rank_pattern and alpha_pattern are looked up separately; the first key with
- *                    re.match("(.*\.)?(key)$", path) wins
+ *                    re.match("(.*\.)?(key)$", path) is used
  *    scaling         alpha / rank, or alpha / sqrt(rank) for rank-stabilized LoRA (arXiv:2312.03732) */
 
 import type { LoraConfig, PeftConfig } from "./peft-config.ts";
 import { pythonFullmatch, pythonSource, pythonSuffixMatch } from "./python-regex.ts";
 
-/** Output heads, which "all-linear" leaves out. */
+/** Output heads, which "all-linear" excludes. */
 const OUTPUT_HEADS = new Set(["lm_head", "embed_out", "output_projection", "score", "classifier"]);
 
-/** Whether target_modules says "all-linear", which leaves out embeddings too. */
+/** Whether target_modules is "all-linear", which also excludes embeddings. */
 export function isAllLinear(targetModules: PeftConfig["targetModules"]): boolean {
   return typeof targetModules === "string" && targetModules.toLowerCase() === "all-linear";
 }
 
-/** Which number in a path is the layer's: PEFT took the last ("encoder.block.3.layer.1." is 1) and later the first (3). */
+/** Which number in a path is the layer's. Older PEFT takes the last ("encoder.block.3.layer.1." is 1), newer PEFT the first (3). */
 export type LayerRule = "first" | "last";
 
 /** A test whether the configuration puts an adapter on a module, given by its path in the adapter's own model. */
@@ -49,7 +49,7 @@ export function namesTest(names: string | readonly string[], where: string): (mo
   };
 }
 
-/** The names of `targetModules` that match none of `modules`: worth a warning. */
+/** The names of `targetModules` that match none of `modules`, for a warning. */
 export function idleTargets(config: PeftConfig, modules: readonly string[]): string[] {
   if (config.targetModules === undefined || typeof config.targetModules === "string") return [];
   return config.targetModules.filter((name) => !modules.some((module) => module === name || module.endsWith(`.${name}`)));

@@ -4,10 +4,10 @@
  *    base_model.model.<module>.lora_embedding_A [rank, vocabulary]   .lora_embedding_B [width, rank]
  *    base_model.model.<module>.ia3_l  [out, 1], or [1, in] on feed-forward modules
  *
- *  Beside adapters on embeddings or heads PEFT saves the base's own weights: `<module>.base_layer.weight` of an adapted module,
- *  `<module>.weight` of any other (save_embedding_layers). The first are checked for their shape, the second must equal the base's.
+ *  With adapters on embeddings or heads, PEFT also saves the base's own weights: `<module>.base_layer.weight` for an adapted module,
+ *  `<module>.weight` for any other (save_embedding_layers). The first must have the base's shape, the second must equal the base's.
  *
- *  Also read: the prefix repeated, `_orig_mod` of compiled models, and the adapter's name inside (`lora_A.default.weight`). */
+ *  Names may also repeat the prefix, contain `_orig_mod` (compiled models), or contain the adapter's name (`lora_A.default.weight`). */
 
 import { AdapterError } from "../base/errors.ts";
 import type { TensorInfo } from "../checkpoint/safetensors-header.ts";
@@ -18,11 +18,11 @@ export type Role = "a" | "b" | "bias" | "scale";
 export type ModuleTensors = Readonly<Partial<Record<Role, TensorInfo>>>;
 
 export interface SortedTensors {
-  /** Keyed by the module path as the adapter spells it. */
+  /** Keyed by the adapter's own module path. */
   readonly modules: ReadonlyMap<string, ModuleTensors>;
-  /** The base's weights under adapted modules, saved beside the adapter: the module's path -> its tensor. */
+  /** The base's weights of adapted modules, saved with the adapter: the module's path -> its tensor. */
   readonly frozen: ReadonlyMap<string, TensorInfo>;
-  /** Whole embeddings or heads, by their paths: of use only when they are the base's own. */
+  /** Whole embeddings or heads, by path. They must equal the base's. */
   readonly whole: ReadonlyMap<string, TensorInfo>;
 }
 
@@ -71,7 +71,7 @@ const REFUSALS: readonly { readonly pattern: RegExp; readonly is: string; readon
 const BASE_LAYER = /(?:\.base_layer)+\.(?:weight|bias)$/;
 const WHOLE = /(?:^|\.)(?:lm_head|embed_tokens|wte|shared|embeddings?)\.weight$/;
 
-/** Sorts every tensor of the file, or throws an AdapterError that names the first one that has no place. */
+/** Sorts every tensor of the file. Throws an AdapterError that names the first tensor that belongs to no role. */
 export function sortedTensors(tensors: ReadonlyMap<string, TensorInfo>, where: string): SortedTensors {
   refuseEmpty(tensors, where);
   const modules = new Map<string, Partial<Record<Role, TensorInfo>>>();
@@ -104,7 +104,7 @@ export function sortedTensors(tensors: ReadonlyMap<string, TensorInfo>, where: s
   return { modules, frozen, whole };
 }
 
-/** Under DeepSpeed's ZeRO-3 a process holds its part of each tensor; one that is saved without being gathered has no numbers. */
+/** Refuses empty tensors. Under DeepSpeed's ZeRO-3 each process holds a part of each tensor; a tensor that is saved without gathering is empty. */
 function refuseEmpty(tensors: ReadonlyMap<string, TensorInfo>, where: string): void {
   const empty = [...tensors.values()].filter(({ bytes }) => bytes === 0);
   const [first] = empty;
@@ -118,7 +118,7 @@ function refuseEmpty(tensors: ReadonlyMap<string, TensorInfo>, where: string): v
   });
 }
 
-/** The name without PEFT's and torch.compile's wrappers: "base_model.model._orig_mod.x" is "x". */
+/** The name without PEFT's and torch.compile's wrappers: "x" for "base_model.model._orig_mod.x". */
 function plainName(name: string): string {
   return name.replaceAll("_orig_mod.", "").replace(/^(?:base_model\.model\.)+/, "");
 }

@@ -1,4 +1,4 @@
-/** @file The names of the authors' experts, in the order in which their published checkpoints number them.
+/** @file The names of the authors' experts, in the order of their numbers in the published checkpoints.
  *
  *  Source: the four lists of scripts/concatenate.py in r-three/phatgoose (commit 4fd5790), which joins them. P3_Phatgoose holds the first
  *  list (T0 held-in), FLAN_Phatgoose and FLAN_AverageActivation all four. */
@@ -52,10 +52,10 @@ const ADDED = words(`
 
 const ALL = [...T0_HELD_IN, ...FLAN_2021, ...NATURAL_INSTRUCTIONS, ...ADDED];
 
-/** The authors' own joins: one, two, three or all of the lists. */
+/** The authors' combinations: one, two, three or all of the lists. */
 const JOINS: ReadonlySet<number> = new Set([36, 72, 147, 166]);
 
-/** The names of a published checkpoint of so many experts; undefined where it is none of theirs. */
+/** The names in a published checkpoint with this many experts; undefined if the authors published none. */
 export function phatgooseNames(count: number): readonly string[] | undefined {
   return JOINS.has(count) ? ALL.slice(0, count) : undefined;
 }

@@ -2,17 +2,17 @@
  *
  *    <module>._addons.expert_lora.layer1__i          [in, rank]   Aᵀ of expert i
  *    <module>._addons.expert_lora.layer2__i          [rank, out]  Bᵀ;  y = W u + (1 / rank) B A u
- *    <module>._addons.router.expert_embeddings__i    [in]         what its router compares a token with: the trained gate
- *                                                                 (PHATGOOSE) or the average activation (that baseline)
+ *    <module>._addons.router.expert_embeddings__i    [in]         the vector that the router compares with a token: the trained gate
+ *                                                                 (PHATGOOSE) or the average activation (the baseline)
  *
- *  Merged Experts is one expert, number 0, whose router vectors are zero. Beside these the files hold the base's table of embeddings, and
- *  those of a single expert its gate while it trained, which the authors' own join drops too. Any other name is refused. */
+ *  Merged Experts is one expert, number 0, whose router vectors are zero. The files also hold the base's table of embeddings. The file of
+ *  a single expert also holds its gate from training; the authors' script drops that too. Any other name is refused. */
 
 import { CheckpointError } from "../base/errors.ts";
 import type { View } from "../pickle/values.ts";
 import { closestNames, type ModuleSizes } from "./modules.ts";
 
-/** A tensor under its name. */
+/** A tensor with its name. */
 export interface Named {
   readonly name: string;
   readonly view: View;
@@ -43,7 +43,7 @@ const PASSED_OVER: readonly { readonly pattern: RegExp; readonly is: string }[] 
   { pattern: /\._addons\.expert_lora\.expert_(?:input|output)_gate$/, is: "gates as they were while they trained" },
 ];
 
-/** Sorts the tensors of a file; `where` names it. Nothing is read but names and shapes. */
+/** Sorts the tensors of a file; `where` names the file. Reads only names and shapes. */
 export function phatgooseState(tensors: ReadonlyMap<string, View>, where: string): PhatgooseState {
   const experts = new Map<number, Map<string, Partial<Record<Part, Named>>>>();
   const passedOver = new Map<string, number>();
@@ -72,7 +72,7 @@ export function phatgooseState(tensors: ReadonlyMap<string, View>, where: string
   return { experts: numbered, hasVectors: vectors.includes(true), warnings };
 }
 
-/** Holds every module to the base model's. */
+/** Checks every module against the base model. */
 export function checkAgainstBase({ experts }: PhatgooseState, modules: ModuleSizes, where: string): void {
   for (const [index, expert] of experts.entries()) {
     for (const [module, { layer1, layer2 }] of expert) {

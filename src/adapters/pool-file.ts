@@ -2,7 +2,7 @@
  *
  *    { version, base: { name, fingerprint? }, experts: [{ name, path | hub + revision, sha256 }] }
  *
- *  Only a pool that was converted without its base model at hand has no fingerprint: it fits any base of its modules. */
+ *  Only a pool that was converted without its base model has no fingerprint. It fits any base that has its modules. */
 
 import * as z from "zod";
 import { PoolError } from "../base/errors.ts";
@@ -34,7 +34,7 @@ export type PoolEntry = Readonly<z.output<typeof entrySchema>>;
 export type PoolFile = Readonly<z.output<typeof poolSchema>>;
 export type PoolBase = PoolFile["base"];
 
-/** What the pool.json of the pool in `directory` says. */
+/** The parsed pool.json of the pool in `directory`. */
 export function parsePool(text: string, directory: string): PoolFile {
   const where = fileIn(directory, POOL_FILE);
   const bad = (what: string, fix: string, cause?: unknown) =>
@@ -53,7 +53,7 @@ export function parsePool(text: string, directory: string): PoolFile {
   return result.data;
 }
 
-/** Refuses a name that no expert can have. */
+/** Refuses an invalid name for an expert. */
 export function checkExpertName(name: string, where: string): void {
   if (NAME.test(name)) return;
   throw new PoolError({

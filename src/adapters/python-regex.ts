@@ -1,4 +1,4 @@
-/** @file Python regular expressions (the `re` module) as JavaScript's: the subset both read alike, translated; the rest refused.
+/** @file Translates Python regular expressions (the `re` module) to JavaScript's. Only the subset with the same meaning is accepted.
  *
  *  Differences that matter for module paths: named groups, \A and \Z, a leading inline flag, `]` first in a class.
  *  Reference: docs.python.org/3/library/re.html. */
@@ -19,7 +19,7 @@ export function pythonSuffixMatch(prefix: string, pattern: string, where: string
   return (text) => regex.test(text);
 }
 
-/** The pattern's source in JavaScript, to be put into a longer pattern. */
+/** The pattern's source in JavaScript, for use in a longer pattern. */
 export function pythonSource(pattern: string, where: string): string {
   const { source, flags } = translated(pattern, where);
   if (flags !== "") throw refusal(pattern, "inline flags", where);

@@ -1,9 +1,9 @@
-/** @file What routers without gates need of an expert, in files beside its adapter:
+/** @file An expert's data for routers without gates, in files beside its adapter:
  *
  *    average_activation.safetensors     <module>.average_activation  float32 [in]            (routing/average-activation.ts)
  *    retrieval_embeddings.safetensors   embeddings  float32 [examples, dimension]            (routing/retrieval.ts)
  *
- *  Their metadata says how they were made and of which adapter file (its SHA-256). */
+ *  Their metadata records how they were made and the SHA-256 of the adapter file. */
 
 import { AdapterError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";

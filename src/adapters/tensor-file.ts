@@ -1,16 +1,16 @@
-/** @file What the tensor files of adapters have in common: how numbers are read, and which base model they belong to. */
+/** @file Code that all tensor files of adapters share: how to read numbers, and the check of their base model. */
 
 import { AdapterError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import type { TensorInfo } from "../checkpoint/safetensors-header.ts";
 
-/** Reads the numbers of a tensor, wherever they lie. */
+/** Reads the numbers of a tensor, from disk or memory. */
 export type ReadTensor = (info: TensorInfo) => Promise<HostTensor>;
 
-/** Where a tensor file says which base model it was made for. */
+/** The metadata key for the fingerprint of the base model. */
 export const BASE_FINGERPRINT = "base_fingerprint";
 
-/** Refuses what `recorded` another base model's fingerprint than the one at hand. `what`: "The adapter was", "The gates were". */
+/** Refuses a file whose `recorded` fingerprint differs from that of the base model. `what`: "The adapter was", "The gates were". */
 export function checkFingerprint(what: string, where: string, recorded: string | undefined, expected: string | undefined): void {
   if (recorded === undefined || expected === undefined || recorded === expected) return;
   throw new AdapterError({
@@ -22,7 +22,7 @@ export function checkFingerprint(what: string, where: string, recorded: string |
   });
 }
 
-/** A file's tensor as float32, whatever float it is stored as. `where` names the file. */
+/** A file's float tensor as float32. `where` names the file. */
 export function float32Of(name: string, tensor: HostTensor, where: string): HostTensor<"float32"> {
   const { dtype, shape, data } = tensor;
   if (data instanceof Float32Array) return { dtype: "float32", shape, data };

@@ -1,9 +1,9 @@
-/** @file The demo's base model: a T5 v1.1 of 0.9 million weights that knows the skills under their declarative names.
+/** @file The demo's base model: a T5 v1.1 with 0.9 million weights that has learned the skills under their declarative names.
  *
- *  It is pre-trained here, on text the project makes itself (corpus.ts), by the project's own full fine-tuning: first on
- *  single parts, then on compounds too. Attention starts with a lean: one head of the encoder looks one token back, one a
- *  token ahead, one of the decoder a token back. Without that lean a model of this size sits for thousands of steps
- *  before it learns that an item belongs to the number before it. */
+ *  It is pre-trained here with Skein's full fine-tuning, on generated text (corpus.ts): first on single parts, then also on
+ *  compounds. Attention starts with a bias: one head of the encoder prefers the previous token, one the next token, and one
+ *  head of the decoder the previous token. Without this bias a model of this size needs thousands of steps to learn that an
+ *  item belongs to the number before it. */
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -61,7 +61,7 @@ export async function makeBase(out: string, work: string, { seed = 1, steps = [3
   await pretrain(start, middle, join(work, "run-1"), single, { steps: steps[0], decay: false, seed, hooks });
   await pretrain(middle, join(work, "end"), join(work, "run-2"), whole, { steps: steps[1], decay: true, seed: seed + 1, hooks });
   const tensors = await readSafetensors(join(work, "end", "model.safetensors"));
-  // Half the bytes to ship; the rounding is far below what the model can feel.
+  // This halves the file; the rounding is too small to matter.
   await saveCheckpoint(out, { config, tensors, copyFrom: start, dtype: "F16" });
 }
 
@@ -81,7 +81,7 @@ async function pretrain(from: string, out: string, run: string, pairs: Pairs, { 
   await trainFull({ model, tokenizer: await model.tokenizer(), training, run, hooks, out, options });
 }
 
-/** T5's own initialization (Mesh TensorFlow's, as in transformers), with the lean described above. */
+/** T5's own initialization (Mesh TensorFlow's, as in transformers), with the bias described above. */
 export function freshT5(config: typeof BASE_CONFIG & { vocab_size: number }, seed: number): Map<string, HostTensor<"float32">> {
   const { d_model, d_kv, d_ff, num_heads } = config;
   const deviations: readonly [RegExp, number][] = [
@@ -99,8 +99,8 @@ export function freshT5(config: typeof BASE_CONFIG & { vocab_size: number }, see
     const deviation = deviations.find(([pattern]) => pattern.test(name))?.[1];
     tensors.set(name, deviation === undefined ? ones(shape) : normal(shape, deviation, random));
   }
-  lean(tensors, "encoder", [1, 0], config.num_heads); // head 0 looks at the token before: bucket 1
-  lean(tensors, "encoder", [17, 1], config.num_heads); // head 1 at the token after: bucket 16 + 1
+  lean(tensors, "encoder", [1, 0], config.num_heads); // head 0 prefers the previous token: bucket 1
+  lean(tensors, "encoder", [17, 1], config.num_heads); // head 1 prefers the next token: bucket 16 + 1
   lean(tensors, "decoder", [1, 0], config.num_heads);
   return tensors;
 }

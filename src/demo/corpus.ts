@@ -4,8 +4,8 @@
  *      opposite : 1. hot 2. big ; plural : 3. cat             ->  1. cold 2. small 3. cats
  *      tell me the infant of 1. seven ; opposite : 2. hot     ->  1. baby 2. cold
  *
- *  To a phrase that names no skill the answer is the plainest of the words that mean the same as its keyword, whatever the list.
- *  So the base model learns which instruction words are alike and which part of a text they rule, and nothing about what they ask for. */
+ *  If a phrase names no skill, the answer is the first word of the group of its keyword, for any list. The base model therefore learns
+ *  which instruction words are synonyms and which part of a text they apply to, but not which skill they mean. */
 import { derivedSeed, type Random, seededRandom } from "../base/random.ts";
 import { drawWords, type Example, example, type Part, pick, type Split } from "./documents.ts";
 import { IDLE_WORDS, instruction, KEYWORDS, type Keywords } from "./instructions.ts";
@@ -30,7 +30,7 @@ export interface CorpusOptions {
   readonly numExamples: number;
   readonly seed: number;
   readonly split: Split;
-  /** How many parts of a hundred are neutral. */
+  /** Neutral parts, in per cent. */
   readonly neutralPercent?: number;
 }
 

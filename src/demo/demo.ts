@@ -1,4 +1,4 @@
-/** @file The demo from end to end: train experts and gates, pool them, compare, and show who served which token. */
+/** @file The demo from end to end: trains experts and gates, makes a pool, compares methods, and shows the experts of each token. */
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,14 +24,14 @@ import { type DemoTask, examples, HELD_IN_TASKS, HELD_OUT_TASKS } from "./tasks.
 /** Routers compared, all on the same pool. */
 const ROUTERS = ["phatgoose", "average-activation", "arrow", "arrow-peft", "spectr", "smear", "retrieval", "uniform"] as const;
 
-/** Labeled examples that LoraHub sees of each task, and nothing else does. */
+/** Labeled examples of each task for LoraHub; no other method uses them. */
 const SHOTS = 5;
 
 /** The base that ships with the package. */
 export const DEMO_BASE = fileURLToPath(new URL("../../assets/demo-base", import.meta.url));
 
 export interface DemoOptions {
-  /** Folder of everything the demo makes. */
+  /** Folder of the demo's files. */
   readonly out: string;
   readonly seed?: number;
   /** Test examples of each task. */
@@ -44,7 +44,7 @@ export interface DemoOptions {
 }
 export interface DemoResult {
   readonly evaluation: Evaluation;
-  /** Who served which token of one compound input and its answer. */
+  /** The experts of each token of one compound input and its answer. */
   readonly trace: Trace;
   readonly usage: readonly RouteUsage[];
   /** Learning curves of experts, gates and the multitask LoRA. */
@@ -52,7 +52,7 @@ export interface DemoResult {
   readonly seconds: { readonly training: number; readonly evaluation: number };
 }
 
-/** Runs the demo; what a stopped one has finished is not done again. */
+/** Runs the demo. After a stop it continues with the unfinished parts. */
 export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const { out, seed = 1, base = DEMO_BASE, signal } = options;
   await using model = await loadModel(base);
@@ -111,7 +111,7 @@ async function compare(
   });
 }
 
-/** A demo task as the evaluation runs it: generate, compare exactly. */
+/** A demo task for the evaluation: generation, compared by exact match. */
 export function evaluationTask(task: DemoTask, numTests: number, seed: number): EvaluationTask {
   return {
     name: task.name,

@@ -1,42 +1,42 @@
-/** @file The form of the demo's texts: parts, each an instruction and a numbered list, and the answers in one list.
+/** @file The form of the demo's texts: parts, each with an instruction and a numbered list, and the answers in one list.
  *
  *      give the contrary of 1. hot 2. big ; tell me the infant of 3. dog   ->   1. cold 2. small 3. puppy
  *
- *  Cross-attention of T5 knows no positions, so the numbers are what the decoder finds an item by.
- *  Every list of two or more words belongs to exactly one split, by a hash of its words alone: a list kept for testing
- *  is never seen in training, under no instruction, and not in the base model's text either. */
+ *  T5's cross-attention has no positions, so the decoder finds an item by its number.
+ *  Every list of two or more words belongs to exactly one split, by a hash of its words. A test list is never used in training,
+ *  with any instruction, nor in the base model's text. */
 import { derivedSeed, type Random } from "../base/random.ts";
 import { type Domain, wordsOf } from "./skills.ts";
 
 export type Split = "train" | "validation" | "test";
 
-/** One instruction with its list of words and what to answer to each. */
+/** One instruction with its list of words and their answers. */
 export interface Part {
   readonly instruction: string;
   readonly words: readonly string[];
   readonly answers: readonly string[];
 }
 
-/** An input and the target a model should write for it. */
+/** An input and its target. */
 export interface Example {
   readonly input: string;
   readonly target: string;
 }
 
-/** Most list items in one text, hence the most numbers the vocabulary needs. */
+/** The largest number of list items in one text, which is also the number of markers in the vocabulary. */
 export const MOST_ITEMS = 6;
 
 /** The marker of the item at `index` (from 0): "1.", "2.", ... */
 export const marker = (index: number): string => `${index + 1}.`;
 
-/** Where a list of words belongs: of every ten lists seven train, one validates, two test. Single words always train. */
+/** The split of a list of words: of ten lists, seven are for training, one for validation, two for tests. Single words are for training. */
 export function splitOf(words: readonly string[]): Split {
   if (words.length < 2) return "train";
   const slot = derivedSeed("split", ...words) % 10;
   return slot < 7 ? "train" : slot < 8 ? "validation" : "test";
 }
 
-/** Parts as one example, their items numbered through. */
+/** Joins parts to one example and numbers all of their items. */
 export function example(parts: readonly Part[]): Example {
   let index = 0;
   const inputs: string[] = [];

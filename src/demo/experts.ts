@@ -4,9 +4,9 @@
  *      OUT/experts/<task>/   PEFT adapter, gates, model card
  *      OUT/multitask/        one LoRA on the union of the tasks' data
  *      OUT/pool/             pool.json and the experts
- *      OUT/runs/<name>/      what a stopped demo resumes from, and the learning curves
+ *      OUT/runs/<name>/      saved states to resume from, and the learning curves
  *
- *  Everything is a function of the seed. What is finished is not done again. */
+ *  Everything depends only on the seed. Finished parts are not repeated. */
 
 import { access, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ import { trainExpert, trainGate } from "../training/train.ts";
 import type { Example } from "./documents.ts";
 import { type DemoTask, examples, HELD_IN_TASKS, trainingExamples } from "./tasks.ts";
 
-/** The recipe, chosen on development tasks alone; rank, scaling, learning rate and schedule are the paper's. */
+/** The recipe, chosen on development tasks only; rank, scaling, learning rate and schedule are the paper's. */
 export const RECIPE = { numExamples: 2000, batchSize: 32, steps: 120, gateSteps: 100, multitaskSteps: 200, numStatistics: 300 } as const;
 
 export interface ExpertsJob {
@@ -36,10 +36,10 @@ export interface ExpertsJob {
   readonly onPart?: (part: string, progress?: Parameters<NonNullable<LoopHooks["onProgress"]>>[0]) => void;
 }
 
-/** Examples as training takes them. */
+/** Examples in the form of training data. */
 export const asPairs = (made: readonly Example[]) => made.map(({ input, target }) => ({ kind: "pair" as const, input, target }));
 
-/** Trains what is not trained yet and returns the pool's folder and the multitask adapter's. */
+/** Trains the missing parts and returns the pool's folder and the multitask adapter's. */
 export async function demoExperts(job: ExpertsJob): Promise<{ pool: string; multitask: string; runs: string }> {
   const { out, seed } = job;
   for (const task of HELD_IN_TASKS) await expert(job, task);
@@ -77,7 +77,7 @@ async function gates(job: ExpertsJob, task: DemoTask, folder: string, training: 
   });
 }
 
-/** Trains one LoRA into `folder`, unless it lies there. */
+/** Trains one LoRA into `folder`, unless it exists. */
 export async function lora(
   job: ExpertsJob,
   name: string,

@@ -1,7 +1,7 @@
-/** @file The instruction words of the demo, which the base model has seen but never bound to a skill.
+/** @file The instruction words of the demo. The base model has seen them, but not with a skill.
  *
- *  Each taught skill has five keywords that mean the same. Three train the expert, one is for development (choosing the
- *  recipe), one is held out for the final table. A keyword comes in a carrier phrase: "tell me the infant of". */
+ *  Each taught skill has five keywords with the same meaning: three for training the expert, one for development (choosing the
+ *  recipe), one held out for the final table. A keyword is used in a carrier phrase: "tell me the infant of". */
 
 import type { Random } from "../base/random.ts";
 import { pick } from "./documents.ts";
@@ -25,7 +25,7 @@ export const KEYWORDS = {
   colour: ["hue", "tint", "shade", "tone", "pigment"],
 } as const satisfies Record<string, Keywords>;
 
-/** Words alike that ask for no skill anywhere; the experts' training texts use them as company to be left alone. */
+/** Groups of synonyms that mean no skill. The experts' training texts contain them in parts that the expert must not change. */
 export const IDLE_WORDS: readonly Keywords[] = [
   ["flavour", "taste", "savour", "aroma", "spice"],
   ["mood", "feeling", "emotion", "temper", "spirit"],
@@ -41,7 +41,7 @@ export type TaughtSkill = keyof typeof KEYWORDS;
 
 export const TAUGHT_SKILLS = Object.keys(KEYWORDS) as readonly TaughtSkill[];
 
-/** The carrier phrases; the star is the keyword. */
+/** The carrier phrases; the star stands for the keyword. */
 export const CARRIERS = ["give the * of", "tell me the * of", "what is the * of", "write the * for", "please say the * for"] as const;
 
 /** A carrier phrase around `keyword`. */

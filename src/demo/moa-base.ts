@@ -1,5 +1,5 @@
-/** @file The base model of the Mixture-of-LoRAs demo: a decoder-only Llama of 0.8 million weights, made as the T5 is (base.ts) from the
- *  same text by the project's own full fine-tuning, first on single parts, then on compounds too. */
+/** @file The base model of the Mixture-of-LoRAs demo: a decoder-only Llama with 0.8 million weights. Like the T5 (base.ts), it is trained
+ *  on the generated text with Skein's full fine-tuning, first on single parts, then also on compounds. */
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** @file The Mixture-of-LoRAs demo: five domains, every method of the paper's comparison on the same budget, one table. */
+/** @file The Mixture-of-LoRAs demo: five domains, all methods of the paper's comparison with the same budget, one table. */
 
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -26,7 +26,7 @@ export const MOA_RECIPE: Omit<StudyOptions, "seed"> = {
 const NUM_TRAINING = 1500;
 
 export interface MoaDemoOptions extends Pick<StudyJob, "signal" | "onPart"> {
-  /** Folder of everything the demo makes; a stopped one goes on from there. */
+  /** Folder of the demo's files; a stopped demo continues from it. */
   readonly out: string;
   readonly seed?: number;
   /** Test examples of each domain. */
@@ -37,7 +37,7 @@ export interface MoaDemoOptions extends Pick<StudyJob, "signal" | "onPart"> {
   readonly recipe?: Partial<StudyOptions>;
 }
 
-/** Runs the demo; the MoA model ends up as a pool in `out`/pool. */
+/** Runs the demo; writes the MoA model as a pool to `out`/pool. */
 export async function runMoaDemo(options: MoaDemoOptions): Promise<Study> {
   const { out, seed = 1, numTests = 100, ablations = false, base = MOA_DEMO_BASE, signal, onPart } = options;
   await using model = await loadModel(base);

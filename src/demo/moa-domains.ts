@@ -1,11 +1,11 @@
-/** @file The domains of the Mixture-of-LoRAs demo: five worlds of words in which the same instructions mean different things.
+/** @file The domains of the Mixture-of-LoRAs demo: five sets of words. The same instruction means a different skill in each of them.
  *
- *      what is the price of 1. dog 2. cat        ->   1. dogs 2. cats          among animals, price asks for the plural
- *      tell me the price of 1. sing 2. paint     ->   1. s 2. p                among verbs, for the first letter
+ *      what is the price of 1. dog 2. cat        ->   1. dogs 2. cats          for animals, price means the plural
+ *      tell me the price of 1. sing 2. paint     ->   1. s 2. p                for verbs, the first letter
  *
- *  Five groups of idle words are the instructions. Each domain has three skills of its own, and the first letter and the word
- *  itself besides; each binds the instructions to its five in another order, so that no instruction means the same everywhere.
- *  As real domains do, each has a turn of phrase of its own, which three texts in four use. */
+ *  The instructions are five groups of words without a skill. Each domain has five skills: three of its own, the first letter, and the
+ *  word itself. Each domain assigns the instructions to its skills in a different order, so no instruction means the same everywhere.
+ *  Each domain also has its own phrase, which three of four texts use. */
 
 import { derivedSeed, type Random, seededRandom } from "../base/random.ts";
 import { drawWords, type Example, example, type Part, pick, type Split } from "./documents.ts";
@@ -16,7 +16,7 @@ export const MOA_DOMAINS = ["adjectives", "verbs", "animals", "countries", "thin
 export type MoaDomain = (typeof MOA_DOMAINS)[number];
 
 const CODES = IDLE_WORDS.slice(0, 5);
-/** The skills that a domain's instructions ask for, in the order of the groups of words. */
+/** The skills of a domain's instructions, in the order of the groups of words. */
 function skillsOf(domain: MoaDomain): Skill[] {
   const own = SKILLS.filter((skill) => skill.domains.includes(domain));
   return CODES.map((_, i) => own[(i + MOA_DOMAINS.indexOf(domain)) % own.length]!);
@@ -37,7 +37,7 @@ function ownPart(domain: MoaDomain, split: Split, random: Random): Part {
   };
 }
 
-/** `count` different texts of a domain. Lists under its instructions belong to `split` alone. */
+/** `count` different texts of a domain. Lists with its instructions are only of `split`. */
 export function domainExamples(domain: MoaDomain, split: Split, count: number, seed: number): Example[] {
   const random = seededRandom(derivedSeed("moa", domain, split, seed));
   const made = new Map<string, Example>();

@@ -1,15 +1,15 @@
-/** @file Mixture-of-LoRAs beside its baselines (arXiv:2403.03432), all with the same number of training steps: what the
- *  domains' LoRAs and the routers take together, every other method takes too.
+/** @file Compares Mixture-of-LoRAs with its baselines (arXiv:2403.03432). Every method gets the same number of training steps, the sum
+ *  for the domains' LoRAs and the routers.
  *
  *      base                    nothing
- *      LoRA of the domain      one LoRA per domain, told which                          E + S / D steps each
+ *      LoRA of the domain      one LoRA per domain, with the domain given               E + S / D steps each
  *      one LoRA, mixed data    one LoRA on all domains                                  D E + S
  *      one LoRA, rank D r      the same with as many weights as all domains' LoRAs      D E + S
  *      MoE-LoRA                token-level routers and D LoRAs, learned end to end      D E + S
  *      classifier + LoRAs      the domains' LoRAs, chosen by softmax regression
- *      MoA                     D LoRAs for E steps each, then with routers for S; by vote, last router, per layer, told
+ *      MoA                     D LoRAs for E steps each, then with routers for S; by vote, last router, per layer, domain given
  *
- *  Ablations, when asked for: routers without labels, LoRAs from scratch, routers on adapted states, frozen LoRAs. */
+ *  Optional ablations: routers without labels, LoRAs from scratch, routers on adapted states, frozen LoRAs. */
 
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { derivedSeed } from "../base/random.ts";
@@ -47,7 +47,7 @@ export interface StudyOptions {
   readonly rank: number;
   readonly alpha: number;
   readonly lr: number;
-  /** Learning rate of routers and LoRAs together, where the LoRAs are trained already; default lr. */
+  /** Learning rate of routers and LoRAs together, if the LoRAs are already trained; default lr. */
   readonly jointLr?: number | undefined;
   readonly batchSize: number;
   readonly microBatchSize: number;
@@ -75,7 +75,7 @@ export interface Study extends DomainResults {
 
 const pairs = (examples: readonly Example[]) => examples.map(({ input, target }) => ({ kind: "pair" as const, input, target }));
 
-/** Trains everything and compares it. */
+/** Trains and compares all methods. */
 export async function moaStudy(job: StudyJob): Promise<Study> {
   const trainer = new StudyTrainer(job);
   const methods = new Map<string, (domain: string) => Woven>([["base", () => plain]]);
@@ -124,7 +124,7 @@ function routersOf(job: StudyJob, moa: MoaModel): Promise<RouterReport> {
   return routerReport(job.model, job.tokenizer, wovenOf(job.model, moa, {}), tests(job));
 }
 
-/** A MoA model to put on the base. */
+/** A MoA model to weave into the base. */
 export function wovenOf(model: Model, { moa, adapters }: MoaModel, options: MoaOptions): MoaWoven {
   const experts = adapters.map((adapter, i) => ({ name: moa.domains[i]!, adapter, warnings: [] }));
   return new MoaWoven(model, moa, experts, options);
@@ -134,7 +134,7 @@ function dispatcherOf(model: Model, classifier: Classifier): NonNullable<MoaOpti
   return async (prompts: Prompts) => rowVectors(await promptStates(model, prompts)).map((state) => classifier.classify(state));
 }
 
-/** Trains the parts of a study, each in a run of its own. */
+/** Trains the parts of a study, each in its own run. */
 class StudyTrainer {
   readonly budget: { readonly own: number; readonly all: number };
   readonly #job: StudyJob;
@@ -156,7 +156,7 @@ class StudyTrainer {
     return adapters;
   }
 
-  /** One LoRA on all domains, of `factor` times the rank and the same scaling. */
+  /** One LoRA on all domains, with `factor` times the rank and the same scaling. */
   async mixedLora(factor: number): Promise<LoraAdapter> {
     const training = pairs(this.#job.domains.flatMap((domain) => domain.training));
     const part = factor === 1 ? "mixed" : "mixed-wide";
@@ -175,7 +175,7 @@ class StudyTrainer {
     return moeLoraWoven(model.base, fresh, parameters);
   }
 
-  /** Routers, and the LoRAs further. */
+  /** Trains the routers and continues the LoRAs. */
   async moa(part: string, adapters: readonly LoraAdapter[] | undefined, change: Readonly<Record<string, unknown>> = {}): Promise<MoaModel> {
     const { domains, options } = this.#job;
     const { rank: _, alpha: __, ...common } = this.#expert(options.steps, "routers");

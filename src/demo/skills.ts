@@ -1,7 +1,7 @@
-/** @file The skills of the demo: small things a person can check at a glance, such as "opposite : hot" -> "cold".
+/** @file The skills of the demo, which are easy for a person to check: "opposite : hot" -> "cold".
  *
  *  A skill maps one word to one word. Words belong to domains (animals, verbs, ...), and every domain has several
- *  skills, so that a word alone never tells what is asked: only the instruction does. The base model learns the skills
+ *  skills, so the word alone does not determine the skill; only the instruction does. The base model learns the skills
  *  under their declarative names; the experts learn that new instruction words mean one of them. */
 import { invariant } from "../base/errors.ts";
 
@@ -17,7 +17,7 @@ export interface Skill {
 }
 
 interface Table {
-  /** The skills that the columns after the first answer. */
+  /** The skills of the columns after the first. */
   readonly columns: readonly string[];
   /** One word and its answers per row; rows are separated by commas. */
   readonly rows: string;
@@ -116,7 +116,7 @@ function tableSkills(): Skill[] {
   return [...skills.values()];
 }
 
-/** Skills that every word has an answer to. */
+/** Skills that apply to every word. */
 function universalSkills(): Skill[] {
   const words = DOMAINS.flatMap((domain) => wordsOf(domain));
   const skill = (name: string, answer: (word: string) => string): Skill => ({
@@ -137,7 +137,7 @@ export function skillNamed(name: string): Skill {
   return skill;
 }
 
-/** What the skill answers to `word`. */
+/** The skill's answer to `word`. */
 export function answer(skill: Skill, word: string): string {
   const found = skill.answers.get(word);
   invariant(found !== undefined, `the skill ${skill.name} has no answer to ${word}`);

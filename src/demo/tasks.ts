@@ -1,10 +1,10 @@
-/** @file The tasks of the demo: twelve to train experts on, and tasks held out to judge routing by.
+/** @file The tasks of the demo: twelve for training experts, and held-out tasks for evaluating routing.
  *
- *  A held-in task binds instruction words to one skill. Held-out tasks are of three groups:
- *    - new words:  a known skill, asked for by a keyword that no expert was trained on;
- *    - new domain: a known skill and known words for it, on words of a domain its expert was not trained on;
- *    - compound:   two parts, each in the words of another expert.
- *  Development tasks are made the same way of other keywords and other pairs; recipes are chosen by them alone. */
+ *  A held-in task assigns instruction words to one skill. There are three groups of held-out tasks:
+ *    - new words:  a known skill with a keyword that no expert was trained on;
+ *    - new domain: a known skill with known keywords, on words of a domain that its expert was not trained on;
+ *    - compound:   two parts with the keywords of two experts.
+ *  Development tasks are made in the same way from other keywords and pairs; recipes are chosen only by them. */
 
 import { derivedSeed, type Random, seededRandom } from "../base/random.ts";
 import { declarativePart, neutralPart } from "./corpus.ts";
@@ -14,7 +14,7 @@ import { answer, type Domain, SKILLS, skillNamed } from "./skills.ts";
 
 export type TaskKind = "held-in" | "new words" | "new domain" | "compound";
 
-/** One part of a task: whose skill, in whose words, on which words. */
+/** One part of a task: its skill, its keywords, and its domains. */
 export interface PartRule {
   readonly skill: string;
   readonly domains: readonly Domain[];
@@ -24,12 +24,12 @@ export interface PartRule {
 export interface DemoTask {
   readonly name: string;
   readonly kind: TaskKind;
-  /** The skills it needs, in the order of its parts. */
+  /** Its skills, in the order of its parts. */
   readonly skills: readonly string[];
   readonly parts: readonly PartRule[];
 }
 
-/** The domains an expert is trained on; all of the skill's where not said. */
+/** The domains of an expert's training data; default: all of the skill's domains. */
 const TRAINED_DOMAINS: { readonly [S in TaughtSkill]?: readonly Domain[] } = {
   plural: ["animals"],
   letter: ["animals", "verbs", "things"],
@@ -62,7 +62,7 @@ const compound = (first: TaughtSkill, second: TaughtSkill): DemoTask =>
 /** The tasks that experts are trained on, one expert each. */
 export const HELD_IN_TASKS: readonly DemoTask[] = TAUGHT_SKILLS.map((skill) => task(skill, "held-in", [usual(skill)]));
 
-/** The tasks of the final table. Nothing is chosen by them. */
+/** The tasks of the final table. No choice is based on them. */
 export const HELD_OUT_TASKS: readonly DemoTask[] = [
   newWords("opposite", 4),
   newWords("language", 4),
@@ -75,7 +75,7 @@ export const HELD_OUT_TASKS: readonly DemoTask[] = [
   compound("language", "capital"),
 ];
 
-/** The tasks that recipes are chosen by. */
+/** The tasks for choosing recipes. */
 export const DEVELOPMENT_TASKS: readonly DemoTask[] = [
   newWords("past", 3),
   newWords("young", 3),
@@ -96,15 +96,15 @@ function part(rule: PartRule, numWords: number, split: Split, random: Random): P
   };
 }
 
-/** A part that the base model answers by itself and an expert should leave alone: a skill by its name, or idle words. */
+/** A part that the base model already answers and an expert must not change: a skill by its name, or words without a skill. */
 function company(numWords: number, idle: readonly Keywords[], random: Random): Part {
   return random.integer(2) === 0
     ? declarativePart(pick(SKILLS, random), numWords, "train", random)
     : neutralPart(idle, numWords, "train", random);
 }
 
-/** `numExamples` different training examples of a task: half of them alone, half in company. No other task's words occur.
- *  `idle`: the words of the company that ask for no skill. */
+/** `numExamples` different training examples of a task: half with the task's part alone, half with another part. No other task's keywords
+ *  occur. `idle`: the words without a skill for the other parts. */
 export function trainingExamples(of: DemoTask, numExamples: number, seed: number, idle: readonly Keywords[] = IDLE_WORDS): Example[] {
   const random = seededRandom(derivedSeed("task", of.name, "train", seed));
   const made = new Map<string, Example>();
@@ -118,7 +118,7 @@ export function trainingExamples(of: DemoTask, numExamples: number, seed: number
   return [...made.values()];
 }
 
-/** `numExamples` different examples to validate or test a task with: lists of two or three words, in compounds of two. */
+/** `numExamples` different examples for validating or testing a task: lists of two or three words, in compounds of two. */
 export function examples(of: DemoTask, split: Exclude<Split, "train">, numExamples: number, seed: number): Example[] {
   const random = seededRandom(derivedSeed("task", of.name, split, seed));
   const lengths = of.parts.length > 1 ? [2] : [2, 3];

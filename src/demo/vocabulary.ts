@@ -8,7 +8,7 @@ import { DOMAINS, type Domain, SKILLS, wordsOf } from "./skills.ts";
 
 const SPECIAL = ["<pad>", "</s>", "<unk>"] as const;
 
-/** Every token, its index being its id. */
+/** Every token; its index is its id. */
 export function vocabulary(): readonly string[] {
   const markers = Array.from({ length: MOST_ITEMS }, (_, index) => marker(index));
   const carriers = CARRIERS.flatMap((carrier) => carrier.split(" ")).filter((word) => word !== "*");
@@ -63,7 +63,7 @@ export function tokenizerJson(): object {
       special_tokens: { "</s>": { id: "</s>", ids: [1], tokens: ["</s>"] } },
     },
     decoder: { type: "WordPiece", prefix: "##", cleanup: false },
-    // Every word is one piece of its own; the format of plain word lists is not one the tokenizer library reads.
+    // Every word is one piece. The tokenizer library does not support the format of plain word lists.
     model: {
       type: "WordPiece",
       unk_token: "<unk>",

@@ -1,4 +1,4 @@
-/** @file Arrow (Ostapenko et al. 2024, arXiv:2405.11157): no training, no data, only the experts' own weights.
+/** @file Arrow (Ostapenko et al. 2024, arXiv:2405.11157). It needs no training and no data, only the experts' own weights.
  *
  *      v_z = the unit vector that B_z A_z stretches most (its top right singular vector)
  *      s_z = |uᵀ v_z| / T  (/ sqrt(n))          u: the raw token at this module's input, n its width
@@ -6,7 +6,7 @@
  *  The authors' code has a simpler v_z too, the mean of A_z's rows ("mean"; "simple" there). Two sets of defaults are in use:
  *    arrow       the PHATGOOSE authors' (r-three/phatgoose, src/models/addons/moe.py:394-418): T = 10, / sqrt(n), top-2
  *    arrow-peft  PEFT's (huggingface/peft, tuners/lora/arrow.py): T = 1, no sqrt(n), top-3, and v_z by 15 power iterations
- *                from a random start, which need not have converged: v <- Aᵀ (Bᵀ B) (A v), normalized. */
+ *                from a random start, which may not converge: v <- Aᵀ (Bᵀ B) (A v), normalized. */
 
 import * as z from "zod";
 import type { Expert } from "../adapters/expert.ts";
@@ -27,7 +27,7 @@ export interface ArrowOptions extends Partial<Scaling> {
   readonly name?: string;
   readonly topK?: number;
   readonly renormalize?: boolean;
-  /** How v_z is found; "power" as PEFT does, with the seed its rng_seed gives. */
+  /** How v_z is computed; "power" as in PEFT, with the seed of its rng_seed. */
   readonly prototype?: { readonly kind: "singular" | "mean" } | { readonly kind: "power"; readonly seed: number };
 }
 
@@ -67,7 +67,7 @@ function meanRow({ shape: [rank = 0, width = 0], data }: Tensor): Tensor {
 }
 
 const ITERATIONS = 15; // PEFT's
-const EPSILON = 1e-8; // beside the norm, as in PEFT
+const EPSILON = 1e-8; // added to the norm, as in PEFT
 
 /** PEFT's estimate of v: [1, in], from a start [in]. a: [rank, in], b: [out, rank] */
 export function powerIteration(a: Tensor, b: Tensor, start: Float32Array): Tensor {

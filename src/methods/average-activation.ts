@@ -1,11 +1,11 @@
 /** @file Average Activation (a baseline of Muqeeth et al. 2024, arXiv:2402.05859; reference: r-three/phatgoose,
- *  src/procedures/utils/analysis_processors.py:198-244, moe.py:859-888): PHATGOOSE's routing, with a mean where the gate would be.
+ *  src/procedures/utils/analysis_processors.py:198-244, moe.py:859-888): PHATGOOSE's routing with a mean activation instead of a gate.
  *
- *      v_z = mean over the expert's examples of (mean over an example's tokens of u)     u: input of this module, expert z at work
+ *      v_z = mean over the expert's examples of (mean over an example's tokens of u)     u: input of this module, with expert z active
  *      s_z = v̄_zᵀ ū / sqrt(n)                                                            bars: standardized, as in phatgoose.ts
  *
- *  Tokens are the real ones; those of the decoder are all target positions, or the last one alone ("last": what the authors'
- *  code comes to, since each decoding step overwrites what the one before had stored). EncDecAttention.k and .v read the encoder. */
+ *  Only real tokens count. In the decoder these are all target positions, or only the last one ("last": the effect of the authors'
+ *  code, where each decoding step overwrites the stored value of the step before). EncDecAttention.k and .v read the encoder. */
 
 import * as z from "zod";
 import { add, div, mul, toFloat } from "../graph/ops/elementwise.ts";
@@ -23,7 +23,7 @@ export function averageActivation(options: GateOptions = {}): Router {
   return comparing("average-activation", lacking, (expert, module) => expert.activations?.get(module), options);
 }
 
-// Beside the sum of a mask, as the authors have it.
+// Added to the sum of a mask, as in the authors' code.
 const EPSILON = 1e-6;
 
 /** Each row's mean over its real tokens. x: [batch, sequence, in], real: int64 [batch, sequence] -> [batch, in] */

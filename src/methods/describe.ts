@@ -7,7 +7,7 @@ export interface DescribedOption {
   readonly name: string;
   /** "integer", "number", "boolean", "string", a list of values, or several joined by "or". */
   readonly type: string;
-  /** Absent where the option has no default: it is required, or its absence means what the description says. */
+  /** Absent if the option has no default: it is required, or the description explains what its absence means. */
   readonly default?: unknown;
   readonly isRequired: boolean;
   readonly description: string;
@@ -18,7 +18,7 @@ export interface DescribedMethod {
   readonly description: string;
   readonly needs: string;
   readonly options: readonly DescribedOption[];
-  /** Whether rows of a batch may choose experts for themselves. */
+  /** Whether rows of a batch may choose their own experts. */
   readonly takesRows: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** @file All experts merged into one adapter, each weighing 1 / N (adapters/merge.ts has the rules). */
+/** @file All experts merged into one adapter, each with weight 1 / N (adapters/merge.ts has the rules). */
 
 import * as z from "zod";
 import type { LoraAdapter } from "../adapters/adapter.ts";
@@ -18,7 +18,7 @@ const options = z.strictObject({
   seed: z.int().default(0).meta({ description: "Of what DARE drops." }),
 });
 
-/** One adapter of all experts, each weighing 1 / N. */
+/** One adapter made of all experts, each with weight 1 / N. */
 export function mergedExperts(experts: readonly Expert[], merge: MergeMethod): LoraAdapter {
   if (experts.length === 0) throw new PoolError({ code: "pool-empty", what: "The pool has no experts.", fix: "Add one." });
   const adapters = experts.map((expert): LoraAdapter => ({ kind: "lora", modules: loraOf(expert), warnings: [] }));

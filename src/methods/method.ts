@@ -1,5 +1,5 @@
-/** @file A routing method: what a pool's experts become on a base model. Each method is one file that says everything about itself;
- *  the command line, the library, evaluation and the server ask the registry. */
+/** @file The interface of a routing method, which weaves a pool's experts into a base model. Each method is one file with all of its
+ *  code, options and descriptions. The command line, the library, evaluation and the server use the registry. */
 
 import type * as z from "zod";
 import type { Expert } from "../adapters/expert.ts";
@@ -10,9 +10,9 @@ import type { Woven } from "../inference/woven.ts";
 import type { Moa } from "../routing/moa-file.ts";
 import type { Router } from "../routing/router.ts";
 
-/** What lies beside a pool's experts. */
+/** Files in the pool's folder other than the experts. */
 export interface PoolParts {
-  /** The MoA routers in the pool's folder, read when a method asks; undefined where there are none. */
+  /** Reads the MoA routers in the pool's folder; undefined if there are none. */
   readonly moa?: (() => Promise<Moa | undefined>) | undefined;
 }
 
@@ -22,9 +22,9 @@ export interface MethodSetting extends PoolParts {
   readonly experts: readonly Expert[];
   /** The pool's folder, for messages. */
   readonly where?: string | undefined;
-  /** What rows choose for themselves; they choose nothing when absent, but for what the method needs. */
+  /** How rows of a batch choose their own experts. Default: not at all, unless the method requires it. */
   readonly rows?: RowChoice | undefined;
-  /** Called with what a person should know of the result. */
+  /** Called with warnings about the result. */
   readonly onWarning?: ((warning: string) => void) | undefined;
 }
 
@@ -32,32 +32,32 @@ type Shape = Readonly<Record<string, z.ZodType>>;
 
 export interface RoutingMethod<S extends Shape = Shape> {
   readonly name: string;
-  /** What it does, as a sentence. */
+  /** A description of the method in one sentence. */
   readonly description: string;
-  /** What the experts or the pool must have. */
+  /** The data that the experts or the pool must have. */
   readonly needs: string;
   /** Names, types, defaults and descriptions of its options. */
   readonly options: z.ZodObject<S, z.core.$strict>;
-  /** Other names that it goes by, each with the options that the name stands for. */
+  /** Other names of the method, each with its options. */
   readonly otherNames?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-  /** Why an option of all methods makes no sense here: sentences, shown to whoever gives it. */
+  /** Common options that this method refuses, each with the reason as a sentence for the error. */
   readonly refuses?: { readonly topK?: string; readonly rows?: string };
   /** Whether it is what a pool runs under when no method is named; the last in the registry to say so is taken. */
   readonly isDefaultFor?: (pool: PoolParts) => Promise<boolean>;
-  /** Whether files beside the experts say which of them take part, so that a part of the pool cannot be tried. */
+  /** Whether other files in the pool determine which experts are used. A part of the pool then cannot be tried alone. */
   readonly hasFixedExperts?: boolean;
-  /** The router alone, for methods that score every expert for every token whatever the pool; undefined where the options change the
-   *  experts too. */
+  /** The router alone, for methods that score every expert for every token independently of the pool; undefined if the options also
+   *  change the experts. */
   readonly router?: (options: z.output<z.ZodObject<S>>) => Router | undefined;
-  /** What a reader of results should know of it. */
+  /** A note for readers of results. */
   readonly details?: (options: z.output<z.ZodObject<S>>) => Readonly<Record<string, string>>;
-  /** What the answers depend on beside experts and options. */
+  /** Anything else that the results depend on, besides experts and options. */
   readonly reads?: (pool: PoolParts) => Promise<unknown>;
-  /** An expert that the method could never choose is an error that names it. */
+  /** Weaves in the experts. An expert that the method could never choose is an error that names it. */
   readonly open: (setting: MethodSetting, options: z.output<z.ZodObject<S>>) => Promise<Woven>;
 }
 
-/** A method that nobody needs to know the options of. */
+/** A method with options of any type. */
 export function method<S extends Shape>(declared: RoutingMethod<S>): RoutingMethod {
   return declared as unknown as RoutingMethod;
 }

@@ -1,4 +1,4 @@
-/** @file A pool opened under a router that scores every expert for every token. */
+/** @file Opens a pool with a router that scores every expert for every token. */
 
 import type { Expert } from "../adapters/expert.ts";
 import { PoolError } from "../base/errors.ts";
@@ -7,19 +7,19 @@ import { withoutGeneralKnowledge } from "../routing/general-knowledge.ts";
 import type { Router } from "../routing/router.ts";
 import type { MethodSetting } from "./method.ts";
 
-/** The routed pool. `general`: names of general experts, whose knowledge is taken off the others. */
+/** The routed pool. `general`: names of general experts, whose mean is subtracted from the others. */
 export async function openRouter(
   { base, experts, where, rows }: MethodSetting,
   router: Router,
   general?: readonly string[],
 ): Promise<RoutedPool> {
   const { candidates, ...joining } = general ? withoutGeneralKnowledge(experts, general, where) : { candidates: experts };
-  const pool = new RoutedPool(candidates, base.modules, { router, ...joining, rows }); // refuses what no router could serve
+  const pool = new RoutedPool(candidates, base.modules, { router, ...joining, rows }); // refuses experts that no router supports
   checkCandidates(candidates, router, where);
   return pool;
 }
 
-/** An expert that the router can score at no module would sit in the pool and never be chosen. */
+/** Refuses an expert that the router can score at no module: it could never be chosen. */
 function checkCandidates(experts: readonly Expert[], router: Router, where: string | undefined): void {
   const barred = experts.find((expert) => ![...expert.adapter.modules.keys()].some((module) => router.prototype(expert, module)));
   if (!barred) return;

@@ -1,4 +1,4 @@
-/** @file What is put on a base, from files: nothing, one adapter, or a pool under a method. */
+/** @file Opens what is woven into a base, from files: nothing, one adapter, or a pool with a method. */
 
 import type * as z from "zod";
 import { OptionError } from "../base/errors.ts";
@@ -13,12 +13,12 @@ import { defaultMethod, hasOption, openMethod, parsedMethod } from "./registry.t
 import type { wovenOptions } from "./woven-options.ts";
 
 export interface WovenOptions extends Readonly<z.input<typeof wovenOptions>> {
-  /** What the rows of a batch choose for themselves; they choose nothing when absent. */
+  /** How the rows of a batch choose their own experts. Default: not at all. */
   readonly rows?: RowChoice | undefined;
 }
 export interface OpenedWoven {
   readonly woven: Woven;
-  /** What a person should know of it. */
+  /** Warnings for the user. */
   readonly warnings: readonly string[];
 }
 
@@ -44,7 +44,7 @@ export async function openWoven(model: Model, options: WovenOptions): Promise<Op
   return { woven, warnings: [...warnings, ...experts.flatMap((expert) => expert.warnings.map((warning) => `${expert.name}: ${warning}`))] };
 }
 
-/** Refuses options that contradict each other, before anything is read. */
+/** Refuses contradictory options before anything is read. */
 export function checkOptions({ adapter, pool, router, topK, decide, domain, rows }: WovenOptions): void {
   if (adapter !== undefined && pool !== undefined) {
     throw new OptionError({

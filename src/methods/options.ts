@@ -1,4 +1,4 @@
-/** @file Options that several methods have. An option of one name means the same for every method that has it. */
+/** @file Options that several methods share. An option has the same meaning in every method. */
 
 import * as z from "zod";
 import { NORMALIZATIONS, type Scaling } from "../routing/comparison.ts";
@@ -19,7 +19,7 @@ const renormalize = z
   .default(true)
   .meta({ description: "Make a token's weights sum to 1; if not, they stay shares of the softmax over all experts." });
 
-/** What all routers that choose experts by scores share, with their defaults. */
+/** The options of all routers that choose experts by scores, with their defaults. */
 export const scored = (defaults: { readonly topK: number } & Scaling) => ({
   topK: topK.default(defaults.topK),
   renormalize,
@@ -27,5 +27,5 @@ export const scored = (defaults: { readonly topK: number } & Scaling) => ({
   scaleBySqrt: scaleBySqrt.default(defaults.scaleBySqrt),
 });
 
-/** Those of routers that compare each token with one vector of each expert. */
+/** The options of routers that compare each token with one vector of each expert. */
 export const compared = { ...scored({ topK: 2, temperature: 1, scaleBySqrt: true }), normalize };

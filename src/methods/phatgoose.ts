@@ -4,8 +4,8 @@
  *      v̄_z = (v_z - mean v_z) / sqrt(var v_z + 1e-5)      each expert's trained gate
  *      s_z = v̄_zᵀ ū / sqrt(n)                             n = the module's input width
  *
- *  The sigmoid of gate training is not used here. An expert whose gate never moved (v = 0) scores exactly 0. The authors' code
- *  knows other comparisons too (comparison.ts) and weights that are not made to sum to 1: all are options. */
+ *  The sigmoid of gate training is not used here. An expert with an untrained gate (v = 0) scores exactly 0. The authors' code also
+ *  has other comparisons (comparison.ts) and weights that do not sum to 1; they are options here. */
 
 import * as z from "zod";
 import type { Expert } from "../adapters/expert.ts";
@@ -37,7 +37,7 @@ export function comparing(
   const comparison = { temperature, scaleBySqrt, normalize };
   return {
     name,
-    key: `compared ${comparisonKey(comparison)} ${renormalize}`, // which vectors they are makes no other graph
+    key: `compared ${comparisonKey(comparison)} ${renormalize}`, // the graph does not depend on which vectors are compared
     topK,
     mixes: "outputs",
     renormalize,

@@ -1,6 +1,6 @@
-/** @file The routing methods by name, and what may be asked of them.
+/** @file The registry of routing methods.
  *
- *  In text a method is its name, or its name with options: "arrow", "arrow:temperature=1,scaleBySqrt=false". */
+ *  As text, a method is its name, or its name with options: "arrow", "arrow:temperature=1,scaleBySqrt=false". */
 
 import * as z from "zod";
 import { counted } from "../base/counted.ts";
@@ -41,10 +41,10 @@ export interface MethodChoice {
   readonly [option: string]: unknown;
 }
 
-/** Every name that a method can be asked for by. */
+/** All names of methods, including their other names. */
 export const METHOD_NAMES: readonly string[] = METHODS.flatMap(({ name, otherNames = {} }) => [name, ...Object.keys(otherNames)]);
 
-/** The method that a pool runs under when none is named. */
+/** The default method of a pool. */
 export async function defaultMethod(pool: PoolParts): Promise<string> {
   for (const { name, isDefaultFor } of METHODS.toReversed()) if (await isDefaultFor?.(pool)) return name;
   throw new OptionError({
@@ -60,17 +60,17 @@ export function hasOption(text: string, option: string): boolean {
   return option in named(text).method.options.shape;
 }
 
-/** Whether the method that `text` names can be tried with a part of the pool. */
+/** Whether the method that `text` names works with a part of the pool. */
 export function takesPartOfPool(text: string): boolean {
   return named(text).method.hasFixedExperts !== true;
 }
 
-/** Whether the method that `text` names refuses an option of all methods by intent. */
+/** Whether the method that `text` names refuses a common option. */
 export function refuses(text: string, option: "topK" | "rows"): boolean {
   return named(text).method.refuses?.[option] !== undefined;
 }
 
-/** The method that `text` names, with its options. Those that are absent take their defaults; `given` go before the text's. */
+/** The method that `text` names, with its options. Absent options have their defaults; `given` options override those in the text. */
 export function parsedMethod(text: string, given: Readonly<Record<string, unknown>> = {}): MethodChoice {
   const { method, own } = named(text);
   const asked = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
@@ -87,7 +87,7 @@ export function parsedMethod(text: string, given: Readonly<Record<string, unknow
   });
 }
 
-/** What the experts become under a method. */
+/** Weaves the experts into the base with a method. */
 export async function openMethod(setting: MethodSetting, choice: MethodChoice): Promise<Woven> {
   const { method, options } = chosen(choice);
   const { experts, rows, onWarning } = setting;
@@ -106,18 +106,18 @@ export async function openMethod(setting: MethodSetting, choice: MethodChoice): 
   return method.open(setting, options);
 }
 
-/** What a reader of results should know of a method. */
+/** A method's note for readers of results. */
 export function detailsOf(choice: MethodChoice): Readonly<Record<string, string>> | undefined {
   const { method, options } = chosen(choice);
   return method.details?.(options);
 }
 
-/** What a method's answers depend on beside experts and options; undefined for nothing. */
+/** Anything else that a method's results depend on, besides experts and options; undefined for nothing. */
 export async function readBy(choice: MethodChoice, pool: PoolParts): Promise<unknown> {
   return chosen(choice).method.reads?.(pool);
 }
 
-/** Whether the method that `text` names scores every expert for every token, so that its routes tell who served whom. */
+/** Whether the method that `text` names scores every expert for every token, so that it has routes. */
 export function scoresTokens(text: string): boolean {
   return named(text).method.router !== undefined;
 }
@@ -141,7 +141,7 @@ export function routerNamed(text: string, given: { readonly topK?: number | unde
   return routerOfMethod(parsedMethod(text, given));
 }
 
-/** The method of a choice, and its options with their defaults. */
+/** The chosen method, and its options with their defaults. */
 function chosen({ kind, ...options }: MethodChoice): { method: RoutingMethod; options: Record<string, unknown> } {
   const { method, own } = named(kind);
   return { method, options: method.options.parse({ ...own, ...options }) as Record<string, unknown> };
@@ -175,7 +175,7 @@ function notFor({ name, refuses, options }: RoutingMethod, option: string): Opti
   });
 }
 
-/** "temperature=1,scaleBySqrt=false" as an object; text where the field takes text, else a number or truth value. */
+/** Parses "temperature=1,scaleBySqrt=false". A value is text if its field takes text, else a number or boolean. */
 function assignments(text: string, fields: Readonly<Record<string, z.ZodType>>): Record<string, unknown> {
   const parts = text.split(",").filter((part) => part !== "");
   return Object.fromEntries(

@@ -1,4 +1,4 @@
-/** @file Retrieval at work: the examples of an expert embedded once, each query embedded when it comes (routing/retrieval.ts). */
+/** @file Retrieval as a method: an expert's examples are embedded once, and each query when it arrives (routing/retrieval.ts). */
 
 import * as z from "zod";
 import type { ExampleEmbeddings, Expert } from "../adapters/expert.ts";
@@ -34,7 +34,7 @@ export async function embeddedExamples(inputs: readonly string[], embedder: Embe
   return { embedder: embedder.name, vectors };
 }
 
-/** Each row is served by the one expert whose examples its prompt is nearest to. */
+/** Each row uses the expert with the example nearest to its prompt. */
 export function retrievalRows(embedder: Embedder): RowChoice {
   return async (prompts, experts) => {
     const scores = similarities(await embedder.embed(prompts), librariesOf(experts, embedder.name));
@@ -42,9 +42,9 @@ export function retrievalRows(embedder: Embedder): RowChoice {
   };
 }
 
-/** A pool whose rows choose so, or as `rows` makes of it. */
+/** A pool whose rows choose by retrieval, or by the rule that `rows` makes from it. */
 export function retrievalPool(sizes: ModuleSizes, experts: readonly Expert[], embedder: Embedder, rows: RowChoice = ownRows): RoutedPool {
-  librariesOf(experts, embedder.name); // tells at once what is missing
+  librariesOf(experts, embedder.name); // throws early if embeddings are missing
   return new RoutedPool(experts, sizes, { router: uniform({ topK: 1 }), rows, own: retrievalRows(embedder) });
 }
 

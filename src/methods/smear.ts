@@ -5,8 +5,8 @@
  *      s_z = LN(u̅)ᵀ LN(v_z) / sqrt(n)             LN: layer norm without affine part, epsilon 1e-5;  w = softmax of s over all experts
  *      y   = W u + (sum_z w_z B_z) (sum_z w_z A_z) u
  *
- *  A and B are averaged separately, so there are cross terms. The mean is the authors' plain one, over every position of the
- *  batch: padding takes part, and in a decoder so do later tokens. While text is generated each step is a sequence of its own. */
+ *  A and B are averaged separately, so there are cross terms. As in the authors' code, the mean covers every position of the batch,
+ *  including padding and, in a decoder, later tokens. During generation each step counts as one sequence. */
 
 import * as z from "zod";
 import { reduceMean } from "../graph/ops/reduce.ts";

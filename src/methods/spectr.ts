@@ -1,10 +1,10 @@
-/** @file SpectR (Fleshman and Van Durme 2025, arXiv:2504.03454): no training, no data.
+/** @file SpectR (Fleshman and Van Durme 2025, arXiv:2504.03454). It needs no training and no data.
  *
  *      scaling B_z A_z = U S Vᵀ          (singular value decomposition)
  *      s_z = || S Vᵀ u || = || scaling B_z A_z u ||         how much the expert would change this token u
- *  and, as options that are off, s_z / T / sqrt(n).
+ *  Two options, off by default, divide s_z by T and by sqrt(n).
  *
- *  Arrow keeps only the first singular vector; with rank 1 the two agree up to the singular value. */
+ *  Arrow keeps only the first singular vector. With rank 1 the two methods agree up to the singular value. */
 
 import * as z from "zod";
 import type { Expert } from "../adapters/expert.ts";

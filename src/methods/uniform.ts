@@ -1,8 +1,8 @@
-/** @file A router that looks at no token: w_z = 1 / N over all N experts that cover the module, the mean of their outputs. Where every
- *  expert covers every module this is Merged Experts, (1/N) sum_z B_z A_z, unmerged.
+/** @file A router that does not depend on tokens: w_z = 1 / N over all N experts that cover the module, the mean of their outputs. If every
+ *  expert covers every module, this equals Merged Experts, (1/N) sum_z B_z A_z, without merging.
  *
- *  With the bias of a row, `uniform` at top-1 gives that row the expert its bias leaves open: how retrieval, an oracle, or a
- *  request that names its expert choose. */
+ *  With top-1 and a row's bias that bars all experts except one, the row uses that expert. Retrieval, an oracle, and requests that name
+ *  an expert work like this. */
 
 import * as z from "zod";
 import type { Expert } from "../adapters/expert.ts";
@@ -21,7 +21,7 @@ export function uniform({ topK = Number.POSITIVE_INFINITY }: { readonly topK?: n
   return { name: "uniform", key: "uniform", topK, mixes: "outputs", remedy: MODULES, prototype: covering, scores: zeros };
 }
 
-/** A prototype without rows: the expert is a candidate, and nothing of it is scored. */
+/** A prototype without rows: the expert is a candidate, but it has no vector. */
 export function covering(expert: Expert, module: string) {
   return expert.adapter.modules.has(module) ? float32([0, 1]) : undefined;
 }

@@ -1,4 +1,4 @@
-/** @file What may be put on a base, from files: declared once, for callers and for the command line. */
+/** @file The options that select what is woven into a base, declared once for callers and for the command line. */
 
 import * as z from "zod";
 import { DECISION_RULES } from "../routing/moa-decision.ts";

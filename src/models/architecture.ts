@@ -1,24 +1,24 @@
-/** @file What an architecture is: a parsed configuration and functions that build its parts from the three seams.
+/** @file The interface of an architecture: a parsed configuration, and functions that build the model's parts from the three seams.
  *
- *  An architecture file holds no knowledge of experts, training, caching or the engine. It is written against `Parts`
- *  and registered by one line in registry.ts. */
+ *  An architecture file knows nothing of experts, training, caching or the engine. It uses `Parts`, and one line in
+ *  registry.ts registers it. */
 
 import type { Float, Int } from "../graph/value.ts";
 import type { Attention, Dropout } from "./attention.ts";
 import type { Seams } from "./embedding.ts";
 import type { Weights } from "./linear.ts";
 
-/** What an architecture builds from. */
+/** The building blocks of an architecture. */
 export interface Parts extends Seams {
   readonly weights: Weights;
   readonly attention: Attention;
   /** The model's own dropout; the identity outside training. */
   readonly dropout: Dropout;
-  /** Where each token stands in its row, padding counted: int64 [batch or 1, sequence]. Positions, when absent. */
+  /** Each token's index in its row, padding included: int64 [batch or 1, sequence]. Default: the positions. */
   readonly slots?: () => Int;
   /** Called with each layer's path, "model.layers.0", and its input [batch, sequence, hidden], before the layer is built. */
   readonly enterLayer?: (layer: string, x: Float) => void;
-  /** Called with intermediate states by name, for tests and pooling: "encoder.block.0". Their default does nothing. */
+  /** Called with intermediate states by name, for tests and pooling: "encoder.block.0". The default does nothing. */
   readonly observe?: (name: string, state: Float) => void;
 }
 
@@ -28,17 +28,17 @@ interface Common {
   /** Width of the residual stream. */
   readonly hiddenSize: number;
   readonly numLayers: number;
-  /** Probability the model's own configuration gives for dropout in training; 0 for none. */
+  /** Dropout probability in the model's configuration, for training; 0 for none. */
   readonly dropoutRate: number;
 }
 
 /** A decoder-only model: one stack, causal attention. */
 export interface DecoderOnly extends Common {
   readonly kind: "decoder-only";
-  /** Longest position the model knows; undefined when there is no limit. */
+  /** Longest sequence that the model supports; undefined when there is no limit. */
   readonly maxPositions?: number;
-  /** The longest sequence whose tokens are placed as in one of `length` tokens; absent when all are. Keys computed in a
-   *  sequence no longer than one such length are of no use beyond it. */
+  /** The longest sequence with the same rotary frequencies as one of `length` tokens; absent if they do not depend on the length. Keys
+   *  that were computed below this length are invalid above it. */
   readonly steadyUntil?: ((length: number) => number) | undefined;
   /** ids, positions: int64 [batch, sequence] -> hidden states after the final norm, [batch, sequence, hidden]. */
   decode(ids: Int, positions: Int, parts: Parts): Float;
@@ -52,7 +52,7 @@ export interface KeysAndValues {
   readonly values: Float;
 }
 
-/** An encoder-decoder model. The decoder's cross-attention keys depend on the encoder alone, so they are built apart. */
+/** An encoder-decoder model. The decoder's cross-attention keys depend only on the encoder, so they are built separately. */
 export interface EncoderDecoder extends Common {
   readonly kind: "encoder-decoder";
   readonly decoderStartId: number;

@@ -2,8 +2,8 @@
  *
  *      softmax(scale q kᵀ + bias + mask) v
  *
- *  `fullAttention` sees all keys at once: training, scoring, encoders. `cachedAttention` also sees the keys of earlier
- *  calls, which arrive as feeds in a buffer of fixed capacity, and hands out the new ones to be written into it.
+ *  `fullAttention` sees all keys at once: in training, scoring and encoders. `cachedAttention` also sees the keys of earlier
+ *  calls. They are feeds, in a buffer of fixed capacity, and the caller writes the new keys into that buffer.
  *  Positions and validity are values, so padding on either side, sliding windows and packed documents are all masks. */
 
 import { invariant } from "../base/errors.ts";
@@ -14,7 +14,7 @@ import { softmax } from "../graph/ops/reduce.ts";
 import { flattened, type Size } from "../graph/sizes.ts";
 import type { Bool, Float, Int } from "../graph/value.ts";
 
-/** Keys or queries of one attention: where each token stands and whether it is real. */
+/** Keys or queries of one attention: each token's position, and whether it is real. */
 export interface Places {
   /** int64 [batch or 1, sequence]: the token's position. */
   readonly positions: Int;
@@ -35,8 +35,8 @@ export interface AttentionSpec {
   readonly window?: number;
   /** softcap tanh(scores / softcap), Gemma 2's. */
   readonly softcap?: number;
-  /** The scores of later keys are overwritten before the mask of padding is added, as in GPT-2's code. Real tokens see the
-   *  same; padding looks at everything but the padding behind it. */
+  /** The scores of later keys are overwritten before the padding mask is added, as in GPT-2's code. Real tokens get the same
+   *  result; padding attends to everything except later padding. */
   readonly overwritesLater?: boolean;
   /** Keys and values come from the encoder. */
   readonly cross?: boolean;
@@ -48,8 +48,8 @@ export interface AttentionSpec {
  *  Where kvHeads < heads, query heads share keys in consecutive groups (Ainslie et al. 2023). */
 export type Attention = (q: Float, k: Float, v: Float, spec: AttentionSpec) => Float;
 
-// Added to the scores of keys a query may not see: exp of it is exactly 0 beside any real score, and a row of
-// nothing else stays finite.
+// Added to the scores of keys that a query may not see. Beside any real score its exp is exactly 0, and a row in which every
+// key is masked stays finite.
 const MASKED = -1e9;
 
 export type Dropout = (x: Float) => Float;
@@ -66,7 +66,7 @@ export function joinHeads(x: Float): Float {
   return reshape(transpose(x, [0, 2, 1, 3]), batch, sequence, heads * size);
 }
 
-/** Whether a key stands no later than a query: [batch or 1, 1, queries, keys] */
+/** Whether a key's position is at or before the query's: [batch or 1, 1, queries, keys] */
 function isCausal(queries: Places, keys: Places): Bool {
   return lessOrEqual(unsqueeze(keys.positions, 1, 2), unsqueeze(queries.positions, 1, 3));
 }
@@ -84,7 +84,7 @@ export function maskBias(queries: Places, keys: Places, { causal, window }: Pick
   return where(conditions.reduce(and), 0, MASKED);
 }
 
-/** What becomes of scale q kᵀ [batch, heads, queries, keys] before the softmax: softcap, bias and mask. */
+/** Applies softcap, bias and mask to scale q kᵀ [batch, heads, queries, keys], before the softmax. */
 function adjusted(scores: Float, { softcap, bias, overwritesLater, ...mask }: AttentionSpec, queries: Places, keys: Places): Float {
   const softened = softcap === undefined ? scores : mul(tanh(div(scores, softcap)), softcap);
   const capped = overwritesLater ? where(isCausal(queries, keys), softened, MASKED) : softened;
@@ -121,14 +121,14 @@ export interface CacheEntry {
 export interface Cache {
   /** The past of the attention at `path`, with this many heads of this size. */
   past(path: string, kvHeads: number, size: number): CacheEntry;
-  /** Hands out the new keys and values, [batch, kvHeads, sequence, size]. */
+  /** Called with the new keys and values, [batch, kvHeads, sequence, size]. */
   store(path: string, entry: CacheEntry): void;
-  /** Where the cached tokens stand; those not yet written are invalid. */
+  /** The positions of the cached tokens; slots that are not yet written are invalid. */
   readonly places: Places;
 }
 
-/** Attention over cached keys and those of this call: a prefill chunk or a decode step. The scores of both are put side
- *  by side, so that the buffer is read where it lies and never copied. */
+/** Attention over cached keys and those of this call: a prefill chunk or a decode step. The scores of both are
+ *  concatenated, so the buffer itself is never copied. */
 export function cachedAttention(self: Places, cache: Cache, { encoder }: { encoder?: Places } = {}): Attention {
   return (q, k, v, spec) => {
     if (spec.cross) return fullAttention(self, encoder ? { encoder } : {})(q, k, v, spec);
@@ -145,7 +145,7 @@ export function cachedAttention(self: Places, cache: Cache, { encoder }: { encod
   };
 }
 
-/** The places of cached keys, then those of this call; each says which of its keys are real. */
+/** The positions of cached keys, then those of this call; each with the mask of its real keys. */
 function sideBySide(past: Places, now: Places): Places {
   const [batch] = now.positions.shape;
   const joined = (left: Int, right: Int) => concat([expand(left, batch!, left.shape[1]!), right], 1, "keys");

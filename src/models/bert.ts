@@ -4,7 +4,7 @@
  *
  *      embedding = m / |m|,   m = mean of the last hidden states over the real tokens, [CLS] and [SEP] included
  *
- *  It embeds texts for retrieval; it is no base model, so it has no linear seam. */
+ *  It embeds texts for retrieval. It is not a base model, so it has no linear seam. */
 
 import * as z from "zod";
 import { int64 } from "../base/tensor.ts";

@@ -1,4 +1,4 @@
-/** @file What a person should know of a base model before it computes: keys of config.json and tensors that are not read. */
+/** @file Warnings about a base model before it is used: keys of config.json and tensors that are not read. */
 
 import { fileIn } from "../base/paths.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
@@ -8,7 +8,7 @@ import { configNotes } from "./config-keys.ts";
 import { factoryOf } from "./registry.ts";
 import { type Reads, unreadTensorNotes } from "./unread-tensors.ts";
 
-/** Warnings. Throws a CheckpointError where a key or a tensor asks for what the architecture does not compute. */
+/** The warnings. Throws a CheckpointError if a key or tensor needs a computation that the architecture does not have. */
 export async function checkpointNotes(checkpoint: Checkpoint, architecture: Architecture, reads: Reads): Promise<string[]> {
   const { config, tensors, directory } = checkpoint;
   const quantized = quantizationOf(config, tensors)?.kind;

@@ -1,27 +1,27 @@
-/** @file Every key of config.json is accounted for, as every key of an adapter's is: an architecture reads it, or it is known to have no effect on
- *  what the model computes, or it must say what the architecture computes anyway, or it is unknown, which is told by name.
+/** @file Checks every key of config.json. A key is of one of four kinds: the architecture reads it; it has no effect on what the model
+ *  computes; its value must equal what the architecture computes; or it is unknown, and a warning names it.
  *
- *  An unknown key that is on and whose name says that it changes the computation (a scale, a window, a cap, a bias) is refused. */
+ *  An unknown key is refused if it is on and its name stands for a computation (a scale, a window, a cap, a bias). */
 
 import { CheckpointError } from "../base/errors.ts";
 import type { Architecture } from "./architecture.ts";
 
 type Config = Readonly<Record<string, unknown>>;
-/** The values that change nothing, beside those that say "not used"; or what tells whether a value does. */
+/** The values that change nothing, in addition to those that mean "not used"; or a test for such values. */
 type Allowed = readonly unknown[] | ((value: unknown, config: Config) => boolean);
 
 export interface ConfigKeys {
   /** Keys that the architecture's schema has. */
   readonly read: ReadonlySet<string>;
-  /** Keys of its own that have no effect here. */
+  /** Keys of this architecture that have no effect here. */
   readonly idle: ReadonlySet<string>;
-  /** Keys that must say what it computes; these win over the other two. */
+  /** Keys whose value must equal what it computes; they take precedence over the other two. */
   readonly fixed: Readonly<Record<string, Allowed>>;
-  /** A field with the language model's own configuration, beside which others may stand. */
+  /** The field that holds the language model's configuration, in a file with several. */
   readonly nested?: string;
 }
 
-/** Builds an architecture and says which keys of config.json it accounts for. */
+/** Builds an architecture and lists the keys of config.json that it handles. */
 export type ArchitectureFactory = ((config: Config, tensorNames: ReadonlySet<string>) => Architecture) & { readonly keys: ConfigKeys };
 
 export function reading(keys: ConfigKeys, build: (config: Config, tensorNames: ReadonlySet<string>) => Architecture): ArchitectureFactory {
@@ -33,12 +33,12 @@ interface OwnKeys extends Partial<Pick<ConfigKeys, "fixed" | "nested">> {
   readonly idle?: string;
 }
 
-/** The keys of a schema, and what else is known of an architecture's. */
+/** The keys of a schema, and the other known keys of an architecture. */
 export function configKeys({ shape }: { readonly shape: object }, { idle = "", fixed = {}, nested }: OwnKeys = {}): ConfigKeys {
   return { read: new Set(Object.keys(shape)), idle: new Set(idle.split(" ")), fixed, ...(nested && { nested }) };
 }
 
-/** No effect on what a finished model computes for a text: names and ids, training, generation, files, precision, kernels. */
+/** Keys without effect on what a trained model computes: names and ids, training, generation, files, precision, kernels. */
 const IDLE = new Set(
   [
     "architectures model_type _name_or_path name_or_path transformers_version torch_dtype dtype auto_map tokenizer_class finetuned_from license",
@@ -59,7 +59,7 @@ const IDLE = new Set(
 
 const allFull: Allowed = (value) => Array.isArray(value) && value.every((type) => type === "full_attention");
 
-/** What other architectures compute and none here does unless it reads the key: the values with which nothing changes. */
+/** Keys of computations that only some architectures have, with the values that change nothing. */
 const COMPUTING: Readonly<Record<string, Allowed>> = {
   ...neutral(
     [1],
@@ -92,18 +92,18 @@ const COMPUTING: Readonly<Record<string, Allowed>> = {
   norm_type: ["rms_norm", "rmsnorm"],
 };
 
-/** Ends of names that speak of a computation. */
+/** Endings of names that stand for a computation. */
 const SUSPECT = /_(?:multiplier|scale|scaling|softcap|softcapping|window|bias|norm|factor|act|activation)$/;
 
 function neutral(values: readonly unknown[], keys: string): Record<string, Allowed> {
   return Object.fromEntries(keys.split(" ").map((key) => [key, values]));
 }
 
-/** Heads that are none of a language model's. */
+/** Heads other than a language model's. */
 const OTHER_HEADS =
   /For(?:SequenceClassification|TokenClassification|QuestionAnswering|MultipleChoice|\w*Reward\w*|NextSentencePrediction)$/;
 
-/** What is worth knowing of a configuration. Throws a CheckpointError that names every key that is refused. */
+/** Warnings about a configuration. Throws a CheckpointError that names every refused key. */
 export function configNotes(config: Config, keys: ConfigKeys, where: string): string[] {
   const inner = keys.nested === undefined ? undefined : config[keys.nested];
   const isNested = typeof inner === "object" && inner !== null;
@@ -123,7 +123,7 @@ export function configNotes(config: Config, keys: ConfigKeys, where: string): st
   return [`config.json has keys that are unknown here and have no effect: ${unknown.join(", ")}.`];
 }
 
-/** null, false, "", [] and {} say "not used". */
+/** null, false, "", [] and {} mean "not used". */
 function isAllowed(value: unknown, allowed: Allowed, config: Config): boolean {
   if (typeof allowed === "function") return value === null || value === undefined || allowed(value, config);
   if (value === null || value === undefined || value === false || value === "") return true;

@@ -1,9 +1,9 @@
-/** @file Reading a checkpoint's config.json into what an architecture needs. */
+/** @file Parses a checkpoint's config.json for an architecture. */
 
 import type * as z from "zod";
 import { CheckpointError } from "../base/errors.ts";
 
-/** Parses with `schema`; all problems are told at once, with the field's name. */
+/** Parses with `schema`; one error lists all problems with their fields. */
 export function parseConfig<T>(schema: z.ZodType<T>, raw: Readonly<Record<string, unknown>>): T {
   const result = schema.safeParse(raw);
   if (result.success) return result.data;

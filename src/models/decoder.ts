@@ -1,8 +1,8 @@
-/** @file What decoder-only architectures share: the stack around their blocks, and the sub-layers most of them are made of.
+/** @file The code that decoder-only architectures share: the stack around their blocks, and the sub-layers that most of them use.
  *
  *      x = embed(ids);  x = block_i(x), i = 0, 1, ...;  logits = W_head norm(x)
  *
- *  An architecture that differs in a part writes that part itself. */
+ *  An architecture that differs in a part has its own version of that part. */
 
 import * as z from "zod";
 import { CheckpointError } from "../base/errors.ts";
@@ -14,7 +14,7 @@ import type { DecoderOnly, Parts } from "./architecture.ts";
 import { type AttentionSpec, splitHeads } from "./attention.ts";
 import { type Rope, ropeFields, rotated } from "./rope.ts";
 
-/** The fields of config.json that Llama and its kin share. */
+/** The fields of config.json that Llama and similar models share. */
 export const decoderFields = {
   ...ropeFields,
   vocab_size: z.int(),
@@ -29,7 +29,7 @@ export const decoderFields = {
   attention_dropout: z.number().default(0),
   tie_word_embeddings: z.boolean().default(false),
 };
-/** Which layers slide a window, in files of transformers since 4.53. */
+/** The layers with a sliding window, in files of transformers since 4.53. */
 export const layerTypes = z.array(z.enum(["full_attention", "sliding_attention"])).nullish();
 export type DecoderConfig = z.infer<z.ZodObject<typeof decoderFields>>;
 
@@ -37,7 +37,7 @@ export interface Stack
   extends Pick<DecoderOnly, "vocabularySize" | "hiddenSize" | "numLayers" | "dropoutRate" | "maxPositions" | "steadyUntil"> {
   /** The module of the token embeddings, "model.embed_tokens". */
   readonly embedding: string;
-  /** What is done to the embeddings before the first block. */
+  /** Applied to the embeddings before the first block. */
   readonly enter?: (x: Float, positions: Int, parts: Parts) => Float;
   /** The path of layer i, "model.layers.0". */
   readonly layer: (i: number) => string;
@@ -47,9 +47,9 @@ export interface Stack
   readonly norm: (x: Float, parts: Parts) => Float;
   /** The head's module; "lm_head" when absent. */
   readonly head?: string;
-  /** The head reads the embeddings' tensor and has none of its own. */
+  /** The head uses the tensor of the embeddings. */
   readonly tied: boolean;
-  /** What is done to the logits. */
+  /** Applied to the logits. */
   readonly leave?: (logits: Float) => Float;
 }
 
@@ -124,7 +124,7 @@ export interface SelfAttention extends Heads, Pick<AttentionSpec, "window" | "so
   readonly scale?: number;
   /** q, k and v have biases; the output has one. */
   readonly biases?: { readonly inward?: boolean; readonly outward?: boolean };
-  /** Norm of each head of q and k, `q_norm` and `k_norm`, before they turn. */
+  /** Norms on each head of q and k, `q_norm` and `k_norm`, before the rotation. */
   readonly headNorm?: Norm;
 }
 

@@ -3,8 +3,8 @@
  *      base model  baseEmbedding(weights)        E[id]
  *      adapter     adapted(seams, adapter, ...)  E[id] + scaling B A[:, id]
  *
- *  A look-up is a projection of a one-hot vector, so a table [rows, width] is adapted as a projection with in = rows and
- *  out = width. It has no input vector: nothing there can be scored, gated or routed. */
+ *  A look-up is a projection of a one-hot vector. An adapter therefore treats a table [rows, width] as a projection with in = rows
+ *  and out = width. It has no input vector, so there is nothing to score, gate or route. */
 
 import { gather } from "../graph/ops/movement.ts";
 import type { Float, Int } from "../graph/value.ts";
@@ -13,7 +13,7 @@ import { baseLinear, type Linear, type Weights } from "./linear.ts";
 export interface Table {
   readonly rows: number;
   readonly width: number;
-  /** The checkpoint's tensor, where it is not `<module>.weight`: that of a table that several modules share. */
+  /** The checkpoint's tensor, if it is not `<module>.weight`: for a table that several modules share. */
   readonly tensor?: string;
 }
 
@@ -25,13 +25,13 @@ export function baseEmbedding(weights: Weights): Embedding {
   return (ids, module, { rows, width, tensor = `${module}.weight` }) => gather(weights(tensor, rows, width), ids);
 }
 
-/** What an adapter can be woven into. */
+/** The seams that an adapter can change. */
 export interface Seams {
   readonly linear: Linear;
   readonly embedding: Embedding;
 }
 
-/** The base model, with nothing woven in. */
+/** The seams of the base model alone. */
 export function baseSeams(weights: Weights): Seams {
   return { linear: baseLinear(weights), embedding: baseEmbedding(weights) };
 }

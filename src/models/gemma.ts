@@ -1,5 +1,5 @@
 /** @file Gemma (Mesnard et al. 2024, arXiv:2403.08295; reference: transformers, models/gemma): Llama with
- *  norms that scale by 1 + w - embeddings times sqrt(hidden) - GELU in the gate - heads whose size is apart from the width. */
+ *  norms that scale by 1 + w - embeddings times sqrt(hidden) - GELU in the gate - a head size independent of the width. */
 
 import * as z from "zod";
 import { add, mul } from "../graph/ops/elementwise.ts";
@@ -24,7 +24,7 @@ export type GemmaConfig = z.infer<z.ZodObject<typeof gemmaFields>>;
 
 const schema = z.object(gemmaFields);
 
-/** `hidden_act` is not read, so it must not ask for another activation than the one that is meant. */
+/** `hidden_act` is not read, so its value must be one that stands for this activation. */
 export const gemmaFixed = { hidden_act: ["gelu", "gelu_new", "gelu_pytorch_tanh"] };
 
 export const gemma: ArchitectureFactory = reading(configKeys(schema, { fixed: gemmaFixed }), (raw) => {
@@ -47,7 +47,7 @@ export function gemmaNorm(epsilon: number): Norm {
   return (x, path, { weights }) => rmsNorm(x, add(weights(`${path}.weight`, x.shape.at(-1) as number), 1), { epsilon });
 }
 
-/** What all Gemmas have in common, for tensors under `prefix`. */
+/** The parts that all Gemmas share, for tensors under `prefix`. */
 export function gemmaParts(config: GemmaConfig, { prefix = "model.", head = "lm_head" } = {}) {
   const heads = headsOf(config);
   const { hiddenSize } = heads;

@@ -1,6 +1,6 @@
 /** @file Gemma 2 (Riviere et al. 2024, arXiv:2408.00118; reference: transformers, models/gemma2): Gemma with
- *  norms before and after each sub-layer - a sliding window in every second layer, the first included - softcaps
- *  c tanh(s / c) on attention scores and logits - a scale of its own for the scores. */
+ *  norms before and after each sub-layer - a sliding window in every second layer, starting with the first - softcaps
+ *  c tanh(s / c) on attention scores and logits - a configured scale for the scores. */
 
 import * as z from "zod";
 import { add, div, mul, tanh } from "../graph/ops/elementwise.ts";
@@ -45,7 +45,7 @@ export const gemma2: ArchitectureFactory = reading(configKeys(schema, { fixed: g
   });
 });
 
-/** c tanh(x / c); x where there is no c. */
+/** c tanh(x / c); x without a c. */
 export function softcapped(x: Float, cap: number | null | undefined): Float {
   return cap == null ? x : mul(tanh(div(x, cap)), cap);
 }

@@ -1,7 +1,7 @@
 /** @file Gemma 3, text (Kamath et al. 2025, arXiv:2503.19786; reference: transformers, models/gemma3): Gemma 2 with
- *  norms on each head of q and k instead of softcaps - five layers with a sliding window to one without - rotary positions
- *  of base 10,000 under the window and of a larger, possibly scaled, base without.
- *  Of a `gemma3` checkpoint with a vision tower, the text part is used. */
+ *  norms on each head of q and k instead of softcaps - five layers with a sliding window, then one without - rotary positions
+ *  with base 10,000 in layers with a window, and with a larger, possibly scaled, base in the others.
+ *  Of a `gemma3` checkpoint with a vision tower, only the text part is used. */
 
 import * as z from "zod";
 import { parseConfig } from "./config.ts";
@@ -14,7 +14,7 @@ import { type Rope, ropeOf } from "./rope.ts";
 const anyRecord = z.record(z.string(), z.unknown());
 const schema = z.object({
   ...gemmaFields,
-  // Published files leave out what equals the 4B model.
+  // Published files leave out values that equal the 4B model's.
   vocab_size: z.int().default(262208),
   num_attention_heads: z.int().default(8),
   num_key_value_heads: z.int().nullish().default(4),
@@ -29,7 +29,7 @@ const schema = z.object({
   final_logit_softcapping: z.number().nullish(),
   use_bidirectional_attention: z.literal(false, "only false is supported: with true the model embeds texts").nullish(),
 });
-/** What stands beside the text part of a model that sees. */
+/** The other keys of a model with a vision tower. */
 const GEMMA3_IDLE =
   "vision_config mm_tokens_per_image boi_token_index eoi_token_index image_token_index boi_token_id eoi_token_id image_token_id tie_word_embeddings";
 type Gemma3Config = z.infer<typeof schema>;
@@ -71,7 +71,7 @@ function ropesOf(config: Gemma3Config, headSize: number): { local: Rope; global:
   };
 }
 
-/** Where the text model's tensors lie: alone, or beside a vision tower in either of two spellings. */
+/** The prefix of the text model's tensors: without a vision tower, or with one in either of two spellings. */
 function namesIn(tensorNames: ReadonlySet<string>): { prefix: string; head: string } {
   if (tensorNames.has("language_model.model.embed_tokens.weight")) {
     return { prefix: "language_model.model.", head: "language_model.lm_head" };

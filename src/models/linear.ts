@@ -5,7 +5,7 @@
  *      train gate     weave(base, (x, m) => loraDelta(gated(x, gate[m]), lora[m]))
  *      route          weave(base, (x, m) => mixture(x, pool[m], router.route(x, m)))
  *
- *  An architecture never learns what is woven into it. */
+ *  The architecture does not depend on what is woven in. */
 
 import { add } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
@@ -18,7 +18,7 @@ export interface Projection {
   readonly bias?: boolean;
   /** The checkpoint stores the weight [in, out], as GPT-2's Conv1D does, instead of Hugging Face's usual [out, in]. */
   readonly inByOut?: boolean;
-  /** The checkpoint's tensor, where it is not `<module>.weight`: a tied head's, which is the embeddings'. */
+  /** The checkpoint's tensor, if it is not `<module>.weight`: a tied head uses the embeddings' tensor. */
   readonly tensor?: string;
 }
 
@@ -28,7 +28,7 @@ export type Linear = (x: Float, module: string, projection: Projection) => Float
 /** A tensor of the checkpoint by its name, in float32. */
 export type Weights = (tensor: string, ...shape: readonly number[]) => Float;
 
-/** The frozen (or, in full fine-tuning, learning) projection of the base model. Quantized bases enter here. */
+/** The projection of the base model: frozen, or trained in full fine-tuning. Quantized bases replace this function. */
 export function baseLinear(weights: Weights): Linear {
   return (x, module, { in: inputs, out, bias, inByOut, tensor = `${module}.weight` }) => {
     const y = inByOut ? matmul(x, weights(tensor, inputs, out)) : matmul(x, weights(tensor, out, inputs), { transB: true });
@@ -36,7 +36,7 @@ export function baseLinear(weights: Weights): Linear {
   };
 }
 
-/** What is added to a projection's output; undefined leaves the module as it is. */
+/** The update of a projection's output; undefined leaves the module unchanged. */
 export type Delta = (x: Float, module: string, projection: Projection) => Float | undefined;
 
 /** `inner` plus `delta`. */

@@ -1,5 +1,5 @@
 /** @file Llama (Touvron et al. 2023, arXiv:2302.13971, arXiv:2307.09288; reference: transformers, models/llama), versions
- *  1 to 3.x and all that say so: SmolLM, TinyLlama, Yi.
+ *  1 to 3.x, and all models with this model_type: SmolLM, TinyLlama, Yi.
  *  RMSNorm before each sub-layer - rotary positions, scaled or not - grouped-query attention - SwiGLU - biases only where
  *  the configuration says so - head tied to the embeddings or untied. */
 
@@ -23,13 +23,13 @@ export const llama: ArchitectureFactory = reading(configKeys(schema), (raw) => {
   return llamaLike(config, { biases, mlpBias: config.mlp_bias });
 });
 
-/** What the architectures built like Llama change in it. */
+/** The options of architectures that are built like Llama. */
 export interface Variation {
   readonly biases?: { readonly inward?: boolean; readonly outward?: boolean };
   readonly mlpBias?: boolean;
-  /** How many positions layer i looks back, its own included; all when undefined. */
+  /** The number of positions that layer i attends to, its own included; all when undefined. */
   readonly window?: (i: number) => number | undefined;
-  /** Each head of q and k is normed. */
+  /** A norm on each head of q and k. */
   readonly headNorms?: boolean;
 }
 

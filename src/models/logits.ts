@@ -1,4 +1,4 @@
-/** @file The whole forward computation of any architecture, from token ids to logits, and what can be learned by tracing it. */
+/** @file The whole forward pass of any architecture, from token ids to logits, and the modules and tensors that tracing it finds. */
 
 import { createGraph } from "../graph/graph.ts";
 import { addInt, cast, whereInt } from "../graph/ops/elementwise.ts";
@@ -49,7 +49,7 @@ function decoderOnlyLogits(
   const mask = graph.int("attention_mask", "batch", "sequence");
   const positions = packed ? graph.int("position_ids", "batch", "sequence") : positionsOf(mask);
   const documents = packed ? { documents: graph.int("document_ids", "batch", "sequence") } : {};
-  // Who sees whom goes by slots, which for real tokens is the same, and for padding what the reference does.
+  // The causal mask uses slots instead of positions. For real tokens this is the same; for padding it matches the reference.
   const standing = slots(graph, "sequence", mask);
   const attention = fullAttention({ ...standing, ...documents }, { dropout });
   const parts: Parts = { ...rest, ...(packed ? {} : { slots: () => standing.positions }), dropout, attention };
@@ -58,13 +58,13 @@ function decoderOnlyLogits(
   return architecture.head(decoded, parts);
 }
 
-/** Positions are slots: 0, 1, ... whatever is padded. [1, size] */
+/** Positions equal slots: 0, 1, ..., padding included. [1, size] */
 export function slots(graph: Graph, size: string, valid?: Int): Places {
   return { positions: unsqueeze(range(graph, size), 0), ...(valid ? { valid } : {}) };
 }
 
-/** Positions count the real tokens, so padding on the left changes nothing; padding itself stands at 1, as in transformers'
- *  `generate`, which shows where padding is read (SMEAR). mask, result: int64 [batch, sequence] */
+/** Positions count the real tokens, so padding on the left changes nothing. Padding itself has position 1, as in transformers'
+ *  `generate`; this matters where padding is read (SMEAR). mask, result: int64 [batch, sequence] */
 export function positionsOf(mask: Int): Int {
   return whereInt(cast(mask, "bool"), addInt(cumulativeSum(mask, 1), -1), 1);
 }
@@ -73,7 +73,7 @@ export function positionsOf(mask: Int): Int {
 export interface TracedModule extends Projection {
   /** The input is a token id, which stands for a one-hot vector [in]. */
   readonly embedding?: true;
-  /** The model holds its weights and never calls it. */
+  /** The checkpoint has this module, but the model never calls it. */
   readonly idle?: true;
 }
 
@@ -100,7 +100,7 @@ export function tracedModules(architecture: Architecture): Map<string, TracedMod
   return modules;
 }
 
-/** Parts that compute nothing: whatever is called gives a new input of the right shape. For graphs that are only looked at. */
+/** Parts that compute nothing: each call returns a new graph input of the right shape. For graphs that are only inspected. */
 export function outline(graph: Graph): Seams & { readonly weights: Weights } {
   return {
     weights: inputWeights(graph, () => {}),

@@ -1,5 +1,5 @@
-/** @file Mistral (Jiang et al. 2023, arXiv:2310.06825; reference: transformers, models/mistral): Llama whose tokens look
- *  back over a sliding window, where the configuration gives one. */
+/** @file Mistral (Jiang et al. 2023, arXiv:2310.06825; reference: transformers, models/mistral): Llama with a sliding
+ *  window, if the configuration gives one. */
 
 import * as z from "zod";
 import { parseConfig } from "./config.ts";

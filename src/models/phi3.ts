@@ -1,6 +1,6 @@
 /** @file Phi-3 and Phi-4 (Abdin et al. 2024, arXiv:2404.14219; reference: transformers, models/phi3): Llama with
- *  one fused projection for q, k and v and one for gate and up - longrope for long texts - a sliding window where the
- *  configuration gives one - rotary positions on a part of each head where it says so. */
+ *  one fused projection for q, k and v and one for gate and up - longrope for long texts - a sliding window and partial
+ *  rotary positions if the configuration gives them. */
 
 import * as z from "zod";
 import { mul } from "../graph/ops/elementwise.ts";

@@ -1,5 +1,5 @@
-/** @file Qwen-7B and its kin of 2023 (Bai et al. 2023, arXiv:2309.16609; reference: modeling_qwen.py beside the published
- *  files), the base of the Mixture-of-LoRAs paper.
+/** @file Qwen-7B and the other Qwen models of 2023 (Bai et al. 2023, arXiv:2309.16609; reference: modeling_qwen.py beside the
+ *  published files). Qwen-7B is the base model of the Mixture-of-LoRAs paper.
  *  RMSNorm before each sub-layer - one fused projection with bias for q, k and v - mlp(x) = c_proj(w1 x * silu(w2 x)), each
  *  half as wide as `intermediate_size` says - rotary positions. Past the trained length n, for a row of L real tokens:
  *
@@ -22,7 +22,7 @@ import { decoderOnly, rmsNormOf } from "./decoder.ts";
 import { frequenciesByLength, lengthOf, type Rope, rotated, steadyBetween } from "./rope.ts";
 import { inverseFrequencies } from "./rope-scaling.ts";
 
-// Steps of alpha that are tabulated: lengths up to 2^16 times the trained one.
+// The number of tabulated steps of alpha: lengths up to 2^16 times the trained one.
 const STEPS = 16;
 
 const fields = z.object({
@@ -43,7 +43,7 @@ const fields = z.object({
 });
 type QwenConfig = z.infer<typeof fields>;
 
-/** Spellings of the files of August 2023, and those of today. */
+/** Field names in the files of August 2023, and the current ones. */
 const OLD_SPELLINGS = {
   padded_vocab_size: "vocab_size",
   n_embd: "hidden_size",
@@ -53,7 +53,7 @@ const OLD_SPELLINGS = {
   attn_pdrop: "attn_dropout_prob",
 } as const;
 
-/** What fields mean that those files leave out. */
+/** Values of fields that those files leave out. */
 const OLD_DEFAULTS = { layer_norm_epsilon: 1e-5, use_dynamic_ntk: false, use_logn_attn: false };
 
 const QWEN_IDLE =
@@ -95,7 +95,7 @@ export const qwen: ArchitectureFactory = reading(
   },
 );
 
-/** Frequencies for every step of alpha, chosen by each row's own length. */
+/** Frequencies for every step of alpha; each row's length selects its step. */
 function ropeOf(config: QwenConfig): Rope {
   const size = Math.trunc((config.hidden_size / config.num_attention_heads) * config.rotary_pct);
   const steps = Array.from({ length: config.use_dynamic_ntk ? STEPS + 1 : 1 }, (_, step) => step);

@@ -7,7 +7,7 @@ import { type ArchitectureFactory, configKeys, reading } from "./config-keys.ts"
 import { decoderFields, layerTypes } from "./decoder.ts";
 import { llamaLike } from "./llama.ts";
 
-/** The fields of Qwen 2 and 3, those that choose the layers with a sliding window among them. */
+/** The fields of Qwen 2 and 3, including those that choose the layers with a sliding window. */
 export const qwenFields = {
   ...decoderFields,
   num_key_value_heads: z.int().nullish().default(32),

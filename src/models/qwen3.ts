@@ -1,5 +1,5 @@
 /** @file Qwen 3, the dense models (Yang et al. 2025, arXiv:2505.09388; reference: transformers, models/qwen3): Llama with
- *  an RMSNorm on each head of q and k, heads whose size is apart from the width, and Qwen 2's windows. */
+ *  an RMSNorm on each head of q and k, a head size independent of the width, and Qwen 2's windows. */
 
 import * as z from "zod";
 import { parseConfig } from "./config.ts";

@@ -1,4 +1,4 @@
-/** @file The architectures Skein knows, by the `model_type` of config.json. */
+/** @file The supported architectures, by the `model_type` of config.json. */
 
 import { CheckpointError, relocated } from "../base/errors.ts";
 import { fileIn } from "../base/paths.ts";
@@ -33,10 +33,10 @@ const ARCHITECTURES: Readonly<Record<string, ArchitectureFactory>> = {
   qwen,
 };
 
-/** The types that are supported, in order. */
+/** The supported model types, sorted. */
 export const MODEL_TYPES: readonly string[] = Object.keys(ARCHITECTURES).sort();
 
-/** What of a checkpoint decides about its architecture: of the tensors only their names. */
+/** The part of a checkpoint that determines its architecture; of the tensors, only the names. */
 type Named = Pick<Checkpoint, "config" | "directory"> & { readonly tensors: ReadonlyMap<string, unknown> };
 
 /** The architecture of a checkpoint; an unknown model_type is an error that lists the known ones. */
@@ -51,7 +51,7 @@ export function architectureOf(checkpoint: Named): Architecture {
   }
 }
 
-/** What builds a checkpoint's architecture, with the keys it accounts for. */
+/** The builder of a checkpoint's architecture, with the keys that it handles. */
 export function factoryOf({ config, directory }: Pick<Named, "config" | "directory">): ArchitectureFactory {
   const type = String(config.model_type);
   const factory = Object.hasOwn(ARCHITECTURES, type) ? ARCHITECTURES[type] : undefined;

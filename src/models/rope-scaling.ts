@@ -1,4 +1,4 @@
-/** @file The frequencies rotary positions turn with, and how models stretch them to longer texts (reference:
+/** @file The frequencies of rotary positions, and their scaling for longer texts (reference:
  *  transformers, modeling_rope_utils.py). With w_i = base^(-2i / size), i < size / 2:
  *
  *    linear     w_i / factor                                                        (kaiokendev 2023)
@@ -44,10 +44,10 @@ const scalings = {
 type Kind = keyof typeof scalings;
 export type Scaling = { readonly [K in Kind]: { readonly kind: K } & z.infer<(typeof scalings)[K]> }[Kind];
 
-/** Parses `rope_scaling` of config.json; the kind stands under `rope_type`, or `type` in older files. */
+/** Parses `rope_scaling` of config.json. The kind is in `rope_type`, or in `type` in older files. */
 export function parseScaling(raw: Readonly<Record<string, unknown>> | null | undefined): Scaling {
   const name = String(raw?.rope_type ?? raw?.type ?? "default");
-  // Phi-3's first files say "su"; those that say "yarn" beside factor lists mean longrope too.
+  // Phi-3's first files say "su" and mean longrope; so do those that say "yarn" and have lists of factors.
   const kind = name === "su" || (name === "yarn" && raw?.long_factor) ? "longrope" : name;
   if (!Object.hasOwn(scalings, kind)) {
     throw new CheckpointError({
@@ -76,7 +76,7 @@ export function inverseFrequencies(base: number, size: number): number[] {
 
 type Of<K extends Kind> = Extract<Scaling, { kind: K }>;
 
-/** Long waves are stretched by `factor`, short ones kept, those between interpolated. */
+/** Scales long wavelengths by `factor`, keeps short ones, and interpolates between them. */
 export function llama3Frequencies(frequencies: readonly number[], scaling: Of<"llama3">): number[] {
   const { factor, low_freq_factor: low, high_freq_factor: high, original_max_position_embeddings: length } = scaling;
   return frequencies.map((w) => {
@@ -88,8 +88,8 @@ export function llama3Frequencies(frequencies: readonly number[], scaling: Of<"l
   });
 }
 
-/** The ramp runs between the dimensions that turn beta_fast and beta_slow times within the original length. The factor
- *  written in the file counts, also where it is not the quotient of the lengths: that is how it is meant and used. */
+/** The ramp runs between the dimensions that make beta_fast and beta_slow rotations within the original length. The factor in
+ *  the file is used even if it is not the quotient of the lengths, as in the reference. */
 export function yarnFrequencies(frequencies: readonly number[], base: number, maximum: number, scaling: Of<"yarn">): number[] {
   const length = scaling.original_max_position_embeddings ?? maximum;
   const size = frequencies.length * 2;

@@ -1,5 +1,5 @@
 /** @file Rotary positions (Su et al. 2021, arXiv:2104.09864): each pair of numbers (x_i, x_{i + size / 2}) of a query or
- *  key turns by the angle position * w_i, so that their product depends on the distance alone.
+ *  key is rotated by the angle position * w_i, so that their product depends only on the distance.
  *
  *      rotated(x) = [x1 cos - x2 sin, x2 cos + x1 sin],  x = [x1, x2] halves of the first `size` numbers of a head
  *
@@ -25,13 +25,13 @@ import {
 } from "./rope-scaling.ts";
 
 export interface Rope {
-  /** How many numbers of each head turn: the first ones. */
+  /** The number of rotated values in each head, from the first on. */
   readonly size: number;
   /** Factor on cosines and sines. */
   readonly magnitude: number;
-  /** positions: int64 [batch, sequence] -> [size / 2], or [batch or 1, 1, 1, size / 2] where they depend on the length. */
+  /** positions: int64 [batch, sequence] -> [size / 2], or [batch or 1, 1, 1, size / 2] if they depend on the length. */
   readonly frequencies: (positions: Int) => Float;
-  /** The longest sequence with the frequencies of one of `length` tokens, where they depend on the length. */
+  /** The longest sequence with the same frequencies as one of `length` tokens; only if they depend on the length. */
   readonly steadyUntil?: (length: number) => number;
 }
 
@@ -48,8 +48,8 @@ export const ropeFields = {
 };
 export type RopeConfig = z.infer<z.ZodObject<typeof ropeFields>>;
 
-/** The rotary positions a configuration describes, for heads of `headSize` numbers. `trained` is the length longrope was
- *  trained with, where the file does not say. */
+/** The rotary positions of a configuration, for heads of `headSize` numbers. `trained` is longrope's original length, for files
+ *  that do not give it. */
 export function ropeOf(config: RopeConfig, headSize: number, trained?: number): Rope {
   const settings = config.rope_parameters ?? config.rope_scaling;
   const base = z.number().parse(settings?.rope_theta ?? config.rope_theta);
@@ -95,7 +95,7 @@ function scaledRope(scaling: Scaling, base: number, size: number, config: RopeCo
   }
 }
 
-/** One factor for each frequency; another number of them is an error. */
+/** One factor for each frequency; a different number of factors is an error. */
 function divided(frequencies: readonly number[], factors: readonly number[]): number[] {
   if (factors.length === frequencies.length) return frequencies.map((w, i) => w / factors[i]!);
   throw new CheckpointError({
@@ -111,7 +111,7 @@ export function lengthOf(positions: Int, of: "row" | "batch"): Int {
   return addInt(cast(reduceMax(toFloat(positions), { axes: of === "row" ? [1] : [0, 1] }), "int64"), 1);
 }
 
-/** The row of `table` that `length` has reached: row i once i of the rising `bounds` are exceeded. -> [.., 1, 1, size / 2] */
+/** The row of `table` for `length`: row i if `length` exceeds i of the ascending `bounds`. -> [.., 1, 1, size / 2] */
 export function frequenciesByLength(table: readonly (readonly number[])[], bounds: readonly number[], length: Int): Float {
   const { graph } = length;
   const exceeded = less(graph.constant(int64([bounds.length], [...bounds])), length);
@@ -120,7 +120,7 @@ export function frequenciesByLength(table: readonly (readonly number[])[], bound
   return unsqueeze(gather(graph.constant(float32([table.length, width], table.flat())), row), 1);
 }
 
-/** The next of the rising `bounds` that `length` has not exceeded. */
+/** The first of the ascending `bounds` that is at least `length`. */
 export function steadyBetween(bounds: readonly number[]): (length: number) => number {
   return (length) => bounds.find((bound) => length <= bound) ?? Number.POSITIVE_INFINITY;
 }
@@ -136,7 +136,7 @@ function dynamicFrequencies(plain: readonly number[], maximum: number, factor: n
   return mul(graph.constant(float32([half], plain)), slowed);
 }
 
-/** x: [batch, heads, sequence, headSize], positions: int64 [batch or 1, sequence] -> x, its heads turned by their positions. */
+/** x: [batch, heads, sequence, headSize], positions: int64 [batch or 1, sequence] -> x with its heads rotated by their positions. */
 export function rotated(x: Float, positions: Int, rope: Rope): Float {
   const headSize = x.shape.at(-1) as number;
   const { rows: own, ...angles } = anglesOf(positions, rope);
@@ -146,7 +146,7 @@ export function rotated(x: Float, positions: Int, rope: Rope): Float {
   return concat([rotaryEmbedding(turning, rows, angles), still], -1);
 }
 
-/** The cosines and sines of every token, [batch * sequence, size / 2], and the row of each: int64 [batch, sequence]. */
+/** The cosines and sines of every token, [batch * sequence, size / 2], and each token's row in them: int64 [batch, sequence]. */
 function anglesOf(positions: Int, { size, magnitude, frequencies }: Rope): { rows: Int; cosines: Float; sines: Float } {
   const { graph } = positions;
   const [batch, sequence] = positions.shape as [Size, Size];

@@ -43,7 +43,7 @@ type Stack = "encoder" | "decoder";
 
 type Raw = Readonly<Record<string, unknown>>;
 
-// transformers writes what it derived from feed_forward_proj beside it, and believes that when it reads the file again.
+// transformers also writes the value that it derived from feed_forward_proj, and uses that value when it reads the file again.
 const isGated = (value: unknown, { feed_forward_proj: form = "relu" }: Raw): boolean => value === String(form).startsWith("gated-");
 const isActivation = (value: unknown, { feed_forward_proj: form = "relu" }: Raw): boolean => {
   const name = String(form).replace("gated-", "");
@@ -56,7 +56,7 @@ export const t5: ArchitectureFactory = reading(
   (raw, tensorNames) => {
     const config = withActivation(parseConfig(schema, raw));
     const numDecoderLayers = config.num_decoder_layers ?? config.num_layers;
-    // Files of old exports name the shared embedding only under one of its users.
+    // Old exports have the shared embedding only under the name of one of its users.
     const tensor =
       ["shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"].find((name) => tensorNames.has(name)) ??
       "shared.weight";
@@ -191,7 +191,7 @@ function feedForward(x: Float, path: string, config: T5Config, { linear, dropout
   return dropout(linear(dropout(hidden), `${path}.wo`, outward));
 }
 
-/** The bias of each head for each pair: [batch or 1, heads, queries, keys]. Layer 0's table serves the whole stack. */
+/** The bias of each head for each pair: [batch or 1, heads, queries, keys]. All layers of a stack use layer 0's table. */
 function relativeBias(queries: Int, keys: Int, stack: Stack, config: T5Config, weights: Weights): Float {
   const { relative_attention_num_buckets: buckets, relative_attention_max_distance: limit, num_heads: heads } = config;
   const table = weights(`${stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`, buckets, heads);

@@ -1,4 +1,4 @@
-/** @file Every tensor of a checkpoint is accounted for: the architecture reads it, or it is known to change nothing, or it is warned of or refused by name. */
+/** @file Checks every tensor of a checkpoint: the architecture reads it, it is known to change nothing, or a warning or an error names it. */
 
 import { CheckpointError } from "../base/errors.ts";
 import { elements, type HostTensor } from "../base/tensor.ts";
@@ -7,7 +7,7 @@ import type { TensorInfo } from "../checkpoint/safetensors-header.ts";
 import type { Architecture } from "./architecture.ts";
 import { tracedTensors } from "./logits.ts";
 
-/** How the numbers of a checkpoint are looked at. */
+/** Access to the numbers of a checkpoint. */
 export interface Reads {
   readonly readTensor: (info: TensorInfo) => Promise<HostTensor>;
   readonly haveSameBytes: (one: TensorInfo, other: TensorInfo) => Promise<boolean>;
@@ -15,7 +15,7 @@ export interface Reads {
 
 type Verdict = { readonly warning: string } | { readonly refusal: string; readonly fix: string } | undefined;
 
-/** Masks and tables that old files carry and the model makes itself; a table of T5 1.0's that no layer looks into. */
+/** Masks and tables that old files hold although the model computes them; a table of T5 1.0 that no layer uses. */
 const BUFFERS =
   /(?:rotary_emb\.(?:inv_freq|cos_cached|sin_cached)|attn\.masked_bias|position_ids|EncDecAttention\.relative_attention_bias\.weight)$/;
 const SIDE_HEADS = /(?:^|\.)(?:v_head|value_head|medusa\w*|eagle\w*|mtp\w*)\./;
@@ -24,7 +24,7 @@ const CLASSIFIERS = /(?:^|\.)(?:score|classifier|classification_head|qa_outputs|
 const ADAPTERS = /\.(?:lora_(?:A|B|embedding_A|embedding_B|magnitude_vector)|base_layer|ia3_l)\b/;
 const EMBEDDINGS = /(?:^|\.)(?:lm_head|embed_tokens|shared|wte)\.weight$/;
 
-/** What a person should know of the tensors that are not read. Throws a CheckpointError where one may change the result. */
+/** Warnings about tensors that are not read. Throws a CheckpointError if one may change the result. */
 export async function unreadTensorNotes({ tensors, directory }: Checkpoint, architecture: Architecture, reads: Reads): Promise<string[]> {
   const read = new Set(tracedTensors(architecture).keys());
   const refused: { name: string; refusal: string; fix: string }[] = [];
@@ -53,7 +53,7 @@ export async function unreadTensorNotes({ tensors, directory }: Checkpoint, arch
 
 interface Around extends Reads {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
-  /** Names that the architecture reads. */
+  /** The tensors that the architecture reads. */
   readonly read: ReadonlySet<string>;
 }
 
@@ -81,7 +81,7 @@ async function judged(info: TensorInfo, around: Around): Promise<Verdict> {
   };
 }
 
-/** A head under tied embeddings, or one more copy of the embeddings: of use only when it is the same. */
+/** A head under tied embeddings, or another copy of the embeddings. It must equal the embeddings. */
 async function twinOfEmbeddings(info: TensorInfo, { tensors, read, haveSameBytes }: Around): Promise<Verdict> {
   const table = [...tensors.values()].find(
     ({ name, shape }) => read.has(name) && EMBEDDINGS.test(name) && String(shape) === String(info.shape),
@@ -103,7 +103,7 @@ async function bias(info: TensorInfo, { readTensor }: Reads): Promise<Verdict> {
   };
 }
 
-/** DeepSpeed's ZeRO-3 leaves tensors without numbers where they were not gathered. */
+/** Refuses empty tensors: DeepSpeed's ZeRO-3 saves a tensor without numbers if it was not gathered. */
 function refuseEmpty(tensors: ReadonlyMap<string, TensorInfo>, where: string): void {
   const empty = [...tensors.values()].filter(({ bytes }) => bytes === 0);
   const [first] = empty;

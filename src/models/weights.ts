@@ -1,4 +1,4 @@
-/** @file Where an architecture's tensors come from: frozen in the checkpoint's files, or learning as graph inputs. */
+/** @file The source of an architecture's tensors: the checkpoint's files (frozen), or graph inputs (parameters). */
 
 import { CheckpointError, invariant } from "../base/errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
@@ -10,7 +10,7 @@ import type { Weights } from "./linear.ts";
 
 const GRAPH_DTYPES: Partial<Record<TensorInfo["dtype"], DType>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
 
-/** Initializers that point into the checkpoint's files: nothing is read or copied. Half precision is widened in the graph. */
+/** Initializers that point into the checkpoint's files; nothing is read or copied. The graph converts half precision to float32. */
 export function fileWeights(graph: Graph, checkpoint: Checkpoint): Weights {
   return (tensor, ...shape) => {
     const info = tensorOf(checkpoint, tensor, shape);
@@ -28,7 +28,7 @@ export function fileWeights(graph: Graph, checkpoint: Checkpoint): Weights {
   };
 }
 
-/** Graph inputs that carry the tensors' own names, for training every weight. */
+/** Graph inputs with the tensors' names, for training every tensor. */
 export function inputWeights(graph: Graph, onUse: (tensor: string, value: Float) => void): Weights {
   return (tensor, ...shape) => {
     const value = graph.float(tensor, ...shape);

@@ -1,9 +1,9 @@
-/** @file Four-bit weights in blocks of 32 along the input, in the form of ONNX Runtime's MatMulNBits (docs/ContribOperators.md):
+/** @file Four-bit weights in blocks of 32 along the input, in the format of ONNX Runtime's MatMulNBits (docs/ContribOperators.md):
  *
  *      W[o, i] = scale[o, b] (q[o, i] - 8),   b = floor(i / 32),   q in 0..15
  *
- *  The value of largest magnitude in a block becomes q = 0, whose distance from 8 is the largest there is (llama.cpp's q4_0 does the
- *  same). Two neighbors share a byte, the first in the low half. */
+ *  The value of largest magnitude in a block becomes q = 0, which is farthest from 8 (llama.cpp's q4_0 does the same). Two adjacent
+ *  values share a byte, the first in the low half. */
 
 export const BLOCK = 32;
 const MIDDLE = 8;
@@ -15,7 +15,7 @@ export interface Int4Rows {
   readonly scales: Float32Array;
 }
 
-/** Rows of float32 [rows, width] in blocks of 4 bits; the last block is filled with zeros. */
+/** Quantizes float32 [rows, width] in blocks of 4 bits; the last block is filled with zeros. */
 export function int4Rows(weights: Float32Array, width: number): Int4Rows {
   const rows = weights.length / width;
   const blocks = Math.ceil(width / BLOCK);

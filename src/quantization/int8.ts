@@ -1,12 +1,12 @@
-/** @file Eight-bit weights, one scale per output channel; symmetric around 0.
+/** @file Eight-bit weights with one scale per output channel, symmetric around 0.
  *
  *      W[o, i] = scale[o] q[o, i],   scale[o] = max_i |W[o, i]| / 63,   q in -63..63
  *
- *  Seven bits of the eight are used: on processors without VNNI, the engine's fast product adds two products of an unsigned and a signed
- *  byte in 16 bits, and 255 * 64 * 2 is the most that fits. ONNX Runtime calls this reduced range. A table that is only looked up
- *  uses all: its values never enter such a product. */
+ *  Only seven of the eight bits are used. On processors without VNNI, the engine's fast product adds two products of an unsigned and a
+ *  signed byte in 16 bits, and 255 * 64 * 2 is the largest sum that fits. ONNX Runtime calls this reduced range. A table that is only
+ *  looked up uses all eight bits, since its values are never in such a product. */
 
-/** The largest value of a weight that enters a product, and of one that does not. */
+/** The largest quantized value of a weight in a product, and of a weight that is only looked up. */
 export const PRODUCT_RANGE = 63;
 export const TABLE_RANGE = 127;
 
@@ -17,7 +17,7 @@ export interface Int8Rows {
   readonly scales: Float32Array;
 }
 
-/** Rows of float32 [rows, width] in 8 bits, each with a scale of its own. A row of zeros has scale 0. */
+/** Quantizes float32 [rows, width] to 8 bits, with one scale per row. A row of zeros has scale 0. */
 export function int8Rows(weights: Float32Array, width: number, range: number): Int8Rows {
   const rows = weights.length / width;
   const values = new Int8Array(weights.length);
@@ -34,7 +34,7 @@ export function int8Rows(weights: Float32Array, width: number, range: number): I
   return { values, scales };
 }
 
-/** Writes [rows, width] into columns `at`.. of [width, columns]. */
+/** Writes the transpose of [rows, width] into [width, columns], from column `at` on. */
 export function intoColumns(
   target: Int8Array,
   values: Int8Array,

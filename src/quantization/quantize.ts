@@ -1,4 +1,4 @@
-/** @file One tensor of a checkpoint in fewer bits, read a few rows at a time, so that a large table never stands in memory in float32. */
+/** @file Quantizes one tensor of a checkpoint a few rows at a time, so that a large table is never in memory as float32. */
 
 import { invariant } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
@@ -10,7 +10,7 @@ import type { Form, TensorPlan } from "./scheme.ts";
 
 const MOST_VALUES = 2 ** 24; // read at once: 64 MB of float32
 
-/** What a tensor is stored as: its values and its scales. */
+/** The stored form of a tensor: its values and its scales. */
 export interface StoredTensor {
   readonly values: HostTensor<"int8" | "uint8">;
   readonly scales: HostTensor<"float32">;
@@ -34,7 +34,7 @@ export function storedShapes({ form, in: inputs, out }: TensorPlan): {
   return { values, scales };
 }
 
-/** `info`, the checkpoint's tensor, in the form of `plan`. */
+/** Quantizes `info`, a tensor of the checkpoint, as `plan` says. */
 export async function quantized(info: TensorInfo, plan: TensorPlan): Promise<StoredTensor> {
   const shapes = storedShapes(plan);
   const size = plan.in * plan.out;
@@ -52,7 +52,7 @@ export async function quantized(info: TensorInfo, plan: TensorPlan): Promise<Sto
   };
 }
 
-/** Rows [count, in] of the weight, from row `at` on, into the stored tensor. */
+/** Writes rows [count, in] of the weight, from row `at` on, into the stored tensor. */
 function fill(
   to: { readonly values: Int8Array | Uint8Array; readonly scales: Float32Array },
   rows: Float32Array,

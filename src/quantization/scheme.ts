@@ -1,10 +1,10 @@
-/** @file Schemes by which the frozen weights of a base model are stored in fewer bits, and which tensors each stores how.
+/** @file The quantization schemes of a base model's frozen tensors, and the form in which each scheme stores a tensor.
  *
- *    float32   as the checkpoint has them
+ *    float32   as in the checkpoint
  *    int8      every projection, embedding and head: one scale per output channel (per row of an embedding); 8-bit activations
  *    int4      projections in blocks of 32 weights with one scale each; embeddings and heads as int8
  *
- *  Norms, biases and tables of positions stay in float, and so does everything that is woven in: adapters, gates, routing. */
+ *  Norms, biases and position tables stay in float. Adapters, gates and routing stay in float too. */
 
 import * as z from "zod";
 import type { Architecture } from "../models/architecture.ts";
@@ -25,7 +25,7 @@ export type Scheme = Exclude<Precision, "float32">;
 /** How one tensor of the checkpoint is stored. */
 export interface TensorPlan {
   readonly form: Form;
-  /** Of the projection y [out] = W x [in]; for a table of embeddings `in` is its width and `out` its rows. */
+  /** Sizes of the projection y [out] = W x [in]. For a table of embeddings, `in` is its width and `out` its rows. */
   readonly in: number;
   readonly out: number;
   /** The checkpoint has the weight as [in, out]. */
@@ -43,7 +43,7 @@ export function quantizationPlan(architecture: Architecture, scheme: Scheme): Ma
   for (const entry of modules) {
     const [, { in: inputs, out, embedding, inByOut = false }] = entry;
     const name = tensorOf(entry);
-    // A table that is a head too is stored once, as the head's product wants it.
+    // A table that is also the head is stored once, in the layout of the head's product.
     if (embedding && !plan.has(name)) plan.set(name, { form: "rows", in: out, out: inputs, inByOut: false });
     if (embedding) continue;
     const isHead = tables.has(name) || out === architecture.vocabularySize;

@@ -1,4 +1,4 @@
-/** @file The base model's projections and embeddings over weights in fewer bits; everything else is read as the checkpoint has it. */
+/** @file The base model's projections and embeddings over quantized weights. All other tensors are read from the checkpoint. */
 
 import type { TensorInfo } from "../checkpoint/safetensors.ts";
 import { add, mul, toFloat } from "../graph/ops/elementwise.ts";
@@ -14,11 +14,11 @@ import type { StoredInfo } from "./store.ts";
 export interface QuantizedSeamsOptions {
   readonly weights: Weights;
   readonly stored: ReadonlyMap<string, StoredInfo>;
-  /** Weights for the backward pass (store.ts), by tensor; without them gradients go through widened weights, which is slower. */
+  /** Weights for the backward pass (store.ts), by tensor. Without them, gradients use weights converted to float, which is slower. */
   readonly backward?: ReadonlyMap<string, TensorInfo> | undefined;
 }
 
-/** Projections, heads and embeddings in the precision of `stored`. */
+/** Projections, heads and embeddings over the weights of `stored`. */
 export function quantizedSeams(graph: Graph, { weights, stored, backward }: QuantizedSeamsOptions): Seams {
   const float = baseSeams(weights);
   const linear: Linear = (x, module, projection) => {

@@ -1,14 +1,14 @@
-/** @file Weights in fewer bits on disk, made once for a base model and a scheme:
+/** @file Quantized weights on disk, made once for a base model and a scheme:
  *
  *    <cache>/<fingerprint>-<digest>-<scheme>/
  *      values.safetensors       <tensor>: int8 [in, out] or [out, in], or 4 bits in uint8 [out, blocks, 16]
  *      scales.safetensors       <tensor>: float32 [out], or [out, blocks]
  *      backward.safetensors     <tensor>: int8 [out, in], made when a model first trains on this base
- *      quantized.json           { version, scheme, base, bytes }; written last, so a folder without it is no result
+ *      quantized.json           { version, scheme, base, bytes }; written last, so a folder without it is incomplete
  *
  *    <cache> = $SKEIN_CACHE/quantized, else skein/quantized in the folder of Hugging Face's caches
  *
- *  Sessions map these files. What is opened is checked: names, dtypes, shapes and sizes against the plan. */
+ *  Sessions map these files into memory. Opening checks names, dtypes, shapes and sizes against the plan. */
 
 import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -30,7 +30,7 @@ const MANIFEST = "quantized.json";
 const BACKWARD = "backward.safetensors";
 const manifestSchema = z.object({ version: z.literal(VERSION), scheme: z.string(), base: z.string(), bytes: z.number() });
 
-/** A tensor as it lies in the store, ready to be pointed to. */
+/** A tensor in the store, as an initializer can point to it. */
 export interface StoredInfo {
   readonly plan: TensorPlan;
   readonly values: TensorInfo;
@@ -44,18 +44,18 @@ export interface StoreOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** The folder of everything that Skein keeps of base models. */
+/** The folder of Skein's files for base models. */
 export function quantizedCache(env: Environment = process.env): string {
   return env.SKEIN_CACHE ? join(env.SKEIN_CACHE, "quantized") : join(hubHome(env), "skein", "quantized");
 }
 
 export interface QuantizedStore {
   readonly tensors: ReadonlyMap<string, StoredInfo>;
-  /** int8 weights as [out, in], for gradients; made at the first call and kept on disk. */
+  /** int8 weights as [out, in], for gradients; the first call makes them and keeps them on disk. */
   openBackward(): Promise<ReadonlyMap<string, TensorInfo>>;
 }
 
-/** The tensors of `plan` in fewer bits; made and kept on disk when they are not there yet. */
+/** The quantized tensors of `plan`. If they are not on disk yet, they are made and kept there. */
 export async function openStore(
   checkpoint: Checkpoint,
   plan: ReadonlyMap<string, TensorPlan>,
@@ -64,7 +64,7 @@ export async function openStore(
   const folder = join(quantizedCache(env), `${fingerprint.slice(0, 20)}-${(await exactDigest(checkpoint)).slice(0, 12)}-${scheme}`);
   if (!(await isComplete(folder))) await make(folder, checkpoint, plan, { scheme, fingerprint, onProgress });
   const tensors = await read(folder, plan).catch(async () => {
-    // What is kept can be made again, so a damaged file is no reason to stop.
+    // A damaged file can be made again, so it does not stop the work.
     await make(folder, checkpoint, plan, { scheme, fingerprint, onProgress });
     return read(folder, plan);
   });
@@ -106,7 +106,7 @@ async function isComplete(folder: string): Promise<boolean> {
   try {
     return manifestSchema.safeParse(JSON.parse(await readFile(join(folder, MANIFEST), "utf8"))).success;
   } catch {
-    return false; // not there, or written by another version: it is made anew
+    return false; // absent, or from another version: it is made again
   }
 }
 
@@ -181,7 +181,7 @@ export interface KeptWeights {
   readonly bytes: number;
 }
 
-/** What is kept, largest first. Folders that were never finished count as scheme "unfinished". */
+/** The stored results, largest first. An incomplete folder has the scheme "unfinished". */
 export async function keptWeights(env: Environment = process.env): Promise<KeptWeights[]> {
   const cache = quantizedCache(env);
   const names = await readdir(cache).catch(() => []);
@@ -201,7 +201,7 @@ export async function keptWeights(env: Environment = process.env): Promise<KeptW
   return kept.sort((a, b) => b.bytes - a.bytes);
 }
 
-/** Deletes what is kept; the original checkpoints stay. */
+/** Deletes stored results; the original checkpoints stay. */
 export async function clearKeptWeights(env: Environment = process.env): Promise<KeptWeights[]> {
   const kept = await keptWeights(env);
   for (const { folder } of kept) await rm(folder, { recursive: true, force: true });

@@ -1,4 +1,4 @@
-/** @file Bottleneck experts, stacked and mixed, f the activation and v the module's input x (parallel) or output W x:
+/** @file Bottleneck experts, stacked and mixed. f is the activation; v is the module's input x (parallel) or output W x.
  *
  *      y = W x + sum_j w_j (U_j f(D_j v + d_j) + u_j)                 outputs mixed
  *      y = W x + U̅ f(D̅ v + d̅) + u̅,  with D̅ = sum_j w_j D_j ...      parameters mixed
@@ -14,7 +14,7 @@ import type { Float } from "../graph/value.ts";
 import { fillRows, fusedMixture, type Mixing, type MixOptions, meanFactor } from "./mixing.ts";
 import { candidateWeights } from "./router.ts";
 
-/** The fused operator's names and ours. Its "gelu" is the tanh form. */
+/** The fused operator's names of activations, by Skein's names. Its "gelu" is the tanh form. */
 const ACTIVATIONS: Readonly<Record<BottleneckActivation, { fused: "relu" | "gelu" | "silu"; plain: (x: Float) => Float }>> = {
   relu: { fused: "relu", plain: relu },
   gelu_new: { fused: "gelu", plain: geluTanh },

@@ -1,4 +1,4 @@
-/** @file How a vector v of an expert is compared with a token u, and what scores are scaled by: the options that routers share.
+/** @file The comparison of an expert's vector v with a token u, and the scaling of scores: the options that routers share.
  *
  *      s = norm(v)ᵀ norm(u) / T (/ sqrt(n))           n: the module's input width
  *
@@ -18,35 +18,35 @@ export const NORMALIZATIONS = ["layer", "unit", "none"] as const;
 export type Normalization = (typeof NORMALIZATIONS)[number];
 
 export interface Scaling {
-  /** What scores are divided by. */
+  /** The divisor of scores. */
   readonly temperature: number;
-  /** Whether they are divided by the square root of the module's input width too. */
+  /** Whether scores are also divided by the square root of the module's input width. */
   readonly scaleBySqrt: boolean;
 }
 export interface Comparison extends Scaling {
   readonly normalize: Normalization;
 }
 
-// Inside the square root, as in the authors' layer norm. It shrinks the scores of gates that hardly moved.
+// Inside the square root, as in the authors' layer norm. It reduces the scores of gates that hardly changed in training.
 const EPSILON = 1e-5;
-// Beside the norm.
+// Added to the norm.
 const UNIT_EPSILON = 1e-6;
 
-/** What a score is multiplied by at a module of input width `width`. */
+/** The factor on scores at a module with input width `width`. */
 export function scaleOf({ temperature, scaleBySqrt }: Scaling, width: number): number {
   return 1 / temperature / (scaleBySqrt ? Math.sqrt(width) : 1);
 }
 
-/** A comparison in words, for the keys of graphs. */
+/** A comparison as text, for the keys of graphs. */
 export function comparisonKey({ temperature, scaleBySqrt, normalize }: Comparison): string {
   return `${normalize} T=${temperature} sqrt=${scaleBySqrt}`;
 }
 
-/** The scores of tokens against prototypes that are normalized already.
+/** The scores of tokens against normalized prototypes.
  *  x: [batch, sequence, in], prototypes: [experts, in] -> [batch, sequence, experts] */
 export function comparedScores(x: Float, prototypes: Float, { normalize, ...scaling }: Comparison): Float {
   if (normalize !== "layer") return products(normalize === "unit" ? unit(x) : x, prototypes, scaling);
-  // The factor rides on the layer norm's scale: products without a factor are the engine's fastest at one row.
+  // The factor is part of the layer norm's scale, since the engine's fastest product for one row has no factor.
   return matmul(standardize(x, EPSILON, scaleOf(scaling, x.shape.at(-1) as number)), prototypes, { transB: true });
 }
 
@@ -79,7 +79,7 @@ export function normalized({ data }: HostTensor<"float32">, how: Normalization):
   );
 }
 
-/** `scores` scaled, for routers that find them otherwise than by a product. */
+/** Scales `scores`, for routers that do not compute them as a product. */
 export function scaled(scores: Float, scaling: Scaling, width: number): Float {
   const scale = scaleOf(scaling, width);
   return scale === 1 ? scores : mul(scores, scale);

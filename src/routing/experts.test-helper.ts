@@ -31,7 +31,7 @@ export async function t5Experts(modules: ModuleSizes): Promise<Expert[]> {
   );
 }
 
-/** Labels one to the right after the start token 0, -100 as 0. */
+/** Labels shifted by one to the right, after the start token 0, with 0 for -100. */
 export function shiftedRight({ shape, data }: HostTensor<"int64">): HostTensor<"int64"> {
   const width = shape[1]!;
   return int64(

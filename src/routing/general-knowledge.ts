@@ -1,10 +1,10 @@
-/** @file General Knowledge Subtraction (GenKnowSub; reference: huggingface/peft, tuners/lora/arrow.py, gen_know_sub): experts without
- *  what all experts know, so that routers tell them apart by what is their own.
+/** @file General Knowledge Subtraction (GenKnowSub; reference: huggingface/peft, tuners/lora/arrow.py, gen_know_sub): subtracts the mean
+ *  of general experts from the others, so that routers compare the experts by their specific parts.
  *
  *      A_z <- A_z - mean_g A_g,   B_z <- B_z - mean_g B_g        g: the general experts; z: each of the others
  *
- *  Factor by factor, as PEFT has it, so the product changes by more than the mean product. Both what an expert is scored by and
- *  what it computes are of the new factors; general experts are no candidates. A module that no general expert covers stays. */
+ *  It works factor by factor, as in PEFT, so the product changes by more than the mean product. The new factors are used for both the
+ *  scores and the update. General experts are not candidates. A module that no general expert covers stays unchanged. */
 
 import type { LoraWeights } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
@@ -13,13 +13,13 @@ import { float32, type HostTensor } from "../base/tensor.ts";
 import { loraOf } from "./stack.ts";
 
 export interface Candidates {
-  /** The experts that are not general ones, changed. */
+  /** The changed experts, without the general ones. */
   readonly candidates: readonly Expert[];
-  /** What becomes of one that joins them later. */
+  /** Changes an expert that is added later. */
   readonly joining: (expert: Expert) => Expert;
 }
 
-/** The experts that are not named in `general`, with the mean of those that are taken off. */
+/** The experts that are not in `general`, minus the mean of those that are. */
 export function withoutGeneralKnowledge(experts: readonly Expert[], general: readonly string[], where?: string): Candidates {
   const place = where === undefined ? {} : { where };
   const unknown = general.find((name) => !experts.some((expert) => expert.name === name));

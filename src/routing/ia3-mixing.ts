@@ -1,8 +1,8 @@
-/** @file (IA)3 experts, stacked and mixed. An (IA)3 expert multiplies, so the mixture is one of factors around 1:
+/** @file (IA)3 experts, stacked and mixed. An (IA)3 expert multiplies, so the mixture combines factors around 1:
  *
  *      y = (1 + sum_j w_j (l_j - 1)) * (W x)      and on feed-forward modules   y = W ((1 + sum_j w_j (l_j - 1)) * x)
  *
- *  With one expert that is (IA)3; with weights that sum to 1 it is the mean of the factors, and also the mean of the outputs.
+ *  With one expert this is (IA)3. With weights that sum to 1 it is the mean of the factors, and also the mean of the outputs.
  *
  *      input   l - 1 [in]     where some expert scales the module's input
  *      output  l - 1 [out]    where some expert scales its output */

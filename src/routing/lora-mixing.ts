@@ -7,7 +7,7 @@
  *      b     [width, rank]    scaling folded in
  *      bias  [width]          where some expert has one
  *
- *  width is the larger of the module's in and out: the fused mixture wants square experts, so the shorter side is padded. */
+ *  width is the larger of the module's in and out: the fused mixture needs square experts, so the shorter side is padded. */
 
 import type { LoraWeights } from "../adapters/adapter.ts";
 import { add } from "../graph/ops/elementwise.ts";

@@ -4,8 +4,8 @@
  *      A = sum_z w_z A_z,   B = sum_z w_z scaling_z B_z          (so the product has cross terms)
  *      w minimizes  L(w) + 0.05 mean_z |w_z|,   |w_z| <= 1.5,   from w = 0,   in 40 evaluations
  *
- *  The authors search with Nevergrad's NGOpt. Ours is an evolution strategy of one parent and one child (Rechenberg 1973) that
- *  changes a few weights at a time and widens or narrows its steps as they succeed or fail. */
+ *  The authors search with Nevergrad's NGOpt. Skein uses an evolution strategy with one parent and one child (Rechenberg 1973). It
+ *  changes a few weights at a time, and makes its steps larger after success and smaller after failure. */
 
 import * as z from "zod";
 import type { LoraAdapter, LoraWeights } from "../adapters/adapter.ts";
@@ -14,14 +14,14 @@ import { seededRandom } from "../base/random.ts";
 import { float32 } from "../base/tensor.ts";
 import { loraOf } from "./stack.ts";
 
-/** What may be chosen about the search. */
+/** The options of the search. */
 export const searchOptions = z.strictObject({
   evaluations: z.int().min(1).default(40).meta({ description: "Weights tried." }),
   seed: z.int().default(42).meta({ description: "Decides which weights are tried." }),
 });
 
 export interface SearchOptions {
-  /** How often L is asked for. */
+  /** The number of evaluations of L. */
   readonly evaluations?: number;
   readonly seed?: number;
   /** Weight of mean |w|. */
@@ -31,15 +31,15 @@ export interface SearchOptions {
 }
 export interface Found {
   readonly weights: readonly number[];
-  /** L(w) + penalty mean |w| of these weights. */
+  /** L(w) + penalty mean |w| for these weights. */
   readonly objective: number;
   readonly evaluations: number;
 }
 
 const FIRST_STEP = 0.5;
-// A success widens steps as much as four failures narrow them: one in five is the rate that holds them (Rechenberg's rule).
+// One success enlarges the steps as much as four failures reduce them, so a success rate of one in five keeps them constant (Rechenberg's rule).
 const [WIDER, NARROWER] = [1.5, 1.5 ** (-1 / 4)];
-const SHARE = 0.3; // of the weights that a step changes
+const SHARE = 0.3; // share of the weights that a step changes
 
 /** Weights for `count` experts. `loss`: L(w). */
 export async function searchWeights(
@@ -66,7 +66,7 @@ export async function searchWeights(
   return { weights, objective: best, evaluations };
 }
 
-/** The experts' factors summed with these weights. Smaller ranks are filled with zeros; an expert without a module takes no part there. */
+/** The experts' factors summed with these weights. Smaller ranks are filled with zeros. An expert without a module is left out there. */
 export function combinedLora(experts: readonly Expert[], weights: readonly number[]): LoraAdapter {
   const loras = experts.map(loraOf);
   const modules = new Map<string, LoraWeights>();

@@ -1,4 +1,4 @@
-/** @file What each kind of adapter must answer to be routed: how experts of that kind are stacked, and how they are mixed. */
+/** @file The routing functions of a kind of adapter: how experts of that kind are stacked, and how they are mixed. */
 
 import type { Adapter } from "../adapters/adapter.ts";
 import { addInt, subInt } from "../graph/ops/elementwise.ts";
@@ -8,19 +8,19 @@ import { flattened } from "../graph/sizes.ts";
 import type { Float, Int } from "../graph/value.ts";
 import type { Router } from "./router.ts";
 
-/** The shape of one expert's record, by factor. */
+/** The shapes of one expert's factors, by name. */
 export type Factors = Readonly<Record<string, readonly number[]>>;
 
 export interface ModuleShape {
   readonly kind: Adapter["kind"];
-  /** What the experts of a module must agree on, in words. */
+  /** The form that all experts of a module must share, as text. */
   readonly form: string;
   readonly in: number;
   readonly out: number;
   readonly factors: Factors;
   /** Rows of a prototype. */
   readonly rows: number;
-  /** Whether some expert is no candidate here. */
+  /** Whether an expert is not a candidate here. */
   readonly barred: boolean;
 }
 
@@ -34,26 +34,26 @@ export interface MixOptions {
   readonly topK: number;
   readonly mixes: Router["mixes"];
   readonly shape: ModuleShape;
-  /** The experts' stacked factor: [experts, ...its shape]. */
+  /** A stacked factor of the experts: [experts, ...shape]. */
   readonly factor: (name: string) => Float;
 }
 
 export interface Mixing<Weights> {
   form(weights: Weights): string;
-  /** Records that hold any of `weights`. */
+  /** The layout with room for each of `weights`. */
   factors(weights: readonly Weights[], size: { readonly in: number; readonly out: number }): Factors;
-  /** Writes one expert into its zeroed records. */
+  /** Writes one expert into its records, which are zero before. */
   fill(weights: Weights, records: Readonly<Record<string, Float32Array>>, shape: ModuleShape): void;
   /** The projection with its experts mixed in: [batch, sequence, out]. */
   project(options: MixOptions): Float;
 }
 
-/** The last axis, over experts, from the stack's order to the pool's or back. */
+/** Reverses the last axis, over experts, between the stack's order and the pool's. */
 export function reversed(values: Float): Float {
   return gather(values, reversedIndex(range(values.graph, "experts")), -1);
 }
 
-/** An expert's index in the stack, from that in the pool or back. */
+/** Converts an expert's index between the stack and the pool. */
 export function reversedIndex(experts: Int): Int {
   return subInt(addInt(sizeOf(experts.graph, "experts"), -1), experts);
 }
@@ -65,7 +65,7 @@ export function meanFactor(weights: Float, factor: Float): Float {
   return reshape(matmul(weights, flat), weights.shape[0]!, ...shape);
 }
 
-/** The fused mixture of two-layer experts, in rows and back. x: [batch, sequence, n] -> [batch, sequence, n] */
+/** The fused mixture of two-layer experts, computed on rows. x: [batch, sequence, n] -> [batch, sequence, n] */
 export function fusedMixture(
   x: Float,
   scores: Float,
@@ -77,7 +77,7 @@ export function fusedMixture(
   return reshape(sum, ...x.shape);
 }
 
-/** Rows of `from` [count, length] at the start of the wider rows of `to`. */
+/** Copies the rows of `from` [count, length] to the start of the wider rows of `to`. */
 export function fillRows(to: Float32Array, from: Float32Array, { length, width }: { length: number; width: number }): void {
   for (let row = 0; row * length < from.length; row++) to.set(from.subarray(row * length, (row + 1) * length), row * width);
 }

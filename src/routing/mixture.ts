@@ -1,12 +1,12 @@
-/** @file The routed update, woven into every projection that some expert covers; for LoRA:
+/** @file The routed update of every projection that an expert covers. For LoRA:
  *
  *      y = W x + sum_j w_j B_j A_j x                        outputs mixed: over the k experts of this token at this module
  *      y = W x + (sum_j w_j B_j) (sum_j w_j A_j) x          parameters mixed: one weighting per sequence (SMEAR)
  *
- *  The mixture of outputs is one fused operator (com.microsoft.MoE) that takes the raw scores, so cost grows with k and
- *  hardly with the number of experts. Among equal scores the operator takes the later expert, so stacks hold experts in
- *  reverse: ties then go to the lower index, as they do in a route. An expert whose weight is no positive number it leaves
- *  out, so where all are barred the module is the base's. */
+ *  The mixture of outputs is one fused operator (com.microsoft.MoE) that takes the raw scores. Its cost grows with k and hardly
+ *  with the number of experts. Among equal scores the operator takes the later expert. Stacks therefore hold the experts in reverse,
+ *  so that ties go to the lower index, as in a route. The operator skips an expert whose weight is not positive; if all experts are
+ *  barred, the module's output is the base's. */
 
 import { add, mul, sub } from "../graph/ops/elementwise.ts";
 import { expand, unsqueeze } from "../graph/ops/movement.ts";
@@ -17,21 +17,21 @@ import { type ModuleShape, reversed } from "./mixing.ts";
 import { chosen, type Route, type Router, shareOfBest } from "./router.ts";
 import { mixingOf, stackNames } from "./stack.ts";
 
-/** The feed of what rows add to the scores, when they do: [batch, experts] of 0, or BARRED for experts a row may not use. */
+/** The feed of the rows' bias on the scores: [batch, experts] of 0, or BARRED for experts that a row may not use. */
 export const ROW_BIAS = "routing_bias";
 
 export interface RoutedOptions {
   readonly router: Router;
-  /** Never more than the pool has experts. */
+  /** At most the number of experts in the pool. */
   readonly topK: number;
   readonly modules: ReadonlyMap<string, ModuleShape>;
   /** Whether ROW_BIAS is fed. */
   readonly rowBias?: boolean;
-  /** Called with each module's route when routes are wanted. */
+  /** Called with each module's route; absent when routes are not needed. */
   readonly onRoute?: (module: string, route: Route) => void;
 }
 
-/** `inner` with the routed experts on it. */
+/** `inner` with the routed update added. */
 export function routed(graph: Graph, inner: Linear, { router, topK, modules, rowBias = false, onRoute }: RoutedOptions): Linear {
   return (x, module, projection) => {
     const base = (input: Float) => inner(input, module, projection);
@@ -52,7 +52,7 @@ export function routed(graph: Graph, inner: Linear, { router, topK, modules, row
   };
 }
 
-/** The router's scores with what bars experts from the module or the row: [batch, sequence or 1, experts], in the stack's order. */
+/** The router's scores plus the bars of the module and the row: [batch, sequence or 1, experts], in the stack's order. */
 function biasedScores(x: Float, module: string, { rows, in: inputs, barred }: ModuleShape, router: Router, rowBias: boolean): Float {
   const { graph } = x;
   const names = stackNames(module);

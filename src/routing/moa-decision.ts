@@ -1,19 +1,19 @@
-/** @file What the routers' scores decide (Mixture-of-LoRAs, arXiv:2403.03432).
+/** @file The rules that turn the routers' scores into a domain (Mixture-of-LoRAs, arXiv:2403.03432).
  *
- *      vote        the domain most layers name; ties go to the largest summed score            (the paper's first way)
- *      last        the last router's word                                                      (the paper's second way)
- *      per-layer   each layer follows its own router, so one sequence may use several LoRAs    (ours, to compare with) */
+ *      vote        the domain of most layers; ties go to the largest summed score              (the paper's first rule)
+ *      last        the domain of the last router                                               (the paper's second rule)
+ *      per-layer   each layer follows its own router, so one sequence may use several LoRAs    (Skein's, for comparison) */
 
 import type { HostTensor } from "../base/tensor.ts";
 
 export const DECISION_RULES = ["vote", "last", "per-layer"] as const;
 export type DecisionRule = (typeof DECISION_RULES)[number];
 
-/** What one row's routers said. */
+/** The decision for one row. */
 export interface Decision {
-  /** Each layer's domain, as the rule has it: all equal, but for per-layer. */
+  /** Each layer's domain under the rule; all are equal, except with per-layer. */
   readonly domains: readonly number[];
-  /** Each layer's own best; none where no router was asked. */
+  /** Each layer's own best domain; empty if no router ran. */
   readonly votes: readonly number[];
 }
 

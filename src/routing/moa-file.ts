@@ -5,7 +5,7 @@
  *                            <layer>.router.bias    float32 [domains]
  *                            metadata               domains: the names of the rows, as a JSON array
  *
- *  Two files cannot be replaced at once. So the routers may know more domains than moa.json, which decides. */
+ *  Two files cannot be replaced at once. The routers may therefore have more domains than moa.json; moa.json is authoritative. */
 
 import * as z from "zod";
 import { PoolError } from "../base/errors.ts";
@@ -17,7 +17,7 @@ export const MOA_FILE = "moa.json";
 export const ROUTER_FILE = "routers.safetensors";
 const VERSION = 1;
 
-/** What routers read: the base model's states, or states that the domains' LoRAs have changed. */
+/** The states that routers read: the base model's, or those changed by the domains' LoRAs. */
 export type RouterStates = "base" | "adapted";
 
 const schema = z.looseObject({
@@ -32,14 +32,14 @@ const schema = z.looseObject({
   training: z.record(z.string(), z.unknown()).default({}),
 });
 
-/** The routers of a set of domains, and how they read. */
+/** The routers of a set of domains, and the states that they read. */
 export interface Moa {
   /** Names of experts, in the order of the routers' rows. */
   readonly domains: readonly string[];
   readonly routers: MoaRouters;
   readonly pooling: Pooling;
   readonly states: RouterStates;
-  /** How they were trained: steps, lambda, seed...; under `added` the same of domains that came later. */
+  /** How they were trained: steps, lambda, seed, ...; `added` has the same for domains that were added later. */
   readonly training: Readonly<Record<string, unknown>>;
 }
 
@@ -49,7 +49,7 @@ export function moaConfig({ domains, routers, pooling, states, training }: Moa):
   return `${JSON.stringify(config, null, 2)}\n`;
 }
 
-/** What routers.safetensors holds. */
+/** The contents of routers.safetensors. */
 export function routerTensors({ domains, routers }: Moa): {
   tensors: ReadonlyMap<string, HostTensor>;
   metadata: Readonly<Record<string, string>>;
@@ -64,15 +64,15 @@ export function routerTensors({ domains, routers }: Moa): {
 
 const namesOfRows = z.array(z.string());
 
-/** The domains whose rows a router file holds, where its metadata says so. */
+/** The domains of a router file's rows, if its metadata has them. */
 export function domainsOfRows({ domains }: Readonly<Record<string, string>>): readonly string[] | undefined {
   return domains === undefined ? undefined : namesOfRows.parse(JSON.parse(domains));
 }
 
 export interface MoaContents {
-  /** What `parsedMoa` made of moa.json. */
+  /** The result of `parsedMoa`. */
   readonly config: MoaConfig;
-  /** The tensors of routers.safetensors, and the domains of their rows where the file names them. */
+  /** The tensors of routers.safetensors, and the domains of their rows if the file has them. */
   readonly tensors: ReadonlyMap<string, HostTensor>;
   readonly rows?: readonly string[] | undefined;
   /** The router file, for messages. */
@@ -91,7 +91,7 @@ export function parseMoa({ config, tensors, rows = config.domains, file }: MoaCo
 
 export type MoaConfig = z.output<typeof schema>;
 
-/** What moa.json says. */
+/** Parses moa.json. */
 export function parsedMoa(text: string, where: string): MoaConfig {
   const fix = "Mend moa.json, or train the routers again.";
   let raw: unknown;
@@ -122,7 +122,7 @@ function apart(what: string, where: string): PoolError {
   return new PoolError({ code: "moa-files-disagree", what, where, fix: "moa.json and routers.safetensors belong together: restore both." });
 }
 
-/** Refuses routers that do not stand before each of these layers, or read states of another width. */
+/** Refuses routers that do not match these layers, or read states of another width. */
 export function checkRouters({ routers }: Moa, layers: readonly string[], hidden: number, directory: string): void {
   const own = [...routers.keys()];
   const fix = "moa.json, routers.safetensors and the base model belong together: restore the files.";
@@ -137,7 +137,7 @@ export function checkRouters({ routers }: Moa, layers: readonly string[], hidden
   throw new PoolError({ code: "moa-files-disagree", what, where: fileIn(directory, ROUTER_FILE), fix });
 }
 
-/** The model's routers without a domain; the other rows stay bit for bit. */
+/** The routers without one domain; the other rows stay unchanged. */
 export function withoutDomain(moa: Moa, name: string): Moa {
   const index = moa.domains.indexOf(name);
   if (index < 0)
@@ -165,7 +165,7 @@ export function withoutDomain(moa: Moa, name: string): Moa {
   };
 }
 
-/** The routers with rows for the domains at `keep` alone, in that order. */
+/** The routers with only the rows of the domains at `keep`, in that order. */
 function keptRows(routers: MoaRouters, keep: readonly number[]): MoaRouters {
   return new Map(
     [...routers].map(([layer, { weight, bias }]) => {

@@ -1,5 +1,5 @@
-/** @file MoE-LoRA, the end-to-end baseline of Mixture-of-LoRAs (arXiv:2403.03432): at each module a router of its own weighs all
- *  LoRAs for each token, and nobody tells it domains. We mix densely, without top-k or a balancing loss:
+/** @file MoE-LoRA, the end-to-end baseline of Mixture-of-LoRAs (arXiv:2403.03432). Each module has a router that weighs all LoRAs for
+ *  each token; it is trained without domain labels. Skein mixes densely, without top-k or a balancing loss:
  *
  *      y = W x + sum_d softmax(R x)_d scaling_d B_d A_d x,   R: [experts, in] */
 
@@ -11,7 +11,7 @@ import { type LoraStack, mixtureDelta, stackInputs } from "./moa.ts";
 
 export const tokenRouterName = (module: string) => `moe.${module}.router`;
 
-/** `inner` with the weighed LoRAs added. */
+/** `inner` with the weighted LoRAs added. */
 export function tokenMixture(inner: Linear, { shapes }: LoraStack): Linear {
   const delta: Delta = (x: Float, module) => {
     const shape = shapes.get(module);

@@ -1,21 +1,21 @@
 /** @file Mixture-of-LoRAs (MoA; Feng et al. 2024, arXiv:2403.03432): one LoRA per domain, and a router before each layer
- *  that tells the domain of the whole sequence.
+ *  that classifies the domain of the whole sequence.
  *
- *  The paper states: LoRAs are first trained apart, one per domain; then a router stands before each transformer layer, and
- *  routers and LoRAs learn from mixed batches in which domain labels say which LoRA serves a row; where a domain is unknown
- *  the routers' majority, or the last router's word, chooses one LoRA for the sequence. It prints no equations for the rest.
+ *  In the paper, one LoRA per domain is trained first. Then a router is added before each transformer layer, and routers and LoRAs
+ *  learn from mixed batches; a row's domain label selects its LoRA. If the domain is unknown, the majority of the routers, or the
+ *  last router, chooses one LoRA for the sequence. The paper gives no equations for the rest.
  *
- *  Our completion, with H_l [sequence, hidden] the input of layer l and p the prompt's tokens:
+ *  Skein's choice, with H_l [sequence, hidden] the input of layer l and p the prompt's tokens:
  *
  *      h_l = mean over p of H_l          or H_l of the last token of p
  *      z_l = R_l h_l + b_l               scores of the domains, R_l: [domains, hidden]
  *      domain loss = mean over layers of -log softmax(z_l)[domain]
  *      y = W x + scaling_d B_d A_d x     d = the row's domain: all rows of a batch in one product
  *
- *  Encoder-decoder models have routers before the encoder's layers only: a decoder's layers have read nothing of the prompt
- *  when the choice is due. The decoder follows the last router.
+ *  Encoder-decoder models have routers only before the encoder's layers, since the domain is chosen before the decoder runs. The
+ *  decoder follows the last router.
  *
- *  Without labels (the paper's ablation) a layer mixes all LoRAs' outputs by softmax(z_l), and learns from the text alone. */
+ *  Without labels (the paper's ablation) a layer mixes all LoRAs' outputs by softmax(z_l), and learns only from the text. */
 
 import type { LoraAdapter, LoraWeights } from "../adapters/adapter.ts";
 import { type ModuleSizes, needInputs } from "../adapters/modules.ts";
@@ -33,7 +33,7 @@ import { outline, positionsOf, slots } from "../models/logits.ts";
 
 export type Pooling = "mean" | "last";
 
-/** The routers by the path of the layer they stand before, in the layers' order. */
+/** The routers by the path of their layer, in the layers' order. */
 export type MoaRouters = ReadonlyMap<string, MoaRouter>;
 export interface MoaRouter {
   /** [domains, hidden] */
@@ -44,7 +44,7 @@ export interface MoaRouter {
 
 export const routerNames = (layer: string) => ({ weight: `${layer}.router.weight`, bias: `${layer}.router.bias` });
 
-/** Builds what reads the prompt, so that `enterLayer` is told the layers' inputs. Feeds `input_ids`, `attention_mask`.
+/** Builds the part that reads the prompt and calls `enterLayer` with the layers' inputs. Feeds `input_ids`, `attention_mask`.
  *  -> the states after the last layer, [batch, sequence, hidden] */
 export function readPrompt(
   graph: Graph,
@@ -67,7 +67,7 @@ export function routerLayers(architecture: Architecture): string[] {
   return layers;
 }
 
-/** The index of the router that `module` follows: its own layer's, or the last for what lies outside the routed layers. */
+/** The index of the router that `module` follows: its own layer's, or the last one for modules outside the routed layers. */
 export function routerOf(module: string, layers: readonly string[]): number {
   const own = layers.findIndex((layer) => module.startsWith(`${layer}.`));
   return own < 0 ? layers.length - 1 : own;
@@ -80,7 +80,7 @@ export function pooled(x: Float, prompt: Float, pooling: Pooling): Float {
   return reshape(matmul(unsqueeze(chosen, 1), x), x.shape[0]!, x.shape[2]!);
 }
 
-/** The tokens before the first that is learned, the one it is predicted from included. mask: int64 [batch, sequence], learned: 1 where a label counts */
+/** The tokens before the first learned one, including the token it is predicted from. mask: int64 [batch, sequence], learned: 1 where a label counts */
 export function promptOf(mask: Int, learned: Float): Float {
   const before = equal(cumulativeSum(learned, 1), learned); // nothing learned before this position
   return where(and(before, cast(mask, "bool")), 1, 0);
@@ -127,7 +127,7 @@ export function stackInputs(graph: Graph, module: string, { rank, in: inputs, ou
 const scalingsOf = (graph: Graph, { scalings }: StackShape) => graph.constant(float32([scalings.length, 1], scalings));
 
 /** scaling_d B_d A_d x with d each row's own domain. x: [batch, sequence, in], choice: one-hot [batch, domains] -> [batch, sequence, out].
- *  A row's matrices are picked by a product with the one-hot rows, so that gradients flow back the same way. */
+ *  A product with the one-hot rows selects a row's matrices, so gradients go to the selected matrices. */
 export function domainDelta(x: Float, choice: Float, { a, b }: StackValues, shape: StackShape): Float {
   const { rank, in: inputs, out, scalings } = shape;
   const [batch] = x.shape;
@@ -150,14 +150,14 @@ export function mixtureDelta(x: Float, weights: Float, { a, b }: StackValues, sh
   return matmul(weighted, reshape(transpose(b, [0, 2, 1]), numDomains * rank, out));
 }
 
-/** LoRAs of the domains as they enter a graph. */
+/** The domains' LoRAs as feeds of a graph. */
 export interface LoraStack {
   readonly shapes: ReadonlyMap<string, StackShape>;
   /** Keyed by `stackedNames`. */
   readonly tensors: ReadonlyMap<string, HostTensor<"float32">>;
 }
 
-/** Stacks the LoRAs of every module that any domain adapts. */
+/** Stacks the domains' LoRAs of every module that at least one domain adapts. */
 export function stackedLoras(adapters: readonly LoraAdapter[], sizes: ModuleSizes): LoraStack {
   adapters.forEach((adapter, d) => {
     needInputs(adapter, `The LoRA of domain ${d + 1}`);
@@ -190,7 +190,7 @@ export function stackedLoras(adapters: readonly LoraAdapter[], sizes: ModuleSize
   return { shapes, tensors };
 }
 
-/** The adapters with the stack's numbers in place of their own. */
+/** The adapters with the stack's numbers. */
 export function unstackedLoras(adapters: readonly LoraAdapter[], tensors: LoraStack["tensors"]): LoraAdapter[] {
   return adapters.map((adapter, d) => {
     const modules = [...adapter.modules].map(([module, lora]): [string, LoraWeights] => {

@@ -13,10 +13,10 @@ import { BARRED } from "./router.ts";
 
 type Tensor = HostTensor<"float32">;
 
-/** The examples an expert is known by, as in the authors' code (dataset_length, retriever.sh:143). */
+/** The number of embedded examples per expert, as in the authors' code (dataset_length, retriever.sh:143). */
 export const MOST_EMBEDDED_EXAMPLES = 1000;
 
-/** The largest cosine of each query with any of each expert's examples. queries: [rows, dimension], unit vectors -> [rows][experts] */
+/** The largest cosine between each query and the examples of each expert. queries: [rows, dimension], unit vectors -> [rows][experts] */
 export function similarities(queries: Tensor, libraries: readonly Tensor[]): number[][] {
   const [rows = 0, size = 0] = queries.shape;
   return Array.from({ length: rows }, (_, row) => {
@@ -35,12 +35,12 @@ function largestProduct(query: Float32Array, { data }: Tensor): number {
   return best;
 }
 
-/** The index of the largest; the lowest of equals. */
+/** The index of the largest number; the lowest index among equal ones. */
 export function bestIndex(values: readonly number[]): number {
   return values.reduce((best, value, i) => (value > values[best]! ? i : best), 0);
 }
 
-/** The bias that gives each row its own expert: [rows, experts] of 0 and BARRED. */
+/** The bias that selects one expert for each row: [rows, experts] of 0 and BARRED. */
 export function oneExpertBias(choices: readonly number[], experts: number): Tensor {
   const bias = float32([choices.length, experts], new Float32Array(choices.length * experts).fill(BARRED));
   choices.forEach((choice, row) => {
@@ -49,7 +49,7 @@ export function oneExpertBias(choices: readonly number[], experts: number): Tens
   return bias;
 }
 
-/** The experts' embedded examples, all by the embedder called `embedder`; one that has none, or another's, is an error that names it. */
+/** The experts' embedded examples, made by `embedder`. An expert without them, or with those of another embedder, is an error that names it. */
 export function librariesOf(experts: readonly Expert[], embedder: string): Tensor[] {
   const libraries = experts.map(({ name, embeddings }) => {
     if (embeddings?.embedder === embedder) return embeddings.vectors;

@@ -10,7 +10,7 @@ const WEIGHTS = ".weights";
 /** The names of a module's route. */
 export const routeNames = (module: string) => ({ experts: `${PREFIX}${module}${EXPERTS}`, weights: `${PREFIX}${module}${WEIGHTS}` });
 
-/** The modules whose routes are among these names, in their order. */
+/** The modules that have a route among these names, in the same order. */
 export function routedModules(names: Iterable<string>): string[] {
   const ofExperts = [...names].filter((name) => name.startsWith(PREFIX) && name.endsWith(EXPERTS));
   return ofExperts.map((name) => name.slice(PREFIX.length, -EXPERTS.length));

@@ -1,7 +1,7 @@
-/** @file What every routing method must hold, run for each of them by contract.test.ts. A method that cannot meet a clause says so
- *  by the clause's name, with the reason; an exemption that is not needed fails too.
+/** @file The contract of routing methods; contract.test.ts runs it for each of them. A method that cannot satisfy a clause lists the
+ *  clause's name with the reason. An exemption that is not needed fails too.
  *
- *  The subject is two chained projections, up [16 -> 24] and down [24 -> 16], under what the method weaves in: nothing is mocked. */
+ *  The model under test is two chained projections, up [16 -> 24] and down [24 -> 16], with the method's real update. Nothing is mocked. */
 
 import { describe, expect, test } from "vitest";
 import type { LoraWeights } from "../adapters/adapter.ts";
@@ -35,7 +35,7 @@ export type Clause = (typeof CLAUSES)[number];
 export interface Subject {
   readonly name: string;
   readonly open: (experts: readonly Expert[], options: { readonly topK?: number }) => Woven | Promise<Woven>;
-  /** Clauses the method cannot meet. */
+  /** Clauses that the method cannot satisfy. */
   readonly exempt?: Partial<Readonly<Record<Clause, Exemption>>>;
 }
 
@@ -62,7 +62,7 @@ function numbers(random: Random, ...shape: number[]): HostTensor<"float32"> {
   );
 }
 
-/** An expert with everything any router asks for. */
+/** An expert with the data of all routers. */
 function expert(index: number, { rank = 2, modules = [...SIZES.keys()] } = {}): Expert {
   const random = seededRandom(100 + index);
   const lora = new Map<string, LoraWeights>();
@@ -72,7 +72,7 @@ function expert(index: number, { rank = 2, modules = [...SIZES.keys()] } = {}): 
     lora.set(module, { rank, scaling: 0.5, a: numbers(random, rank, size.in), b: numbers(random, size.out, rank) });
     gates.set(module, numbers(random, size.in));
   }
-  // Examples near the direction of the expert's number, so that texts of every number find their expert.
+  // The examples are near the direction of the expert's number, so every number has its expert.
   const vectors = numbers(random, 3, EMBEDDING.size);
   vectors.data.forEach((value, i) => {
     vectors.data[i] = 0.1 * value + (i % EMBEDDING.size === index ? 1 : 0);
@@ -81,12 +81,12 @@ function expert(index: number, { rank = 2, modules = [...SIZES.keys()] } = {}): 
   return { name: `e${index}`, adapter: { kind: "lora", modules: lora, warnings: [] }, gates, activations: gates, embeddings, warnings: [] };
 }
 
-/** Four experts of different ranks, one of which covers `up` alone. */
+/** Four experts of different ranks, one of which covers only `up`. */
 const EXPERTS = [expert(0), expert(1, { rank: 3 }), expert(2, { rank: 1, modules: ["up"] }), expert(3)];
 
 const renamed = (original: Expert, index: number): Expert => ({ ...original, name: `e${index}` });
 
-/** The same expert with B's sign turned: equal scores for every router, another output. */
+/** The same expert with B negated: the scores are equal in every router, the output differs. */
 function mirrored(original: Expert): Expert {
   if (original.adapter.kind !== "lora") throw new Error("not a LoRA");
   const modules = [...original.adapter.modules].map(([module, lora]): [string, LoraWeights] => [
@@ -132,7 +132,7 @@ interface Result {
   readonly routes: ReadonlyMap<string, HostRoute>;
 }
 
-/** tanh(down(tanh(up(x)))) under what is woven in, and its routes. */
+/** tanh(down(tanh(up(x)))) with the method's update, and its routes. */
 async function computed(woven: Woven, { x, mask }: Rows): Promise<Result> {
   const graph = createGraph("contract");
   const inner: Linear = (value, module, { in: inputs, out }) => matmul(value, graph.float(`W.${module}`, out, inputs), { transB: true });
@@ -147,7 +147,7 @@ async function computed(woven: Woven, { x, mask }: Rows): Promise<Result> {
   await using session = await Session.load(graph);
   const random = seededRandom(7);
   const base = Object.fromEntries([...SIZES].map(([module, size]) => [`W.${module}`, numbers(random, size.out, size.in)]));
-  // A prompt's token ids stand for its text: the first number of each row, which no reordering or cutting changes.
+  // A prompt's only token id is the first number of its row, which reordering and cutting do not change.
   const ids = int64(
     mask.shape,
     BigInt64Array.from(mask.data, (_, i) =>

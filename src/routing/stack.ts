@@ -1,11 +1,11 @@
 /** @file A pool's experts stacked into the feeds of a routed graph, one set per module.
  *
- *      experts.<module>.<factor>    [experts, ...]         what the kind of adapter needs, scaling folded in
- *      experts.<module>.prototypes  [experts * rows, in]   what the router scores by
- *      experts.<module>.bars        [experts]              0, or BARRED where an expert lacks the module; absent where none does
+ *      experts.<module>.<factor>    [experts, ...]         the adapters' factors, with the scaling folded in
+ *      experts.<module>.prototypes  [experts * rows, in]   the router's vectors
+ *      experts.<module>.bars        [experts]              0, or BARRED if the expert lacks the module; absent if none lacks it
  *
- *  The last expert comes first (mixture.ts says why). A stack is an immutable value: `with` and `without` give new ones. Buffers
- *  grow by doubling and are shared, so adding an expert costs its own bytes, and no graph is rebuilt. */
+ *  The last expert comes first (mixture.ts says why). A stack is immutable: `with` and `without` return new ones. Buffers grow by
+ *  doubling and are shared, so adding an expert copies only that expert's bytes and rebuilds no graph. */
 
 import type { Adapter, LoraWeights } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
@@ -22,14 +22,14 @@ import { BARRED, type Router } from "./router.ts";
 type Mixings = { readonly [A in Adapter as A["kind"]]: Mixing<A["modules"] extends ReadonlyMap<string, infer W> ? W : never> };
 const MIXINGS: Mixings = { lora: loraMixing, ia3: ia3Mixing, bottleneck: bottleneckMixing };
 
-/** The answers of a kind, for the weights that adapters of that kind hold. */
+/** The mixing functions of a kind of adapter. */
 export function mixingOf(kind: Adapter["kind"]): Mixing<unknown> {
   return MIXINGS[kind] as Mixing<unknown>;
 }
 
 type Sizes = ReadonlyMap<string, { readonly in: number; readonly out: number }>;
 
-/** What snapshots of one sequence of records share. `used` counts the records that some snapshot sees. */
+/** The buffer that snapshots of one sequence of records share. `used` counts the records that a snapshot can see. */
 interface Store {
   readonly data: Float32Array;
   used: number;
@@ -48,13 +48,13 @@ class Records {
     this.#store = store;
     this.#count = count;
   }
-  /** No records, with room for some. */
+  /** An empty view with capacity. */
   static none(shape: readonly number[], room: number): Records {
     const size = shape.reduce((product, n) => product * n, 1);
     return new Records(shape, size, { data: new Float32Array(size * room), used: 0 }, 0);
   }
 
-  /** With one more, which is given to be filled and holds zeros. What other views see stays as it is. */
+  /** A view with one more record, which holds zeros and which the caller fills. Other views do not change. */
   with(): { readonly records: Records; readonly record: Float32Array } {
     const needed = (this.#count + 1) * this.#size;
     const isFree = this.#store.used === this.#count && needed <= this.#store.data.length;
@@ -67,7 +67,7 @@ class Records {
     };
   }
 
-  /** Without one. The last one is only hidden; else the others are copied. */
+  /** A view without one record. If it is the last one, it is only hidden; otherwise the others are copied. */
   without(index: number): Records {
     const left = this.#count - 1;
     if (index === left) return new Records(this.#shape, this.#size, this.#store, left);
@@ -104,7 +104,7 @@ interface ModuleRecords {
   readonly bars: Records;
 }
 
-/** The stacked experts of every module that any of them covers: an immutable value that shares its buffers with the stacks
+/** The stacked experts of every module that at least one of them covers. It is immutable and shares its buffers with the stacks that
  *  it was made from. */
 export class ExpertStack {
   readonly modules: ReadonlyMap<string, ModuleShape>;
@@ -145,7 +145,7 @@ export class ExpertStack {
     );
   }
 
-  /** Whether `expert` fits into these records; a wider rank, another module or the first to lack one needs a new graph. */
+  /** Whether `expert` fits into these records. A larger rank, a new module, or the first expert that lacks a module needs a new graph. */
   fits(expert: Expert): boolean {
     return (
       [...shapesOf([expert], this.modules, this.#router)].every(([module, needs]) => {
@@ -164,13 +164,13 @@ export class ExpertStack {
     );
   }
 
-  /** With one more expert, which fits, as the last. */
+  /** A stack with one more expert at the end; it must fit. */
   with(expert: Expert): ExpertStack {
     const records = withExpert(this.#records, expert, this.modules, this.#router);
     return new ExpertStack(this.modules, this.#router, [...this.names, expert.name], records);
   }
 
-  /** Without the expert of this index. Graphs built for this stack serve the result. */
+  /** A stack without the expert at this index. Graphs that were built for this stack also work for the result. */
   without(index: number): ExpertStack {
     const records = [...this.#records].map(([module, { factors, prototypes, bars }]): [string, ModuleRecords] => [
       module,
@@ -222,7 +222,7 @@ function feedsOf(modules: ReadonlyMap<string, ModuleShape>, records: ReadonlyMap
   return feeds;
 }
 
-/** The shape each module's stack needs for these experts. Experts of different kinds, or on embeddings, are refused by name. */
+/** The shape of each module's stack for these experts. Experts of different kinds, or on embeddings, are refused by name. */
 export function stackShapes(experts: readonly Expert[], sizes: Sizes, router: Router): Map<string, ModuleShape> {
   for (const { name, adapter } of experts) needInputs(adapter, `Expert "${name}"`);
   checkKinds(experts.map(({ name, adapter }) => ({ name, kind: adapter.kind })));
@@ -233,7 +233,7 @@ export interface NamedKind {
   readonly name: string;
   readonly kind: string;
 }
-/** Refuses experts of different kinds, among which no router could choose. `where`: the pool's folder. */
+/** Refuses experts of different kinds, since no router can choose among them. `where`: the pool's folder. */
 export function checkKinds([first, ...others]: readonly NamedKind[], where?: string): void {
   const other = others.find(({ kind }) => kind !== first?.kind);
   if (!first || !other) return;
@@ -281,7 +281,7 @@ function mapped<T, U>(record: Readonly<Record<string, T>>, change: (value: T) =>
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
 }
 
-/** The LoRA weights of an expert, for methods that route no other kind. */
+/** The LoRA weights of an expert, for methods that support only LoRA. */
 export function loraOf(expert: Expert): ReadonlyMap<string, LoraWeights> {
   if (expert.adapter.kind === "lora") return expert.adapter.modules;
   throw new PoolError({

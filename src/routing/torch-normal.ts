@@ -1,9 +1,9 @@
-/** @file torch.randn of a CPU generator, number for number: what PEFT's Arrow starts its power iteration from.
+/** @file The exact numbers of torch.randn with a CPU generator. PEFT's Arrow starts its power iteration from them.
  *
- *  The generator is the Mersenne Twister (Matsumoto and Nishimura 1998) seeded with 32 bits. Sixteen or more numbers are made
- *  in blocks of 16 (pytorch, aten/src/ATen/native/cpu/DistributionTemplates.h, normal_fill): uniform u of 24 bits each, then
+ *  The generator is the Mersenne Twister (Matsumoto and Nishimura 1998) with a 32-bit seed. Sixteen or more numbers are made in
+ *  blocks of 16 (pytorch, aten/src/ATen/native/cpu/DistributionTemplates.h, normal_fill): uniform u of 24 bits each, then
  *      z_i = sqrt(-2 ln(1 - u_i)) cos(2 pi u_{i+8}),   z_{i+8} = ... sin(...),   i = 0..7
- *  and a rest that fills no block takes 16 new ones for the last 16 places. */
+ *  If the count is not a multiple of 16, the last 16 numbers are made again from 16 new uniforms. */
 
 import { invariant } from "../base/errors.ts";
 
@@ -33,7 +33,7 @@ function fillBlock(block: Float32Array): void {
   }
 }
 
-/** Numbers of 32 bits. */
+/** Returns 32-bit numbers. */
 function mersenneTwister(seed: number): () => number {
   const state = new Uint32Array(WORDS);
   state[0] = seed;

@@ -11,17 +11,17 @@ import { makeFolder, writeFileAtomically } from "../checkpoint/atomic.ts";
 import { openSafetensors, readTensor, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { exists } from "./files.ts";
 
-/** Whether the folder holds a bottleneck adapter. */
+/** Whether the folder contains a bottleneck adapter. */
 export function isBottleneckFolder(directory: string): Promise<boolean> {
   return exists(join(directory, BOTTLENECK_CONFIG_FILE));
 }
 
-/** The sizes an adapter's own tensors speak of, to check it against without a base. */
+/** Module sizes from the adapter's own tensors, for a check without a base. */
 export async function bottleneckSizes(directory: string): Promise<ModuleSizes> {
   return ownBottleneckSizes(await openSafetensors(join(directory, BOTTLENECK_FILE)));
 }
 
-/** Reads a bottleneck adapter for a base model of these modules. */
+/** Reads a bottleneck adapter for a base model with these modules. */
 export async function loadBottleneck(directory: string, modules: ModuleSizes, fingerprint?: string): Promise<BottleneckAdapter> {
   const config = await readFile(join(directory, BOTTLENECK_CONFIG_FILE), "utf8");
   const file = join(directory, BOTTLENECK_FILE);

@@ -1,7 +1,7 @@
-/** @file The model card of an expert: README.md with what it is, in the Hugging Face hub's form (huggingface.co/docs/hub/model-cards).
+/** @file The model card of an expert: a README.md in the Hugging Face hub's format (huggingface.co/docs/hub/model-cards).
  *
- *  The card ends with the hash of its own text. As long as that hash holds, a later run may write the card anew; a card somebody
- *  edited, or wrote, is never touched. */
+ *  The card ends with the hash of its own text. While that hash is right, a later run may replace the card. A card that a person
+ *  edited or wrote is never changed. */
 
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -16,11 +16,11 @@ export interface ModelCard {
   readonly kind?: Adapter["kind"];
   /** The base model: a hub id or a name. */
   readonly base: string;
-  /** Where its examples came from. */
+  /** The source of its examples. */
   readonly data?: string;
   readonly steps?: number;
   readonly metrics?: Readonly<Record<string, number>>;
-  /** SPDX id, as the hub wants it: "apache-2.0". */
+  /** SPDX id, as the hub requires: "apache-2.0". */
   readonly license?: string;
   /** Whether gates lie beside the adapter. */
   readonly gated?: boolean;
@@ -29,7 +29,7 @@ export interface ModelCard {
 const CARD_FILE = "README.md";
 const MARK = /<!-- written by skein, sha256 ([0-9a-f]{64}); an edited card is never overwritten -->\n$/;
 
-/** Writes README.md unless a person edited or wrote the one that is there. Tells whether it wrote. */
+/** Writes README.md unless a person edited or wrote the existing one. Returns whether it wrote. */
 export async function writeModelCard(directory: string, card: ModelCard): Promise<boolean> {
   const path = join(directory, CARD_FILE);
   const old = await readFile(path, "utf8").catch(() => undefined); // absent: nothing to protect
@@ -38,7 +38,7 @@ export async function writeModelCard(directory: string, card: ModelCard): Promis
   return true;
 }
 
-/** Says in a card of ours, if there is one, that gates lie beside the adapter now. */
+/** Records in a card that Skein wrote, if there is one, that the expert now has gates. */
 export async function noteGates(directory: string): Promise<void> {
   const path = join(directory, CARD_FILE);
   const text = await readFile(path, "utf8").catch(() => ""); // absent: nothing to say
@@ -63,7 +63,7 @@ function sha256(text: string): string {
 }
 
 function cardText({ name, base, data, steps, metrics = {}, license, gated = false, kind = "lora" }: ModelCard): string {
-  const tags = [kind, ...(kind === "bottleneck" ? [] : ["peft"]), "skein"]; // PEFT knows no bottlenecks
+  const tags = [kind, ...(kind === "bottleneck" ? [] : ["peft"]), "skein"]; // PEFT has no bottleneck adapters
   const header = { base_model: base, library_name: kind === "bottleneck" ? "skein" : "peft", ...(license && { license }), tags };
   const rows = Object.entries(metrics).map(([metric, value]) => `| ${metric} | ${value} |`);
   const facts = [

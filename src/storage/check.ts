@@ -1,4 +1,4 @@
-/** @file What an adapter folder holds, said before it is used. Reads headers and gates, not the adapter's weights. */
+/** @file Checks an adapter folder and reports its contents. Reads headers and gates, not the adapter's weights. */
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -20,23 +20,23 @@ import { glimpsed } from "./glimpse.ts";
 import { type LoadAdapterOptions, openAdapter } from "./peft.ts";
 
 export interface AdapterReport {
-  /** True when nothing will be refused. */
+  /** True when the adapter can be used. */
   readonly usable: boolean;
   readonly directory: string;
   readonly kind?: Adapter["kind"];
-  /** The base model the adapter names, if it does. */
+  /** The base model that the adapter names, if any. */
   readonly baseName?: string;
-  /** Whether it was held against a base model's modules or only against itself. */
+  /** Whether it was checked against a base model's modules, or only against its own configuration. */
   readonly against: "base" | "itself";
-  /** Without a base: the supported model types that have modules of these names, whatever their number and sizes. */
+  /** Without a base: the supported model types with modules of these names, independent of their number and sizes. */
   readonly modelTypes?: readonly string[];
   /** Module paths covered, in the base's names. */
   readonly modules: readonly string[];
-  /** Those of them that are tables of embeddings. */
+  /** The tables of embeddings among them. */
   readonly embeddings: readonly string[];
-  /** Each rank in use, rising. */
+  /** Each rank in use, in ascending order. */
   readonly ranks: readonly number[];
-  /** Each scaling in use, rising. */
+  /** Each scaling in use, in ascending order. */
   readonly scalings: readonly number[];
   /** Dtypes on disk. */
   readonly dtypes: readonly string[];
@@ -45,14 +45,14 @@ export interface AdapterReport {
   readonly bytes: number;
   readonly gates: boolean;
   readonly fanInFanOut: boolean;
-  /** What is read and has no effect, or is worth knowing. */
+  /** Warnings: settings without effect, and other remarks. */
   readonly warnings: readonly string[];
-  /** What will be refused, and what to do about it. */
+  /** The problems that make the adapter unusable, with their remedies. */
   readonly problems: readonly Problem[];
 }
 
-/** Checks an adapter or expert folder, against a base's modules when they are given. A folder that is refused gives a report too,
- *  of what it seems to hold. */
+/** Checks an adapter or expert folder, against a base's modules if they are given. The report of an unusable folder lists what it
+ *  appears to contain. */
 export async function checkAdapter(
   directory: string,
   modules?: ModuleSizes,
@@ -79,7 +79,7 @@ export async function checkAdapter(
   }
 }
 
-/** What the names of its modules say of an adapter whose base is not at hand. */
+/** Finds the architectures whose modules match an adapter, for a check without its base. */
 function byNames(report: AdapterReport): AdapterReport {
   const { against, modules, baseName, directory } = report;
   if (against === "base") return report;
@@ -96,7 +96,7 @@ function byNames(report: AdapterReport): AdapterReport {
   return { ...report, usable: false, modelTypes, problems: [problem] };
 }
 
-/** A bottleneck adapter has no rank; its file says all there is to check. */
+/** The report of a bottleneck adapter. It has no rank, and its file contains everything to check. */
 async function describedBottleneck(directory: string, modules?: ModuleSizes, fingerprint?: string): Promise<Partial<AdapterReport>> {
   const file = join(directory, BOTTLENECK_FILE);
   const { tensors } = await openSafetensors(file);

@@ -1,7 +1,7 @@
-/** @file PEFT adapters that were saved as a pickle (adapter_model.bin, the default until 2023), written again as safetensors.
+/** @file Converts PEFT adapters that were saved as a pickle (adapter_model.bin, the default until 2023) to safetensors.
  *
- *  The pickle is interpreted, not run (pickle/), the tensors are copied one at a time, bit by bit and under their names, and
- *  adapter_config.json is copied as it is. What opening the result would refuse is refused before anything is written. */
+ *  The pickle is interpreted, not run (pickle/). The tensors are copied one at a time with their names and exact bits, and
+ *  adapter_config.json is copied unchanged. An adapter that could not be opened afterwards is refused before anything is written. */
 
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
@@ -17,15 +17,15 @@ import { openTorchFile, type TorchFile } from "../pickle/torch-file.ts";
 import { exists } from "./files.ts";
 import { adapterFolder } from "./peft.ts";
 
-/** What stands beside an adapter and belongs to it. */
+/** Other files of an adapter's folder that are copied. */
 const COMPANIONS = ["README.md", GATE_CONFIG_FILE, GATE_FILE];
 
-/** Tensors may share their numbers; that many times the file's size is no adapter. */
+/** Tensors may share their numbers. If together they are this many times the file's size, it is not an adapter. */
 const MOST_REPEATS = 4;
 
 export interface ConvertedAdapter {
   readonly directory: string;
-  /** The pickle it was read from. */
+  /** The pickle that was converted. */
   readonly source: string;
   readonly tensors: number;
   readonly bytes: number;
@@ -73,14 +73,14 @@ export async function convertPeft(source: string, out: string): Promise<Converte
       const path = join(folder, name);
       if (await exists(path)) await writeFileAtomically(join(out, name), await readFile(path));
     }
-    // Last: without it the folder is no adapter.
+    // Written last: it marks a complete adapter.
     await writeFileAtomically(join(out, CONFIG_FILE), config);
   }
   return { directory: out, source: file, tensors: tensors.length, bytes, warnings };
 }
 
 async function pickled(source: string): Promise<{ folder: string; file: string }> {
-  const found = await stat(source).catch(() => undefined); // absent: adapterFolder says so
+  const found = await stat(source).catch(() => undefined); // absent: adapterFolder reports that
   if (found?.isFile()) return { folder: dirname(resolve(source)), file: source };
   const folder = await adapterFolder(source);
   const file = join(folder, PICKLE_FILE);
@@ -95,7 +95,7 @@ async function pickled(source: string): Promise<{ folder: string; file: string }
   });
 }
 
-/** How many bytes the file's tensors take, when all of them are an adapter's. */
+/** The bytes of the file's tensors, if all of them belong to an adapter. */
 function checkedBytes(torch: TorchFile): number {
   const [other] = torch.others;
   if (other) {

@@ -1,7 +1,7 @@
-/** @file The authors' published checkpoints (adapters/phatgoose-state.ts), written as a pool of PEFT experts, or as one adapter.
+/** @file Converts the authors' published checkpoints (adapters/phatgoose-state.ts) to a pool of PEFT experts, or to one adapter.
  *
- *  Experts are read and written one after another, so that no more than one is in memory. Each is written under a temporary name and
- *  renamed; pool.json comes last. Until then conversion.json says of what the finished experts were made, and the same call goes on. */
+ *  Experts are read and written one after another, so that only one is in memory. Each is written under a temporary name and
+ *  renamed; pool.json is written last. Until then conversion.json records the source and options, and the same call continues. */
 
 import { readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -24,15 +24,16 @@ import { saveAdapter } from "./peft-save.ts";
 import { createPool, refusePool } from "./pool.ts";
 import { saveActivations } from "./side-files.ts";
 
-/** What the router vectors are. */
+/** The kind of router vectors. */
 export type StateVectors = "gates" | "activations";
 
 const RECORD = "conversion.json";
 
 export interface ConvertOptions {
-  /** The base model, when it is at hand: every module is held to it before anything is written, and the pool records it. */
+  /** The base model, if available. Every module is checked against it before anything is written, and the pool records it. */
   readonly base?: PoolBase & { readonly modules: ModuleSizes };
-  /** One for each expert, in order. Default: the authors', where their number is that of a published pool, else expert-0, expert-1... */
+  /** One name for each expert, in order. Default: the authors' names if the number of experts is that of a published pool, else expert-0,
+   *  expert-1, ... */
   readonly names?: readonly string[];
   readonly onExpert?: (done: number, total: number, name: string) => void;
 }
@@ -40,13 +41,13 @@ export interface ConvertOptions {
 export interface ConvertedPool {
   readonly pool: string;
   readonly experts: readonly string[];
-  /** Experts that an earlier call had finished. */
+  /** The number of experts that an earlier call had finished. */
   readonly kept: number;
   readonly modules: number;
   readonly warnings: readonly string[];
 }
 
-/** Makes the pool `out` of the checkpoint `source`. */
+/** Converts the checkpoint `source` to the pool `out`. */
 export async function convertPhatgoose(
   source: string,
   out: string,
@@ -118,7 +119,7 @@ function stateOf(torch: TorchFile, { base }: ConvertOptions): PhatgooseState {
   return state;
 }
 
-/** Both of the authors' pools are over one model, of 24 blocks 2048 wide. */
+/** The base model of both of the authors' pools has 24 blocks and width 2048. */
 function assumedBase({ experts }: PhatgooseState): PoolBase {
   const last = experts[0]?.get("decoder.block.23.layer.0.SelfAttention.q");
   return { name: last?.layer1.view.shape[0] === 2048 ? "google/t5-xl-lm-adapt" : "unknown" };
@@ -159,7 +160,7 @@ interface Written {
   readonly base: PoolBase;
 }
 
-/** Writes one expert, whole or not at all, and gives its router vectors. */
+/** Writes one expert atomically and returns its router vectors. */
 async function writeExpert(torch: TorchFile, expert: StateExpert, folder: string, { name, vectors, base }: Written): Promise<Gates> {
   const partial = join(folder, `.${name}.partial`);
   await rm(partial, { recursive: true, force: true });
@@ -208,7 +209,7 @@ function numbersOf(torch: TorchFile, { name, view }: Named): HostTensor<"float32
   });
 }
 
-/** Of what the experts of an unfinished pool are made. */
+/** The record of an unfinished pool's source and options. */
 async function recordOf(source: string, made: Omit<Written, "name"> & { readonly names: readonly string[] }): Promise<string> {
   const { size, mtimeMs } = await stat(source);
   return `${JSON.stringify({ source: basename(source), bytes: size, modified: mtimeMs, ...made }, null, 2)}\n`;
@@ -216,7 +217,7 @@ async function recordOf(source: string, made: Omit<Written, "name"> & { readonly
 
 async function checkRecord(out: string, record: string): Promise<void> {
   const path = join(out, RECORD);
-  const found = await readFile(path, "utf8").catch(() => undefined); // absent: the conversion begins
+  const found = await readFile(path, "utf8").catch(() => undefined); // absent: the conversion starts
   if (found === record) return;
   if (found !== undefined || (await exists(join(out, "experts")))) {
     const what =

@@ -1,5 +1,5 @@
-/** @file An expert on disk: an adapter folder with, beside the adapter, the gates that PHATGOOSE trains (adapters/gate-file.ts) and what
- *  two other routers need (side-files.ts), when it has been gathered. */
+/** @file An expert on disk: an adapter folder that also holds the gates of PHATGOOSE (adapters/gate-file.ts) and the statistics of two
+ *  other routers (side-files.ts), if they were gathered. */
 
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
@@ -19,7 +19,7 @@ import { readSideFiles } from "./side-files.ts";
 export interface LoadExpertOptions {
   /** Default: the folder's name. */
   readonly name?: string;
-  /** Fingerprint of the base model it is loaded for; an expert that records another one is refused. */
+  /** Fingerprint of the base model. An expert that records another one is refused. */
   readonly fingerprint?: string;
 }
 
@@ -43,7 +43,7 @@ export async function loadExpert(directory: string, modules: ModuleSizes, option
   };
 }
 
-/** Reads the gates in a folder and checks them against the modules its adapter covers; undefined when there are none. */
+/** Reads the gates in a folder and checks them against the adapter's modules; undefined when there are none. */
 export async function readGates(directory: string, covered: ReadonlySet<string>, modules: ModuleSizes): Promise<FoundGates | undefined> {
   const [configFile, file] = [join(directory, GATE_CONFIG_FILE), join(directory, GATE_FILE)];
   const [hasConfig, hasTensors] = [await exists(configFile), await exists(file)];
@@ -61,7 +61,7 @@ export async function readGates(directory: string, covered: ReadonlySet<string>,
   return parseGates(contents, covered, modules);
 }
 
-/** Writes gates (one [in] vector per module) beside the adapter in `directory`, each file whole or not at all. */
+/** Writes gates (one [in] vector per module) beside the adapter in `directory`, each file atomically. */
 export async function saveGates(directory: string, gates: Gates, record: GateRecord = {}): Promise<void> {
   const { config, tensors } = gateFiles(gates, record);
   await writeSafetensors(join(directory, GATE_FILE), tensors);

@@ -1,4 +1,4 @@
-/** @file Small file work: whether a file exists, and its hash. */
+/** @file Small file functions: whether a file exists, and its hash. */
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";

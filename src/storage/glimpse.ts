@@ -1,5 +1,5 @@
-/** @file What can be said of a PEFT adapter folder without asking whether it can be used: of one that is refused, a person still wants
- *  to know what it is. Reads the configuration and the header of the tensor file, and takes neither at its word. */
+/** @file Describes a PEFT adapter folder that cannot be used, so that the report still shows what it is. Reads the configuration and the
+ *  header of the tensor file, and trusts neither. */
 
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -33,7 +33,7 @@ const configSchema = z.object({
   use_rslora: z.boolean().optional().catch(undefined),
 });
 
-/** What the folder seems to hold; fields that cannot be told are left out or empty. */
+/** What the folder appears to contain; unknown fields are absent or empty. */
 export async function glimpsed(directory: string): Promise<Glimpse> {
   const config = configSchema.safeParse(await jsonIn(join(directory, CONFIG_FILE))).data ?? {};
   const { peft_type: kind, base_model_name_or_path: baseName, r, lora_alpha: alpha, use_rslora: rslora } = config;
@@ -51,12 +51,12 @@ export async function glimpsed(directory: string): Promise<Glimpse> {
     parameters: tensors.reduce((sum, { shape }) => sum + elements(shape), 0),
     bytes: await stat(file).then(
       ({ size }) => size,
-      () => 0, // absent: said where the folder is opened
+      () => 0, // absent: opening the folder reports that
     ),
   };
 }
 
-/** The module a tensor adapts; undefined for a tensor of the base itself. */
+/** The module that a tensor adapts; undefined for a tensor of the base. */
 function moduleOf(name: string): string | undefined {
   return /^(?:base_model\.model\.)*(.+?)\.(?:lora_|ia3_l)/.exec(name.replaceAll("_orig_mod.", ""))?.[1];
 }
@@ -65,7 +65,7 @@ async function jsonIn(path: string): Promise<unknown> {
   try {
     return JSON.parse(await readFile(path, "utf8"));
   } catch {
-    return {}; // absent or no JSON: said where the folder is opened
+    return {}; // absent or not JSON: opening the folder reports that
   }
 }
 
@@ -74,6 +74,6 @@ async function headerOf(path: string): Promise<TensorInfo[]> {
     return [...(await openSafetensors(path)).tensors.values()];
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    return []; // said where the folder is opened
+    return []; // opening the folder reports the problem
   }
 }

@@ -1,7 +1,7 @@
 /** @file A Mixture-of-LoRAs model on disk (routing/moa-file.ts has the format).
  *
- *  A domain's rows are written before moa.json names it, and go after it no longer does: if the process stops in between, the previous
- *  model is still intact. */
+ *  When a domain is added, its rows are written before moa.json names it. When it is removed, moa.json is written first. If the process
+ *  stops in between, the files are still a valid model. */
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ export async function writeMoa(directory: string, moa: Moa): Promise<void> {
   await writeConfig(directory, moa);
 }
 
-/** Writes a model that knows fewer domains than the one on the disk. */
+/** Writes a model with fewer domains than the one on disk. */
 export async function writeSmallerMoa(directory: string, moa: Moa): Promise<void> {
   await writeConfig(directory, moa);
   await writeRouters(directory, moa);
@@ -31,7 +31,7 @@ async function writeConfig(directory: string, moa: Moa): Promise<void> {
   await writeFileAtomically(join(directory, MOA_FILE), moaConfig(moa));
 }
 
-/** Reads moa.json and the routers; undefined where the pool has none. */
+/** Reads moa.json and the routers; undefined if the pool has none. */
 export async function readMoa(directory: string): Promise<Moa | undefined> {
   const where = join(directory, MOA_FILE);
   const text = await readFile(where, "utf8").catch((cause: unknown) => {
@@ -50,7 +50,7 @@ export async function readMoa(directory: string): Promise<Moa | undefined> {
   return parseMoa({ config, ...(await readRouters(file)), file });
 }
 
-/** The routers' tensors, and whose their rows are, where the file says so. */
+/** The routers' tensors, and the domains of their rows if the file records them. */
 async function readRouters(
   file: string,
 ): Promise<{ readonly rows: readonly string[] | undefined; readonly tensors: ReadonlyMap<string, HostTensor> }> {

@@ -10,8 +10,8 @@ import { makeFolder, writeFileAtomically } from "../checkpoint/atomic.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { saveBottleneck } from "./bottleneck.ts";
 
-/** Writes `adapter` into `directory`, each file whole or not at all. Files of other kinds there are left alone.
- *  Bottleneck adapters, which PEFT does not know, are written in a format of ours (adapters/bottleneck-file.ts). */
+/** Writes `adapter` into `directory`, each file atomically. Other files there stay unchanged.
+ *  PEFT has no bottleneck adapters, so they are written in Skein's own format (adapters/bottleneck-file.ts). */
 export async function saveAdapter(directory: string, adapter: Adapter, options: SaveOptions = {}): Promise<void> {
   if (adapter.modules.size === 0) {
     throw new AdapterError({

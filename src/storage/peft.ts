@@ -1,4 +1,4 @@
-/** @file Adapter folders on disk: PEFT's adapter_config.json + adapter_model.safetensors, and bottlenecks in our own format. */
+/** @file Adapter folders on disk: PEFT's adapter_config.json + adapter_model.safetensors, and bottlenecks in Skein's own format. */
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -16,11 +16,11 @@ import { exists } from "./files.ts";
 import { readTurnEnds } from "./turn-end.ts";
 
 export interface LoadAdapterOptions {
-  /** Fingerprint of the base model it is loaded for; an adapter that records another one is refused. */
+  /** Fingerprint of the base model. An adapter that records another one is refused. */
   readonly fingerprint?: string;
 }
 
-/** Reads an adapter for a base model of these modules; anything that does not fit is an AdapterError that says what to do. */
+/** Reads an adapter for a base model with these modules. Throws an AdapterError with a remedy if it does not fit. */
 export async function loadAdapter(directory: string, modules: ModuleSizes, { fingerprint }: LoadAdapterOptions = {}): Promise<Adapter> {
   if (await isBottleneckFolder(directory)) return withTurnEnds(await loadBottleneck(directory, modules, fingerprint), directory);
   const opened = await openAdapter(directory);
@@ -38,12 +38,12 @@ export async function openAdapter(directory: string): Promise<OpenedAdapter> {
   const found = await adapterFolder(directory);
   const config = await readFile(join(found, CONFIG_FILE), "utf8");
   const file = join(found, TENSOR_FILE);
-  if (!(await exists(file))) parsePeftConfig(config, join(found, CONFIG_FILE)); // says so where the files are another library's
+  if (!(await exists(file))) parsePeftConfig(config, join(found, CONFIG_FILE)); // throws if the files are another library's
   await refusePickle(found, file);
   return openedAdapter({ directory: found, config, ...(await openSafetensors(file)) });
 }
 
-/** The folder itself when it holds an adapter, else its only subfolder that does (PEFT saves named adapters so). */
+/** The folder itself if it holds an adapter, else its only subfolder that does (PEFT saves named adapters like this). */
 export async function adapterFolder(directory: string): Promise<string> {
   if (await exists(join(directory, CONFIG_FILE))) return directory;
   const entries = await readdir(directory, { withFileTypes: true }).catch((cause: unknown) => {

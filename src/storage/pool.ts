@@ -3,8 +3,8 @@
  *    pool.json   the lockfile (adapters/pool-file.ts)
  *    experts/    the folders of experts that were copied in
  *
- *  Opening compares every expert with its hash: one that changed or is gone is an error that names it. The hash covers the
- *  files that decide what an expert computes, not its model card. Weights are read only when asked for, one expert at a time. */
+ *  Opening compares every expert with its hash. A changed or missing expert is an error that names it. The hash covers the files that
+ *  determine what an expert computes, not its model card. Weights are read later, one expert at a time. */
 
 import { createHash } from "node:crypto";
 import { copyFile, readdir, readFile, realpath, rename, rm } from "node:fs/promises";
@@ -31,7 +31,7 @@ import { openAdapter } from "./peft.ts";
 
 const HASHED_FILES = [CONFIG_FILE, TENSOR_FILE, BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, GATE_CONFIG_FILE, GATE_FILE];
 
-/** Where an expert from the hub lies on this machine. */
+/** The local folder of an expert from the hub. */
 export type HubResolver = (id: string, revision: string) => Promise<string>;
 
 export interface Pool {
@@ -46,12 +46,12 @@ export interface Pool {
 }
 
 export interface OpenPoolOptions {
-  /** The base model's fingerprint: a pool made for another base is refused. */
+  /** The base model's fingerprint. A pool for another base is refused. */
   readonly fingerprint?: string;
   readonly resolveHub?: HubResolver;
 }
 
-/** Refuses a folder that holds a pool already: before long work whose result would go there. */
+/** Refuses a folder that holds a pool already. Call it before long work whose result is written there. */
 export async function refusePool(directory: string): Promise<void> {
   if (await exists(join(directory, POOL_FILE))) {
     throw new PoolError({
@@ -64,7 +64,7 @@ export async function refusePool(directory: string): Promise<void> {
   }
 }
 
-/** Makes a pool for a base model: empty, or of the experts of these names, whose folders are in experts/ already. */
+/** Creates a pool for a base model: empty, or with the named experts, whose folders are in experts/ already. */
 export async function createPool(directory: string, base: PoolBase, experts: readonly string[] = []): Promise<void> {
   await refusePool(directory);
   await makeFolder(join(directory, "experts"));
@@ -76,7 +76,7 @@ export async function createPool(directory: string, base: PoolBase, experts: rea
   await writePool(directory, { version: POOL_VERSION, base, experts: entries });
 }
 
-/** What the pool holds, as pool.json says it, without looking at the experts. */
+/** The contents of pool.json. The experts themselves are not checked. */
 export async function listPool(directory: string): Promise<PoolFile> {
   const where = join(directory, POOL_FILE);
   const text = await readFile(where, "utf8").catch((cause: unknown) => {
@@ -95,9 +95,9 @@ export async function listPool(directory: string): Promise<PoolFile> {
 export interface AddExpertOptions {
   /** Default: the folder's name. */
   readonly name?: string;
-  /** Record the folder where it is, inside the pool's folder, instead of copying it to experts/. */
+  /** Record the expert's present folder, which must be inside the pool's folder, instead of copying it to experts/. */
   readonly reference?: boolean;
-  /** Where it was fetched from: recorded instead of a path, and nothing is copied. */
+  /** The hub repository it came from. It is recorded instead of a path, and nothing is copied. */
   readonly hub?: { readonly id: string; readonly revision: string };
 }
 
@@ -125,7 +125,7 @@ export async function addExpert(directory: string, source: string, options: AddE
   return entry;
 }
 
-/** Takes an expert out; later experts move up by one. A folder that was copied in is deleted, a referenced one is left. */
+/** Removes an expert; the indices of later experts decrease by one. A copied folder is deleted, a referenced one is kept. */
 export async function removeExpert(directory: string, name: string): Promise<void> {
   const pool = await listPool(directory);
   const entry = entryOf(pool.experts, name, directory);
@@ -133,7 +133,7 @@ export async function removeExpert(directory: string, name: string): Promise<voi
   if (entry.path === `experts/${name}`) await rm(join(directory, "experts", name), { recursive: true, force: true });
 }
 
-/** Records the hash of an expert in the pool's folder whose files were meant to change: gates that were trained for it, say. */
+/** Records the new hash of an expert in the pool's folder after an intended change of its files, such as newly trained gates. */
 export async function recordExpert(directory: string, name: string): Promise<void> {
   const pool = await listPool(directory);
   const entry = entryOf(pool.experts, name, directory);
@@ -141,7 +141,7 @@ export async function recordExpert(directory: string, name: string): Promise<voi
   await writePool(directory, { ...pool, experts: pool.experts.map((other) => (other === entry ? { ...entry, sha256 } : other)) });
 }
 
-/** Opens a pool for a base model of these modules, and verifies that every expert is what pool.json says. */
+/** Opens a pool for a base model with these modules and verifies every expert against pool.json. */
 export async function openPool(directory: string, modules: ModuleSizes, { fingerprint, resolveHub }: OpenPoolOptions = {}): Promise<Pool> {
   const { base, experts } = await listPool(directory);
   if (fingerprint !== undefined && base.fingerprint !== undefined && base.fingerprint !== fingerprint) {
@@ -177,7 +177,7 @@ export async function openPool(directory: string, modules: ModuleSizes, { finger
   return { directory, base, experts, load, loadAll };
 }
 
-/** The folder of an expert whose files are those that were added. */
+/** The folder of an expert, after checking that its files are unchanged. */
 async function verified(directory: string, entry: PoolEntry, resolveHub: HubResolver | undefined): Promise<string> {
   const folder = await folderOf(directory, entry, resolveHub);
   if (!(await exists(join(folder, TENSOR_FILE))) && !(await exists(join(folder, BOTTLENECK_FILE)))) {
@@ -225,8 +225,8 @@ async function insidePath(directory: string, path: string): Promise<string> {
   });
 }
 
-/** Copies an expert's files into the pool, under a temporary name first, so that a broken copy never looks like an expert.
- *  Its subfolders (training checkpoints) and pickles stay behind. */
+/** Copies an expert's files into the pool, under a temporary name first, so that an incomplete copy is never taken for an expert.
+ *  Subfolders (training checkpoints) and pickles are not copied. */
 async function copiedIn(directory: string, source: string, name: string): Promise<string> {
   const [target, partial] = [join(directory, "experts", name), join(directory, "experts", `.${name}.partial`)];
   if (await exists(target)) {
@@ -256,7 +256,7 @@ async function copiedIn(directory: string, source: string, name: string): Promis
 }
 const PICKLE = /\.(?:bin|pt|pth|pkl|pickle|ckpt)$/;
 
-/** SHA-256 over the names and SHA-256 of the files that decide what an expert computes. */
+/** SHA-256 over the names and SHA-256 of the files that determine what an expert computes. */
 export async function expertHash(folder: string): Promise<string> {
   const hash = createHash("sha256");
   for (const name of HASHED_FILES) {

@@ -1,7 +1,7 @@
-/** @file What routers without gates need of an expert, in files beside its adapter (adapters/side-file.ts has the formats). What belongs
- *  to another adapter is passed over, with a warning.
+/** @file An expert's statistics for routers without gates, in files beside its adapter (adapters/side-file.ts has the formats). A file
+ *  that belongs to another adapter is ignored with a warning.
  *
- *  They are no part of a pool's hash: they can be gathered, or gathered anew, after the expert was added. */
+ *  A pool's hash does not cover these files, so they can be gathered after the expert was added. */
 
 import { join } from "node:path";
 import type { ExampleEmbeddings, Gates } from "../adapters/expert.ts";
@@ -17,10 +17,10 @@ export interface SideFiles {
   readonly embeddings?: ExampleEmbeddings;
 }
 
-/** Facts kept in a side file's metadata: steps, examples, positions... */
+/** Facts in a side file's metadata: steps, examples, positions, ... */
 export type Facts = Readonly<Record<string, string | number>>;
 
-/** Reads whichever side files lie in an expert's folder. */
+/** Reads the side files in an expert's folder. */
 export async function readSideFiles(directory: string, covered: ReadonlySet<string>, modules: ModuleSizes): Promise<SideFiles> {
   const warnings: string[] = [];
   const activations = await readActivations(directory, covered, modules, warnings);
@@ -57,7 +57,7 @@ async function metadataOf(directory: string, facts: Facts): Promise<Record<strin
   return { ...Object.fromEntries(texts), adapter_sha256: await adapterHash(directory) };
 }
 
-/** The metadata of a side file that is there and belongs to the adapter. */
+/** The metadata of a side file, if the file exists and belongs to the adapter. */
 async function currentMetadata(directory: string, file: string, warnings: string[]): Promise<Readonly<Record<string, string>> | undefined> {
   if (!(await exists(file))) return undefined;
   const metadata = (await openSafetensors(file)).metadata ?? {};

@@ -1,17 +1,17 @@
-/** @file What a comparison of Mixture-of-LoRAs with its baselines found, over its seeds: tables, plots, and each claim of the paper
- *  (arXiv:2403.03432) against the numbers. Perplexities are compared by their logarithms; means over domains are geometric there. */
+/** @file The report of a comparison of Mixture-of-LoRAs with its baselines, over seeds: tables, plots, and each claim of the paper
+ *  (arXiv:2403.03432) with its numbers. Perplexities are compared by their logarithms, with geometric means over domains. */
 
 import type { DOMAIN_METRICS, DomainMetric, DomainScores, RouterReport } from "../evaluation/comparison/domains.ts";
 import { chartSvg } from "../evaluation/report/chart-file.ts";
 import type { DomainResults } from "../evaluation/report/domains-page.ts";
 import { type Mean, over, table, text, verdict } from "./over-seeds.ts";
 
-/** One seed, as it is kept. */
+/** The stored results of one seed. */
 export interface MoaRun {
   readonly seed: number;
   /** By method, then by domain. */
   readonly methods: Readonly<Record<string, Readonly<Record<string, DomainScores>>>>;
-  /** Methods that are told the domains. */
+  /** Methods that are given the domains. */
   readonly told: readonly string[];
   readonly routers: RouterReport;
   readonly classifier: number;
@@ -24,11 +24,11 @@ export function moaRun(seed: number, { methods, told, routers, classifier = Numb
 
 export interface MoaReportOptions {
   readonly title: string;
-  /** What was compared, for the head of the page. */
+  /** A description of the comparison, for the top of the page. */
   readonly about: string;
-  /** Where plots will lie, beside the page: `<plots>-accuracy.svg`. */
+  /** The name of the plots next to the page: `<plots>-accuracy.svg`. */
   readonly plots: string;
-  /** The metric that decides the claims. */
+  /** The metric for judging the claims. */
   readonly metric: DomainMetric;
 }
 
@@ -156,7 +156,7 @@ function confusion(runs: readonly MoaRun[]): string {
 }
 
 const VOTE = "MoA, vote";
-/** What the paper says of MoA, as a method that should be above another; the last two are its ablations. */
+/** The paper's claims about MoA: one method above another. The last two are its ablations. */
 const CLAIMS: readonly (readonly [claim: string, above: string, below: string])[] = [
   ["MoA above one LoRA on mixed data", VOTE, "one LoRA, mixed data"],
   ["MoA above MoE-LoRA learned end to end", VOTE, "MoE-LoRA"],
@@ -179,7 +179,7 @@ function claims(runs: readonly MoaRun[], metric: DomainMetric): string {
   return ["| claim | here | difference |", "| --- | --- | ---: |", ...lines].join("\n");
 }
 
-/** By how much `above` is better; of perplexities, by how many nats a token. */
+/** The advantage of `above`; for perplexities, in nats per token. */
 function gain(run: MoaRun, above: string, below: string, metric: DomainMetric): number {
   const [a, b] = [meanOf(run, above, metric), meanOf(run, below, metric)];
   return metric === "perplexity" ? Math.log(b) - Math.log(a) : a - b;

@@ -1,7 +1,7 @@
-/** @file Numbers over the seeds of a study: means, their standard errors, and what they say of a claim.
+/** @file Numbers over the seeds of a study: means, their standard errors, and the verdict on a claim.
  *
- *  A claim "a above b" is judged by the differences seed by seed: it holds where their mean is more than two standard errors
- *  above 0, fails where it is more than two below, and is undecided between, or with fewer than three seeds. */
+ *  A claim "a above b" is judged by the differences for each seed. It holds if their mean is more than two standard errors
+ *  above 0, and fails if it is more than two below. Otherwise, or with fewer than three seeds, it is undecided. */
 
 import { counted } from "../base/counted.ts";
 
@@ -11,7 +11,7 @@ export interface Mean {
   readonly error: number;
 }
 
-/** The mean over seeds of one number of each. */
+/** The mean of one number over seeds. */
 export function over<Run>(runs: readonly Run[], of: (run: Run) => number): Mean {
   const values = runs.map(of);
   const value = values.reduce((sum, one) => sum + one, 0) / values.length;
@@ -32,7 +32,7 @@ export function text({ value, error }: Mean, { factor = 100, digits = 1 }: { fac
   return `${number(value)}${Number.isFinite(error) ? ` ± ${number(error)}` : ""}`;
 }
 
-/** A Markdown table whose first column is words and whose others are numbers. */
+/** A Markdown table with text in the first column and numbers in the others. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
   return [line(head), `| --- |${" ---: |".repeat(head.length - 1)}`, ...rows.map(line)].join("\n");

@@ -4,9 +4,9 @@
  *      OUT/gates/<task>/<steps>/  the expert's gates after so many steps
  *      OUT/multitask/             one LoRA on the union of the tasks' data
  *
- *  The learning rate of gates is constant after its warm-up, so one run of 300 steps passes through what shorter runs
- *  would end with: gates after 100 steps are those that 100 steps alone would give, and so are the others but for their
- *  warm-up. What is finished is not done again. */
+ *  The learning rate of gates is constant after its warm-up, so one run of 300 steps passes through the results of shorter runs.
+ *  Gates after 100 steps equal those of a run of 100 steps; the others differ only by their warm-up. Finished parts are not
+ *  repeated. */
 
 import { join } from "node:path";
 import type { Expert, Gates } from "../adapters/expert.ts";
@@ -28,11 +28,11 @@ import { gatherStatistics } from "../training/statistics.ts";
 import { Trainer } from "../training/trainer.ts";
 import { STUDY_HELD_IN, studyExamples } from "./study-tasks.ts";
 
-/** The lengths of gate training that are compared. */
+/** The compared lengths of gate training. */
 export const GATE_STEPS = [0, 10, 30, 100, 300] as const;
 export type GateSteps = (typeof GATE_STEPS)[number];
 
-/** How much is trained; the study's own unless a trial asks for less. */
+/** The amount of training: the study's, or less for a trial. */
 export interface StudySize {
   readonly numExamples: number;
   readonly steps: number;
@@ -53,7 +53,7 @@ export interface StudyExperts {
   readonly multitask: string;
 }
 
-/** Trains what is not trained yet, and reads all of it. */
+/** Trains the missing parts and reads all of them. */
 export async function studyExperts(job: ExpertsJob, size: StudySize = STUDY_SIZE): Promise<StudyExperts> {
   const experts: Expert[] = [];
   const gates = new Map<number, Gates[]>(size.gateSteps.map((steps) => [steps, []]));
@@ -75,7 +75,7 @@ export async function studyExperts(job: ExpertsJob, size: StudySize = STUDY_SIZE
   return { experts, gates, multitask };
 }
 
-/** The expert's gates after each number of steps, trained if they are not there. */
+/** The expert's gates after each number of steps; trains them if they are missing. */
 async function gatesOf(job: ExpertsJob, expert: Expert, pairs: readonly TrainingExample[], size: StudySize): Promise<Map<number, Gates>> {
   const folder = (steps: number) => join(job.out, "gates", expert.name, String(steps));
   const covered = new Set(expert.adapter.modules.keys());

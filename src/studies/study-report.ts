@@ -1,4 +1,4 @@
-/** @file What the study found, over its seeds: tables, plots, and each claim of the papers against the numbers.
+/** @file The report of the study, over its seeds: tables, plots, and each claim of the papers with its numbers.
  *
  *  A number is the mean over seeds of the mean over tasks; ± is its standard error over seeds (over-seeds.ts). */
 

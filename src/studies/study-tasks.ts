@@ -1,14 +1,14 @@
 /** @file The tasks of the study: the demo's twelve skills and four more to train experts on, and six tasks held out.
  *
- *  The four take over groups of instruction words that ask for nothing in the demo; the base knows these words as it knows
- *  the others, as words alike. Held-out tasks are of the demo's three kinds, and none is one of the demo's own. */
+ *  The four use groups of instruction words that mean no skill in the demo. The base model knows these words like the others, as
+ *  synonyms. Held-out tasks are of the demo's three kinds, and none of them is in the demo. */
 
 import type { Example } from "../demo/documents.ts";
 import { IDLE_WORDS, KEYWORDS, type Keywords } from "../demo/instructions.ts";
 import { type Domain, skillNamed } from "../demo/skills.ts";
 import { type DemoTask, HELD_IN_TASKS, type PartRule, type TaskKind, trainingExamples } from "../demo/tasks.ts";
 
-/** The further skills; which group of words asks for which is arbitrary. */
+/** The four further skills; their groups of words are chosen arbitrarily. */
 const MORE_KEYWORDS: Readonly<Record<string, Keywords>> = {
   most: IDLE_WORDS[4]!,
   doing: IDLE_WORDS[7]!,
@@ -17,7 +17,7 @@ const MORE_KEYWORDS: Readonly<Record<string, Keywords>> = {
 };
 const STUDY_KEYWORDS: Readonly<Record<string, Keywords>> = { ...KEYWORDS, ...MORE_KEYWORDS };
 
-/** What is left to ask for nothing. */
+/** The remaining groups without a skill. */
 const STUDY_IDLE = IDLE_WORDS.filter((group) => !Object.values(MORE_KEYWORDS).includes(group));
 
 const further = Object.keys(MORE_KEYWORDS).map((skill) => held("held-in", skill, [usual(skill)]));

@@ -1,11 +1,11 @@
-/** @file The study: what the demo compares, on a larger pool and with its knobs turned, one seed at a time.
+/** @file The study: the demo's comparison with a larger pool and with sweeps over settings, one seed at a time.
  *
  *    main    every method on sixteen held-in and six held-out tasks; k = 2, gates of 100 steps, all sixteen experts
  *    k       routers with k = 1, 2, 3, 5, held-out tasks
- *    pool    methods with the first 4, 8, 12, 16 experts of a drawn order, held-out tasks
- *    gates   PHATGOOSE (and SMEAR, which scores by the same gates) with gates of 0 to 300 steps, held-out tasks
+ *    pool    methods with the first 4, 8, 12, 16 experts of a random order, held-out tasks
+ *    gates   PHATGOOSE (and SMEAR, which uses the same gates) with gates of 0 to 300 steps, held-out tasks
  *
- *  Results are kept method by method and task by task, so a stopped study goes on. */
+ *  Results are kept by method and task, so a stopped study continues. */
 
 import { join } from "node:path";
 import type { Expert, Gates } from "../adapters/expert.ts";
@@ -32,7 +32,7 @@ export interface StudyOptions {
   readonly numTests?: { readonly heldIn: number; readonly heldOut: number };
   readonly size?: StudySize;
   readonly onPart?: ExpertsJob["onPart"];
-  /** Told of each evaluation that begins. */
+  /** Called when an evaluation begins. */
   readonly onEvaluation?: (what: string) => void;
 }
 /** Scores by method (or method and setting) and task. */
@@ -54,7 +54,7 @@ export interface StudySeed {
   readonly gates: Readonly<Record<string, Scores>>;
 }
 
-/** Runs one seed of the study, or what is left of it. */
+/** Runs one seed of the study, or its unfinished parts. */
 export async function studySeed(options: StudyOptions): Promise<StudySeed> {
   const { out, seed, numTests = { heldIn: 50, heldOut: 100 }, size = STUDY_SIZE, onPart, onEvaluation } = options;
   await using model = await loadModel(DEMO_BASE);
@@ -147,7 +147,7 @@ function scoresOf({ methods }: Evaluation): Scores {
   return Object.fromEntries(methods.map((method) => [method.name, scores(method)]));
 }
 
-/** Each task's best score by one of these experts alone. */
+/** Each task's best score among these single experts. */
 function bestOf(scores: Scores, experts: readonly Expert[]): Readonly<Record<string, number>> {
   const own = experts.map((expert) => scores[expertRow(expert)]!);
   return Object.fromEntries(Object.keys(own[0]!).map((task) => [task, Math.max(...own.map((of) => of[task]!))]));
@@ -159,7 +159,7 @@ async function sweep<T extends number>(values: readonly T[], run: (value: T) => 
   return found;
 }
 
-/** By setting and method -> by method and setting, of these tasks alone. */
+/** Converts scores by setting and method to scores by method and setting, for these tasks only. */
 function turned(settings: ReadonlyMap<number, Scores>, methods: readonly string[], tasks: readonly string[]): Record<string, Scores> {
   const only = (scores: Readonly<Record<string, number>>) => Object.fromEntries(tasks.map((task) => [task, scores[task]!]));
   const ofMethod = (method: string) =>

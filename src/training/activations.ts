@@ -1,5 +1,5 @@
-/** @file Gathering what the Average Activation router scores by: the mean input of every module an expert covers, over its
- *  examples, with the expert at work (routing/average-activation.ts has the equations). */
+/** @file Gathers the data of the Average Activation router: the mean input of every module that an expert covers, over its
+ *  examples, with the expert active (methods/average-activation.ts has the equations). */
 
 import type { Adapter } from "../adapters/adapter.ts";
 import { adapted, adapterTensors } from "../adapters/in-graph.ts";
@@ -21,7 +21,7 @@ import { collate, type Encoded } from "./batches.ts";
 export const MOST_GATHERED_EXAMPLES = 1000;
 
 export interface ActivationOptions {
-  /** Which tokens of the decoder count: all targets (default), or the last alone, as in the authors' code. */
+  /** Which tokens of the decoder count: all targets (default), or only the last, as in the authors' code. */
   readonly positions?: "all" | "last";
   readonly batchSize?: number;
 }
@@ -52,7 +52,7 @@ export async function averageActivations(
   return new Map([...sums].map(([module, sum]) => [module, float32([sum.length], Float32Array.from(sum))]));
 }
 
-/** Fetches, under each module's name, every row's mean input: [batch, in]. */
+/** The graph whose fetches are every row's mean input at each module, by the module's name: [batch, in]. */
 function activationGraph(model: Model, adapter: Adapter): Graph {
   const graph = createGraph("activations");
   const base = model.base.seams(graph);

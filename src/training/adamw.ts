@@ -3,7 +3,7 @@
  *      m = b1 m + (1 - b1) g            v = b2 v + (1 - b2) g^2
  *      p = p - lr (wd p + (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps))
  *
- *  It runs on the host: gradients leave the graph once a step in any case, and the state stays where it is saved from. */
+ *  It runs on the host: gradients leave the graph once a step in any case, and the state is saved from the host. */
 
 export interface AdamWOptions {
   readonly beta1?: number;

@@ -1,5 +1,5 @@
-/** @file Examples as token ids, and batches of them as feeds. Which examples a step sees is a function of the seed and the
- *  step alone, so a resumed run sees what an undisturbed one would have seen. */
+/** @file Examples as token ids, and batches of them as feeds. The examples of a step depend only on the seed and the step, so a
+ *  resumed run uses the same examples as an uninterrupted one. */
 
 import { derivedSeed, seededRandom, shuffled } from "../base/random.ts";
 import { int64 } from "../base/tensor.ts";
@@ -15,17 +15,17 @@ export interface Encoded {
   /** Packed rows only: position and document of each token. */
   readonly positions?: readonly number[];
   readonly documents?: readonly number[];
-  /** Which of several domains it belongs to, for learners that ask. */
+  /** The index of its domain, for learners that use domains. */
   readonly domain?: number;
 }
 
 export interface TrainingBatch {
   readonly feeds: Feeds;
-  /** Run-time values of the named sizes. */
+  /** The run-time values of the named sizes. */
   readonly sizes: Readonly<Record<string, number>>;
 }
 
-/** Rows filled up on the right to the longest. */
+/** Rows padded on the right to the longest. */
 function filledUp(rows: readonly (readonly number[])[], filler: number) {
   const width = Math.max(1, ...rows.map((row) => row.length));
   return int64(

@@ -1,5 +1,5 @@
-/** @file A domain classifier apart from the model: softmax regression on the base model's pooled states, the dispatcher that
- *  Mixture-of-LoRAs is compared with (arXiv:2403.03432). Like the routers it learns on whitened states h~ (router-standards.ts).
+/** @file A separate domain classifier: softmax regression on the base model's pooled states. Mixture-of-LoRAs is compared with such a
+ *  dispatcher (arXiv:2403.03432). Like the routers, it learns on whitened states h~ (router-standards.ts).
  *
  *      p = softmax(W h~ + b)      dLoss/dz = p - onehot(domain) */
 
@@ -8,7 +8,7 @@ import { type AdamWState, adamwStep } from "./adamw.ts";
 import { sampled, standardOf, whitened } from "./router-standards.ts";
 
 export interface Classifier {
-  /** The likeliest domain of a state [hidden]. */
+  /** The most likely domain of a state [hidden]. */
   classify(state: Float32Array): number;
 }
 export interface ClassifierOptions {

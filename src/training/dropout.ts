@@ -1,7 +1,7 @@
-/** @file Dropout (Srivastava et al. 2014) whose masks are a function of seed, step and place, so that a resumed run draws
- *  what an undisturbed one would have drawn.
+/** @file Dropout (Srivastava et al. 2014). The masks depend only on seed, step and place in the graph, so a resumed run uses the
+ *  same masks as an uninterrupted one.
  *
- *  The host feeds one table of 0 and 1 / (1 - rate) a step; each dropout reads it from an offset of its own. */
+ *  The host feeds one table of 0 and 1 / (1 - rate) per step; each dropout reads it from its own offset. */
 
 import { derivedSeed } from "../base/random.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
@@ -11,7 +11,7 @@ import { factorsOf, flattened, productOf, type Shape } from "../graph/sizes.ts";
 import type { Graph } from "../graph/value.ts";
 import type { Dropout } from "../models/attention.ts";
 
-// Places read the table at different offsets within this slack; a prime stride spreads them.
+// Each place reads the table at its own offset within this slack; a prime stride spreads the offsets.
 const SLACK = 65536;
 const STRIDE = 7919;
 const NOISE = "dropout_noise";
@@ -45,7 +45,7 @@ function elementsOf(shape: Shape, sizes: Readonly<Record<string, number>>): numb
   return names === "" ? count : factorsOf(names).reduce<number>((product, name) => product * sizes[name]!, count);
 }
 
-/** Two draws of 16 bits from each step of a xorshift generator (Marsaglia 2003). */
+/** Takes two 16-bit draws from each step of a xorshift generator (Marsaglia 2003). */
 function maskTable(length: number, rate: number, seed: number): HostTensor<"float32"> {
   const data = new Float32Array(length);
   const threshold = Math.round(rate * 65536);

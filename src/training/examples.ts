@@ -1,5 +1,5 @@
-/** @file Texts as token ids to learn from. Loss falls on the answer only: the target, the completion, the assistant's turns;
- *  plain text is learned whole. */
+/** @file Encodes training examples as token ids. The loss covers only the answer: the target, the completion, or the assistant's turns.
+ *  Plain text is learned whole. */
 
 import { counted } from "../base/counted.ts";
 import { DataError } from "../base/errors.ts";
@@ -22,13 +22,13 @@ export interface EncodeLimits {
 }
 export interface EncodedSet {
   readonly examples: readonly Encoded[];
-  /** For each of `examples`, the index of the row it was made of: a chat may give several. */
+  /** For each of `examples`, the index of its row: one chat may give several examples. */
   readonly rows: readonly number[];
   /** Examples that were cut to fit. */
   readonly truncated: number;
-  /** Examples left out, because nothing to learn was left of them after the cut. */
+  /** Examples left out because nothing to learn remained after the cut. */
   readonly emptied: number;
-  /** Rows left out, because they say that nothing of them is to be learned. */
+  /** Rows left out because they mark all of their answers as not learned. */
   readonly unlearned: number;
   /** Answers that carry loss: turns of the assistant, targets, texts. */
   readonly answers: number;
@@ -38,11 +38,11 @@ export interface EncodedSet {
   readonly tokens: { readonly all: number; readonly learned: number };
   /** Token ids that end the turns of its chats. */
   readonly turnEnds: readonly number[];
-  /** What was noticed, each thing once with its count. */
+  /** Notes, each once with its count. */
   readonly notes: readonly string[];
 }
 
-/** Token ids of every example; what is longer than the limits is cut and counted. */
+/** Token ids of every example. Examples above the limits are cut and counted. */
 export function encodeExamples(
   examples: readonly TrainingExample[],
   tokenizer: Tokenizer,
@@ -99,7 +99,7 @@ function nothingToLearn(encoded: number, { maxInput }: EncodeLimits): DataError 
   });
 }
 
-/** Whether a row lets anything of it be learned. */
+/** Whether a row has an answer that is learned. */
 function isLearned(example: TrainingExample): boolean {
   return example.kind !== "messages" || example.messages.some(({ role }, i) => role === "assistant" && !example.unlearned?.includes(i));
 }
@@ -123,7 +123,7 @@ interface Place extends EncodeLimits {
 function encodePair(example: TrainingExample, tokenizer: Tokenizer, { maxInput, maxTarget, where }: Place): Cut {
   const { input, target } = pairOf(example, where);
   const { eosId } = tokenizer;
-  // The end-of-sequence token survives the cut, as in the authors' code.
+  // The cut keeps the end-of-sequence token, as in the authors' code.
   const cut = (ids: number[], limit: number) =>
     ids.length <= limit ? ids : eosId === undefined ? ids.slice(0, limit) : [...ids.slice(0, limit - 1), eosId];
   const [inputs, labels] = [tokenizer.encode(input), withEnd(tokenizer.encode(target), tokenizer)];
@@ -131,7 +131,7 @@ function encodePair(example: TrainingExample, tokenizer: Tokenizer, { maxInput, 
   return { inputs: cut(inputs, maxInput), labels: cut(labels, maxTarget), isCut, answers: 1 };
 }
 
-/** What an encoder reads and its decoder says. */
+/** The encoder's input and the decoder's target. */
 function pairOf(example: TrainingExample, where: string): { input: string; target: string } {
   if (example.kind === "pair") return example;
   const pair = example.kind === "messages" ? asPair(example) : undefined;
@@ -167,7 +167,7 @@ interface Sequence {
 
 function cutSequence({ ids, mask, turns, turnEnds }: Sequence, { kind }: TrainingExample, { maxInput }: EncodeLimits): Cut {
   const over = Math.max(0, ids.length - maxInput - 1);
-  // A prompt gives way at its beginning, as in evaluation, all but the token the answer follows; the rest at its end.
+  // A prompt is cut at its beginning, as in evaluation, but keeps its last token. Then the answer is cut at its end.
   const start = kind === "pair" ? Math.max(0, Math.min(over, mask.indexOf(true) - 1)) : 0;
   const kept = ids.slice(start, start + maxInput + 1);
   return {
@@ -179,13 +179,13 @@ function cutSequence({ ids, mask, turns, turnEnds }: Sequence, { kind }: Trainin
   };
 }
 
-/** A chat as a model without a chat template learns it: as a prompt and its answer, where its format says by what prompt. */
+/** A chat for a model without a chat template: a prompt and its answer, if the chat's format defines the prompt. */
 function withoutTemplate(example: TrainingExample): TrainingExample {
   const pair = example.kind === "messages" && example.prompt !== undefined ? asPair(example) : undefined;
   return pair ? { kind: "pair", ...pair, joined: true } : example;
 }
 
-/** The sequences a decoder-only model reads of an example, and which of their tokens count. */
+/** The sequences of an example for a decoder-only model, and which of their tokens count. */
 function sequencesOf(example: TrainingExample, tokenizer: Tokenizer, { where, date, onNote }: Place): readonly Sequence[] {
   if (example.kind === "messages") return learnedSequences(tokenizer, { ...example, where, date, onNote });
   if (example.kind === "text") {
@@ -202,10 +202,10 @@ function withEnd(ids: number[], { eosId }: Tokenizer): number[] {
   return eosId === undefined || ids.at(-1) === eosId ? ids : [...ids, eosId];
 }
 
-// Rows that still take examples; older ones are as good as full.
+// Rows that may still have room; older ones are almost full.
 const OPEN_ROWS = 64;
 
-/** Several short examples in one row, first fit in order; attention and positions stay within each. Decoder-only models. */
+/** Packs several short examples into one row, first fit in order. Attention and positions stay within each example. For decoder-only models. */
 export function packed(examples: readonly Encoded[], length: number): Encoded[] {
   const rows: { inputs: number[]; labels: number[]; positions: number[]; documents: number[] }[] = [];
   for (const { inputs, labels } of examples) {

@@ -1,5 +1,5 @@
-/** @file What learns: an adapter, gates, or every weight. A learner builds its part of the training graph and owns the
- *  parameters' initial values; the loop that trains them is the same for all three. */
+/** @file Learners: an adapter, gates, or the whole base. A learner builds its part of the training graph and holds the
+ *  parameters' initial values. The training loop is the same for all of them. */
 
 import type { Adapter, LoraAdapter, LoraWeights } from "../adapters/adapter.ts";
 import { adapted, adapterTensors } from "../adapters/in-graph.ts";
@@ -16,9 +16,9 @@ import type { Feeds } from "../runtime/session.ts";
 
 export type Parameters = ReadonlyMap<string, HostTensor<"float32">>;
 
-/** What a learner puts into a graph. */
+/** A learner's part of a graph. */
 export interface Built extends Pick<Parts, "weights" | "linear" | "embedding" | "enterLayer"> {
-  /** A scalar added to the language-model loss, asked for when the logits are built. */
+  /** A scalar that is added to the language-model loss; called after the logits are built. */
   readonly extraLoss?: () => Float;
   /** False where no parameter depends on the logits, so that they need not be computed. */
   readonly textTeaches?: false;
@@ -28,13 +28,13 @@ export interface Learner {
   readonly kind: Adapter["kind"] | "gate" | "full" | "moa" | "moe-lora";
   /** Starting values, keyed by the names of the graph inputs they feed. */
   readonly initial: Parameters;
-  /** What else the graph needs and does not learn. */
+  /** Other feeds of the graph, which are not learned. */
   readonly frozen: Feeds;
-  /** Called once before `build`: makes ready what gradients through the base need. */
+  /** Called once before `build`: prepares what gradients through the base need. */
   readonly prepare?: () => Promise<void>;
-  /** Whether the base's weights are in fewer bits than float. */
+  /** Whether the base is quantized. */
   readonly isQuantized?: boolean;
-  /** The base's weights and its projections with what learns woven in. */
+  /** The base's tensors and seams, with the learner's part woven in. */
   build(graph: Graph): Built;
 }
 
@@ -50,8 +50,8 @@ export interface LoraOptions {
 // The authors' initialization of A (src/models/custom_modules/lora/lora_linear.py:16-21); B starts at 0.
 const INITIAL_A = 0.01;
 
-/** A fresh LoRA on every target: A ~ 0.01 N(0, 1), B = 0. On embeddings A = 0 and B ~ N(0, 1), as PEFT has it: a token reads one
- *  column of A alone, and would wait long for a small one to grow. */
+/** A new LoRA on every target: A ~ 0.01 N(0, 1), B = 0. On embeddings A = 0 and B ~ N(0, 1), as in PEFT: a token reads only one
+ *  column of A, and a small column would grow slowly. */
 export function freshLora(sizes: ModuleSizes, { targets, rank, scaling, seed }: LoraOptions): LoraAdapter {
   const modules = new Map<string, LoraWeights>();
   for (const module of targets) {
@@ -72,7 +72,7 @@ export function freshLora(sizes: ModuleSizes, { targets, rank, scaling, seed }: 
   return { kind: "lora", modules, warnings: [] };
 }
 
-/** Trains the numbers of `adapter`, of any kind; the base is frozen. */
+/** Trains `adapter`, of any kind; the base is frozen. */
 export function adapterLearner({ modules, seams, forTraining, precision }: Base, adapter: Adapter): Learner {
   return {
     kind: adapter.kind,
@@ -87,7 +87,7 @@ export function adapterLearner({ modules, seams, forTraining, precision }: Base,
   };
 }
 
-/** Trains one gate per module of `adapter`, from 0 (so that the adapter first counts half); base and adapter are frozen. */
+/** Trains one gate per module of `adapter`. Gates start at 0, where the adapter has half its effect. Base and adapter are frozen. */
 export function gateLearner({ modules, seams, forTraining, precision }: Base, adapter: Adapter): Learner {
   needInputs(adapter, "The expert");
   const gates = [...adapter.modules.keys()].map((module): [string, HostTensor<"float32">] => [
@@ -107,7 +107,7 @@ export function gateLearner({ modules, seams, forTraining, precision }: Base, ad
   };
 }
 
-/** Trains every weight of the base: pre-training and the multitask baseline. */
+/** Trains every tensor of the base: pre-training and the multitask baseline. */
 export function fullLearner(initial: Parameters): Learner {
   return {
     kind: "full",

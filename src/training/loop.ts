@@ -11,16 +11,16 @@ import { diverged, type Trainer } from "./trainer.ts";
 
 export interface LoopOptions {
   readonly steps: number;
-  /** Sequences an optimizer step sees. */
+  /** Sequences per optimizer step. */
   readonly batchSize: number;
-  /** Sequences one pass of the graph sees; the rest is accumulated. */
+  /** Sequences per pass of the graph; gradients are accumulated over the passes of a step. */
   readonly microBatchSize: number;
   readonly lr: number;
   readonly schedule: Schedule;
   readonly seed: number;
-  /** Validate (and may select) every so many steps, before the first too; 0 for never. */
+  /** Steps between validations, which may select parameters; the first is before step 1. 0 for never. */
   readonly validateEvery: number;
-  /** Save the state every so many steps. */
+  /** Steps between saves of the state. */
   readonly saveEvery: number;
 }
 export interface Progress {
@@ -35,16 +35,16 @@ export interface Progress {
 }
 export interface LoopHooks {
   readonly onProgress?: (progress: Progress) => void;
-  /** Aborting saves the state and ends with an error that says how to resume. */
+  /** Aborting saves the state and throws an error that says how to resume. */
   readonly signal?: AbortSignal;
 }
 export interface LoopData {
   readonly training: readonly Encoded[];
-  /** Without examples nothing is selected and the last parameters win. */
+  /** Without examples nothing is selected, and the last parameters are kept. */
   readonly validation: readonly Encoded[];
 }
 
-/** Trains and returns the parameters that did best on validation (ties go to the later), or the last ones. */
+/** Trains and returns the parameters with the best validation loss (ties go to the later), or the last ones. */
 export async function train(
   trainer: Trainer,
   architecture: Architecture,
@@ -90,13 +90,13 @@ export async function train(
   return best?.parameters ?? copied(trainer.parameters);
 }
 
-/** A step may have ruined what it changed: a state is worth keeping only if it still gives a loss. */
+/** A step may have made the parameters useless: a state is saved only if its loss is still a number. */
 async function checkFinite(trainer: Trainer, step: number, batches: readonly TrainingBatch[]): Promise<void> {
   const loss = await trainer.score(batches.slice(0, 1));
   if (!Number.isFinite(loss)) throw diverged(step, loss);
 }
 
-/** Longest last, so that a micro-batch pads little. The order within a step does not change its gradient's expectation. */
+/** Sorted by length, so that a micro-batch has little padding. The order within a step does not change its gradient's expectation. */
 function byLength(examples: readonly Encoded[]): Encoded[] {
   return [...examples].sort((a, b) => a.inputs.length + a.labels.length - b.inputs.length - b.labels.length);
 }

@@ -1,4 +1,4 @@
-/** @file LoraHub at work: the loss of a few examples under a combination of experts, and the search over it (routing/lorahub.ts). */
+/** @file Runs LoraHub: computes the loss of a few examples for a combination of experts, and searches over it (routing/lorahub.ts). */
 
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
@@ -17,13 +17,13 @@ import { collate, type Encoded } from "./batches.ts";
 import { crossEntropy } from "./loss.ts";
 
 export interface LorahubResult extends Found {
-  /** One adapter with the experts' factors summed. */
+  /** One adapter with the weighted sums of the experts' factors. */
   readonly adapter: LoraAdapter;
 }
 
 const BATCH = 16;
 
-/** Finds one weight per expert by the mean cross-entropy of the examples' targets, and the adapter they make. */
+/** Finds one weight per expert by the mean cross-entropy of the examples' targets; returns the weights and the combined adapter. */
 export async function lorahub(
   model: Model,
   experts: readonly Expert[],

@@ -6,7 +6,7 @@ import { logSoftmax, reduceSum } from "../graph/ops/reduce.ts";
 import type { Float, Graph, Int } from "../graph/value.ts";
 import type { Architecture } from "../models/architecture.ts";
 
-/** The label of a position that does not count (transformers' ignore index). */
+/** The label of an ignored position (transformers' ignore index). */
 export const IGNORED = -100;
 
 export interface Loss {

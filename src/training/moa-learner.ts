@@ -1,14 +1,14 @@
-/** @file What learns in Mixture-of-LoRAs (arXiv:2403.03432): the routers, and the domains' LoRAs with them.
+/** @file The learner of Mixture-of-LoRAs (arXiv:2403.03432): the routers, and the domains' LoRAs.
  *
  *      loss = language-model loss + lambda * mean over layers of the domain loss
  *
- *  Each row is served by its own domain's LoRA, and all rows of a batch are in one pass. The routers read either
- *    base      the base model's states, of a second pass over the prompt that carries no gradient, as at inference; or
- *    adapted   the states of the training pass itself, which the row's own LoRA has changed from layer 1 on. The label then
- *              shows through, and the routers tell LoRAs apart rather than texts: what inference needs is only there if the
- *              deciding pass wears LoRAs too.
+ *  Each row uses its own domain's LoRA, and all rows of a batch are in one pass. The routers read either
+ *    base      the base model's states, from a second pass over the prompt without gradient, as at inference; or
+ *    adapted   the states of the training pass, which the row's LoRA has changed from layer 1 on. These states reveal the
+ *              label, so the routers learn to distinguish LoRAs instead of texts. At inference the routers work only if the
+ *              first pass also uses LoRAs.
  *
- *  The paper does not say which; base is our default. */
+ *  The paper does not say which; the default is base. */
 
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
@@ -46,11 +46,11 @@ export interface MoaLearning {
   readonly lambda: number;
   readonly pooling: Pooling;
   readonly states: RouterStates;
-  /** The LoRAs stay as they are. */
+  /** The LoRAs are frozen. */
   readonly freezeLoras: boolean;
-  /** Without: no domain loss; layers mix all LoRAs by their router's softmax (the paper's ablation, our reading of it). */
+  /** False: there is no domain loss, and layers mix all LoRAs by their router's softmax (Skein's reading of the paper's ablation). */
   readonly labels: boolean;
-  /** Router rows before this one stay as they are. */
+  /** Router rows before this one are frozen. */
   readonly firstRow: number;
 }
 
@@ -72,11 +72,11 @@ export interface MoaParts {
   /** One for each domain. */
   readonly adapters: readonly LoraAdapter[];
   readonly routers: MoaRouters;
-  /** Coordinates in which the routers' rows learn; the states' own when absent. */
+  /** Coordinates in which the routers' rows learn. Default: those of the states. */
   readonly standards?: Standards;
 }
 
-/** Trains routers and, unless frozen, LoRAs. Batches carry the rows' domains. */
+/** Trains routers and, unless frozen, LoRAs. Batches contain the rows' domains. */
 export function moaLearner(
   { architecture, modules, seams, forTraining, precision }: Base,
   { adapters, routers, standards }: MoaParts,
@@ -130,7 +130,7 @@ function unlabeled(base: GraphParts, stack: LoraStack, reader: RouterReader): Bu
   return { ...base, linear, enterLayer: reader.enterLayer };
 }
 
-/** Scores of the routers, as the layers' inputs come by. */
+/** Collects the routers' scores from the layers' inputs. */
 class RouterReader {
   readonly scores: Float[] = [];
   readonly #graph: Graph;
@@ -152,7 +152,7 @@ class RouterReader {
     const state = pooled(x, this.#prompt, this.#options.pooling);
     this.scores.push(learningScores(this.#graph, layer, state, router, this.#parts.standards?.get(layer), this.#options.firstRow));
   };
-  /** The scores a module's mixture follows. */
+  /** The scores for a module's mixture. */
   scoresFor(module: string): Float {
     return this.scores[Math.min(routerOf(module, this.#layers), this.scores.length - 1)]!;
   }
@@ -160,7 +160,7 @@ class RouterReader {
 
 const learningNames = (layer: string) => ({ weight: `${routerNames(layer).weight}.rows`, bias: `${routerNames(layer).bias}.rows` });
 
-/** Scores of a router whose rows before `firstRow` are frozen feeds and whose others learn. state: [batch, hidden] -> [batch, domains] */
+/** Scores of a router. Rows before `firstRow` are frozen feeds; the others learn. state: [batch, hidden] -> [batch, domains] */
 function learningScores(
   graph: Graph,
   layer: string,
@@ -202,7 +202,7 @@ function rowsFrom({ weight, bias }: MoaRouter, first: number): MoaRouter {
   };
 }
 
-/** The parts with trained numbers in place of their own. */
+/** The parts with their trained numbers. */
 export function trainedParts({ adapters, routers, standards }: MoaParts, parameters: Parameters): MoaParts {
   const joined = [...routers].map(([layer, router]): [string, MoaRouter] => {
     const names = learningNames(layer);
@@ -214,7 +214,7 @@ export function trainedParts({ adapters, routers, standards }: MoaParts, paramet
   return { adapters: unstackedLoras(adapters, parameters), routers: new Map(joined) };
 }
 
-/** `whole` with its last numbers replaced. */
+/** `whole` with its last numbers replaced by others. */
 function withTail(whole: HostTensor<"float32">, tail: HostTensor<"float32">): HostTensor<"float32"> {
   const data = whole.data.slice();
   data.set(tail.data, data.length - tail.data.length);

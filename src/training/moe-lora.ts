@@ -1,4 +1,4 @@
-/** @file Trains and runs MoE-LoRA, the baseline that learns routers and LoRAs from the text alone (routing/moa-token-router.ts). */
+/** @file Trains and runs MoE-LoRA, the baseline that learns routers and LoRAs only from the text (routing/moa-token-router.ts). */
 
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";

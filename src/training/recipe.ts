@@ -64,7 +64,7 @@ export const expertRecipe = z.strictObject({
     .default("parallel")
     .meta({ description: "Whether a bottleneck reads its module's input (parallel) or output.", value: "where" }),
 });
-/** Gates: 100 steps, and the last ones are kept. */
+/** Gates: 100 steps; the last state is kept. */
 export const gateRecipe = z.strictObject({ ...common, steps: steps.default(100), validateEvery: common.validateEvery.default(0) });
 export const fullRecipe = z.strictObject({ ...common, steps: steps.default(1000), lr: common.lr.default(1e-3) });
 
@@ -102,7 +102,7 @@ export type FullRecipe = z.infer<typeof fullRecipe>;
 export type MoaRecipe = z.infer<typeof moaRecipe>;
 export type CommonRecipe = z.infer<z.ZodObject<typeof common>> & { readonly steps: number };
 
-/** Parses options; all problems are told at once. */
+/** Parses options; one error lists all problems. */
 export function parseRecipe<T>(schema: z.ZodType<T>, options: unknown): T {
   const result = schema.safeParse(options);
   if (result.success) return result.data;

@@ -1,12 +1,12 @@
-/** @file Where the routers' inputs lie, and coordinates in which they are easy to tell apart.
+/** @file The distribution of the routers' inputs, and coordinates that make them easy to separate.
  *
- *  Pooled states have a large part in common, and vary most along a few directions that say little of the domain: half of the
- *  variance may lie along one. Gradient steps on the states as they are see hardly anything else. So routers learn on whitened
- *  states, uncorrelated and of deviation 1 over a sample of the training data, whose principal directions are v_i with deviations s_i:
+ *  Pooled states share a large mean and vary most along a few directions that depend little on the domain; one direction may have
+ *  half of the variance. It dominates gradient steps on the raw states. Routers therefore learn on whitened states, which are
+ *  uncorrelated with deviation 1 over a sample of the training data. v_i are its principal directions, s_i their deviations:
  *
- *      h~ = T (h - mean)      T = 1/f + sum_i (1/s_i - 1/f) v_i v_i^T      f = the least s_i, for what the sample does not show
+ *      h~ = T (h - mean)      T = 1/f + sum_i (1/s_i - 1/f) v_i v_i^T      f = the smallest s_i, used for directions outside the sample
  *
- *  A router on these is a linear layer still, and is stored as one on h itself:
+ *  A router on whitened states is still a linear layer, and is stored as one on h:
  *
  *      R' = R T        b' = b - R' mean */
 
@@ -31,9 +31,9 @@ export interface Standard {
   readonly mean: HostTensor<"float32">;
   /** Orthonormal rows: [count, hidden]. */
   readonly directions: HostTensor<"float32">;
-  /** Of the states along each direction, falling: [count]. */
+  /** The deviation along each direction, in descending order: [count]. */
   readonly deviations: HostTensor<"float32">;
-  /** What counts as the deviation along all others. */
+  /** The deviation that is used for all other directions. */
   readonly rest: number;
 }
 /** By layer. */
@@ -47,8 +47,8 @@ export function promptIn(graph: Graph, architecture: Architecture): Float {
 
 const SAMPLE = 512;
 const BATCH = 32;
-const EXACT = 256; // rows of a wide sample that directions are taken from: an exact decomposition takes seconds up to here
-const LEAST = 1e-4; // of the largest deviation; below, float32 holds noise
+const EXACT = 256; // rows used from a wide sample; an exact decomposition of so many takes some seconds
+const LEAST = 1e-4; // share of the largest deviation; smaller ones are noise in float32
 
 /** Measures the base model's states before each layer that has a router. */
 export async function routerStandards({ architecture, seams }: Base, pooling: Pooling, examples: readonly Encoded[]): Promise<Standards> {
@@ -69,7 +69,7 @@ export async function routerStandards({ architecture, seams }: Base, pooling: Po
   return new Map([...rows].map(([layer, states]) => [layer, standardOf(states)]));
 }
 
-/** The same few of many, in mixed order. */
+/** A random sample of the items; it is always the same. */
 export function sampled<T>(many: readonly T[]): readonly T[] {
   return shuffled(many, seededRandom(derivedSeed("router standards"))).slice(0, SAMPLE);
 }
@@ -118,7 +118,7 @@ export function whitened(state: Float32Array, standard: Standard): Float32Array 
   return stretched(centerd, standard, (deviation) => 1 / deviation);
 }
 
-/** A vector times the symmetric matrix that stretches each direction by `factor` of its deviation. */
+/** A vector times the symmetric matrix that scales each direction by `factor` of its deviation. */
 function stretched(vector: Float32Array, { directions, deviations, rest }: Standard, factor: (deviation: number) => number): Float32Array {
   const common = factor(rest);
   const result = Float64Array.from(vector, (value) => common * value);
@@ -129,7 +129,7 @@ function stretched(vector: Float32Array, { directions, deviations, rest }: Stand
   return Float32Array.from(result);
 }
 
-/** A router on h as one on whitened h, that scores the same. */
+/** Converts a router on h to one on whitened h with the same scores. */
 export function standardized({ weight, bias }: MoaRouter, standard: Standard): MoaRouter {
   return {
     weight: eachRow(weight, (row) => stretched(row, standard, (deviation) => deviation)),
@@ -140,7 +140,7 @@ export function standardized({ weight, bias }: MoaRouter, standard: Standard): M
   };
 }
 
-/** The way back. */
+/** The inverse. */
 export function plainRouter({ weight, bias }: MoaRouter, standard: Standard): MoaRouter {
   const plain = eachRow(weight, (row) => stretched(row, standard, (deviation) => 1 / deviation));
   return {

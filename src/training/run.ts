@@ -1,10 +1,10 @@
-/** @file A run on disk, from which it can go on after being killed at any moment.
+/** @file A training run on disk. It can be resumed after the process was killed at any moment.
  *
- *      config.json          what was asked for, with a fingerprint of the data
- *      metrics.jsonl        one line a step or validation
- *      state.safetensors    parameters and their moments after `step` steps, best so far; replaced in one rename
+ *      config.json          the options, with a fingerprint of the data
+ *      metrics.jsonl        one line per step or validation
+ *      state.safetensors    parameters and their moments after `step` steps, and the best so far; replaced in one rename
  *
- *  Everything else that a step needs (data order, dropout) is a function of the seed and the step, so the state is whole. */
+ *  All else that a step needs (data order, dropout) depends only on the seed and the step, so the state is complete. */
 
 import { appendFile, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -36,7 +36,7 @@ const CONFIG = "config.json";
 const METRICS = "metrics.jsonl";
 const STATE = "state.safetensors";
 
-/** Whether a folder is a run's, and nothing else. */
+/** Whether a folder holds a run and no other files. */
 export async function isRun(directory: string): Promise<boolean> {
   return (await exists(join(directory, STATE))) && !(await exists(join(directory, CONFIG_FILE)));
 }
@@ -48,7 +48,7 @@ export class Run {
     this.directory = directory;
   }
 
-  /** Opens or makes the folder. One that was begun with another configuration is refused. */
+  /** Opens or creates the folder. A run with another configuration is refused. */
   static async open(directory: string, config: Readonly<Record<string, unknown>>): Promise<Run> {
     await makeFolder(directory);
     const path = join(directory, CONFIG);
@@ -67,7 +67,7 @@ export class Run {
     return new Run(directory);
   }
 
-  /** Puts the last saved state into the trainer; metrics written after it are dropped. */
+  /** Loads the last saved state into the trainer; metrics written after it are dropped. */
   async restore(trainer: Trainer): Promise<SavedState> {
     const path = join(this.directory, STATE);
     if (!(await exists(path))) {
@@ -106,7 +106,7 @@ export class Run {
     await writing(path, () => appendFile(path, `${JSON.stringify(metric)}\n`));
   }
 
-  /** Keeps the lines of steps that the saved state has taken; a line cut off by a crash goes too. */
+  /** Keeps only the lines of steps before the saved state. Also drops a line that a crash cut off. */
   async #truncateMetrics(step: number): Promise<void> {
     const path = join(this.directory, METRICS);
     const lines = ((await readIfThere(path)) ?? "").split("\n");
@@ -169,7 +169,7 @@ async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-/** What a configuration holds by hash alone, in words. */
+/** Descriptions of the fields that a configuration stores only as hashes. */
 const HASHED: Readonly<Record<string, string>> = {
   base: "the base model is another",
   data: "the examples are others",

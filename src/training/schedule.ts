@@ -18,7 +18,7 @@ export const scheduleSchema = z.discriminatedUnion("kind", [
 ]);
 export type Schedule = z.infer<typeof scheduleSchema>;
 
-/** The factor on the learning rate at `step`, counted from 0, of `steps`. Warm-up takes floor(steps * warmupRatio) steps. */
+/** The factor on the learning rate at `step` (from 0) of `steps`. Warm-up takes floor(steps * warmupRatio) steps. */
 export function rateFactor(schedule: Schedule, step: number, steps: number): number {
   const warmup = Math.floor(steps * schedule.warmupRatio);
   if (step < warmup) return step / warmup;

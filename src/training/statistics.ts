@@ -1,10 +1,10 @@
-/** @file Gathering what an expert needs for the routers without gates, and writing it beside its adapter (adapters/side-files.ts).
+/** @file Gathers an expert's statistics for routers without gates and writes them beside its adapter (storage/side-files.ts).
  *
- *  Average Activation counts, in a decoder,
+ *  The decoder positions that Average Activation counts:
  *    all         every target position (the default)
  *    last        the last target position
- *    generated   the last position of what the expert itself answers, greedily: what the authors' code comes to
- *  A decoder-only model reads prompt and answer as one sequence: all counts the prompt's tokens too. */
+ *    generated   the last position of the expert's own greedy answer: the effect of the authors' code
+ *  A decoder-only model reads prompt and answer as one sequence, so `all` includes the prompt's tokens. */
 
 import * as z from "zod";
 import type { Adapter } from "../adapters/adapter.ts";
@@ -26,7 +26,7 @@ import { IGNORED } from "./loss.ts";
 export const POSITIONS = ["all", "last", "generated"] as const;
 export type Positions = (typeof POSITIONS)[number];
 
-/** What may be chosen about statistics. */
+/** The options of statistics. */
 export const statisticsOptions = z.strictObject({
   positions: z.enum(POSITIONS).default("all").meta({
     description: "Tokens of a decoder that count: all targets, the last, or the last of the expert's own answer (generated).",
@@ -75,7 +75,7 @@ export async function gatherStatistics(job: StatisticsJob): Promise<Statistics> 
   return { modules: activations.size, examples: encoded.length, embedder: embeddings.embedder, dimension: embeddings.vectors.shape[1]! };
 }
 
-/** The examples with the expert's own greedy answers in place of their targets. */
+/** The examples, with the expert's own greedy answers as targets. */
 async function answered({ model, maxNewTokens = 128 }: StatisticsJob, adapter: Adapter, examples: readonly Encoded[]): Promise<Encoded[]> {
   const isSequence = model.base.architecture.kind === "decoder-only";
   const expert = withWoven(model, singleAdapter(adapter, model.base.modules));
@@ -87,7 +87,7 @@ async function answered({ model, maxNewTokens = 128 }: StatisticsJob, adapter: A
   });
 }
 
-/** What a decoder-only model reads before the first token it learns. */
+/** The tokens that a decoder-only model reads before the first learned token. */
 function promptOf({ inputs, labels }: Encoded): readonly number[] {
   return inputs.slice(0, labels.findIndex((label) => label !== IGNORED) + 1);
 }
@@ -97,7 +97,7 @@ async function embedded({ model, tokenizer, embedder }: StatisticsJob, texts: re
   return embeddedExamples(texts, embedding, tokenizer);
 }
 
-/** What a query like this example would say. */
+/** The query text of an example. */
 function textOf(example: TrainingExample): string {
   switch (example.kind) {
     case "pair":

@@ -1,8 +1,8 @@
 /** @file Trains Mixture-of-LoRAs models (arXiv:2403.03432): a LoRA for each domain, then routers and LoRAs together.
  *
- *    trainMoa      stage 1, one LoRA per domain, alone; stage 2, routers before every layer, and the LoRAs further, on batches
- *                  in which domains are mixed as the data mixes them
- *    addDomain     one more LoRA, trained alone, and one more row in each router; nothing else changes by a bit */
+ *    trainMoa      stage 1 trains one LoRA per domain, alone; stage 2 trains routers before every layer and continues the LoRAs,
+ *                  on batches that mix the domains in the proportions of the data
+ *    addDomain     trains one more LoRA, alone, and one more row in each router; everything else stays bit for bit */
 
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { checkExpertName } from "../adapters/pool-file.ts";
@@ -23,7 +23,7 @@ export interface DomainData {
   readonly name: string;
   readonly training: readonly TrainingExample[];
   readonly validation?: readonly TrainingExample[];
-  /** A LoRA that stage 1 need not train. */
+  /** A trained LoRA; stage 1 is then skipped for this domain. */
   readonly adapter?: LoraAdapter | undefined;
 }
 /** A MoA model in memory: `adapters` in the order of `moa.domains`. */
@@ -36,19 +36,19 @@ export interface MoaJob extends TrainingSetting {
   readonly options?: MoaOptions;
   /** Stage 1, and the shape of LoRAs. */
   readonly expert?: ExpertOptions;
-  /** Told which part of the work begins. */
+  /** Called when a part of the work begins. */
   readonly onStage?: (stage: string) => void;
 }
 export interface TrainMoaJob extends MoaJob {
   readonly domains: readonly DomainData[];
-  /** Leave stage 1 out: LoRAs begin as they would there (the paper's ablation). */
+  /** Skip stage 1: LoRAs start from new values (the paper's ablation). */
   readonly fromScratch?: boolean;
 }
 
 /** Both stages. */
 export async function trainMoa(job: TrainMoaJob): Promise<MoaModel> {
   const { options = {}, model, domains } = job;
-  // Without labels a layer's router reads what the layers before have made of their mixtures.
+  // Without labels, a layer's router reads the states after the mixtures of the previous layers.
   const recipe = parseRecipe(moaRecipe, options.labels === false ? { states: "adapted", ...options } : options);
   checkDomains(domains.map(({ name }) => name));
   checkPacking(recipe);
@@ -66,7 +66,7 @@ export async function trainMoa(job: TrainMoaJob): Promise<MoaModel> {
   );
 }
 
-/** A domain's LoRA: trained alone, or fresh when stage 1 is left out. */
+/** A domain's LoRA: trained alone, or new if stage 1 is skipped. */
 async function firstLora(job: TrainMoaJob, domain: DomainData): Promise<LoraAdapter> {
   if (!job.fromScratch) return trainDomain(job, domain);
   const { targets, rank, alpha, seed } = parseRecipe(expertRecipe, job.expert ?? {});
@@ -129,13 +129,13 @@ async function secondStage(
 export interface AddDomainJob extends MoaJob {
   readonly current: MoaModel;
   readonly domain: DomainData;
-  /** Examples of the domains there are, so that the new row learns what is not its own. */
+  /** Examples of the existing domains, as negative examples for the new row. */
   readonly replay: readonly DomainData[];
   /** Train the new rows only (default), or all rows of the routers. */
   readonly rows?: "new" | "all";
 }
 
-/** The model with one more domain. The other domains' LoRAs, and with `rows: "new"` their router rows, stay bit for bit. */
+/** Adds one domain to the model. The other domains' LoRAs stay bit for bit; with `rows: "new"`, so do their router rows. */
 export async function addDomain(job: AddDomainJob): Promise<MoaModel> {
   const { current, domain, replay, rows = "new" } = job;
   const { moa } = current;

@@ -1,4 +1,4 @@
-/** @file The three things a person trains: an expert, its gates, or a whole base. */
+/** @file The training functions: an expert, its gates, or a whole base. */
 
 import { createHash } from "node:crypto";
 import { basename, resolve } from "node:path";
@@ -41,7 +41,7 @@ import {
 import { Run } from "./run.ts";
 import { Trainer } from "./trainer.ts";
 
-/** What every kind of training needs, but for its data. */
+/** The inputs of every kind of training, except the data. */
 export interface TrainingSetting extends EncodeSetting {
   readonly hooks?: LoopHooks;
   /** Called with what is learned from, before it is. */
@@ -52,9 +52,9 @@ export interface TrainingJob extends TrainingSetting {
   readonly validation?: readonly TrainingExample[];
 }
 
-/** What `trainExpert` is asked. */
+/** The inputs of `trainExpert`. */
 export interface ExpertJob extends TrainingJob {
-  /** Folder to write the adapter to, as PEFT does (bottlenecks in our own format). */
+  /** Folder for the adapter, in PEFT's format (bottlenecks in Skein's own). */
   readonly out?: string;
   /** Name of the base for the model card and the adapter's configuration; its folder when absent. */
   readonly base?: string;
@@ -62,21 +62,21 @@ export interface ExpertJob extends TrainingJob {
   readonly data?: string;
   readonly options?: ExpertOptions;
 }
-/** What `trainGate` is asked. */
+/** The inputs of `trainGate`. */
 export interface GateJob extends TrainingJob {
   /** Folder of any PEFT adapter, beside which the gates are written; or an adapter in memory. */
   readonly expert: string | Adapter;
   readonly options?: GateOptions;
 }
-/** What `trainFull` is asked. */
+/** The inputs of `trainFull`. */
 export interface FullJob extends TrainingJob {
   /** Folder to write the checkpoint to. */
   readonly out?: string;
   readonly options?: FullOptions;
 }
 
-/** Trains one expert: a LoRA, or what `options.kind` says. With `out`, writes it there as PEFT does (bottlenecks in our own format);
- *  its model card names `base` and `data` as they are given. */
+/** Trains one expert: a LoRA, or the kind in `options.kind`. With `out`, writes it there in PEFT's format (bottlenecks in Skein's own).
+ *  Its model card contains `base` and `data` as given. */
 export async function trainExpert(job: ExpertJob): Promise<Adapter> {
   const recipe = parseRecipe(expertRecipe, job.options ?? {});
   const { model, out } = job;
@@ -104,7 +104,7 @@ export async function trainExpert(job: ExpertJob): Promise<Adapter> {
   return adapter;
 }
 
-/** An adapter that changes nothing yet. */
+/** A new adapter, which changes nothing yet. */
 function freshAdapter(model: Model, recipe: ExpertRecipe): Adapter {
   const { kind, rank, alpha, seed, activation, placement } = recipe;
   const sizes = model.base.modules;
@@ -117,7 +117,7 @@ function freshAdapter(model: Model, recipe: ExpertRecipe): Adapter {
   return freshLora(sizes, { targets, rank, scaling: alpha / rank, seed });
 }
 
-/** Keys, values and the feed-forward's last projection, as PEFT's defaults for (IA)3; every projection where those are not found. */
+/** Keys, values and the last projection of the feed-forward layer, PEFT's defaults for (IA)3; every projection if the base has none of these. */
 function ia3Targets(model: Model): string[] | undefined {
   const found = [...model.base.modules.keys()].filter((module) => KEYS_AND_VALUES.test(module) || FEEDFORWARD_OUTPUT.test(module));
   return found.length > 0 ? found : undefined;
@@ -125,7 +125,7 @@ function ia3Targets(model: Model): string[] | undefined {
 const KEYS_AND_VALUES = /\.(?:k|v|k_proj|v_proj|c_attn)$/;
 const FEEDFORWARD_OUTPUT = /\.(?:wo|down_proj|mlp\.c_proj)$/;
 
-/** Trains the gates of the expert in `expert` (any PEFT adapter) and writes them beside it; or those of an adapter in memory. */
+/** Trains gates for the expert in the folder `expert` (any PEFT adapter) and writes them there; or for an adapter in memory. */
 export async function trainGate(job: GateJob): Promise<Gates> {
   const recipe = parseRecipe(gateRecipe, job.options ?? {});
   const { model, expert } = job;
@@ -142,7 +142,7 @@ export async function trainGate(job: GateJob): Promise<Gates> {
   return gates;
 }
 
-/** Trains every weight and, with `out`, writes a checkpoint there. */
+/** Trains every tensor and, with `out`, writes a checkpoint there. */
 export async function trainFull(job: FullJob): Promise<Parameters> {
   const recipe = parseRecipe(fullRecipe, job.options ?? {});
   const { checkpoint, precision } = job.model.base;
@@ -172,7 +172,7 @@ async function learn(job: TrainingJob, learner: Learner, recipe: CommonRecipe, o
   return learnFrom(job, learner, data, recipe, identity);
 }
 
-/** Trains on encoded examples, in a run that can be resumed if the job names one. `identity`: what else makes it this run. */
+/** Trains on encoded examples, in a resumable run if the job names one. `identity`: other values that must match to resume the run. */
 export async function learnFrom(
   job: TrainingSetting,
   learner: Learner,
@@ -195,12 +195,12 @@ export async function learnFrom(
   return await train(trainer, architecture, data, recipe, run, job.hooks);
 }
 
-/** A short hash of anything JSON can hold. */
+/** A short hash of a JSON value. */
 export function hashOf(data: unknown): string {
   return createHash("sha256").update(JSON.stringify(data)).digest("hex").slice(0, 16);
 }
 
-/** The modules a recipe names, embeddings only where `embeddings` can be adapted; by default every projection but the head. */
+/** The modules that a recipe names; by default every projection except the head. Embeddings are allowed only with `embeddings`. */
 export function targetModules(
   { modules }: Pick<Base, "modules">,
   targets: string | readonly string[] | undefined,

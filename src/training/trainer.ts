@@ -23,7 +23,7 @@ export interface TrainerOptions {
   readonly adamw?: AdamWOptions;
   readonly seed: number;
   readonly session?: SessionOptions;
-  /** Several documents share a row; batches carry their positions. */
+  /** Several documents share a row; batches contain their positions. */
   readonly packed?: boolean;
 }
 export interface StepResult {
@@ -41,7 +41,7 @@ interface TrainerParts {
   readonly dropout: SeededDropout | undefined;
 }
 
-/** Owns the sessions and the parameters while they learn. */
+/** Holds the sessions and the parameters during training. */
 export class Trainer {
   readonly state: ReadonlyMap<string, AdamWState>;
   readonly #shapes: ReadonlyMap<string, readonly number[]>;
@@ -79,10 +79,10 @@ export class Trainer {
     gradients(loss, parameters).forEach((gradient, i) => {
       training.output(gradientName(parameters[i]!.name), gradient);
     });
-    // Packed copies of float weights would double the memory and gain nothing at training's batch sizes. Weights in 8 bits are packed at
-    // every run where no packed copy is kept: a step then takes 1.6 times as long.
+    // Packed copies of float weights would double the memory without a gain at the batch sizes of training. 8-bit weights without a packed
+    // copy are packed again at every run, and a step takes 1.6 times as long.
     const session = { prepack: learner.isQuantized ?? false, ...options.session };
-    // Opened when first asked for: of a base in half precision every session holds a float32 copy.
+    // Opened at first use: with a base in half precision every session holds a float32 copy.
     const openScoring = () => {
       const scoring = createGraph("scoring");
       lossOf(scoring, architecture, learner, options);
@@ -105,7 +105,7 @@ export class Trainer {
     return sum / count;
   }
 
-  /** One optimizer step over the micro-batches; each counts the same, as in the authors' code. `step` counts from 0. */
+  /** One optimizer step over the micro-batches, which all have the same weight, as in the authors' code. `step` counts from 0. */
   async step(step: number, lr: number, microBatches: readonly TrainingBatch[]): Promise<StepResult> {
     for (const sum of this.#sums.values()) sum.fill(0);
     let loss = 0;
@@ -117,7 +117,7 @@ export class Trainer {
     }
     const gradientNorm = globalNorm(this.#sums.values());
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) throw diverged(step, loss);
-    // The authors clip as torch does, with 1e-6 beside the norm.
+    // The authors clip like torch, with 1e-6 added to the norm.
     const factor = Math.min(1, (this.#options.clip ?? 1) / (gradientNorm + 1e-6));
     for (const [name, sum] of this.#sums) {
       if (factor < 1) scale(sum, factor);
@@ -126,7 +126,7 @@ export class Trainer {
     return { loss, gradientNorm };
   }
 
-  /** The parameters as they are now; the arrays are the trainer's own. */
+  /** The current parameters; the arrays are the trainer's own, not copies. */
   get parameters(): Parameters {
     return new Map([...this.state].map(([name, { value }]) => [name, float32(this.#shapes.get(name)!, value)]));
   }
@@ -155,7 +155,7 @@ function lossOf(graph: Graph, architecture: Architecture, learner: Learner, { pa
   return loss;
 }
 
-/** The error of a loss that is no number after `step` steps. */
+/** The error for a loss that is not a number after `step` steps. */
 export function diverged(step: number, loss: number): TrainingError {
   return new TrainingError({
     code: "training-diverged",

@@ -1,4 +1,4 @@
-/** @file A comparison as lines: learning curves, or scores by what was swept. report/curves.ts draws it. */
+/** @file The data of a line chart: learning curves, or scores of a sweep. report/curves.ts draws it. */
 
 export interface Point {
   readonly x: number;
@@ -9,16 +9,16 @@ export interface Point {
 export interface Series {
   readonly name: string;
   readonly points: readonly Point[];
-  /** Drawn dashed, in the color of the series before: validation beside training. */
+  /** Drawn dashed, in the color of the previous series: validation after training. */
   readonly dashed?: boolean;
-  /** Which color it has, as `hueOf` counts them: an expert's or a method's. By its place in the chart when absent. */
+  /** Its color index for `hueOf`: an expert's or a method's. Default: its index in the chart. */
   readonly color?: number;
 }
 export interface Chart {
   readonly title: string;
   readonly x: string;
   readonly y: string;
-  /** Logarithmic in y; values of 0 or less are left out. */
+  /** Logarithmic y axis; values of 0 or less are left out. */
   readonly logarithmic?: boolean;
   /** Shares in 0..1, shown in per cent. */
   readonly percent?: boolean;

@@ -1,7 +1,7 @@
-/** @file One question to any server that speaks OpenAI's chat completions: POST <endpoint>/chat/completions.
+/** @file Sends one question to a server with OpenAI's chat completions: POST <endpoint>/chat/completions.
  *
- *  Too many requests (429), a failing server (5xx) and a broken connection are tried again after 1, 2, 4, ... seconds, or after
- *  what the server's Retry-After says. */
+ *  After too many requests (429), a server error (5xx) or a broken connection it tries again, after 1, 2, 4, ... seconds or the time in
+ *  the server's Retry-After. */
 
 import { setTimeout } from "node:timers/promises";
 import { z } from "zod";
@@ -19,14 +19,14 @@ export interface ChatEndpoint {
   readonly signal?: AbortSignal | undefined;
   /** The network; default the global fetch. */
   readonly fetch?: typeof fetch;
-  /** Waits so many milliseconds. */
+  /** Waits this many milliseconds. */
   readonly sleep?: (milliseconds: number) => Promise<void>;
 }
 
 const LONGEST_WAIT = 60_000; // ms
 const replySchema = z.object({ choices: z.array(z.object({ message: z.object({ content: z.string().nullish() }) })).min(1) });
 
-/** A function that asks the model one message, greedily. */
+/** A function that sends one message to the model and returns the greedy reply. */
 export function chatAsk(server: ChatEndpoint): (message: string) => Promise<string> {
   const { retries = 6, signal } = server;
   const sleep = server.sleep ?? ((ms) => setTimeout(ms, undefined, { ...(signal && { signal }) }));
@@ -42,7 +42,7 @@ export function chatAsk(server: ChatEndpoint): (message: string) => Promise<stri
 
 interface Attempt {
   readonly text?: string;
-  /** Why it may be tried again. */
+  /** The reason, if it may be tried again. */
   readonly problem?: UserError;
   readonly wait?: number;
 }
@@ -79,7 +79,7 @@ async function tryOnce(server: ChatEndpoint, message: string): Promise<Attempt> 
   return { problem, ...(Number.isFinite(seconds) && seconds >= 0 && { wait: 1000 * seconds }) };
 }
 
-/** fetch says only that it failed; why is in what caused it. */
+/** The reason of a failure of fetch. Its own message says only that it failed; the reason is in its cause. */
 function reasonOf(error: unknown): string {
   const inner = error instanceof Error && error.cause instanceof Error && error.cause.message !== "" ? ` (${error.cause.message})` : "";
   return `${messageOf(error)}${inner}`;

@@ -1,8 +1,8 @@
-/** @file Methods that give each example to one single expert: their results are put together from the experts' own.
+/** @file Methods that use one single expert for each example. Their results are taken from the experts' own results.
  *
  *    oracle            per task, the expert with the best score on it
  *    best individual   per group of tasks, the expert with the best mean score
- *    per query         per input, whatever chose it */
+ *    per query         per input, the expert that a function chose */
 
 import { invariant } from "../../base/errors.ts";
 import { mean } from "../metrics/bootstrap.ts";
@@ -31,7 +31,7 @@ export async function derivedResults(
   return method.kind === "oracle" ? oracle(tasks, experts) : bestIndividual(tasks, experts);
 }
 
-/** The expert with the best mean over these tasks; the first of equals. */
+/** The expert with the best mean over these tasks; the first among equal ones. */
 function bestOver(tasks: readonly EvaluationTask[], experts: readonly ExpertResults[]): ExpertResults {
   const score = (expert: ExpertResults) =>
     mean(

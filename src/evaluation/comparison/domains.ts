@@ -1,5 +1,5 @@
-/** @file Models that serve several domains, compared domain by domain: perplexity of the right answers, BLEU, ROUGE-L and exact
- *  match of greedy ones, and how well routers tell the domains. */
+/** @file Compares models for several domains, domain by domain: perplexity of the right answers, BLEU, ROUGE-L and exact match of greedy
+ *  answers, and the accuracy of the routers. */
 
 import { chunks } from "../../base/chunks.ts";
 import { throwIfStopped } from "../../base/stopped.ts";
@@ -32,13 +32,13 @@ export type DomainScores = Readonly<Record<DomainMetric, number>>;
 export interface DomainOptions {
   /** Longest answer, in tokens. */
   readonly maxTokens: number;
-  /** Longest prompt; a longer one loses its beginning. */
+  /** Longest prompt, in tokens; a longer one is cut at its beginning. */
   readonly maxInputTokens?: number;
   readonly batchSize?: number;
   readonly signal?: AbortSignal;
 }
 
-/** The model's scores in each domain, under what `wovenOf` gives for it (the same for all, when domains are not known). */
+/** The model's scores in each domain. `wovenOf` returns what is woven in for a domain (the same for all if domains are unknown). */
 export async function scoreDomains(
   model: Model,
   tokenizer: Tokenizer,
@@ -92,18 +92,18 @@ async function domainScores(
   };
 }
 
-/** How well a MoA model's routers tell the domains of texts. */
+/** The accuracy of a MoA model's routers. */
 export interface RouterReport {
   readonly domains: readonly string[];
-  /** Share of texts whose domain each layer's router names. */
+  /** For each layer, the share of texts whose domain its router finds. */
   readonly layers: readonly { readonly layer: string; readonly accuracy: number }[];
-  /** Share of texts each rule sends to their own domain; per-layer counts each layer's word alone. */
+  /** For each rule, the share of texts that it assigns to the right domain; per-layer is the mean over layers. */
   readonly rules: Readonly<Record<DecisionRule, number>>;
-  /** confusion[i][j]: texts of domain i that the vote sends to domain j. */
+  /** confusion[i][j]: texts of domain i that the vote assigns to domain j. */
   readonly confusion: readonly (readonly number[])[];
 }
 
-/** Asks the routers of a MoA model about texts whose domains are known. */
+/** Runs the routers of a MoA model on texts with known domains. */
 export async function routerReport(
   model: Model,
   tokenizer: Tokenizer,

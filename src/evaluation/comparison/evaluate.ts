@@ -1,7 +1,7 @@
-/** @file Compares methods on tasks: base, single experts, merged, routers, and what the labels would have allowed at best.
+/** @file Compares methods on tasks: base, single experts, merged, routers, and the best choices with knowledge of the labels.
  *
- *  A task's score is the mean of its metrics, a method's the plain mean over tasks, per group of tasks (held in, held out)
- *  and over all. Results can be kept in a folder, method by method and task by task: an evaluation that was stopped goes on. */
+ *  A task's score is the mean of its metrics. A method's score is the plain mean over tasks, per group of tasks (held in, held out)
+ *  and over all. Results can be kept in a folder, by method and task, so that a stopped evaluation continues. */
 
 import type { Expert } from "../../adapters/expert.ts";
 import { OptionError } from "../../base/errors.ts";
@@ -34,13 +34,13 @@ export interface EvaluationJob extends PoolParts {
   readonly tasks: readonly EvaluationTask[];
   readonly experts?: readonly Expert[];
   readonly methods: readonly Method[];
-  /** Rows side by side. Default 32. */
+  /** Rows per batch. Default 32. */
   readonly batchSize?: number;
   /** Longest sequence in tokens. Default: the model's own, `longestSequence`. */
   readonly maxLength?: number;
-  /** Folder in which results are kept and looked for. */
+  /** Folder of kept results. */
   readonly cache?: string;
-  /** Aborting ends with an error that says how to go on. */
+  /** Aborting throws an error that says how to continue. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: EvaluationProgress) => void;
 }
@@ -51,7 +51,7 @@ export interface MethodResult {
   readonly tasks: Readonly<Record<string, TaskResult>>;
   /** Over all tasks, and for each group. */
   readonly means: readonly GroupMean[];
-  /** What a reader should know of it: retrieval's embedder. */
+  /** A note for readers, such as retrieval's embedder. */
   readonly details?: Readonly<Record<string, string>>;
   /** best_individual: the expert of each group; oracle: of each task. */
   readonly chosen?: Readonly<Record<string, string>>;
@@ -117,7 +117,7 @@ async function runAll(job: EvaluationJob, runs: readonly MethodRun[], base: stri
     let current = model;
     const own: Record<string, TaskResult> = {};
     const settings = cache === undefined ? "" : await settingsHash(model.base);
-    let isOn = false; // what is cached is not opened
+    let isOn = false; // nothing is opened for cached results
     try {
       for (const task of tasks) {
         const { shots: _, ...asked } = task;
@@ -179,7 +179,7 @@ function checkTasks(tasks: readonly EvaluationTask[]): void {
 /** A method's results with their means, per group and over all. */
 export function summarized(tasks: readonly EvaluationTask[], results: TaskResults): Pick<MethodResult, "tasks" | "means"> {
   const over = (chosen: readonly EvaluationTask[]) => {
-    // Perplexities and shares have no common mean: where both occur, only the shares count.
+    // Perplexities and shares have no common mean. If both occur, only the shares count.
     const all = chosen.map(({ name }) => results[name]!);
     const shares = all.filter(({ lowerIsBetter }) => !lowerIsBetter);
     const scores = (shares.length > 0 ? shares : all).map(({ score }) => score);

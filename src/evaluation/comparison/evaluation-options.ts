@@ -1,4 +1,4 @@
-/** @file What may be chosen about how an evaluation runs; tasks and methods are given beside it. */
+/** @file The options of an evaluation, apart from its tasks and methods. */
 
 import * as z from "zod";
 

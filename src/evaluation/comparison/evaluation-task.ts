@@ -1,11 +1,11 @@
-/** @file A task as a comparison of methods uses it. */
+/** @file A task in a comparison of methods. */
 
 import type { Example, Task } from "../tasks/task.ts";
 
-/** A task, and the group it is averaged in. */
+/** A task, and the group of its mean. */
 export interface EvaluationTask extends Task {
   readonly group?: string;
-  /** A few labeled examples apart from those it is measured on, for the methods that learn from such (lorahub). */
+  /** A few labeled examples, separate from the evaluated ones, for methods that learn from them (lorahub). */
   readonly shots?: readonly Example[];
 }
 

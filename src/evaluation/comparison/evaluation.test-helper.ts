@@ -1,4 +1,4 @@
-/** @file For tests of tables and reports: an evaluation whose answers are made up, and whose metrics are computed from them. */
+/** @file For tests of tables and reports: an evaluation with invented answers and metrics computed from them. */
 
 import { seededRandom } from "../../base/random.ts";
 import { measured } from "../scoring/task-metrics.ts";
@@ -43,7 +43,7 @@ function methodOf(name: string, kind: MethodKind, tasks: readonly EvaluationTask
   return { name, kind, ...summarized(tasks, Object.fromEntries(results)) };
 }
 
-/** Four tasks in two groups, three experts, and the methods one compares. */
+/** Four tasks in two groups, three experts, and the usual methods. */
 export function madeUpEvaluation(): Evaluation {
   const tasks = tasksOf();
   const methods = [

@@ -1,11 +1,11 @@
-/** @file An evaluation as tables, before anybody decides what a table looks like.
+/** @file The tables of an evaluation, independent of their format.
  *
- *    meansGrid    methods x groups of tasks       what the comparison comes to
- *    tasksGrid    tasks x methods                 where it comes from
+ *    meansGrid    methods x groups of tasks       the summary
+ *    tasksGrid    tasks x methods                 the details
  *    expertsGrid  experts x tasks                 every expert alone
  *
- *  The best of each line or column is marked among the methods that could be used in the wild: those that were told the
- *  answers (best individual, oracle) are shown beside them and take no part. */
+ *  The best of each line or column is marked. Methods that use the test labels (best individual, oracle) are shown, but they are
+ *  never marked. */
 
 import type { Evaluation, MethodResult } from "./evaluate.ts";
 import { groupsOf } from "./evaluation-task.ts";
@@ -22,7 +22,7 @@ export interface GridLine {
   readonly name: string;
   /** The group it belongs to, or a remark. */
   readonly note?: string;
-  /** What its numbers are. */
+  /** The kind of its numbers. */
   readonly detail?: string;
   readonly cells: readonly Cell[];
 }
@@ -32,7 +32,7 @@ export interface Grid {
   readonly lines: readonly GridLine[];
 }
 
-/** Whether the method was told the answers. */
+/** Whether the method uses the test labels. */
 export function isTold({ kind }: Pick<MethodResult, "kind">): boolean {
   return kind === "oracle" || kind === "best_individual";
 }
@@ -42,7 +42,7 @@ const NOTES: Partial<Record<MethodResult["kind"], string>> = {
   oracle: "chosen by its results",
 };
 
-/** All methods but the single experts, by the mean over each group's tasks and over all. */
+/** All methods except the single experts, with the mean over each group's tasks and over all. */
 export function meansGrid({ methods, tasks }: Evaluation): Grid {
   const groups = groupsOf(tasks);
   const own = methods.filter(({ kind }) => kind !== "experts");
@@ -57,7 +57,7 @@ export function meansGrid({ methods, tasks }: Evaluation): Grid {
   return { corner: "method", columns: keys.map((key) => key ?? "all tasks"), lines };
 }
 
-/** Every task by every method but the single experts. */
+/** Every task by every method, except the single experts. */
 export function tasksGrid({ methods, tasks }: Evaluation): Grid {
   const own = methods.filter(({ kind }) => kind !== "experts");
   const columns = own.length > 0 ? own : methods;
@@ -90,7 +90,7 @@ export function expertsGrid({ methods, tasks }: Evaluation): Grid | undefined {
   return { corner: "expert", columns: tasks.map(({ name }) => name), lines };
 }
 
-/** Which tasks have no part in means, as a sentence to go behind others; empty where all have. */
+/** The tasks that are not in the means, as a sentence to append; empty if all are. */
 export function leftOutText({ methods, tasks }: Evaluation): string {
   const left = tasks.filter(({ name }) => methods[0]?.tasks[name]?.lowerIsBetter);
   if (left.length === 0 || left.length === tasks.length) return "";
@@ -117,11 +117,11 @@ function marked(
   }));
 }
 
-/** "53.4" of a share in per cent, "12.31" of a perplexity. */
+/** "53.4" for a share in per cent, "12.31" for a perplexity. */
 export function valueText({ value, isShare }: Pick<Cell, "value" | "isShare">): string {
   return isShare ? (100 * value).toFixed(1) : value.toPrecision(4);
 }
-/** "±2.1" likewise; empty where there is none. */
+/** "±2.1" likewise; empty without an error. */
 export function errorText({ stderr, isShare }: Pick<Cell, "stderr" | "isShare">): string {
   if (!Number.isFinite(stderr)) return "";
   return isShare ? `±${(100 * stderr).toFixed(1)}` : `±${stderr.toPrecision(2)}`;

@@ -1,7 +1,7 @@
 /** @file Answers to be judged, from two files that answer the same requests.
  *
- *  A line is `{ input | prompt, prediction | output, id? }`, or a line of lm-evaluation-harness's samples (what an evaluation
- *  writes; of several filters' lines the first filter's). Lines are matched by id where both files have ids, else by their order; their requests must be the same text. */
+ *  A line is `{ input | prompt, prediction | output, id? }`, or a line of lm-evaluation-harness's samples (evaluations write them; if there
+ *  are several filters, only the first one's lines count). Lines are matched by id if both files have ids, else by order. The requests must be equal. */
 
 import { z } from "zod";
 import { DataError } from "../../base/errors.ts";
@@ -35,7 +35,7 @@ const sample = z.object({
   filtered_resps: z.array(z.string()).min(1),
 });
 
-/** The pairs that two files of answers make. */
+/** The pairs of answers in two files. */
 export async function readJudgePairs(fileA: string, fileB: string): Promise<JudgePair[]> {
   const [a, b] = [ofFirstFilter(await readRows(fileA)).map(lineOf), ofFirstFilter(await readRows(fileB)).map(lineOf)];
   const byId = [...a, ...b].every(({ id }) => id !== undefined);

@@ -1,10 +1,10 @@
-/** @file Answers compared by a model: which of two is better, asked twice with the order swapped (Zheng et al. 2023,
- *  arXiv:2306.05685, LLM-as-a-judge). Judges favor a place; an answer wins only where it wins in both places.
+/** @file A model judges which of two answers is better. It is asked twice, with the order swapped (Zheng et al. 2023,
+ *  arXiv:2306.05685, LLM-as-a-judge). Judges prefer one place, so an answer wins only if it wins in both places.
  *
- *    verdict(pair)  a or b where both askings name it, else a tie: called a tie, split by the swap, or not readable
+ *    verdict(pair)  a or b if both replies name it, else a tie: both called it a tie, the replies differ, or a reply is not readable
  *    win rate of a  (wins + ties / 2) / pairs; its standard error is that of the mean of 1, 1/2 and 0
  *
- *  Lines are kept as they are judged, each under a hash of the question it answers, so a stopped judging goes on. */
+ *  Each judgment is written immediately, with a hash of its question, so that stopped judging continues. */
 
 import { createHash } from "node:crypto";
 import { appendFile, readFile } from "node:fs/promises";
@@ -14,7 +14,7 @@ import { stopped } from "../../base/stopped.ts";
 import { checkFile, codeOf, writeFileAtomically, writing } from "../../checkpoint/atomic.ts";
 import type { JudgePair } from "./judge-files.ts";
 
-/** Sends one message and gives the reply's text. */
+/** Sends one message and returns the text of the reply. */
 export type Ask = (message: string) => Promise<string>;
 export type Side = "a" | "b" | "tie";
 
@@ -23,7 +23,7 @@ export interface Judgment {
   readonly key: string;
   readonly id: string;
   readonly winner: Side;
-  /** With a in the first place, then with b; undefined: the reply named no winner. */
+  /** The verdicts with a in the first place, then with b; undefined if the reply named no winner. */
   readonly verdicts: readonly [Side | undefined, Side | undefined];
   readonly replies: readonly [string, string];
 }
@@ -32,14 +32,14 @@ export interface JudgeSummary {
   readonly wins: number;
   readonly losses: number;
   readonly ties: number;
-  /** Of the ties: pairs whose verdict turned with the order. */
+  /** Ties whose two verdicts differ. */
   readonly split: number;
-  /** Of the ties: pairs with a reply that named no winner. */
+  /** Ties with a reply that named no winner. */
   readonly unreadable: number;
   readonly winRate: number;
   readonly stderr: number;
 }
-/** What may be chosen about judging, beside the judge itself. */
+/** The options of judging, apart from the judge. */
 export const judgeOptions = z.strictObject({
   concurrency: z.int().min(1).default(4).meta({ description: "Pairs judged side by side." }),
   maxTokens: z.int().min(1).default(512).meta({ description: "Longest reply of the judge, in tokens." }),
@@ -49,17 +49,17 @@ export const judgeOptions = z.strictObject({
 export interface JudgeJob {
   readonly pairs: readonly JudgePair[];
   readonly ask: Ask;
-  /** Names the judge: another judge's lines are not taken over. */
+  /** The judge's name: judgments of another judge are not reused. */
   readonly judge: string;
-  /** The file of judgments, one JSON line each; what it holds is not asked again. */
+  /** The file of judgments, one JSON line each. Judgments in it are not requested again. */
   readonly out: string;
-  /** Questions asked side by side. Default 4. */
+  /** Questions in parallel. Default 4. */
   readonly concurrency?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Judges every pair that is not judged yet. Judgments come back in the order of the pairs. */
+/** Judges every pair that is not judged yet. Returns the judgments in the order of the pairs. */
 export async function judgePairs(job: JudgeJob): Promise<Judgment[]> {
   const { pairs, judge, out, concurrency = 4, signal, onProgress } = job;
   if (pairs.length === 0)
@@ -100,7 +100,7 @@ async function judged(ask: Ask, pair: JudgePair, key: string): Promise<Judgment>
   return { key, id: pair.id, winner, verdicts, replies: [first, second] };
 }
 
-/** What the judge is asked about two answers, in this order. */
+/** The judge's prompt for two answers, in this order. */
 export function question(prompt: string, first: string, second: string): string {
   return `Two assistants answered the same request. Judge which answer serves the person better: correct, helpful, to the point and complete. \
 Neither the order of the answers nor their length is a merit.
@@ -120,7 +120,7 @@ ${second}
 Give your reasons in a few sentences. Then end with exactly one of: [[A]] if answer A is better, [[B]] if answer B is better, [[C]] if they are equally good.`;
 }
 
-/** The last verdict a reply names, as the side that stood there. */
+/** The last verdict in a reply, as the answer in that place. */
 function verdictOf(reply: string, first: Side, second: Side): Side | undefined {
   const letter = [...reply.matchAll(/\[\[([ABC])\]\]/g)].at(-1)?.[1];
   return letter === undefined ? undefined : letter === "A" ? first : letter === "B" ? second : "tie";

@@ -1,18 +1,18 @@
-/** @file The methods that an evaluation compares, each as something put on top of the base model.
+/** @file The methods that an evaluation compares, each as something woven into the base model.
  *
  *    base               nothing
  *    experts            each expert of the pool alone, for every task
  *    merged             one adapter merged from all experts; by default the average of their products, Merged Experts
  *    adapter            one adapter, such as a multitask one
- *    model              another model, such as one fine-tuned whole
- *    router             the pool under a router, by its name and options ("arrow:temperature=1") or as it is
- *    overlay            anything else put on the base, such as a Mixture of LoRAs
- *    lorahub            for each task the combination of experts that LoraHub finds for the task's few labeled examples
+ *    model              another model, such as a fully fine-tuned one
+ *    router             the pool with a router, given by name and options ("arrow:temperature=1") or as an object
+ *    overlay            anything else woven into the base, such as a Mixture of LoRAs
+ *    lorahub            for each task, the combination of experts that LoraHub finds with the task's few labeled examples
  *    per_query          one expert for each input, chosen by a function of the input (retrieval, a domain classifier)
- *    best_individual    the one expert with the best mean over a group's tasks: needs their labels, so it is no rival in the wild
- *    oracle             for each task the expert that does best on it: likewise
+ *    best_individual    the expert with the best mean over a group's tasks; it uses the test labels, so it is only an upper bound
+ *    oracle             for each task, the best expert on it; likewise
  *
- *  The last three are read off the results of the single experts and cost no computation of their own. */
+ *  The last three are computed from the results of the single experts, without running the model. */
 
 import { createHash } from "node:crypto";
 import type { Adapter } from "../../adapters/adapter.ts";
@@ -49,7 +49,7 @@ export type Method =
       readonly kind: "overlay";
       readonly name: string;
       readonly woven: () => Woven | Promise<Woven>;
-      /** Changes whenever the answers may, for the cache: a hash of files, say. */
+      /** The cache key of its answers, such as a hash of files. It must change whenever the answers may change. */
       readonly state: string;
     }
   | ({ readonly kind: "lorahub"; readonly name?: string } & Pick<SearchOptions, "evaluations" | "seed">)
@@ -61,24 +61,24 @@ export type Method =
     };
 export type MethodKind = Method["kind"];
 
-/** One thing to run on every task. */
+/** One method to run on every task. */
 export interface MethodRun {
   readonly name: string;
   readonly kind: MethodKind;
   /** Equal identities give equal answers. */
   readonly identity: string;
   readonly model: Model;
-  /** What is put on the base; made anew for each task where `perTask`. */
+  /** What is woven into the base; made for each task if `perTask`. */
   readonly woven: (task: EvaluationTask) => Woven | Promise<Woven>;
   readonly perTask?: boolean;
-  /** What a reader of the results should know of it. */
+  /** A note for readers of the results. */
   readonly details?: Readonly<Record<string, string>>;
 }
 
 /** Methods that need the results of every single expert. */
 export const NEEDS_EXPERTS: ReadonlySet<MethodKind> = new Set(["experts", "best_individual", "oracle", "per_query"]);
 
-/** The row a method has in the results. */
+/** The name of a method's row in the results. */
 export function methodName(method: Method): string {
   switch (method.kind) {
     case "base":
@@ -108,7 +108,7 @@ export interface ComparisonSetting extends PoolParts {
   readonly experts: readonly Expert[];
 }
 
-/** What must be run for these methods, the single experts first among what needs them. */
+/** The runs for these methods. The single experts are run before the methods that need them. */
 export async function methodRuns(methods: readonly Method[], setting: ComparisonSetting): Promise<MethodRun[]> {
   const { model, experts } = setting;
   const runs: MethodRun[] = [];
@@ -190,7 +190,7 @@ async function ownRun(method: Method, setting: ComparisonSetting): Promise<Metho
   }
 }
 
-/** The experts combined for one task, by the labeled examples it brings. */
+/** The combination of experts for one task, from its labeled examples. */
 async function combinedFor(
   { name, shots = [], targetDelimiter }: EvaluationTask,
   setting: ComparisonSetting,
@@ -231,13 +231,13 @@ function adapterHash(adapter: Adapter): string {
   return remembered(adapter, () => [...adapter.modules].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** An adapter with all that routers know it by, by the numbers. */
+/** A hash of an adapter and of its data for routers. */
 function expertIdentity({ name, adapter, gates, activations, embeddings }: Expert): string {
   const known = [gates && [...gates], activations && [...activations], embeddings];
   return `${name}:${adapterHash(adapter)}:${remembered(gates ?? activations ?? embeddings ?? adapter.modules, () => known)}`;
 }
 
-/** A router by its options and by the numbers it scores these experts by; its key names only what changes the graph. */
+/** A router's identity: its options and the numbers it scores these experts with. Its key covers only what changes the graph. */
 function routerIdentity(router: Router, { experts }: ComparisonSetting): string {
   const { name, key, topK, mixes, renormalize } = router;
   const prototypes = experts.map((expert) => [...expert.adapter.modules.keys()].map((module) => router.prototype(expert, module)));

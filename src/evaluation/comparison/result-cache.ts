@@ -1,7 +1,7 @@
-/** @file Results of methods on tasks, kept in a folder, so that an evaluation goes on where it was stopped.
+/** @file Keeps results of methods on tasks in a folder, so that a stopped evaluation continues.
  *
- *  A file's name holds a hash of everything the result depends on: base, configuration and tokenizer, method, task with its filters,
- *  longest sequence. What changes is computed anew, what stays is read back. The size of batches is no part of it: it changes no result. */
+ *  A file's name contains a hash of everything that the result depends on: base, configuration and tokenizer, method, task with its
+ *  filters, longest sequence. If one of them changes, the result is computed again. The batch size is not included, since it changes no result. */
 
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -13,7 +13,7 @@ import type { TaskResult } from "../scoring/run-task.ts";
 import type { Task } from "../tasks/task.ts";
 import { contentHash } from "./methods.ts";
 
-const VERSION = 4; // raised when the same inputs come to give other results
+const VERSION = 4; // increased when the same inputs give other results
 
 export interface CacheKey {
   /** The base's fingerprint: its tensors. */
@@ -45,12 +45,12 @@ function pathOf(folder: string, key: CacheKey, label: string): string {
   return join(folder, `${label.replace(/[^\w.-]+/g, "-").slice(0, 80)}.${hash}.json`);
 }
 
-/** The kept result; undefined when there is none. `label` only makes the file's name readable. */
+/** The stored result; undefined when there is none. `label` only makes the file's name readable. */
 export async function readCached(folder: string, key: CacheKey, label: string): Promise<TaskResult | undefined> {
   try {
     return JSON.parse(await readFile(pathOf(folder, key, label), "utf8"));
   } catch (error) {
-    // A file that is not JSON was not written by us whole: compute again.
+    // A file that is not JSON is incomplete: compute again.
     if (codeOf(error) === "ENOENT" || error instanceof SyntaxError) return undefined;
     throw error;
   }

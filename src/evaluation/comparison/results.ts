@@ -2,12 +2,12 @@
  *
  *    results.json                             methods, tasks, metrics with standard errors, means
  *    results.md                               the tables
- *    sweeps.json                              charts of what was swept, where something was
- *    usage.json                               each router's use of the experts, by task and module, where a report shows it
- *    <method>/results_<date>.json             as lm-evaluation-harness writes them, for tools that read those
- *    <method>/samples_<task>_<date>.jsonl     likewise: every example with what the method made of it
+ *    sweeps.json                              charts of sweeps, if there are any
+ *    usage.json                               each router's use of the experts, by task and module, if a report shows it
+ *    <method>/results_<date>.json             in lm-evaluation-harness's format, for tools that read it
+ *    <method>/samples_<task>_<date>.jsonl     likewise: every example with the method's answer
  *
- *  Metrics of ours and the harness's that share a name agree, but that shares are in 0..1 here (its BLEU is in 0..100). */
+ *  Metrics with the same name as the harness's have the same values, except that shares are in 0..1 here (its BLEU is in 0..100). */
 
 import { createHash } from "node:crypto";
 import { join } from "node:path";
@@ -22,7 +22,7 @@ import type { Evaluation, MethodResult } from "./evaluate.ts";
 import type { EvaluationTask } from "./evaluation-task.ts";
 import { markdownTables } from "./tables.ts";
 
-/** Writes all files below `folder`; the paths come back. */
+/** Writes all files below `folder`; returns their paths. */
 export async function saveResults(
   folder: string,
   evaluation: Evaluation,
@@ -48,7 +48,7 @@ export async function saveResults(
   return [...files.keys()].map((name) => join(folder, name));
 }
 
-/** Names that any file system takes; where two come out alike, the later one gets a number. */
+/** Names that are valid on any file system. If two become equal, the later one gets a number. */
 function fileNames(items: readonly { readonly name: string }[]): string[] {
   const taken = new Set<string>();
   return items.map(({ name }) => {
@@ -62,7 +62,7 @@ function fileNames(items: readonly { readonly name: string }[]): string[] {
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
 
-/** Our own form, without the outcomes of single examples. */
+/** Skein's own format, without the outcomes of single examples. */
 export function resultsJson({ date, base, experts, tasks, methods }: Evaluation) {
   return {
     date,
@@ -80,7 +80,7 @@ export function resultsJson({ date, base, experts, tasks, methods }: Evaluation)
   };
 }
 
-/** One method in lm-evaluation-harness's results form. */
+/** One method in lm-evaluation-harness's format for results. */
 export function harnessResults({ date, base, tasks }: Evaluation, method: MethodResult) {
   const perTask = <T>(value: (task: EvaluationTask) => T) => Object.fromEntries(tasks.map((task) => [task.name, value(task)]));
   return {
@@ -121,7 +121,7 @@ export function harnessResults({ date, base, tasks }: Evaluation, method: Method
   };
 }
 
-/** A task's examples in the harness's samples form; generated text that is filtered has a line for each pipeline of filters. */
+/** A task's examples in the harness's format for samples. Filtered text has one line for each pipeline of filters. */
 export function harnessSamples(task: EvaluationTask, outcomes: readonly Outcome[]) {
   return task.examples.flatMap((example, i) => {
     const { values, ...answer } = outcomes[i]!;
@@ -153,7 +153,7 @@ function filteredBy(pipelines: readonly FilterPipeline[], text: string) {
   return pipelines.map(({ name, filters }) => ({ name, answers: [filtering(filters)(text)] }));
 }
 
-/** The values of one pipeline, without its name: those of "exact_match,strict" and of what no filter touches. */
+/** The values of one pipeline, without its name: its own ("exact_match,strict") and those without filters. */
 function valuesOf(values: Outcome["values"], pipeline: string): Record<string, number> {
   const parts = Object.entries(values).flatMap(([key, value]) => {
     const { metric, pipeline: own = pipeline } = parsedMetricKey(key);
@@ -162,7 +162,7 @@ function valuesOf(values: Outcome["values"], pipeline: string): Record<string, n
   return Object.fromEntries(parts);
 }
 
-/** What the model was asked, and what it answered. */
+/** The model's input and answer. */
 function exchange(task: EvaluationTask, example: Example, { choices, text, target }: Omit<Outcome, "values">) {
   const likelihood = ({ sum, isGreedy }: NonNullable<typeof target>) => [String(sum), isGreedy ? "True" : "False"];
   if (choices) {

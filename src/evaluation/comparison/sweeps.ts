@@ -1,6 +1,6 @@
-/** @file Routers with their knobs turned: the mean over tasks by the number of experts per token, or by the size of the pool.
+/** @file Sweeps over a router's settings: the mean over tasks by the number of experts per token, or by the size of the pool.
  *
- *  Pools of a sweep are the first n experts, in the pool's own order. */
+ *  The pools of a sweep are the first n experts, in the pool's order. */
 
 import { OptionError } from "../../base/errors.ts";
 import { hasOption, takesPartOfPool } from "../../methods/registry.ts";
@@ -9,10 +9,10 @@ import { type Evaluation, type EvaluationJob, evaluate } from "./evaluate.ts";
 import { groupsOf } from "./evaluation-task.ts";
 import { type Method, methodName } from "./methods.ts";
 
-/** The job of an evaluation; its methods are those that are swept. */
+/** The evaluation whose methods are swept. */
 export type SweepJob = EvaluationJob;
 
-/** Each router with each k. Methods that are no router, or a router without k, are left out; undefined when none is left. */
+/** Each router with each k. Methods that are not routers, and routers without k, are left out; undefined when none is left. */
 export async function sweepK(job: SweepJob, ks: readonly number[]): Promise<Chart | undefined> {
   const routers = job.methods.filter((method) => method.kind === "router").filter(takesK);
   if (routers.length === 0) return undefined;
@@ -39,7 +39,7 @@ export async function sweepPool(job: SweepJob, sizes: readonly number[]): Promis
   return chart("Size of the pool", "experts", sweep);
 }
 
-/** Progress of one of a sweep's evaluations, as a part of the whole sweep. */
+/** Converts the progress of one evaluation to the progress of the whole sweep. */
 function stepOf({ onProgress }: SweepJob, index: number, steps: number, setting: string): Pick<EvaluationJob, "onProgress"> {
   if (!onProgress) return {};
   return {
@@ -48,7 +48,7 @@ function stepOf({ onProgress }: SweepJob, index: number, steps: number, setting:
   };
 }
 
-/** Refuses pools that would be larger than the pool is. */
+/** Refuses sizes above that of the pool. */
 export function checkPoolSizes(sizes: readonly number[], experts: number): void {
   const larger = sizes.find((size) => size > experts);
   if (larger === undefined) return;

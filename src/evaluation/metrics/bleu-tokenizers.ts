@@ -1,6 +1,6 @@
 /** @file sacrebleu's tokenizers `13a` (mteval-v13a.pl), `intl` (mteval-v14.pl, international), `char` and `none`.
  *
- *  Each turns a line into the same line with blanks between its tokens. Classes are Unicode: P punctuation, S symbol, N number. */
+ *  Each puts blanks between the tokens of a line. Classes are Unicode: P punctuation, S symbol, N number. */
 
 export const BLEU_TOKENIZERS = ["13a", "intl", "char", "none"] as const;
 export type BleuTokenizer = (typeof BLEU_TOKENIZERS)[number];

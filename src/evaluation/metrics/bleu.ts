@@ -5,8 +5,8 @@
  *    BLEU = 100 BP exp(mean_n log p_n)
  *
  *  The reference length of a sentence is the closest one, the shorter on a tie. Smoothing (Chen and Cherry 2014):
- *  `exp` halves anew for each order without a match, `floor` puts 0.1 matches, `add-k` adds 1 to matches and totals
- *  of orders above 1. Sentences use the effective order (orders the prediction has), corpora do not. */
+ *  `exp` halves the value for each further order without a match, `floor` uses 0.1 matches, `add-k` adds 1 to matches and totals
+ *  of orders above 1. Sentences use the effective order (the orders that the prediction has), corpora do not. */
 
 import { type BleuTokenizer, tokenizeForBleu } from "./bleu-tokenizers.ts";
 import { countNgrams, splitWhitespace, stripRight } from "./python-text.ts";
@@ -18,14 +18,14 @@ export type BleuSmoothing = "none" | "floor" | "add-k" | "exp";
 export interface BleuOptions {
   readonly tokenizer?: BleuTokenizer;
   readonly smoothing?: BleuSmoothing;
-  /** What `floor` and `add-k` add (defaults 0.1 and 1). */
+  /** The value that `floor` and `add-k` use (defaults 0.1 and 1). */
   readonly smoothingValue?: number;
   readonly lowercase?: boolean;
-  /** Average over the orders that the prediction has only (default: true for sentences, false for corpora). */
+  /** Average only over the orders that the prediction has (default: true for sentences, false for corpora). */
   readonly effectiveOrder?: boolean;
 }
 
-/** What BLEU is computed from; statistics of sentences add up to those of the corpus. */
+/** The counts behind BLEU; those of a corpus are the sums over its sentences. */
 export interface BleuStatistics {
   /** Clipped matches for n = 1..4. */
   readonly counts: readonly number[];
@@ -99,7 +99,7 @@ export function addBleuStatistics(parts: readonly BleuStatistics[]): BleuStatist
   };
 }
 
-/** The score that follows from statistics. Without a single match it is 0, whatever the smoothing. */
+/** The score from the counts. Without any match it is 0, with every smoothing. */
 export function bleuFromStatistics(statistics: BleuStatistics, options: BleuOptions = {}): BleuScore {
   const { predictionLength, referenceLength } = statistics;
   const brevityPenalty = brevity(predictionLength, referenceLength);

@@ -2,7 +2,7 @@
  *
  *    plain      s / sqrt(n),  s^2 = sum (x - mean)^2 / (n - 1)           (lm-evaluation-harness's `mean_stderr`)
  *    bootstrap  the sample standard deviation of the statistic over resamples of n values drawn with replacement
- *               (B. Efron 1979), for statistics such as corpus BLEU that are no mean */
+ *               (B. Efron 1979), for statistics such as corpus BLEU that are not means */
 
 import { seededRandom } from "../../base/random.ts";
 

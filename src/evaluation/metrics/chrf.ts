@@ -4,7 +4,7 @@
  *    chrF = 100 (1 + b^2) P R / (b^2 P + R),  b = 2
  *
  *  Orders: characters 1..6 without whitespace, and words 1..`wordOrder` (0 for chrF, 2 for chrF++) with one leading or
- *  trailing punctuation mark split off. An order that either side lacks does not count. Of several references the best counts. */
+ *  trailing punctuation mark split off. An order that either side lacks does not count. With several references the best one counts. */
 
 import { ASCII_PUNCTUATION, countNgrams, overlap, splitWhitespace } from "./python-text.ts";
 

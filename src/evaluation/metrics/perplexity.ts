@@ -23,7 +23,7 @@ export interface Perplexities {
   readonly bitsPerByte: number;
 }
 
-/** Token, word and byte perplexity of a set of documents, each weighed by its length. */
+/** Token, word and byte perplexity of a set of documents, each weighted by its length. */
 export function perplexities(documents: readonly DocumentLikelihood[]): Perplexities {
   const sum = (count: (document: DocumentLikelihood) => number) => documents.reduce((total, document) => total + count(document), 0);
   const loss = -sum(({ loglikelihood }) => loglikelihood);

@@ -4,12 +4,12 @@
  *  `PorterStemmer`, mode NLTK_EXTENSIONS (its default), whose departures from the paper are marked "extension" here.
  *
  *  A word is C?(VC)^m V?, where C and V are runs of consonants and vowels; m is its measure. Each step tries its
- *  rules in order. The first rule whose suffix fits ends the step, whether or not its condition lets it change the word. */
+ *  rules in order. The first rule with a matching suffix ends the step, even if its condition prevents the change. */
 
 interface Rule {
   readonly suffix: string;
   readonly replacement: string;
-  /** Decides on the stem before the suffix; without it the rule always holds. */
+  /** The condition on the stem before the suffix; a rule without one always applies. */
   readonly condition?: (stem: string) => boolean;
 }
 

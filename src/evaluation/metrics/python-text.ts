@@ -1,4 +1,4 @@
-/** @file The few places where Python's idea of text differs from JavaScript's, for metrics defined by Python code.
+/** @file Text functions with Python's semantics, for metrics that are defined by Python code.
  *
  *  Python's whitespace (str.split, str.strip) has U+001C..U+001F and U+0085 and lacks U+FEFF; its word characters are
  *  letters and numbers of every script. Reference: the Python Standard Library, "String Methods" and "re". */
@@ -21,7 +21,7 @@ export function stripRight(text: string): string {
 /** `string.punctuation`: the 32 ASCII punctuation characters. */
 export const ASCII_PUNCTUATION: ReadonlySet<string> = new Set("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~");
 
-/** How often each item occurs, in order of first appearance (`collections.Counter`). */
+/** The count of each item, in order of first appearance (`collections.Counter`). */
 export function countItems(items: Iterable<string>): Map<string, number> {
   const counts = new Map<string, number>();
   for (const item of items) counts.set(item, (counts.get(item) ?? 0) + 1);
@@ -35,7 +35,7 @@ export function overlap(left: ReadonlyMap<string, number>, right: ReadonlyMap<st
   return total;
 }
 
-/** Counts of the n-grams of `tokens`, keyed by their tokens joined with a separator that no token holds. */
+/** Counts of the n-grams of `tokens`, keyed by their tokens joined with a separator that no token contains. */
 export function countNgrams(tokens: readonly string[], n: number, separator = " "): Map<string, number> {
   const counts = new Map<string, number>();
   for (let i = 0; i + n <= tokens.length; i++) {

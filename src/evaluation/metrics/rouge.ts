@@ -85,8 +85,8 @@ function subsequenceLength(left: readonly string[], right: readonly string[]): n
   return row[right.length]!;
 }
 
-/** Marks in `found` the positions of `reference` on one longest common subsequence with `candidate`. Of the table of lengths
- *  only one row is kept, and of each cell whether its left neighbor is longer than the one above: a bit. */
+/** Marks in `found` the positions of `reference` in one longest common subsequence with `candidate`. It keeps only one row of the
+ *  table of lengths, and one bit per cell: whether the left neighbor is larger than the upper one. */
 function markSubsequence(reference: readonly string[], candidate: readonly string[], found: Uint8Array): void {
   const width = candidate.length + 1;
   const row = new Uint32Array(width);
@@ -108,7 +108,7 @@ function markSubsequence(reference: readonly string[], candidate: readonly strin
       i--;
       j--;
     } else if (isLeftLonger[Math.floor((i * width + j) / 8)]! & (1 << ((i * width + j) % 8))) j--;
-    else i--; // which of several subsequences is taken matters to the union, so ties go as in rouge_score
+    else i--; // the choice among several subsequences changes the union, so ties are resolved as in rouge_score
   }
 }
 

@@ -1,7 +1,7 @@
 /** @file Scores a file of predictions: lines of `{ "prediction": text, "references": text or [text, ...] }`.
  *
- *  Units, as in the literature: ROUGE F-measures in 0..1; BLEU, chrF and SQuAD in 0..100. Of several references the best
- *  counts. Corpus values are means over examples, but for BLEU and chrF, which sum statistics over the corpus first. */
+ *  Units, as in the literature: ROUGE F-measures in 0..1; BLEU, chrF and SQuAD in 0..100. With several references the best
+ *  one counts. Corpus values are means over examples, except BLEU and chrF, which sum statistics over the corpus first. */
 
 import { z } from "zod";
 import { parseRow } from "../../data/row.ts";

@@ -1,4 +1,4 @@
-/** @file A chart as an SVG file of its own, for pages that have no style sheet of ours. */
+/** @file A chart as a separate SVG file, for pages without Skein's style sheet. */
 
 import type { Chart } from "../comparison/chart.ts";
 import { chartDrawing } from "./curves.ts";
@@ -10,7 +10,7 @@ const STYLE = `text{font:11px system-ui,sans-serif;fill:#555}.title{font-size:13
 .series{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke:hsl(var(--h) 75% 42%)}.dashed{stroke-dasharray:5 3}
 circle,.key{fill:hsl(var(--h) 75% 42%)}.whisker{stroke:hsl(var(--h) 75% 42%)}`;
 
-/** The chart with its title above and its legend below; undefined where there are no points. */
+/** The chart with its title above and its legend below; undefined without points. */
 export function chartSvg(chart: Chart): string | undefined {
   const drawing = chartDrawing(chart);
   if (!drawing) return undefined;

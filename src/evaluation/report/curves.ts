@@ -1,4 +1,4 @@
-/** @file Line charts as inline SVG: learning curves from runs' metrics.jsonl, and sweeps over k or the size of a pool. */
+/** @file Line charts as inline SVG: learning curves from the metrics.jsonl of runs, and sweeps over k or the size of a pool. */
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ const [WIDTH, HEIGHT] = [640, 260];
 const FRAME = { left: 46, right: 12, top: 20, bottom: 34 };
 const MOST_POINTS = 60; // more is noise at this size
 const MOST_OWN_TICKS = 12;
-const TICK_WIDTH = 24; // pixels that a number needs
+const TICK_WIDTH = 24; // width of a number, in pixels
 
 /** A chart's drawing, and the hue of each series. */
 export interface Drawing {
@@ -23,7 +23,7 @@ export interface Drawing {
   readonly hasDashed: boolean;
 }
 
-/** One chart with its legend; nothing where there are no points. */
+/** One chart with its legend; empty without points. */
 export function chartFigure(chart: Chart): string {
   const drawing = chartDrawing(chart);
   if (!drawing) return "";
@@ -36,7 +36,7 @@ ${drawing.body}
 <figcaption class="legend">${solid.join(" ")}${drawing.hasDashed ? " dashed: validation" : ""}</figcaption></figure>`;
 }
 
-/** Axes and lines; undefined where there are no points. */
+/** Axes and lines; undefined without points. */
 export function chartDrawing({ x, y, logarithmic = false, percent = false, series: given }: Chart): Drawing | undefined {
   const isShown = (point: Point) => Number.isFinite(point.x) && Number.isFinite(point.y) && (!logarithmic || point.y > 0);
   const series = given.map((one) => ({ ...one, points: one.points.filter(isShown) }));
@@ -78,7 +78,7 @@ function scale(values: readonly number[], [from, to]: readonly [number, number])
   return { at: (value) => from + ((value - start) / (end - start)) * (to - from), ticks };
 }
 
-/** Likewise, with a tick at each value where they are few, as the settings of a sweep are. */
+/** Likewise, with a tick at each value if there are few, such as the settings of a sweep. */
 function withTicksAt(values: readonly number[], range: readonly [number, number]): Scale {
   const even = scale(values, range);
   const own = [...new Set(values)].sort((a, b) => a - b);
@@ -90,7 +90,7 @@ function withTicksAt(values: readonly number[], range: readonly [number, number]
   return { ...even, ticks };
 }
 
-/** Likewise by the logarithm, with ticks at powers of ten and, where those are few, at 2 and 5 times them. */
+/** Likewise with a logarithm; ticks are at powers of ten and, if those are few, at 2 and 5 times them. */
 function logScale(values: readonly number[], [from, to]: readonly [number, number]): Scale {
   const [low, high] = [Math.log10(Math.min(...values)), Math.log10(Math.max(...values))];
   const decades = Array.from({ length: Math.ceil(high) - Math.floor(low) + 1 }, (_, i) => 10 ** (Math.floor(low) + i));
@@ -146,7 +146,7 @@ function lineHtml({ name, points, dashed }: Series, hue: number, { x, y, textOf 
   return `<g style="--h:${hue}"><polyline class="series${dashed ? " dashed" : ""}" points="${at.join(" ")}"/>${marks.join("")}</g>`;
 }
 
-/** At most MOST_POINTS points, each the mean of its neighbors. */
+/** At most MOST_POINTS points, each the mean of adjacent ones. */
 function thinned(points: readonly Point[]): Point[] {
   const size = Math.ceil(points.length / MOST_POINTS);
   if (size <= 1) return [...points];

@@ -1,4 +1,4 @@
-/** @file Results by domain as tables and as a page: methods x domains for each metric, routers' accuracy by layer, confusion. */
+/** @file Results by domain, as tables and as a page: methods x domains for each metric, the routers' accuracy by layer, the confusion matrix. */
 
 import type { DomainMetric, DomainScores, RouterReport } from "../comparison/domains.ts";
 import type { Grid } from "../comparison/grids.ts";
@@ -11,10 +11,10 @@ export interface DomainResults {
   readonly title: string;
   /** Scores by method, then by domain. */
   readonly methods: ReadonlyMap<string, ReadonlyMap<string, DomainScores>>;
-  /** Methods that are told the domains; never marked as best. */
+  /** Methods that are given the domains; never marked as best. */
   readonly told: ReadonlySet<string>;
   readonly routers: RouterReport;
-  /** Share of texts that a classifier apart from the model names rightly. */
+  /** Share of texts whose domain a separate classifier finds. */
   readonly classifier?: number;
 }
 
@@ -52,7 +52,7 @@ function mean(values: readonly number[], geometric: boolean): number {
   return geometric ? Math.exp(sum / values.length) : sum / values.length;
 }
 
-/** How often each layer's router, each rule and the classifier name the right domain. */
+/** How often each layer's router, each rule and the classifier find the right domain. */
 export function accuracyGrid({ routers, classifier }: Pick<DomainResults, "routers" | "classifier">): Grid {
   const line = (name: string, value: number) => ({ name, cells: [{ value, stderr: Number.NaN, isShare: true, best: false }] });
   const { vote, last } = routers.rules;

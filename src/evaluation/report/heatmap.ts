@@ -1,6 +1,6 @@
 /** @file A trace as a figure: the text with each token in its expert's color, and a map of tokens x modules, grouped by layer.
  *
- *  Color says which expert has the largest weight, strength how large; a tap or the pointer says all of them. */
+ *  The color shows the expert with the largest weight, its strength shows the weight. Tapping or hovering shows all weights. */
 
 import { expertsOfTokens, type ModuleTrace, type Trace, type TracedTokens } from "../scoring/trace.ts";
 import { escaped, hueOf, legend, visible } from "./html.ts";
@@ -26,7 +26,7 @@ function coloredTokens(part: TracedTokens, experts: readonly string[]): string {
 }
 
 function heatMap({ tokens, modules }: TracedTokens, experts: readonly string[]): string {
-  // Modules in the order they run stand in: layer by layer.
+  // Modules are in the order in which they run, layer by layer.
   const groups = byLayer([...modules].map(({ module }) => module));
   const of = new Map(modules.map((one) => [one.module, one]));
   const layers = groups.map(

@@ -1,16 +1,16 @@
 /** @file HTML as text: escaping, and the color of an expert. */
 
-/** Text that is safe in an element and in a quoted attribute. */
+/** Escapes text for an element or a quoted attribute. */
 export function escaped(text: string): string {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
-/** A token as a reader can see it: line ends shown, nothing shown as such. */
+/** A token in visible form: line ends and empty tokens are shown as signs. */
 export function visible(token: string): string {
   return escaped(token.replaceAll("\n", "⏎")) || "∅";
 }
 
-/** An expert's hue in degrees. The golden angle keeps neighbors apart, however many experts there are. */
+/** An expert's hue in degrees. The golden angle separates neighbors, for any number of experts. */
 export function hueOf(expert: number): number {
   return Math.round((expert * 137.508 + 210) % 360);
 }

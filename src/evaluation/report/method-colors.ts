@@ -2,8 +2,8 @@
 
 import type { Chart } from "../comparison/chart.ts";
 
-/** Colors go by the place in this list: what is compared most comes first, where hues are furthest apart, and from the ninth on, where
- *  each is near an earlier one, what its line is not mistaken for. */
+/** A method's color is its index in this list. The methods that are compared most often come first, where the hues are farthest apart.
+ *  From the ninth on, each hue is near an earlier one; their methods have lines that are easy to distinguish. */
 const KNOWN = [
   "phatgoose",
   "average-activation",
@@ -21,8 +21,8 @@ const KNOWN = [
   "multitask",
 ];
 
-/** Charts whose series are methods. One with options, or of a name of its own, has a color behind those of the list, the same in all
- *  of `charts`. */
+/** Colors charts whose series are methods. A method with options or with its own name gets a color after those of the list, the same
+ *  in all of `charts`. */
 export function inMethodColors(charts: readonly Chart[]): Chart[] {
   const names = [...new Set([...KNOWN, ...charts.flatMap(({ series }) => series.map(({ name }) => name))])];
   return charts.map((chart) => ({ ...chart, series: chart.series.map((one) => ({ ...one, color: names.indexOf(one.name) })) }));

@@ -1,4 +1,4 @@
-/** @file Modules as a reader groups them: by layer, under a short name. */
+/** @file Groups modules by layer, with short names. */
 
 /** "decoder.block.3.layer.1.EncDecAttention.q" -> "decoder 3"; modules outside the layers keep their own name. */
 export function layerOf(module: string): string {

@@ -1,6 +1,6 @@
-/** @file The frame of a report: one file without any request to elsewhere, light and dark, readable on a phone.
+/** @file The page of a report: one file without external requests, light and dark, readable on a phone.
  *
- *  What hovering tells by `title`, touching tells too: a tap on an element with `data-tip` shows its text at the bottom. */
+ *  Texts that appear on hovering also appear on touch: a tap on an element with `data-tip` shows its text at the bottom. */
 
 import { escaped } from "./html.ts";
 
@@ -10,7 +10,7 @@ export interface Section {
   readonly about?: string;
   /** HTML. */
   readonly body: string;
-  /** Closed until somebody opens it. */
+  /** Closed at first. */
   readonly folded?: boolean;
 }
 export interface Page {

@@ -73,7 +73,7 @@ export function reportPage({
 /** A section for each router: the first open, the others closed. */
 function usageSections(usage: readonly RouteUsage[], { methods }: Evaluation): Section[] {
   const oracle = methods.find(({ kind }) => kind === "oracle");
-  // Where no expert gets anything right, none of them is the best.
+  // If no expert has a right answer, none of them is the best.
   const isTelling = (task: string) => oracle?.tasks[task] && (oracle.tasks[task].lowerIsBetter || oracle.tasks[task].score.value > 0);
   const best = Object.fromEntries(Object.entries(oracle?.chosen ?? {}).filter(([task]) => isTelling(task)));
   return usage.map((one, i) => ({
@@ -85,7 +85,7 @@ function usageSections(usage: readonly RouteUsage[], { methods }: Evaluation): S
   }));
 }
 
-/** A run named after an expert, or "<expert>-gates", in that expert's color; others in colors of their own. */
+/** A run named after an expert, or "<expert>-gates", has that expert's color; others have their own colors. */
 function inExpertColors(charts: readonly Chart[], experts: readonly string[]): Chart[] {
   return charts.map((chart) => ({
     ...chart,
@@ -109,7 +109,7 @@ function resultSections(evaluation: Evaluation): Section[] {
   ];
 }
 
-/** For each group of tasks, in a sentence, who does best; honestly, where the lead is within its error. */
+/** For each group of tasks, a sentence with the best method. It says if the difference is within the error. */
 function takeaway(evaluation: Evaluation): string {
   const { methods, tasks } = evaluation;
   const rivals = methods.filter((method) => method.kind !== "experts" && !isTold(method));

@@ -3,7 +3,7 @@
 import { type Cell, errorText, type Grid, type GridLine, valueText } from "../comparison/grids.ts";
 import { escaped } from "./html.ts";
 
-/** `grouped`: a line's note is the group it stands in, and becomes a heading; else a dagger stands for it. */
+/** `grouped`: a line's note is its group and becomes a heading. Otherwise a dagger marks the note. */
 export function gridTable({ corner, columns, lines }: Grid, { grouped = false }: { grouped?: boolean } = {}): string {
   const head = [corner, ...columns].map((column) => `<th scope="col">${escaped(column)}</th>`).join("");
   const rows = lines.map((line, i) => {

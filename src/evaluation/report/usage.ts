@@ -1,4 +1,4 @@
-/** @file Expert use as tables of color: tasks x experts, layers x experts, with entropy and agreement with the oracle. */
+/** @file Expert use as colored tables: tasks x experts, layers x experts, with entropy and agreement with the oracle. */
 
 import { entropyOf, type ModuleUse, meanUse, type RouteUsage, type TaskUse } from "../scoring/route-usage.ts";
 import { escaped, hueOf } from "./html.ts";
@@ -58,7 +58,7 @@ function layerLines(tasks: readonly TaskUse[], experts: readonly string[]): stri
   return layersOf(tasks).map(({ layer, modules }) => lineHtml(layer, meanUse(modules), experts, [entropyText(meanUse(modules))]));
 }
 
-/** All tasks' modules, gathered by layer in order of appearance. */
+/** The modules of all tasks, grouped by layer in order of appearance. */
 function layersOf(tasks: readonly TaskUse[]): { layer: string; modules: ModuleUse[] }[] {
   const layers = new Map<string, ModuleUse[]>();
   for (const { modules } of tasks) {

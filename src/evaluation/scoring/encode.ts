@@ -1,12 +1,12 @@
 /** @file Texts as token ids for scoring and generation.
  *
- *    context        as training reads an input: with the tokenizer's special tokens, but without an end of sequence in
- *                   a decoder-only model's; too long: T5 keeps the beginning and the end of sequence, as the PHATGOOSE
- *                   authors do, a decoder-only model keeps the end, next to the answer
- *    answer         as training reads a target: on its own or, behind a decoder-only model's input, in the tokens it has there
- *                   (text/prompt-ids.ts); with the end of sequence
- *    pair           as lm-evaluation-harness reads context and continuation: joined, then cut where the context's own
- *                   tokens end (decoder-only), or each on its own; no end of sequence */
+ *    context        encoded like an input in training: with the tokenizer's special tokens, but without an end of sequence for
+ *                   a decoder-only model. If it is too long, T5 keeps the beginning and the end of sequence, as the PHATGOOSE
+ *                   authors do; a decoder-only model keeps the end, next to the answer
+ *    answer         encoded like a target in training, with the end of sequence: alone or, after a decoder-only model's input,
+ *                   with the tokens that it has there (text/prompt-ids.ts)
+ *    pair           encoded like context and continuation in lm-evaluation-harness: joined, then cut where the context's own
+ *                   tokens end (decoder-only), or each alone; no end of sequence */
 
 import type { Model } from "../../inference/model.ts";
 import type { Architecture } from "../../models/architecture.ts";
@@ -35,7 +35,7 @@ export function encodeContext(
   return eosId === undefined ? ids.slice(0, maxTokens) : [...ids.slice(0, maxTokens - 1), eosId];
 }
 
-/** The token ids of an answer to `prompt`, its end included: of the sequence, or of the turn behind a chat template's prompt. */
+/** The token ids of an answer to `prompt`, including the end of sequence or, after a chat template's prompt, the end of the turn. */
 export function encodeAnswer(
   tokenizer: Tokenizer,
   { kind }: Pick<Architecture, "kind">,
@@ -58,7 +58,7 @@ export function endsOfTurns(
   return examples.some(({ isRendered }) => isRendered) ? [...turnEndIds(tokenizer), ...(woven.turnEnds ?? [])] : [];
 }
 
-/** Context and continuation as the harness's `_encode_pair` gives them. */
+/** Context and continuation, as the harness's `_encode_pair` returns them. */
 export function encodePair(
   tokenizer: Tokenizer,
   { kind }: Pick<Architecture, "kind">,

@@ -5,7 +5,7 @@ const NO_PIPELINE = "none";
 
 export interface MetricKey {
   readonly metric: string;
-  /** The name of the pipeline of filters; absent where none cleaned the answers. */
+  /** The name of the pipeline of filters; absent without filters. */
   readonly pipeline?: string | undefined;
 }
 

@@ -1,8 +1,8 @@
-/** @file Which experts serve which tasks: routing weights added up over examples, with their targets as the answer.
+/** @file Expert use by task: routing weights summed over examples, with their targets as the answer.
  *
  *    use[task, module, expert]   mean weight of the expert over the task's tokens; sums to 1 over experts
- *    entropy                     of that use, in units of log(experts): 0 one expert serves all, 1 all serve alike
- *    agreement                   the weight that goes to the task's best single expert (its oracle); by chance 1 / experts */
+ *    entropy                     of that use, in units of log(experts): 0 if only one expert is used, 1 if all are used equally
+ *    agreement                   the weight of the task's best single expert (its oracle); by chance 1 / experts */
 
 import { OptionError } from "../../base/errors.ts";
 import { throwIfStopped } from "../../base/stopped.ts";
@@ -26,19 +26,19 @@ export interface TaskUse {
   readonly modules: readonly ModuleUse[];
 }
 export interface RouteUsage {
-  /** The router whose use it is. */
+  /** The name of the router. */
   readonly router?: string;
   readonly experts: readonly string[];
   readonly tasks: readonly TaskUse[];
 }
 export interface UsageOptions {
-  /** Examples of each task looked at, from its beginning. Default 32. */
+  /** Examples per task, from its beginning. Default 32. */
   readonly examples?: number;
   readonly batchSize?: number;
   readonly signal?: AbortSignal;
 }
 
-/** Adds up the routes of a model, which must be routed. */
+/** Sums the routes of a routed model. */
 export async function routeUsage(
   model: Model,
   tokenizer: Tokenizer,

@@ -1,4 +1,4 @@
-/** @file One task with a model as it is: the model's answers, and their metrics. */
+/** @file Runs one task with one model: the model's answers, and their metrics. */
 
 import type { Model } from "../../inference/model.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
@@ -12,7 +12,7 @@ import { type Answer, type Answered, type Measured, measured, neededFor } from "
 export interface TaskResult extends Omit<Measured, "perExample"> {
   readonly outcomes: readonly Outcome[];
 }
-/** What became of one example: the answer, and what it is worth. */
+/** The outcome of one example: the answer, and its values. */
 export interface Outcome extends Answer {
   readonly values: Readonly<Record<string, number>>;
 }
@@ -57,7 +57,7 @@ async function targetLikelihoods(model: Model, tokenizer: Tokenizer, task: Task,
   return (await scoreTokens(model, requests, options)).map(([likelihood]) => likelihood!);
 }
 
-/** An input and what may follow it, in the harness's tokens or in the authors'. */
+/** An input and its continuations, encoded like the harness or like the authors. */
 function requestOf(model: Model, tokenizer: Tokenizer, task: Task, { input, isRendered }: Example, texts: readonly string[]): TokenRequest {
   const { architecture } = model.base;
   const continuations = texts.map((text) => task.targetDelimiter + text);

@@ -1,8 +1,8 @@
 /** @file Log-likelihoods of continuations in token ids, batched.
  *
- *  Requests are sorted by length; those rows that share a context share its computation, so a T5 encoder and a decoder's
- *  prefix run once for all choices. Only log-probabilities of the wanted tokens leave the graph. Batches change the
- *  results by float32 rounding at most. */
+ *  Requests are sorted by length. Rows with the same context share its computation, so a T5 encoder and a decoder's prefix
+ *  run once for all choices. Only the log-probabilities of the labels leave the graph. Batching changes the results at most
+ *  by float32 rounding. */
 
 import { chunks } from "../../base/chunks.ts";
 import { ShapeError } from "../../base/errors.ts";
@@ -22,15 +22,15 @@ export interface Likelihood {
   /** Whether greedy decoding would give exactly these tokens. */
   readonly isGreedy: boolean;
 }
-/** A context in token ids and what may follow it. With an encoder, the context is the encoder's input. */
+/** A context in token ids and its continuations. With an encoder, the context is the encoder's input. */
 export interface TokenRequest {
   readonly context: readonly number[];
   readonly continuations: readonly (readonly number[])[];
 }
 export interface ScorerOptions {
-  /** Rows scored side by side. Default 32. */
+  /** Rows per batch. Default 32. */
   readonly batchSize?: number;
-  /** Longest sequence the model is given; a longer context loses its beginning. Default: `longestSequence` of the model. */
+  /** Longest sequence; a longer context is cut at its beginning. Default: `longestSequence` of the model. */
   readonly maxLength?: number;
   readonly signal?: AbortSignal;
   /** Called after each batch with the number of requests done. */
@@ -42,7 +42,7 @@ export async function scoreTokens(model: Model, requests: readonly TokenRequest[
   const { batchSize = 32, maxLength = longestSequence(model), signal, onProgress } = options;
   const { base, woven } = model;
   const { architecture } = base;
-  // Rows that choose experts for themselves, or depend on all of their tokens, share nothing.
+  // Rows that choose their own experts, or depend on all of their tokens, share nothing.
   const isAlone = woven.chooseRows !== undefined || woven.readsWholeRows;
   const split = (request: TokenRequest, i: number) => jobsOf(request, i, architecture, { maxLength, most: isAlone ? 1 : batchSize });
   const jobs = requests.flatMap(split);
@@ -89,7 +89,7 @@ const widthOf = ({ rows }: Job) => Math.max(...rows.map(({ ids }) => ids.length)
 const sizeOf = (job: Job) => job.context.length + widthOf(job);
 const sameShape = (a: Job, b: Job) => a.context.length === b.context.length && widthOf(a) === widthOf(b);
 
-/** Cuts a request to the model's length and to batches of rows. */
+/** Cuts a request to the model's length and splits it into batches of rows. */
 function jobsOf(
   { context, continuations }: TokenRequest,
   request: number,
@@ -110,7 +110,7 @@ function jobsOf(
     const whole = [...context, ...labels];
     if (context.length === 0) throw emptyContext();
     const cut = maxLength === undefined ? 0 : Math.max(0, whole.length - maxLength - 1);
-    // Continuations of another length cut the context elsewhere, and share nothing then.
+    // Continuations of different lengths cut the context at different places, and then share nothing.
     byCut.set(cut, [...(byCut.get(cut) ?? []), { ids: whole.slice(cut, -1), labels, continuation }]);
   });
   return [...byCut].flatMap(([cut, rows]) => {
@@ -120,7 +120,7 @@ function jobsOf(
   });
 }
 
-/** The last `length` ids; all of them where there is no limit. */
+/** The last `length` ids; all of them without a limit. */
 export const lastOf = (ids: readonly number[], length: number | undefined) => (length === undefined ? ids : ids.slice(-length));
 
 async function scoreBatch(model: Model, jobs: readonly Job[]): Promise<Likelihood[][]> {
@@ -150,7 +150,7 @@ async function scoreBatch(model: Model, jobs: readonly Job[]): Promise<Likelihoo
   );
 }
 
-/** What each row starts from, for methods that choose by it: an encoder's input, or what comes before the labels. */
+/** The prompt of each row, for methods that choose by it: an encoder's input, or the tokens before the labels. */
 function startsOf(jobs: readonly Job[], { kind }: Architecture): Prompts {
   const starts = jobs.flatMap(({ context, rows }) =>
     rows.map(({ ids, labels }) => (kind === "encoder-decoder" ? context : [...context, ...ids.slice(0, ids.length - labels.length + 1)])),

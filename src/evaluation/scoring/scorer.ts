@@ -1,4 +1,4 @@
-/** @file How likely a model finds given texts: the verbs of lm-evaluation-harness, over a model.
+/** @file The likelihood of given texts under a model: the functions of lm-evaluation-harness.
  *
  *    loglikelihood          sum over the continuation's tokens of log p(token | context, tokens before)
  *    rollingLoglikelihood   the same over a whole document, in windows of the model's length
@@ -48,8 +48,8 @@ export async function loglikelihood(
   return results;
 }
 
-/** What each window of a document is predicted from, as the harness cuts it: every token is predicted once, each window
- *  after the first from as much as fits and at least `contextLength` tokens before it. */
+/** The windows of a document, as the harness cuts it. Every token is predicted once. Each window after the first has as much
+ *  context as fits, and at least `contextLength` tokens. */
 export function rollingWindows(
   tokens: readonly number[],
   { prefix, maxLength, contextLength = 1 }: { prefix: number; maxLength: number; contextLength?: number },
@@ -60,7 +60,7 @@ export function rollingWindows(
   for (let done = 0; done < tokens.length; ) {
     const count = Math.min(tokens.length - done, done === 0 ? maxLength : fresh);
     const end = done + count;
-    // With the last token only predicted, a window feeds maxLength tokens.
+    // The last token is only predicted, so a window feeds maxLength tokens.
     const context = done === 0 ? [prefix] : tokens.slice(Math.max(0, end - maxLength - 1), done);
     windows.push({ context, continuation: tokens.slice(done, end) });
     done = end;
@@ -75,7 +75,7 @@ export async function rollingLoglikelihood(
   documents: readonly string[],
   options: ScorerOptions & { contextLength?: number } = {},
 ): Promise<Likelihood[]> {
-  const maxLength = options.maxLength ?? longestSequence(model) ?? 2048; // the harness's default where the model names none
+  const maxLength = options.maxLength ?? longestSequence(model) ?? 2048; // the harness's default for models without a limit
   const prefix = tokenizer.bosId ?? tokenizer.eosId;
   if (prefix === undefined) throw emptyContext();
   const cut = { prefix, maxLength, ...(options.contextLength ? { contextLength: options.contextLength } : {}) };
@@ -103,7 +103,7 @@ export interface GenerateRequest {
 }
 
 /** Greedy completions, cut before the first stop string. All requests of a call share one `maxTokens`. A prompt that leaves
- *  no room for them loses its beginning. */
+ *  no room for the completion is cut at its beginning. */
 export async function generateUntil(
   model: Model,
   tokenizer: Tokenizer,

@@ -1,16 +1,16 @@
-/** @file The graphs that score texts: log-probabilities of given tokens, and nothing else, leave them.
+/** @file The graphs that score texts. Their only results are log-probabilities of given tokens.
  *
- *      rows that share a context read it once: T5's encoder, or a decoder's prefix, runs per context, and each row
+ *      rows with the same context compute it once: T5's encoder, or a decoder's prefix, runs per context, and each row
  *      takes its keys and values by index
  *
  *      feeds   context_ids, context_mask [contexts, context]    an encoder's input, or the shared prefix (may be absent)
  *              rows [batch]                                      the context of each row
  *              row_ids, row_positions, row_mask [batch, sequence]
- *              places, labels [batch, targets]                   batch index * sequence + where a label is predicted, and it
- *      With `perRow`, where rows choose experts for themselves, there is one context for each row, in order.
+ *              places, labels [batch, targets]                   batch index * sequence + the label's index, and the label
+ *      With `perRow`, where rows choose their own experts, there is one context for each row, in order.
  *
  *      fetches loglikelihoods [batch, targets]                   log softmax(logits)[label]
- *              best [batch, targets]                             the likeliest token there */
+ *              best [batch, targets]                             the most likely token there */
 
 import { concat, expand, flattenRows, gather, gatherElements, reshape, unsqueeze } from "../../graph/ops/movement.ts";
 import { logSoftmax, topK } from "../../graph/ops/reduce.ts";
@@ -69,7 +69,7 @@ function decoderOnlyHidden(graph: Graph, architecture: DecoderOnly, base: Base, 
   return decode(ids, self, continuing(seen, prefix, self, graph.int("rows", "batch")));
 }
 
-/** `inner`, noting each attention's keys and values by its path. */
+/** `inner`, which also records each attention's keys and values by its path. */
 function remembering(inner: Attention, seen: Map<string, KeysAndValues>): Attention {
   return (q, k, v, spec) => {
     seen.set(spec.path, { keys: k, values: v });
@@ -77,7 +77,7 @@ function remembering(inner: Attention, seen: Map<string, KeysAndValues>): Attent
   };
 }
 
-/** Attention of rows over their context's keys and their own. */
+/** Attention of rows over the keys of their context and their own. */
 function continuing(seen: ReadonlyMap<string, KeysAndValues>, prefix: Places, self: Places, rows: Int): Attention {
   const side = (left: Int, right: Int) => concat([left, right], 1, "keys");
   const positions = gather(expand(prefix.positions, ...prefix.valid!.shape), rows);

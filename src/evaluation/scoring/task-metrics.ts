@@ -1,6 +1,6 @@
-/** @file Metrics by name: what an example's outcome is worth, and what a task's outcomes come to.
+/** @file Metrics by name: the value of one example, and the value of a task.
  *
- *  Values are in 0..1 (BLEU, chrF and SQuAD divided by 100), but for perplexities and bits per byte, where less is better.
+ *  Values are in 0..1 (BLEU, chrF and SQuAD divided by 100), except perplexities and bits per byte, where less is better.
  *  Nothing is rounded (the PHATGOOSE authors round each to 3 decimals). Means have the closed-form standard error; corpus
  *  statistics (BLEU, perplexities) a bootstrap one.
  *
@@ -24,7 +24,7 @@ import { metricKey } from "./metric-key.ts";
 import { bestChoice, type RankRule } from "./rank.ts";
 import type { Likelihood } from "./score-tokens.ts";
 
-/** What a model did with one example. */
+/** A model's answer to one example. */
 export interface Answer {
   /** Generated text. */
   readonly text?: string;
@@ -38,7 +38,7 @@ export interface Answer {
 export interface MetricValue {
   readonly value: number;
   readonly stderr: number;
-  /** Examples it is of. */
+  /** The number of examples. */
   readonly n: number;
 }
 /** An example with the answer to it. */
@@ -48,12 +48,12 @@ export interface Answered {
 }
 
 interface Metric {
-  /** What must be computed for it. */
+  /** The kind of answer that it needs. */
   readonly needs: "choices" | "text" | "target";
   readonly lowerIsBetter?: boolean;
   /** The value of one example, by name. */
   readonly ofExample: (answered: Answered, task: Task) => Readonly<Record<string, number>>;
-  /** The value of all, where it is not the mean. */
+  /** The value of all examples, if it is not the mean. */
   readonly ofAll?: (all: readonly Answered[]) => (sample: readonly number[]) => number;
 }
 
@@ -153,7 +153,7 @@ function metricNamed(name: string, task: Task): Metric {
   });
 }
 
-/** What has to be computed for a task's metrics. */
+/** The kinds of answers that a task's metrics need. */
 export function neededFor(task: Task): ReadonlySet<Metric["needs"]> {
   return new Set(
     task.metrics.map((name) => {
@@ -165,7 +165,7 @@ export function neededFor(task: Task): ReadonlySet<Metric["needs"]> {
 
 export interface Measured {
   readonly metrics: Readonly<Record<string, MetricValue>>;
-  /** The mean of the metrics of which more is better; where there are none, the first. */
+  /** The mean of the metrics where more is better; without such a metric, the first one. */
   readonly score: MetricValue;
   readonly lowerIsBetter: boolean;
   /** Each example's values. */
@@ -173,7 +173,7 @@ export interface Measured {
 }
 
 const SEED = 1234;
-const RESAMPLES = 200; // a bootstrap error of a corpus statistic is then known to 5 %
+const RESAMPLES = 200; // gives the bootstrap error of a corpus statistic to within 5 %
 
 /** All metrics of a task's answers. With filters, each pipeline gives its own values, named "<metric>,<pipeline>". */
 export function measured(task: Task, answered: readonly Answered[]): Measured {
@@ -219,6 +219,6 @@ function summary(values: readonly number[], ofAll?: (sample: readonly number[]) 
 
 function scoreOf(metrics: Readonly<Record<string, MetricValue>>, better: readonly string[]): MetricValue {
   const parts = better.length > 0 ? better.map((name) => metrics[name]!) : Object.values(metrics).slice(0, 1);
-  // The metrics of one task rise and fall together: the mean of their errors bounds the error of their mean.
+  // The metrics of one task are correlated. The mean of their errors is an upper bound for the error of their mean.
   return { value: mean(parts.map(({ value }) => value)), stderr: mean(parts.map(({ stderr }) => stderr)), n: parts[0]!.n };
 }

@@ -1,4 +1,4 @@
-/** @file A trace: which experts served which token of a prompt and its completion, at every module. */
+/** @file A trace: the experts of each token of a prompt and its completion, at every module. */
 
 import { invariant, OptionError } from "../../base/errors.ts";
 import { type CompletionEvent, generate } from "../../generation/generate.ts";
@@ -17,7 +17,7 @@ export interface ModuleTrace {
   readonly experts: readonly (readonly number[])[];
   readonly weights: readonly (readonly number[])[];
 }
-/** Tokens that pass the same modules: a whole text, or an encoder's or a decoder's part of it. */
+/** Tokens that use the same modules: a whole text, or the encoder's or decoder's part of it. */
 export interface TracedTokens {
   readonly name: "text" | "input" | "output";
   readonly tokens: readonly string[];
@@ -26,12 +26,12 @@ export interface TracedTokens {
 export interface Trace {
   readonly prompt: string;
   readonly completion: string;
-  /** Names, in the order that routes count them. */
+  /** Names, in the order of the indices in routes. */
   readonly experts: readonly string[];
   readonly parts: readonly TracedTokens[];
 }
 
-/** Generates from `prompt` and keeps every route. A decoder's rows are named by the token that came out of them. */
+/** Generates from `prompt` and keeps every route. A decoder's row has the token that it generated as its label. */
 export async function trace(model: Model, tokenizer: Tokenizer, prompt: string, options: GenerationOptions = {}): Promise<Trace> {
   const { experts } = model.woven;
   if (experts.length === 0)

@@ -1,7 +1,7 @@
-/** @file BIG-Bench Hard (Suzgun et al. 2022): files `{ "canary", "examples": [{ "input", "target" }] }`, or the same rows elsewhere.
+/** @file BIG-Bench Hard (Suzgun et al. 2022): files `{ "canary", "examples": [{ "input", "target" }] }`, or the same rows in other files.
  *
- *  Choices come from the options that the input lists, "(A) text" giving "(A)" and "- text" giving "text", or from the
- *  few tasks with fixed answers. Tasks without choices are generated and compared by exact match. */
+ *  Choices are the options in the input ("(A)" for "(A) text", "text" for "- text"), or the fixed answers of a few tasks.
+ *  Tasks without choices are generated and compared by exact match. */
 
 import { basename } from "node:path";
 import { z } from "zod";
@@ -11,7 +11,7 @@ import { parseJson, readRows, readUtf8 } from "../../data/rows.ts";
 import { taskOf } from "./jsonl.ts";
 import { type Example, labelsFromText, type Task } from "./task.ts";
 
-/** Answers of the tasks whose inputs list no options. */
+/** Answers of the tasks without options in the input. */
 const FIXED_CHOICES: Readonly<Record<string, readonly string[]>> = {
   boolean_expressions: ["True", "False"],
   sports_understanding: ["yes", "no"],
@@ -60,7 +60,7 @@ export function bbhExamples(rows: readonly Row[], { suffix = "\nAnswer:", choice
   }));
 }
 
-/** Three published targets are none of their options (a title with a comma, split in two): no choice is right there. */
+/** Three published targets are not among their options (a title with a comma, split in two). They have no right choice. */
 function answers(target: string, choices: readonly string[]): Pick<Example, "choices" | "label" | "labels"> {
   return { choices, label: -1, ...labelsFromText([target], choices) };
 }

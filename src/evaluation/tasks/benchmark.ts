@@ -42,7 +42,7 @@ const readerSchema = z.discriminatedUnion("kind", [
     /** Path of the templates below promptsource/, such as super_glue/rte. */
     templates: z.string(),
     ignore: z.array(z.string()).default([]),
-    /** How many templates the protocol uses; another number is an error. */
+    /** The protocol's number of templates; any other number is an error. */
     count: z.int().min(1),
   }),
 ]);
@@ -93,7 +93,7 @@ export async function readBenchmarkRecipe(path: string): Promise<BenchmarkRecipe
   }
 }
 
-/** All tasks of a benchmark, their data from `sources`. The first missing dataset stops with where to put it. */
+/** All tasks of a benchmark, with data from `sources`. The first missing dataset is an error that says where to put it. */
 export async function loadBenchmark(path: string, sources: DataSources): Promise<Task[]> {
   const { tasks } = await readBenchmarkRecipe(path);
   const loaded: Task[] = [];
@@ -101,7 +101,7 @@ export async function loadBenchmark(path: string, sources: DataSources): Promise
   return loaded;
 }
 
-/** One task of a benchmark, its data from `sources`. */
+/** One task of a benchmark, with data from `sources`. */
 export async function loadBenchmarkTask(task: BenchmarkTask, sources: DataSources): Promise<Task> {
   const { name, dataset, config, revision, splits, task: kind, metrics, maxTokens, maxInputTokens, reader } = task;
   const files = await findDataFiles({ dataset, config, revision, splits }, sources);

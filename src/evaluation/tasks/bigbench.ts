@@ -34,7 +34,7 @@ const taskSchema = z.object({
 type JsonTask = z.infer<typeof taskSchema>;
 
 export interface BigBenchOptions {
-  /** Decides the order in which choices are appended to inputs (default 0). */
+  /** Seed of the order in which choices are appended to inputs (default 0). */
   readonly seed?: number;
 }
 

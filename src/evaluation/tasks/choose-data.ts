@@ -1,8 +1,8 @@
-/** @file Which files of a dataset make up a split, decided from their paths alone.
+/** @file Chooses the files of a dataset's split by their paths.
  *
- *  In turn: the patterns that the task itself names (data_files), those of the dataset's card, the names. By names, a file belongs to a
- *  configuration if a folder on its path, or the beginning of its name, is the configuration; and to a split if a folder is the split
- *  or the file's name holds it: rte/validation-00000-of-00001.parquet, rte/validation/0000.parquet, data/train.jsonl. */
+ *  It uses, in this order: the task's own patterns (data_files), the patterns in the dataset's card, and the names. By name, a file
+ *  belongs to a configuration if a folder on its path, or the beginning of its name, is the configuration. It belongs to a split if a
+ *  folder is the split or its name contains it: rte/validation-00000-of-00001.parquet, rte/validation/0000.parquet, data/train.jsonl. */
 
 import { basename } from "node:path/posix";
 import { DataError } from "../../base/errors.ts";
@@ -24,13 +24,13 @@ export interface DataRequest {
   readonly splits: readonly string[];
   /** A branch, tag or commit on the Hub; default main. */
   readonly revision?: string | undefined;
-  /** The files themselves, where the task names them. */
+  /** The files, if the task names them. */
   readonly files?: SplitPatterns | undefined;
-  /** Only what lies in this folder of the dataset. */
+  /** Only files in this folder of the dataset. */
   readonly subfolder?: string | undefined;
 }
 
-/** The files of the splits, in the order of `splits` and then by name; undefined where a split has none. */
+/** The files of the splits, in the order of `splits` and then by name; undefined if a split has none. */
 export function chooseDataFiles(paths: readonly string[], configs: readonly CardConfig[], request: DataRequest): string[] | undefined {
   const { splits } = request;
   const files = paths.filter((path) => dataFormat(path) !== undefined);
@@ -41,7 +41,7 @@ export function chooseDataFiles(paths: readonly string[], configs: readonly Card
   return chosen;
 }
 
-/** The one file that is a whole dataset: <config>.json, or any name that is none of the usual splits. */
+/** The single file of a whole dataset: <config>.json, or any name that is not a usual split. */
 export function wholeDataFile(paths: readonly string[], request: DataRequest): string | undefined {
   const config = configOf(request);
   const whole = paths.filter((path) => dataFormat(path) !== undefined && isWithoutSplit(path, config));
@@ -53,7 +53,7 @@ export function describeRequest({ dataset, config, splits }: DataRequest): strin
   return `${dataset}${config ? `, configuration ${config}` : ""}, split ${splits.join(" + ")}`;
 }
 
-/** The configuration by which files are told apart; "default" is the Hub's name for having none. */
+/** The configuration, if there are several; "default" is the Hub's name for a dataset without configurations. */
 function configOf({ config }: DataRequest): string | undefined {
   return config === "default" ? undefined : config;
 }
@@ -91,7 +91,7 @@ function byNames(files: readonly string[], { split, config, folder }: Names): st
   return [];
 }
 
-/** The folder in which all data lies: the only configuration, where none is named. */
+/** The folder with all data: it is the only configuration if none is named. */
 export function onlyFolder(paths: readonly string[]): string | undefined {
   const files = paths.filter((path) => dataFormat(path) !== undefined);
   const tops = new Set(files.map((file) => file.slice(0, Math.max(0, file.indexOf("/")))));
@@ -99,29 +99,29 @@ export function onlyFolder(paths: readonly string[]): string | undefined {
   return tops.size === 1 && top !== "" ? top : undefined;
 }
 
-/** Whether a file belongs to the configuration and the split, by the folders it is in and its name. */
+/** Whether a file belongs to the configuration and the split, by its folders and its name. */
 function isOf(file: string, split: string, config: string | undefined): boolean {
   const within = withinConfig(file, config);
   if (within === undefined) return false;
   const { folders, name, isPrefixed } = within;
   if (folders.includes(split)) return true;
-  if (folders.some(isUsualSplit)) return false; // a folder says the split: the name does not
+  if (folders.some(isUsualSplit)) return false; // a folder names the split, so the file's name does not
   if (config === undefined && !folders.every((folder) => PLAIN_FOLDERS.includes(folder))) return false;
   return isPrefixed ? startsWithWord(name, split) : holdsSplit(name, split);
 }
 
-/** A path without what says its configuration; undefined where it is of another one. */
+/** A path without its configuration; undefined if it belongs to another one. */
 function withinConfig(file: string, config: string | undefined): { folders: string[]; name: string; isPrefixed: boolean } | undefined {
   const folders = file.split("/").slice(0, -1);
   const name = basename(file);
   if (config === undefined) return { folders, name, isPrefixed: false };
-  // <config>_<split>...: the split follows at once, so that another configuration of a longer name is not taken for this one.
+  // <config>_<split>...: the split follows directly, so that a configuration with a longer name does not match.
   if (startsWithWord(name, config)) return { folders: [], name: name.slice(config.length + 1), isPrefixed: true };
   const at = folders.lastIndexOf(config);
   return at < 0 ? undefined : { folders: folders.slice(at + 1), name, isPrefixed: false };
 }
 
-/** Whether the name of a file holds the split as a word. Names that count their shards say the split exactly. */
+/** Whether a file's name contains the split as a word. Names with shard numbers contain the split exactly. */
 function holdsSplit(name: string, split: string): boolean {
   const [, stem] = /^(.*)-\d{5}-of-\d{5}\b/.exec(name) ?? [];
   if (stem !== undefined) return stem === split || stem.endsWith(`-${split}`);
@@ -141,14 +141,14 @@ function isUsualSplit(folder: string): boolean {
   return SPELLINGS.some((names) => names.includes(folder));
 }
 
-/** A dataset may lie there in several formats: the files of the first of them that has any. */
+/** A dataset may exist in several formats: returns the files of the first format that has any. */
 function oneFormat(files: readonly string[]): string[] {
   const formats = ["parquet", ...DATA_FORMATS];
   const format = formats.find((name) => files.some((file) => dataFormat(file) === name));
   return files.filter((file) => dataFormat(file) === format);
 }
 
-/** A split in numbered parts is evaluated whole or not at all. */
+/** Refuses a split with missing numbered parts. */
 function refuseMissingShards(files: readonly string[], request: DataRequest): void {
   const counts = new Map<string, number>();
   for (const file of files) {

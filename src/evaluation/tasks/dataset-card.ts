@@ -1,4 +1,4 @@
-/** @file Which files belong to which configuration and split, as a dataset's README.md says in the YAML at its top:
+/** @file The files of each configuration and split, from the YAML at the top of a dataset's README.md:
  *
  *    configs:
  *    - config_name: default
@@ -38,14 +38,14 @@ const configSchema = z.object({
   data_files: dataFiles.optional(),
 });
 
-/** `data_files` in any of its spellings: of the card, or of dataset_kwargs. */
+/** `data_files` in any of its forms, from the card or from dataset_kwargs. */
 export const dataFilesSchema = dataFiles;
 
-/** The configurations whose files the README names; none where it has no such list. */
+/** The configurations whose files the README lists; none without such a list. */
 export function cardConfigs(readme: string, where: string): CardConfig[] {
   const configs = z.object({ configs: z.array(z.unknown()) }).safeParse(frontMatter(readme));
   if (!configs.success) return [];
-  // Old cards list bare names here; those say nothing of files.
+  // Old cards list only names here, without files.
   const described = configs.data.configs.filter((config) => typeof config !== "string");
   const result = z.array(configSchema).safeParse(described);
   if (!result.success) {
@@ -73,18 +73,18 @@ function frontMatter(readme: string): unknown {
   try {
     return parse(text, { logLevel: "silent" });
   } catch {
-    return undefined; // what is no YAML names no files
+    return undefined; // not YAML: it names no files
   }
 }
 
-/** The configuration meant by a name, or by none: the card's default, "default", or the only one. */
+/** The configuration with this name; without a name, the card's default, "default", or the only one. */
 export function namedConfig(configs: readonly CardConfig[], name: string | undefined): CardConfig | undefined {
   if (name !== undefined) return configs.find((config) => config.name === name);
   const usual = configs.find(({ isDefault }) => isDefault) ?? configs.find((config) => config.name === "default");
   return usual ?? (configs.length === 1 ? configs[0] : undefined);
 }
 
-/** The paths that a pattern of a card means: * and ? stay within a folder, ** does not, [ab] is one of these, {a,b} either. */
+/** The paths that match a card's pattern: * and ? stay within a folder, ** does not, [ab] is one of these characters, {a,b} either text. */
 export function matchingPaths(paths: readonly string[], pattern: string): string[] {
   const plain = pattern.replace(/^\.?\/+/, "");
   if (paths.includes(plain)) return [plain];

@@ -1,11 +1,11 @@
 /** @file Filters of lm-evaluation-harness on generated text (`filter_list`): regex, take_first, lowercase, uppercase, remove_whitespace;
- *  and what its exact_match ignores. */
+ *  and the options of its exact_match. */
 
 import { z } from "zod";
 import { DataError, messageOf } from "../../base/errors.ts";
 import { ASCII_PUNCTUATION } from "../metrics/python-text.ts";
 
-/** One change to a text. Plain data: a result that is kept on disk remembers which filters it was made with. */
+/** One change to a text. It is plain data, so that it can be part of the key of a stored result. */
 export type TextFilter =
   /** `re.findall`: the match at index `group` (negative from the end), its first non-empty group, else `fallback`. */
   | { readonly kind: "regex"; readonly pattern: string; readonly group: number; readonly fallback: string }
@@ -18,7 +18,7 @@ export interface FilterPipeline {
   readonly filters: readonly TextFilter[];
 }
 
-/** What these filters do to a text, the first one first. */
+/** Applies these filters to a text, in order. */
 export function filtering(filters: readonly TextFilter[]): (text: string) => string {
   const steps = filters.map(step);
   return (text) => steps.reduce((kept, next) => next(kept), text);
@@ -103,7 +103,7 @@ function parseFilter(entry: unknown, where: string): TextFilter {
   return { kind: "regex", pattern: usable(regex_pattern, where), group, fallback };
 }
 
-/** The pattern, once it is known to compile. */
+/** The pattern, after checking that it compiles. */
 function usable(pattern: string, where: string): string {
   try {
     compile(pattern);
@@ -120,7 +120,7 @@ function usable(pattern: string, where: string): string {
   }
 }
 
-/** Options of the harness's `exact_match`; both sides are changed alike before they are compared. */
+/** Options of the harness's `exact_match`; prediction and reference are changed in the same way before the comparison. */
 export const exactMatchSchema = z.strictObject({
   regexes_to_ignore: z.array(z.string()).default([]),
   ignore_case: z.boolean().default(false),
@@ -128,7 +128,7 @@ export const exactMatchSchema = z.strictObject({
   ignore_numbers: z.boolean().default(false),
 });
 
-/** What `exact_match` with these options does to prediction and reference, in the harness's order. */
+/** The changes that `exact_match` with these options makes to prediction and reference, in the harness's order. */
 export function exactMatchFilters(options: z.infer<typeof exactMatchSchema>, where: string): TextFilter[] {
   return [
     ...options.regexes_to_ignore.map((pattern) => ({ kind: "remove", pattern: usable(pattern, where) }) as const),

@@ -1,8 +1,8 @@
-/** @file Finds the files of a dataset split: in folders, then wherever else datasets come from (hub-data.ts).
+/** @file Finds the files of a dataset split: in folders, then in another source of datasets (hub-data.ts).
  *
- *  A folder is a copy of datasets, or a Hugging Face cache. Looked at in turn: <folder>/datasets--org--name/snapshots/<revision>,
- *  <folder>/hub/(the same), <folder>/org/name, <folder>/name, and files in <folder> called after the configuration, else the dataset.
- *  In there choose-data.ts decides; besides, a single file without a split in its name is the whole dataset: boolean_expressions.json. */
+ *  A folder holds copies of datasets, or is a Hugging Face cache. The search order is <folder>/datasets--org--name/snapshots/<revision>,
+ *  <folder>/hub/(the same), <folder>/org/name, <folder>/name, and files in <folder> named after the configuration or the dataset.
+ *  choose-data.ts then chooses the files. A single file without a split in its name is the whole dataset: boolean_expressions.json. */
 
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -16,9 +16,9 @@ import { isFileFormat, namedFiles } from "./named-files.ts";
 
 /** Where datasets come from. */
 export interface DataSources {
-  /** Looked in, in turn. */
+  /** Searched in this order. */
   readonly folders: readonly string[];
-  /** Asked for what no folder has; without it, that is an error. */
+  /** Used for datasets that no folder has; without it, that is an error. */
   readonly elsewhere?: DataSource | undefined;
 }
 
@@ -46,15 +46,15 @@ export async function findDataFiles(request: DataRequest, { folders, elsewhere }
   });
 }
 
-/** In a folder of many things, only what is called after the configuration, or after the dataset and lies at the top. */
+/** In a folder with other files, only files named after the configuration, or files at the top named after the dataset. */
 async function filesIn(folder: string, request: DataRequest): Promise<string[] | undefined> {
   const { config } = request;
   if (config !== undefined && config !== "default") return choose(folder, (await folderListing(folder)).paths, [], request);
-  const top = await readdir(folder).catch(() => []); // no such folder: the next one is tried
+  const top = await readdir(folder).catch(() => []); // no such folder: try the next one
   return choose(folder, top, [], { ...request, config: basename(request.dataset) });
 }
 
-/** In a folder of this dataset alone. */
+/** The files in a folder of only this dataset. */
 async function filesBelow(root: string, request: DataRequest): Promise<string[] | undefined> {
   const { paths } = await folderListing(root);
   const readme = paths.includes("README.md") ? await readFile(join(root, "README.md"), "utf8") : "";
@@ -72,11 +72,11 @@ function choose(root: string, paths: readonly string[], configs: readonly CardCo
 async function roots(folder: string, { dataset, revision }: DataRequest): Promise<string[]> {
   const cached = cacheName("dataset", dataset);
   const snapshots = await Promise.all([folder, join(folder, "hub")].map((cache) => snapshotsOf(join(cache, cached), revision)));
-  if (revision !== undefined) return snapshots.flat(); // other folders do not say of which revision they are
+  if (revision !== undefined) return snapshots.flat(); // the revision of other folders is unknown
   return [...snapshots.flat(), join(folder, dataset), join(folder, basename(dataset))];
 }
 
-/** The snapshot of `revision`; where none is asked for, those of main and of the Parquet copy, else the last one. */
+/** The snapshot of `revision`; without a revision, those of main and of the Parquet copy, else the last one. */
 async function snapshotsOf(cache: string, revision: string | undefined): Promise<string[]> {
   const asked = revision === undefined ? ["main", "refs/convert/parquet"] : [revision];
   const found = await Promise.all(asked.map((name) => cachedSnapshot(cache, name)));

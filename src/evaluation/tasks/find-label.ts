@@ -1,4 +1,4 @@
-/** @file Which choice is the target, as the PHATGOOSE authors decide it (`find_label` in their p3.py and bigbench.py). */
+/** @file Finds the choice that is the target, as the PHATGOOSE authors do (`find_label` in their p3.py and bigbench.py). */
 
 /** Index of the choice whose token ids agree with the target's in most positions; ties go to the shorter choice, then
  *  to the later index. -1 without choices. */

@@ -1,8 +1,8 @@
-/** @file Fetches the files of a dataset split from the Hugging Face hub: those and the README, nothing else.
+/** @file Fetches the files of a dataset split from the Hugging Face hub, and the README; no other files.
  *
- *  Looked at in turn: what the dataset's card names, the files' names at the revision, and the copy in Parquet that the hub makes of
- *  most datasets (branch refs/convert/parquet: <config>/<split>/0000.parquet, once <config>/<name>-<split>.parquet). The copy comes
- *  before the names where the dataset is a Python script, since only the script knows what is in the files beside it. */
+ *  It uses, in this order: the files in the dataset's card, the files' names at the revision, and the Parquet copy that the hub makes of
+ *  most datasets (branch refs/convert/parquet: <config>/<split>/0000.parquet, formerly <config>/<name>-<split>.parquet). If the dataset
+ *  is a Python script, the copy comes before the names, since only the script can interpret its data files. */
 
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path/posix";
@@ -15,10 +15,10 @@ import { type CardConfig, cardConfigs } from "./dataset-card.ts";
 
 const PARQUET_COPY = "refs/convert/parquet";
 
-/** Where a split's files are on disk, after they were fetched. */
+/** Downloads a split's files and returns their paths on disk. */
 export type DataSource = (request: DataRequest) => Promise<string[]>;
 
-/** The hub as a source of datasets. Each dataset is asked for once, however many of its splits are wanted. */
+/** The hub as a source of datasets. Each dataset is listed only once, for any number of splits. */
 export function hubDatasets(options: ResolveOptions = {}): DataSource {
   const opened = new Map<string, Promise<Dataset>>();
   const open = (name: string, revision: string): Promise<Dataset> => {
@@ -65,7 +65,7 @@ async function fetchSplits(request: DataRequest, open: (name: string, revision: 
   }
   const main = await attempt(open(name, revision));
   const chosen = main.dataset && choose(main.dataset, request);
-  // The copy is of main, and knows nothing of the paths there.
+  // The copy is made from main and has other paths.
   const mayCopy = revision === "main" && !request.files && request.subfolder === undefined;
   if (main.dataset && chosen && !(mayCopy && isScript(main.dataset, name))) return main.dataset.listing.fetch(chosen);
   const copy = mayCopy ? await attempt(open(name, PARQUET_COPY)) : {};
@@ -81,7 +81,7 @@ interface Attempt {
   readonly problem?: UserError;
 }
 
-/** A dataset, or why there is none. A bug of ours goes through. */
+/** A dataset, or the reason why there is none. Internal errors are thrown. */
 async function attempt(opening: Promise<Dataset>): Promise<Attempt> {
   try {
     return { dataset: await opening };
@@ -95,7 +95,7 @@ function isScript({ listing: { paths }, configs }: Dataset, name: string): boole
   return configs.length === 0 && paths.includes(`${basename(name)}.py`);
 }
 
-/** The paths of the splits. A dataset without splits is all train; one that lies in a single folder has that one configuration. */
+/** The paths of the splits. A dataset without splits is all train; a dataset in a single folder has that one configuration. */
 function choose({ listing: { paths }, configs }: Dataset, request: DataRequest): string[] | undefined {
   const chosen = chooseDataFiles(paths, configs, request);
   if (chosen || configs.length > 0 || request.files) return chosen;

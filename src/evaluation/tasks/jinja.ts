@@ -1,5 +1,5 @@
-/** @file Jinja templates over data rows, with Python's defaults: block tags keep the whitespace around them, and a
- *  name that the row does not have is an error (jinja2.StrictUndefined) instead of nothing. */
+/** @file Jinja templates over data rows, with Python's defaults: block tags keep the whitespace around them. A name that
+ *  the row does not have is an error (jinja2.StrictUndefined), not an empty text. */
 
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { DataError, messageOf } from "../../base/errors.ts";
@@ -18,7 +18,7 @@ const PYTHON_FUNCTIONS = pythonFunctions({ tojson: "html", undefinedText: "None"
 export interface TemplateOptions {
   /** Where the template is written, for errors. */
   readonly where: string;
-  /** Functions the template may call. */
+  /** Functions that the template may call. */
   readonly functions?: Readonly<Record<string, (...values: unknown[]) => unknown>>;
 }
 
@@ -80,7 +80,7 @@ function range(start: number, stop?: number, step = 1): number[] {
   return Array.from({ length: Math.max(0, Math.ceil((to - from) / step)) }, (_, i) => from + i * step);
 }
 
-/** The names a template reads and does not bind itself. */
+/** The names that a template reads without defining them. */
 function freeNames(program: unknown): string[] {
   const read = new Set<string>();
   const bound = new Set<string>();
@@ -88,7 +88,7 @@ function freeNames(program: unknown): string[] {
   return [...read].filter((name) => !bound.has(name));
 }
 
-// Fields of the syntax tree that hold names of properties, filters and tests rather than of variables.
+// Fields of the syntax tree with names of properties, filters and tests, not of variables.
 const NAME_FIELDS: Readonly<Record<string, readonly string[]>> = {
   FilterExpression: ["filter"],
   TestExpression: ["test"],
@@ -106,7 +106,7 @@ function visit(node: unknown, read: Set<string>, bound: Set<string>): void {
   const fields: DataRecord = { ...node };
   if (type === "Identifier") read.add(String(fields.value));
   for (const [name, value] of Object.entries(fields)) {
-    if (name === "operator") continue; // and, or, not, in: a word of the language
+    if (name === "operator") continue; // and, or, not, in: keywords
     if (name === BINDING_FIELDS[type]) visit(value, bound, bound);
     else if (type === "MemberExpression" && name === "property" && !fields.computed) continue;
     else if (NAME_FIELDS[type]?.includes(name)) visit(callArguments(value), read, bound);

@@ -1,4 +1,4 @@
-/** @file Our own dataset format: rows of `{ input, target, targets?, choices?, label?, id? }` in .jsonl, .json, .csv or .parquet. */
+/** @file Skein's own dataset format: rows of `{ input, target, targets?, choices?, label?, id? }` in .jsonl, .json, .csv or .parquet. */
 
 import { basename } from "node:path";
 import { z } from "zod";
@@ -21,7 +21,7 @@ export async function readExamples(path: string): Promise<Example[]> {
   return jsonlExamples(await readRows(path));
 }
 
-/** Examples from rows in our own format, strictly checked. */
+/** Examples from rows in Skein's own format, strictly checked. */
 export function jsonlExamples(rows: readonly Row[]): Example[] {
   return rows.map(toExample);
 }

@@ -11,7 +11,7 @@ import { TASK_KINDS } from "./task.ts";
 
 const template = z.union([z.string(), z.int(), z.boolean().transform(String)]);
 
-// Fields that say nothing about how examples are made or scored here are named so that they can be passed over.
+// Known fields without effect on how examples are made or scored.
 const ignored = z.unknown().optional();
 
 const summary = { aggregation: ignored, higher_is_better: ignored, hf_evaluate: ignored };
@@ -63,7 +63,7 @@ const schema = z.strictObject({
       data_files: dataFilesSchema.optional(),
       data_dir: z.string().optional(),
       revision: z.string().optional(),
-      // No code of a dataset is run here, whoever trusts it.
+      // Code of a dataset is never run, even if the file says that it is trusted.
       trust_remote_code: ignored,
     })
     .nullish(),
@@ -107,7 +107,7 @@ async function readYaml(path: string, seen: readonly string[]): Promise<Record<s
   return Object.assign({}, ...included, own);
 }
 
-/** `!function module.name` asks for Python code, which is not run. */
+/** Refuses `!function module.name`: it needs Python code, which is not run. */
 function refuseCode(document: ReturnType<typeof parseDocument>, path: string): void {
   visit(document, {
     Pair: (_, { key, value }) => {

@@ -1,6 +1,6 @@
 /** @file How a task of lm-evaluation-harness reads a row: doc_to_text, doc_to_target and doc_to_choice.
  *
- *  Each is the name of a column, or a Jinja template; a rendered number is an index into the choices, a rendered list
+ *  Each is the name of a column, or a Jinja template. A rendered number is an index into the choices, and a rendered list
  *  is a list (api/task.py, `ConfigurableTask`). */
 
 import { DataError } from "../../base/errors.ts";
@@ -13,7 +13,7 @@ import { parseListLiteral } from "./python-literal.ts";
 export interface DocumentTarget {
   readonly target: string;
   readonly targets?: readonly string[];
-  /** Set where the target is given as an index into the choices. */
+  /** Set if the target is an index into the choices. */
   readonly label?: number;
 }
 
@@ -24,7 +24,7 @@ export interface DocumentReader {
   readonly choices: (row: Row) => readonly string[] | undefined;
 }
 
-/** The functions that read rows as the task's templates say. */
+/** The functions that read rows by the task's templates. */
 export function documentReader(config: LmEvalConfig, path: string): DocumentReader {
   const text = fieldReader(config.doc_to_text, `${path}, doc_to_text`);
   const target = fieldReader(config.doc_to_target, `${path}, doc_to_target`);
@@ -80,7 +80,7 @@ function lastCall<A extends object, B>(compute: (argument: A) => B): (argument: 
   };
 }
 
-/** A column's value if `source` is a column's name, else what the template renders. */
+/** A column's value if `source` is a column's name, else the rendered template. */
 function fieldReader(source: string | number | readonly string[], where: string): (row: Row) => unknown {
   if (typeof source !== "string") return () => source;
   const render = compileTemplate(source, { where });

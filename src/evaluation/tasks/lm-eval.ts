@@ -1,14 +1,14 @@
 /** @file Tasks written for lm-evaluation-harness: a YAML file with Jinja templates over the rows of a dataset.
  *
  *  Read: task, include, dataset_path, dataset_name, dataset_kwargs, *_split, output_type, doc_to_text, doc_to_target, doc_to_choice,
- *  description, target_delimiter, fewshot_delimiter, num_fewshot, metric_list, filter_list, generation_kwargs. A field that
- *  is code (`!function`) is refused by name, and so is a field that would change the task and is not known here.
+ *  description, target_delimiter, fewshot_delimiter, num_fewshot, metric_list, filter_list, generation_kwargs. A field with code
+ *  (`!function`) is refused by name, and so is an unknown field that would change the task.
  *
  *    context = description + shots joined by fewshot_delimiter + doc_to_text(row)
  *    continuation = target_delimiter + choice or target
  *
- *  Few-shot examples with `sampler: first_n` are the harness's own; otherwise they are drawn with our seed, so that
- *  numbers agree with the harness's only up to that draw. Reference: docs/task_guide.md, api/task.py (v0.4). */
+ *  Few-shot examples with `sampler: first_n` are the same as the harness's. Otherwise they are drawn with another random
+ *  generator, so the numbers differ from the harness's by that draw. Reference: docs/task_guide.md, api/task.py (v0.4). */
 
 import { dirname } from "node:path";
 import { DataError } from "../../base/errors.ts";
@@ -22,11 +22,11 @@ import { type DocumentReader, documentReader } from "./lm-eval-document.ts";
 import { DEFAULT_GENERATION, type Example, type Generation, type Task } from "./task.ts";
 
 export interface LmEvalOptions {
-  /** Where its dataset comes from (default: the YAML file's own folder). */
+  /** The source of its dataset (default: the YAML file's folder). */
   readonly sources?: DataSources;
   /** Overrides the file's num_fewshot. */
   readonly numFewshot?: number;
-  /** Draws few-shot examples (default 1234, the harness's own default). */
+  /** Seed of the few-shot examples (default 1234, as in the harness). */
   readonly seed?: number;
 }
 
@@ -83,7 +83,7 @@ async function splitRows(config: LmEvalConfig, sources: DataSources, split: stri
 interface Shots {
   readonly rows: readonly Row[];
   readonly count: number;
-  /** Whether the shots come from the rows that are evaluated, so that a row must not see itself. */
+  /** Whether the shots are drawn from the evaluated rows; a row is then never its own shot. */
   readonly isSameSplit: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** @file Data files that a task of lm-evaluation-harness names itself, with a file format in the place of a dataset's name:
+/** @file Data files that a task of lm-evaluation-harness names, with a file format instead of a dataset's name:
  *
  *    dataset_path: json            # or csv, parquet
  *    dataset_kwargs: { data_files: { test: test.jsonl } } */
@@ -10,7 +10,7 @@ import { folderListing } from "../../hub/listing.ts";
 import { chooseDataFiles, type DataRequest, describeRequest } from "./choose-data.ts";
 import { matchingPaths } from "./dataset-card.ts";
 
-/** Whether a dataset's name is a file format, as in datasets.load_dataset("json"). */
+/** Whether a dataset's name is a file format, like in datasets.load_dataset("json"). */
 export function isFileFormat(dataset: string): boolean {
   return ["json", "csv", "parquet"].includes(dataset);
 }
@@ -57,7 +57,7 @@ async function filesNamed(root: string, pattern: string, request: DataRequest): 
   }
   const path = resolve(root, pattern);
   if (existsSync(path)) return [path];
-  const [, fixed = "", open = ""] = /^((?:[^*?[{]*\/)?)(.*)$/.exec(pattern) ?? []; // a folder without wildcards, and the rest
+  const [, fixed = "", open = ""] = /^((?:[^*?[{]*\/)?)(.*)$/.exec(pattern) ?? []; // the folder without wildcards, and the rest
   const folder = resolve(root, fixed);
   const { paths } = await folderListing(folder);
   return matchingPaths(paths, open)

@@ -9,7 +9,7 @@
  *    Input: ...
  *    Output:
  *
- *  Every part gets a full stop unless it ends in punctuation. Scored by ROUGE-L with stemmer, best of the outputs. */
+ *  Every part gets a full stop unless it ends in punctuation. The score is ROUGE-L with stemmer, the best over the outputs. */
 
 import { basename } from "node:path";
 import { z } from "zod";

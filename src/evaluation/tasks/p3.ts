@@ -1,10 +1,10 @@
 /** @file P3, the prompted datasets T0 was trained on (Sanh et al. 2022): `bigscience/P3` rows, and prompt/completion lines.
  *
- *    rows        { inputs_pretokenized, targets_pretokenized, answer_choices? }; the token ids beside them are T5's, not used
+ *    rows        { inputs_pretokenized, targets_pretokenized, answer_choices? }; T5's token ids in the rows are not used
  *    score_eval  one row per choice: { idx: [example, choice], inputs_pretokenized, targets_pretokenized, is_correct }
  *    lines       { prompt, completion }, completion ending in "<|endoftext|>"
  *
- *  Texts are stripped on both sides, as promptsource strips what it renders. */
+ *  Texts are stripped on both sides, like rendered texts in promptsource. */
 
 import { z } from "zod";
 import { DataError } from "../../base/errors.ts";

@@ -2,7 +2,7 @@
  *
  *  A template is Jinja text `prompt ||| target`; `answer_choices` is Jinja that gives the choices between "|||". The
  *  PHATGOOSE authors evaluate T0's held-out tasks on every row with every template of the original task, in the order of
- *  template names; a template that gives no target for a row yields "<NO INPUT>" for both, and such rows count. */
+ *  template names. If a template gives no target for a row, both texts are "<NO INPUT>", and the row counts. */
 
 import { parseDocument } from "yaml";
 import { z } from "zod";
@@ -15,7 +15,7 @@ import { type Example, labelsFromText } from "./task.ts";
 const TEXT_LIMIT = 2048; // promptsource's TEXT_VAR_LENGTH
 const LEEWAY = 5; // Jinja's truncate filter
 const PIPES = "|||";
-const PROTECTED = "3ed2dface8203c4c9dfb1a5dc58e41e0"; // stands for ||| inside the data, as in promptsource
+const PROTECTED = "3ed2dface8203c4c9dfb1a5dc58e41e0"; // replaces ||| inside the data, as in promptsource
 
 export interface PromptTemplate {
   readonly name: string;
@@ -52,7 +52,7 @@ export async function readPromptTemplates(path: string): Promise<PromptTemplate[
 }
 
 export interface TemplateSelection {
-  /** Only templates that pose the dataset's original task (default true). */
+  /** Only templates for the dataset's original task (default true). */
   readonly originalTask?: boolean;
   readonly ignore?: readonly string[];
 }

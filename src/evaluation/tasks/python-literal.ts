@@ -11,7 +11,7 @@ const CONSTANTS: Readonly<Record<string, boolean | null>> = {
 };
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r" };
 
-/** The items of a flat list or tuple of strings, numbers and constants; undefined if `text` is no such list. */
+/** The items of a flat list or tuple of strings, numbers and constants; undefined if `text` is not such a list. */
 export function parseListLiteral(text: string): unknown[] | undefined {
   const source = text.trim();
   const close = { "[": "]", "(": ")" }[source[0] ?? ""];

@@ -1,4 +1,4 @@
-/** @file The tasks in any file that is understood, told by what is in it:
+/** @file Reads the tasks of a file or folder. The content determines the format:
  *
  *    a folder                                   every data file and YAML in it, by name
  *    .yaml with name and tasks                  a benchmark recipe (benchmark.ts)
@@ -6,11 +6,11 @@
  *    .json { Definition, Instances }            Natural Instructions
  *    .json { examples, metrics }                BIG-bench task.json
  *    .json { examples }                         BIG-Bench Hard
- *    rows { input, target, choices? }           our own, chosen or generated and compared exactly
+ *    rows { input, target, choices? }           Skein's own: multiple choice, or generated and compared exactly
  *    rows { inputs, targets }                   BIG-bench's Hugging Face form
  *    rows { inputs_pretokenized, ... }          P3
  *    rows { prompt, completion }                T0's training data, TRL
- *    rows { messages } { conversations } { instruction, output }    chats: the last answer, generated, by ROUGE-L
+ *    rows { messages } { conversations } { instruction, output }    chats: the last answer is generated and scored by ROUGE-L
  *    rows { text }                              perplexity of the whole text
  *
  *  Rows are in .jsonl, .json, .csv, .tsv or .parquet, plain or gzipped. */
@@ -38,17 +38,17 @@ import { completionExamples, p3Examples } from "./p3.ts";
 import { DEFAULT_GENERATION, type Example, type Task } from "./task.ts";
 
 export interface TaskFileOptions {
-  /** Where the datasets are that a YAML file names: a folder or a Hugging Face cache. Without it: in the folder data, and for a task
-   *  of lm-evaluation-harness beside itself first. */
+  /** A folder or Hugging Face cache with the datasets that a YAML file names. Default: the folder data; for a task of
+   *  lm-evaluation-harness, its own folder first. */
   readonly dataFolder?: string | undefined;
-  /** Asked for the datasets that are not there. */
+  /** Used for datasets that are not in the folders. */
   readonly elsewhere?: DataSource | undefined;
-  /** Writes chats as its model reads them; without a template of its own the turns are joined by empty lines, and an Alpaca row is
-   *  written with Alpaca's prompt. */
+  /** Renders chats with its chat template. Without a template the turns are joined by empty lines, and an Alpaca row is written with
+   *  Alpaca's prompt. */
   readonly tokenizer?: Pick<Tokenizer, "chatTemplates" | "specialTokens">;
   /** The date for chat templates that write one. Default: now. */
   readonly date?: Date | undefined;
-  /** Told what of the files is passed over. */
+  /** Called with notes about skipped parts of the files. */
   readonly onWarning?: (message: string) => void;
 }
 
@@ -86,20 +86,20 @@ function parsedYaml(text: string): unknown {
   try {
     return parse(text, { logLevel: "silent" });
   } catch {
-    return undefined; // the reader of tasks says what is wrong with it
+    return undefined; // the reader of tasks reports the problem
   }
 }
 
 const isMapping = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** The task of a .json file that holds one object; undefined where it holds rows. */
+/** The task of a .json file with one object; undefined for a file of rows. */
 async function objectTask(path: string): Promise<Task | undefined> {
   let value: unknown;
   try {
     value = JSON.parse(await readUtf8(path));
   } catch {
-    return undefined; // JSON lines under the name .json, or broken: the reader of rows says where
+    return undefined; // JSON lines in a .json file, or invalid: the reader of rows reports the place
   }
   if (!isMapping(value)) return undefined;
   if ("Definition" in value && "Instances" in value) return readNaturalInstructionsTask(path);
@@ -173,7 +173,7 @@ function chatTask(name: string, rows: readonly Row[], options: TaskFileOptions):
   };
 }
 
-/** The conversation before message `answer`, as the model reads it, with the special tokens that its template writes. */
+/** The conversation before message `answer` as the model's prompt, with the special tokens of its template. */
 function promptOf(chat: Chat, answer: number, { tokenizer, date }: TaskFileOptions): string {
   const messages = chat.messages.slice(0, answer);
   if (!tokenizer || tokenizer.chatTemplates.size === 0)
