@@ -6,8 +6,8 @@
  *      the history is written otherwise once the turn is there (Mistral's system message)    the answer is found by what it follows */
 
 import { DataError } from "../base/errors.ts";
-import { type ChatContext, type ChatMessage, REASONING_KEYS, renderChat, renderedChat } from "./chat.ts";
-import type { Span } from "./template/template.ts";
+import { type ChatContext, type ChatMessage, REASONING_KEYS, renderChat, renderedChat, templateFor } from "./chat.ts";
+import { mentions, type Span } from "./template/template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { isObject } from "./tool-calls.ts";
 
@@ -124,7 +124,8 @@ function checkContent(tokenizer: Templates, request: Request, { index, answer }:
   const message = messages[index]!;
   const content = typeof message.content === "string" ? message.content : "";
   const [thought, said] = split(content);
-  const reasoning = REASONING_KEYS.map((key) => message[key]).find((value) => typeof value === "string");
+  const isRead = REASONING_KEYS.some((key) => mentions(templateFor(tokenizer, request.tools), key)); // else its field is noted as unread
+  const reasoning = isRead ? REASONING_KEYS.map((key) => message[key]).find((value) => typeof value === "string") : undefined;
   for (const part of [thought, typeof reasoning === "string" ? reasoning.trim() : ""]) {
     if (part !== "" && !answer.includes(part)) onNote?.("reasoning is not written by the chat template, so it is not learned");
   }
