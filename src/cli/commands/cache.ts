@@ -5,7 +5,7 @@ import { subcommand } from "../command.ts";
 import { type CommonFlags, type Io, show, table } from "../io.ts";
 
 export function addCache(program: Command, io: Io, summary: string): void {
-  const cache = program.command("cache").description(summary);
+  const cache = program.command("cache").description(summary).helpCommand(false);
   subcommand(cache, "list", {
     summary: "List the quantized weights on disk, largest first.",
     example: "skein cache list",
