@@ -4,7 +4,7 @@
 export type { Adapter } from "./adapters/adapter.ts";
 export type { Expert, Gates } from "./adapters/expert.ts";
 export type { ModuleSizes } from "./adapters/modules.ts";
-export type { PoolEntry, PoolFile } from "./adapters/pool-file.ts";
+export type { PoolBase, PoolEntry, PoolFile } from "./adapters/pool-file.ts";
 export type { ErrorCode, ErrorFields, ProblemKind } from "./base/error-codes.ts";
 export {
   AdapterError,
@@ -19,11 +19,19 @@ export {
   TrainingError,
   UserError,
 } from "./base/errors.ts";
-export type { HostDType, HostTensor } from "./base/tensor.ts";
+export type { HostArrays, HostDType, HostTensor } from "./base/tensor.ts";
+export type { Chat } from "./data/chat-data.ts";
 export type { TrainingExample } from "./data/training-data.ts";
-export { type Evaluation, type EvaluationJob, type EvaluationProgress, evaluate } from "./evaluation/comparison/evaluate.ts";
+export {
+  type Evaluation,
+  type EvaluationJob,
+  type EvaluationProgress,
+  evaluate,
+  type GroupMean,
+  type MethodResult,
+} from "./evaluation/comparison/evaluate.ts";
 export type { EvaluationTask } from "./evaluation/comparison/evaluation-task.ts";
-export type { Method } from "./evaluation/comparison/methods.ts";
+export type { Method, MethodKind } from "./evaluation/comparison/methods.ts";
 export type { Likelihood, ScorerOptions } from "./evaluation/scoring/score-tokens.ts";
 export type { TextPair } from "./evaluation/scoring/scorer.ts";
 export type { ModuleTrace, Trace, TracedTokens } from "./evaluation/scoring/trace.ts";
@@ -31,7 +39,7 @@ export type { Conversation, ConversationOptions, Piece } from "./generation/conv
 export type { CompletionEvent, GenerateControl, Prompt, TokenEvent, Usage } from "./generation/generate.ts";
 export type { GenerationOptions } from "./generation/options.ts";
 export type { Routes } from "./generation/routes.ts";
-export type { Choice } from "./generation/sampler.ts";
+export type { Alternative, Choice } from "./generation/sampler.ts";
 export type { FinishReason } from "./generation/sequence.ts";
 export type { Base, BaseOptions } from "./inference/base.ts";
 export type { Batch } from "./inference/batch.ts";
@@ -46,6 +54,7 @@ export {
   type AddExpertOptions,
   addExpert,
   createPool,
+  type HubResolver,
   listPool,
   type OpenPoolOptions,
   openPool,

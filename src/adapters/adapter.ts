@@ -8,6 +8,7 @@
 import type { HostTensor } from "../base/tensor.ts";
 import type { Ia3Config, LoraConfig } from "./peft-config.ts";
 
+/** One module's LoRA: y = W x + scaling (B A x + bias). */
 export interface LoraWeights {
   readonly rank: number;
   /** alpha / rank, or alpha / sqrt(rank) for rank-stabilized LoRA. */
@@ -22,6 +23,7 @@ export interface LoraWeights {
   readonly embedding?: true;
 }
 
+/** One module's (IA)3: a factor for each number of its input or output. */
 export interface Ia3Weights {
   /** [in] when `feedforward`, else [out]. */
   readonly scale: HostTensor<"float32">;
@@ -32,6 +34,7 @@ export interface Ia3Weights {
 /** Token ids with which an adapter learned to end a turn of a chat. */
 export type TurnEnds = readonly number[];
 
+/** A LoRA adapter as it is read from PEFT's files, or made in memory. */
 export interface LoraAdapter {
   readonly kind: "lora";
   /** Keyed by the base model's module paths. */
@@ -42,6 +45,7 @@ export interface LoraAdapter {
   readonly warnings: readonly string[];
 }
 
+/** An (IA)3 adapter as it is read from PEFT's files, or made in memory. */
 export interface Ia3Adapter {
   readonly kind: "ia3";
   readonly modules: ReadonlyMap<string, Ia3Weights>;
@@ -51,11 +55,14 @@ export interface Ia3Adapter {
 }
 
 export const BOTTLENECK_ACTIVATIONS = ["relu", "gelu_new", "silu"] as const;
+/** What a bottleneck computes between its two projections. */
 export type BottleneckActivation = (typeof BOTTLENECK_ACTIVATIONS)[number];
 /** "parallel": reads the module's input, width in; "output": reads the module's output, width out. */
 export const BOTTLENECK_PLACEMENTS = ["parallel", "output"] as const;
+/** "parallel": a bottleneck reads its module's input; "output": it reads the module's output. */
 export type BottleneckPlacement = (typeof BOTTLENECK_PLACEMENTS)[number];
 
+/** One module's bottleneck: up(activation(down(.))) added to the module's output. */
 export interface BottleneckWeights {
   readonly activation: BottleneckActivation;
   readonly placement: BottleneckPlacement;
@@ -69,6 +76,7 @@ export interface BottleneckWeights {
   readonly upBias: HostTensor<"float32">;
 }
 
+/** A bottleneck adapter, in files of Skein's own (PEFT has none). */
 export interface BottleneckAdapter {
   readonly kind: "bottleneck";
   readonly modules: ReadonlyMap<string, BottleneckWeights>;
@@ -78,4 +86,5 @@ export interface BottleneckAdapter {
   readonly warnings: readonly string[];
 }
 
+/** Weights per module of a base model, of one of three kinds. */
 export type Adapter = LoraAdapter | Ia3Adapter | BottleneckAdapter;

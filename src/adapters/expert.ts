@@ -14,6 +14,7 @@ export interface ExampleEmbeddings {
   readonly vectors: HostTensor<"float32">;
 }
 
+/** An adapter as a member of a pool, with what routers score it by. It is never changed: training and gathering give a new one. */
 export interface Expert {
   readonly name: string;
   readonly adapter: Adapter;

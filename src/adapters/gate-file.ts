@@ -128,6 +128,7 @@ function andMore(names: readonly string[]): string {
   return names.length > 3 ? ` and ${names.length - 3} more` : "";
 }
 
+/** What is recorded beside gates. */
 export interface GateRecord {
   readonly baseFingerprint?: string;
   /** How they were trained (steps, learning rate, data, ...), stored in gate_config.json under these names. */

@@ -41,6 +41,7 @@ interface RuleOptions {
   readonly masks?: (module: string, factor: "a" | "b" | "product") => readonly Uint8Array[];
 }
 
+/** How `mergeAdapters` merges: the method's name, and its options. `{ kind: "average" }` is exact; the others give PEFT's numbers. */
 export type MergeMethod =
   | { readonly kind: "average"; readonly rank?: number }
   | { readonly kind: "cat" }

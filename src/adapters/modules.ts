@@ -8,6 +8,7 @@ import { AdapterError } from "../base/errors.ts";
 import type { TensorInfo } from "../checkpoint/safetensors-header.ts";
 import type { Adapter } from "./adapter.ts";
 
+/** Sizes of one projection [out, in], or of one table of embeddings [in, out]. */
 export interface ModuleSize {
   readonly in: number;
   readonly out: number;

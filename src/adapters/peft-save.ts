@@ -9,6 +9,7 @@ import { CONFIG_FILE } from "./file-names.ts";
 import { loraScales } from "./peft-targets.ts";
 import { BASE_FINGERPRINT } from "./tensor-file.ts";
 
+/** What `saveAdapter` records beside the weights. */
 export interface SaveOptions {
   /** Name or path of the base model to record. Default: the one in the adapter's configuration. */
   readonly baseName?: string;

@@ -30,8 +30,11 @@ const poolSchema = z.strictObject({
   experts: z.array(entrySchema),
 });
 
+/** One expert as pool.json lists it: its name, where it lies, and the SHA-256 of the files that decide what it computes. */
 export type PoolEntry = Readonly<z.output<typeof entrySchema>>;
+/** What pool.json holds: its version, the base model, and the experts in order. */
 export type PoolFile = Readonly<z.output<typeof poolSchema>>;
+/** The base model of a pool: the name that pool.json records, and its fingerprint (64 hexadecimal digits). */
 export type PoolBase = PoolFile["base"];
 
 /** The parsed pool.json of the pool in `directory`. */

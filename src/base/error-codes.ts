@@ -269,6 +269,7 @@ export const ERROR_CODES = {
   ...OPTION_CODES,
 } as const satisfies Readonly<Record<string, CodeEntry>>;
 
+/** A kind of problem, stable between versions: docs/errors.md lists all, with the data that comes with each. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 /** The data of an error with this code. */

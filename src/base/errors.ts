@@ -23,6 +23,7 @@ import {
   type TRAINING_CODES,
 } from "./error-codes.ts";
 
+/** What a `UserError` is made of. */
 export interface Problem {
   /** The kind of problem, for programs: docs/errors.md lists all. */
   readonly code: ErrorCode;

@@ -12,6 +12,7 @@ export interface HostArrays {
   uint8: Uint8Array;
   bool: Uint8Array;
 }
+/** The kinds of numbers that a tensor on the host can hold; int64 is a BigInt64Array. */
 export type HostDType = keyof HostArrays;
 
 /** `data` holds `shape`'s product of numbers, last axis fastest. */

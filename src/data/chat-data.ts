@@ -19,6 +19,7 @@ import { type DataRecord, exactRow, parseRow, type Row } from "./row.ts";
 import { noNotes, type RowNotes } from "./row-notes.ts";
 import { fieldNames, readRows } from "./rows.ts";
 
+/** A conversation to learn from: loss falls on the assistant's turns. */
 export interface Chat {
   readonly kind: "messages";
   readonly messages: readonly ChatMessage[];

@@ -30,12 +30,14 @@ export type TrainingExample =
 const pairSchema = z.object({ input: z.string(), target: z.string() });
 const textSchema = z.object({ text: z.string() });
 
+/** What `readTrainingExamples` may be told. */
 export interface ReadOptions {
   /** Called with notes about skipped parts of the file. */
   readonly onWarning?: (message: string) => void;
 }
 
-/** The examples of a .jsonl, .json, .csv, .tsv or .parquet file. Each row may have its own format. */
+/** The examples of a .jsonl, .json, .csv, .tsv or .parquet file. Each row may have its own format.
+ *  @throws DataError for a file that is missing, a row that cannot be read, and rows without an answer, with their lines. */
 export async function readTrainingExamples(path: string, { onWarning }: ReadOptions = {}): Promise<TrainingExample[]> {
   const rows = await readRows(path);
   const notes = rowNotes();

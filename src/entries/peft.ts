@@ -10,6 +10,7 @@ export type {
   Ia3Weights,
   LoraAdapter,
   LoraWeights,
+  TurnEnds,
 } from "../adapters/adapter.ts";
 export type { ExampleEmbeddings, Expert, Gates } from "../adapters/expert.ts";
 export type { GateRecord } from "../adapters/gate-file.ts";

@@ -1,12 +1,15 @@
 /** @file `skein/training`: data to learn from, statistics of experts, LoraHub, whole bases, and Mixture-of-LoRAs models in folders. */
 
-export { readTrainingExamples, type TrainingExample } from "../data/training-data.ts";
+export { type ReadOptions, readTrainingExamples, type TrainingExample } from "../data/training-data.ts";
 export { addToMoaPool, createMoaPool, removeFromMoaPool } from "../inference/moa-pool.ts";
-export type { Moa } from "../routing/moa-file.ts";
+export type { Found, SearchOptions } from "../routing/lorahub.ts";
+export type { MoaRouter, MoaRouters, Pooling } from "../routing/moa.ts";
+export type { Moa, RouterStates } from "../routing/moa-file.ts";
 export type { Encoded } from "../training/batches.ts";
+export type { EncodeSetting } from "../training/encoded.ts";
 export { type EncodedSet, type EncodeLimits, encodeExamples } from "../training/examples.ts";
 export { type LorahubResult, lorahub } from "../training/lorahub.ts";
 export type { ExpertOptions, FullOptions, GateOptions, MoaOptions } from "../training/recipe.ts";
-export { gatherStatistics, type Statistics, type StatisticsJob } from "../training/statistics.ts";
+export { gatherStatistics, type Positions, type Statistics, type StatisticsJob } from "../training/statistics.ts";
 export { type FullJob, type TrainingJob, trainFull } from "../training/train.ts";
 export { type AddDomainJob, addDomain, type DomainData, type MoaModel } from "../training/train-moa.ts";

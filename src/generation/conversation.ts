@@ -7,6 +7,7 @@ import { generate, type Usage } from "./generate.ts";
 import { type GenerationOptions, generationSettings } from "./options.ts";
 import type { Routes } from "./routes.ts";
 
+/** Options of every answer of a conversation, and its system message. */
 export interface ConversationOptions extends GenerationOptions, ChatContext {
   readonly system?: string | undefined;
 }
@@ -17,6 +18,7 @@ export interface Piece {
   readonly route?: Routes;
 }
 
+/** A conversation with a chat model: `model.chat()` opens one. One answer at a time. */
 export class Conversation {
   readonly #model: Model;
   readonly #tokenizer: Tokenizer;

@@ -19,6 +19,7 @@ import { stopWatch } from "./stop-strings.ts";
 /** Text, which the tokenizer encodes with its special tokens, or token ids as they are. */
 export type Prompt = string | readonly number[];
 
+/** Who asks, and how to stop: what concerns a request and not its tokens. */
 export interface GenerateControl {
   /** Ends generation with a StoppedError, whose cause is the signal's reason. */
   readonly signal?: AbortSignal | undefined;
@@ -51,6 +52,7 @@ export interface CompletionEvent {
   readonly routes?: Routes;
 }
 
+/** Tokens that a completion cost. */
 export interface Usage {
   readonly promptTokens: number;
   /** Tokens generated, the ending one included. */

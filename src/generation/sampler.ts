@@ -11,10 +11,12 @@ import { CheckpointError } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
 import type { GenerationSettings } from "./options.ts";
 
+/** A token that could have been chosen, and its log-probability (natural logarithm). */
 export interface Alternative {
   readonly id: number;
   readonly logprob: number;
 }
+/** A token that was chosen, with its log-probability (natural logarithm) where it was asked for. */
 export interface Choice {
   readonly id: number;
   /** Natural logarithm of the token's probability; absent unless asked for. */

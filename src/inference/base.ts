@@ -28,6 +28,7 @@ export interface GraphParts extends Seams {
   readonly weights: Weights;
 }
 
+/** What is loaded once and shared by all models on it: checkpoint, architecture, modules, tokenizer and fingerprint. */
 export interface Base {
   readonly checkpoint: Checkpoint;
   readonly architecture: Architecture;
@@ -47,6 +48,7 @@ export interface Base {
   forTraining(): Promise<void>;
 }
 
+/** How a base is opened. */
 export interface BaseOptions {
   /** "auto" takes float32 where the weights fit into a quarter of the memory, else int8. Default float32. */
   readonly precision?: Precision | "auto" | undefined;
@@ -55,7 +57,8 @@ export interface BaseOptions {
 }
 
 /** Opens the base model in a folder, in the Hugging Face cache, or on the Hub. With int8 or int4, its weights are quantized at the first
- *  use and kept on disk (quantization/store.ts). */
+ *  use and kept on disk (quantization/store.ts).
+ *  @throws CheckpointError for a base that is not there, cannot be read or is not supported. */
 export async function openBase(name: string, { precision = "float32", onProgress }: BaseOptions = {}): Promise<Base> {
   const checkpoint = await openCheckpoint(await resolveModel(name));
   const warnings = await checkpointNotes(checkpoint, architectureOf(checkpoint), { readTensor, haveSameBytes });

@@ -5,6 +5,7 @@ import { elements, type HostTensor, int64 } from "../base/tensor.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Feeds } from "../runtime/session.ts";
 
+/** Token ids to compute, [batch, sequence], padded on either side. */
 export interface Batch {
   /** int64 [batch, sequence] */
   readonly inputIds: HostTensor<"int64">;

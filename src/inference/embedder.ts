@@ -24,6 +24,7 @@ import type { Model } from "./model.ts";
 import { type Prompts, promptsOf } from "./prompts.ts";
 import { plain } from "./woven.ts";
 
+/** What turns texts into vectors that can be compared. */
 export interface Embedder {
   /** Recorded beside what it embedded: vectors of two embedders are not compared. */
   readonly name: string;
@@ -60,7 +61,8 @@ function buildBaseEmbedding(graph: Graph, architecture: Architecture, parts: Gra
 }
 
 /** The encoder checkpoint `name`: a folder, or a Hugging Face id. Prompts are texts of `tokenizer`, that of `model`, which keeps
- *  the encoder's session. */
+ *  the encoder's session.
+ *  @throws CheckpointError for an encoder that is not there or not of the BERT family. */
 export async function textEmbedder(name: string, model: Model, tokenizer: Tokenizer): Promise<Embedder> {
   const directory = await resolveModel(name);
   const checkpoint = await openCheckpoint(directory);

@@ -18,7 +18,8 @@ import type { Base } from "./base.ts";
 import type { Model } from "./model.ts";
 
 /** Writes a new pool with the domains' LoRAs as its experts; pool.json comes last, so that a broken run leaves no pool.
- *  `base`: the base model's name, as the pool shall record it. */
+ *  `base`: the base model's name, as the pool shall record it.
+ *  @throws PoolError where there is a pool already. */
 export async function createMoaPool(
   directory: string,
   model: Model,
@@ -32,7 +33,8 @@ export async function createMoaPool(
   await createPool(directory, { name: base, fingerprint: await model.base.fingerprint() }, moa.domains);
 }
 
-/** Adds one domain's LoRA and writes the routers that know it. */
+/** Adds one domain's LoRA and writes the routers that know it.
+ *  @throws PoolError where there is no pool, or one with such a folder already. */
 export async function addToMoaPool(directory: string, model: Model, moa: Moa, name: string, adapter: LoraAdapter): Promise<void> {
   const { base, experts } = await listPool(directory);
   const folder = await saveLora(directory, model, base.name, name, adapter);
@@ -40,7 +42,8 @@ export async function addToMoaPool(directory: string, model: Model, moa: Moa, na
   await writeMoa(directory, moa);
 }
 
-/** Takes a domain's rows out of the routers, then its LoRA out of the pool. */
+/** Takes a domain's rows out of the routers, then its LoRA out of the pool.
+ *  @throws PoolError where there are no routers or no such domain. */
 export async function removeFromMoaPool(directory: string, name: string): Promise<void> {
   const moa = await readMoa(directory);
   if (!moa) throw noRouters(directory);

@@ -4,6 +4,7 @@ import type { Base } from "./base.ts";
 import type { Runner } from "./runner.ts";
 import type { Woven } from "./woven.ts";
 
+/** A base, what computes it, and what is woven in. `loadModel` gives one; functions that compute take one. */
 export interface Model {
   readonly base: Base;
   readonly runner: Runner;

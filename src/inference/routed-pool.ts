@@ -20,6 +20,7 @@ import type { Prompts } from "./prompts.ts";
 import { openRows, type RowChoice } from "./row-choices.ts";
 import { expertIdentity, identityOf, type OnRoute, turnEndsOf, type Woven } from "./woven.ts";
 
+/** How experts of a pool are chosen. */
 export interface RoutedPoolOptions {
   readonly router: Router;
   /** Experts that serve a token; the router's own when absent. */
@@ -32,6 +33,9 @@ export interface RoutedPoolOptions {
   readonly joining?: (expert: Expert) => Expert;
 }
 
+/** A pool whose experts a router chooses for every token at every module: an immutable snapshot. `model.withWoven(pool)` computes with it. `with` and `without`
+ *  give other snapshots that share its buffers; each computes to the bit what a pool made anew computes.
+ *  @throws PoolError for a pool without experts, or experts of several kinds. */
 export class RoutedPool implements Woven {
   readonly key: string;
   readonly id: string;
@@ -125,6 +129,7 @@ export class RoutedPool implements Woven {
     return new RoutedPool(this.#members, this.#sizes, { ...this.#options, rows }, this.#stack);
   }
 
+  /** The base's projections with the experts' mixture added, in a graph. */
   weave(graph: Graph, inner: Seams, onRoute?: OnRoute): Seams {
     const { router, rows } = this.#options;
     const options = { router, topK: this.#k, modules: this.#stack.modules, rowBias: rows !== undefined };

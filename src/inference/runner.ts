@@ -21,6 +21,7 @@ export interface HostRoute {
   readonly experts: HostTensor<"int64">;
   readonly weights: HostTensor<"float32">;
 }
+/** What a forward pass gives. */
 export interface ForwardResult {
   /** float32 [batch, sequence or targets, vocabulary] */
   readonly logits: HostTensor<"float32">;
@@ -36,6 +37,7 @@ export interface GraphKind {
 /** Builds a graph. `parts`: the base with what is woven in; with `onRoute`, each module's route is told. */
 export type BuildGraph = (graph: Graph, parts: (onRoute?: OnRoute) => GraphParts) => void;
 
+/** Where a model computes, and what it keeps. */
 export interface RunnerOptions extends SessionOptions {
   /** Sessions kept for later use. Default 16. Those in use are never disposed. */
   readonly sessions?: number;

@@ -18,6 +18,7 @@ import type { Prompts } from "./prompts.ts";
 /** Called with each module's route while a graph is built. */
 export type OnRoute = (module: string, route: Route) => void;
 
+/** What is put on top of a base: an immutable value, so that any number of them compute on one base at once. */
 export interface Woven {
   /** Graphs built for one key serve every value with that key. */
   readonly key: string;

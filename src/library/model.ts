@@ -15,10 +15,12 @@ import { plain, type Woven } from "../inference/woven.ts";
 import { checkOptions, openWoven, type WovenOptions } from "../methods/open.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
+/** What `model.with` puts on the base. */
 export interface WithOptions extends WovenOptions {
   /** Called with what is worth knowing about the adapter or pool. */
   readonly onWarning?: (warning: string) => void;
 }
+/** What `loadModel` puts on the base, and how the base computes. */
 export interface LoadOptions extends WithOptions, RunnerOptions, BaseOptions {}
 
 /** A model. `await using` or `dispose` it: disposing the one that `loadModel` gave ends all that were made from it, disposing

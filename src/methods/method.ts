@@ -16,6 +16,7 @@ export interface PoolParts {
   readonly moa?: (() => Promise<Moa | undefined>) | undefined;
 }
 
+/** What a routing method is opened on. */
 export interface MethodSetting extends PoolParts {
   readonly base: Base;
   readonly runner: Runner;
@@ -30,6 +31,7 @@ export interface MethodSetting extends PoolParts {
 
 type Shape = Readonly<Record<string, z.ZodType>>;
 
+/** A routing method: its name, its options, and what a pool becomes under it. */
 export interface RoutingMethod<S extends Shape = Shape> {
   readonly name: string;
   /** A description of the method in one sentence. */

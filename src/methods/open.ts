@@ -12,6 +12,7 @@ import { loadAdapter } from "../storage/peft.ts";
 import { defaultMethod, hasOption, openMethod, parsedMethod } from "./registry.ts";
 import type { wovenOptions } from "./woven-options.ts";
 
+/** What to put on a base: nothing, one adapter, or a pool of experts under a routing method. */
 export interface WovenOptions extends Readonly<z.input<typeof wovenOptions>> {
   /** How the rows of a batch choose their own experts. Default: not at all. */
   readonly rows?: RowChoice | undefined;

@@ -44,7 +44,8 @@ export interface MethodChoice {
 /** All names of methods, including their other names. */
 export const METHOD_NAMES: readonly string[] = METHODS.flatMap(({ name, otherNames = {} }) => [name, ...Object.keys(otherNames)]);
 
-/** The default method of a pool. */
+/** The default method of a pool.
+ *  @throws PoolError for routers beside the pool that cannot be read. */
 export async function defaultMethod(pool: PoolParts): Promise<string> {
   for (const { name, isDefaultFor } of METHODS.toReversed()) if (await isDefaultFor?.(pool)) return name;
   throw new OptionError({
@@ -87,7 +88,8 @@ export function parsedMethod(text: string, given: Readonly<Record<string, unknow
   });
 }
 
-/** Weaves the experts into the base with a method. */
+/** Weaves the experts into the base with a method.
+ *  @throws OptionError for options or rows that the method does not take, PoolError for experts that it cannot choose among. */
 export async function openMethod(setting: MethodSetting, choice: MethodChoice): Promise<Woven> {
   const { method, options } = chosen(choice);
   const { experts, rows, onWarning } = setting;

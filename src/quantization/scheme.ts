@@ -11,6 +11,7 @@ import type { Architecture } from "../models/architecture.ts";
 import { tracedModules } from "../models/logits.ts";
 
 export const PRECISIONS = ["float32", "int8", "int4"] as const;
+/** How the base's weights are stored and multiplied. Adapters, gates and routing are float32 always. */
 export type Precision = (typeof PRECISIONS)[number];
 /** How a base model is loaded. */
 export const precisionOption = z

@@ -20,6 +20,7 @@ export const searchOptions = z.strictObject({
   seed: z.int().default(42).meta({ description: "Decides which weights are tried." }),
 });
 
+/** How LoraHub searches. */
 export interface SearchOptions {
   /** The number of evaluations of L. */
   readonly evaluations?: number;
@@ -29,6 +30,7 @@ export interface SearchOptions {
   /** Largest |w|. */
   readonly limit?: number;
 }
+/** What LoraHub's search found. */
 export interface Found {
   readonly weights: readonly number[];
   /** L(w) + penalty mean |w| for these weights. */

@@ -31,10 +31,12 @@ import type { Architecture, Parts } from "../models/architecture.ts";
 import { fullAttention, noDropout, type Places } from "../models/attention.ts";
 import { outline, positionsOf, slots } from "../models/logits.ts";
 
+/** What a router reads of a prompt: the mean over its tokens, or its last token. */
 export type Pooling = "mean" | "last";
 
 /** The routers by the path of their layer, in the layers' order. */
 export type MoaRouters = ReadonlyMap<string, MoaRouter>;
+/** The router before one layer: weight [domains, hidden] and bias [domains]. */
 export interface MoaRouter {
   /** [domains, hidden] */
   readonly weight: HostTensor<"float32">;

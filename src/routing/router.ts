@@ -16,6 +16,7 @@ import type { Float, Int } from "../graph/value.ts";
 /** The score of an expert that is not a candidate. If all experts are barred, none has a weight and the module's output is the base's. */
 export const BARRED = Number.NEGATIVE_INFINITY;
 
+/** Which experts serve which tokens at one module, in a graph. */
 export interface Route {
   /** int64 [batch, sequence, k], best first. */
   readonly experts: Int;
@@ -23,6 +24,7 @@ export interface Route {
   readonly weights: Float;
 }
 
+/** How every expert is scored for every token at a module; the k best serve it. */
 export interface Router {
   readonly name: string;
   /** The name and every option that changes the graph: equal keys build equal graphs. */

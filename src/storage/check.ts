@@ -19,6 +19,7 @@ import { exists } from "./files.ts";
 import { glimpsed } from "./glimpse.ts";
 import { type LoadAdapterOptions, openAdapter } from "./peft.ts";
 
+/** What an adapter folder holds, and why it is refused if it is. Bytes are of the tensor file. */
 export interface AdapterReport {
   /** True when the adapter can be used. */
   readonly usable: boolean;
@@ -52,7 +53,8 @@ export interface AdapterReport {
 }
 
 /** Checks an adapter or expert folder, against a base's modules if they are given. The report of an unusable folder lists what it
- *  appears to contain. */
+ *  appears to contain.
+ *  @throws Errors of the disk alone: what is wrong with the adapter is in the report. */
 export async function checkAdapter(
   directory: string,
   modules?: ModuleSizes,

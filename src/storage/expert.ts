@@ -16,6 +16,7 @@ import { exists } from "./files.ts";
 import { loadAdapter, openAdapter } from "./peft.ts";
 import { readSideFiles } from "./side-files.ts";
 
+/** What an expert is called, and which base it must belong to. */
 export interface LoadExpertOptions {
   /** Default: the folder's name. */
   readonly name?: string;
@@ -23,7 +24,8 @@ export interface LoadExpertOptions {
   readonly fingerprint?: string;
 }
 
-/** Reads an adapter folder and the gates beside it, if there are any. */
+/** Reads an adapter folder and the gates beside it, if there are any.
+ *  @throws AdapterError for an adapter, gates or statistics that do not fit the modules or the fingerprint. */
 export async function loadExpert(directory: string, modules: ModuleSizes, options: LoadExpertOptions = {}): Promise<Expert> {
   const folder = (await isBottleneckFolder(directory)) ? directory : (await openAdapter(directory)).directory;
   const adapter = await loadAdapter(folder, modules, options);
@@ -61,7 +63,8 @@ export async function readGates(directory: string, covered: ReadonlySet<string>,
   return parseGates(contents, covered, modules);
 }
 
-/** Writes gates (one [in] vector per module) beside the adapter in `directory`, each file atomically. */
+/** Writes gates (one [in] vector per module) beside the adapter in `directory`, each file atomically.
+ *  @throws CheckpointError where the folder cannot be written. */
 export async function saveGates(directory: string, gates: Gates, record: GateRecord = {}): Promise<void> {
   const { config, tensors } = gateFiles(gates, record);
   await writeSafetensors(join(directory, GATE_FILE), tensors);

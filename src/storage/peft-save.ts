@@ -11,7 +11,8 @@ import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { saveBottleneck } from "./bottleneck.ts";
 
 /** Writes `adapter` into `directory`, each file atomically. Other files there stay unchanged.
- *  PEFT has no bottleneck adapters, so they are written in Skein's own format (adapters/bottleneck-file.ts). */
+ *  PEFT has no bottleneck adapters, so they are written in Skein's own format (adapters/bottleneck-file.ts).
+ *  @throws AdapterError for names that PEFT could not read, CheckpointError where the folder cannot be written. */
 export async function saveAdapter(directory: string, adapter: Adapter, options: SaveOptions = {}): Promise<void> {
   if (adapter.modules.size === 0) {
     throw new AdapterError({

@@ -15,12 +15,14 @@ import { isBottleneckFolder, loadBottleneck } from "./bottleneck.ts";
 import { exists } from "./files.ts";
 import { readTurnEnds } from "./turn-end.ts";
 
+/** Which base an adapter must belong to. */
 export interface LoadAdapterOptions {
   /** Fingerprint of the base model. An adapter that records another one is refused. */
   readonly fingerprint?: string;
 }
 
-/** Reads an adapter for a base model with these modules. Throws an AdapterError with a remedy if it does not fit. */
+/** Reads an adapter for a base model with these modules. Throws an AdapterError with a remedy if it does not fit.
+ *  @throws AdapterError for a folder that holds no adapter, and for one that does not fit the modules or the fingerprint. */
 export async function loadAdapter(directory: string, modules: ModuleSizes, { fingerprint }: LoadAdapterOptions = {}): Promise<Adapter> {
   if (await isBottleneckFolder(directory)) return withTurnEnds(await loadBottleneck(directory, modules, fingerprint), directory);
   const opened = await openAdapter(directory);

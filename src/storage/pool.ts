@@ -34,6 +34,7 @@ const HASHED_FILES = [CONFIG_FILE, TENSOR_FILE, BOTTLENECK_CONFIG_FILE, BOTTLENE
 /** The local folder of an expert from the hub. */
 export type HubResolver = (id: string, revision: string) => Promise<string>;
 
+/** A pool that was opened: its experts were verified, and are read when they are asked for. */
 export interface Pool {
   readonly directory: string;
   readonly base: PoolBase;
@@ -45,6 +46,7 @@ export interface Pool {
   loadAll(): Promise<Expert[]>;
 }
 
+/** Which base a pool must belong to, and where experts of the Hub lie. */
 export interface OpenPoolOptions {
   /** The base model's fingerprint. A pool for another base is refused. */
   readonly fingerprint?: string;
@@ -64,7 +66,8 @@ export async function refusePool(directory: string): Promise<void> {
   }
 }
 
-/** Creates a pool for a base model: empty, or with the named experts, whose folders are in experts/ already. */
+/** Creates a pool for a base model: empty, or with the named experts, whose folders are in experts/ already.
+ *  @throws PoolError where there is a pool already, or for a name that no expert can have. */
 export async function createPool(directory: string, base: PoolBase, experts: readonly string[] = []): Promise<void> {
   await refusePool(directory);
   await makeFolder(join(directory, "experts"));
@@ -76,7 +79,8 @@ export async function createPool(directory: string, base: PoolBase, experts: rea
   await writePool(directory, { version: POOL_VERSION, base, experts: entries });
 }
 
-/** The contents of pool.json. The experts themselves are not checked. */
+/** The contents of pool.json. The experts themselves are not checked.
+ *  @throws PoolError where there is no pool, or pool.json cannot be read. */
 export async function listPool(directory: string): Promise<PoolFile> {
   const where = join(directory, POOL_FILE);
   const text = await readFile(where, "utf8").catch((cause: unknown) => {
@@ -92,6 +96,7 @@ export async function listPool(directory: string): Promise<PoolFile> {
   return parsePool(text, directory);
 }
 
+/** What an expert is called in the pool, and where its files stay. */
 export interface AddExpertOptions {
   /** Default: the folder's name. */
   readonly name?: string;
@@ -101,7 +106,8 @@ export interface AddExpertOptions {
   readonly hub?: { readonly id: string; readonly revision: string };
 }
 
-/** Adds an expert folder as the pool's last. */
+/** Adds an expert folder as the pool's last.
+ *  @throws PoolError for a name that is taken or a place outside the pool's folder, AdapterError for a folder that is no expert. */
 export async function addExpert(directory: string, source: string, options: AddExpertOptions = {}): Promise<PoolEntry> {
   const pool = await listPool(directory);
   const name = options.name ?? basename(resolve(source));
@@ -125,7 +131,8 @@ export async function addExpert(directory: string, source: string, options: AddE
   return entry;
 }
 
-/** Removes an expert; the indices of later experts decrease by one. A copied folder is deleted, a referenced one is kept. */
+/** Removes an expert; the indices of later experts decrease by one. A copied folder is deleted, a referenced one is kept.
+ *  @throws PoolError for a name that the pool does not have. */
 export async function removeExpert(directory: string, name: string): Promise<void> {
   const pool = await listPool(directory);
   const entry = entryOf(pool.experts, name, directory);
@@ -141,7 +148,8 @@ export async function recordExpert(directory: string, name: string): Promise<voi
   await writePool(directory, { ...pool, experts: pool.experts.map((other) => (other === entry ? { ...entry, sha256 } : other)) });
 }
 
-/** Opens a pool for a base model with these modules and verifies every expert against pool.json. */
+/** Opens a pool for a base model with these modules and verifies every expert against pool.json.
+ *  @throws PoolError for a pool of another base, and for an expert that is missing or has changed; it names the expert. */
 export async function openPool(directory: string, modules: ModuleSizes, { fingerprint, resolveHub }: OpenPoolOptions = {}): Promise<Pool> {
   const { base, experts } = await listPool(directory);
   if (fingerprint !== undefined && base.fingerprint !== undefined && base.fingerprint !== fingerprint) {

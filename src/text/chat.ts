@@ -4,6 +4,7 @@ import { CheckpointError, DataError, messageOf } from "../base/errors.ts";
 import { mentions, parsedTemplate, type Rendering, renderTemplate } from "./template/template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
+/** One message of a conversation, as chat templates read it. */
 export interface ChatMessage {
   /** "system", "user", "assistant", "tool": whatever the template knows. */
   readonly role: string;
@@ -24,6 +25,7 @@ export interface ChatContext {
   /** The date for templates that write one. Default: now. */
   readonly date?: Date | undefined;
 }
+/** Which template renders a conversation, and with what beside its messages. */
 export interface RenderOptions extends ChatContext {
   /** End with the words that open the assistant's turn. Default false. */
   readonly addGenerationPrompt?: boolean;

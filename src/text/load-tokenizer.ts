@@ -15,7 +15,8 @@ import { createHubTokenizer } from "./hub-tokenizer.ts";
 import { parseQwenTiktoken } from "./qwen-tiktoken.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** Loads the tokenizer in the folder `directory`. */
+/** Loads the tokenizer in the folder `directory`.
+ *  @throws CheckpointError for a folder without a tokenizer that can be read. */
 export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const names = await readdir(directory).catch((error: unknown) => {
     throw new CheckpointError({

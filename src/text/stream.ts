@@ -7,6 +7,7 @@
 import { cleanUpSpaces, settledLength } from "./clean-up.ts";
 import type { DecodeOptions, Tokenizer } from "./tokenizer.ts";
 
+/** Text out of tokens that come one by one. */
 export interface TextStream {
   /** Takes the next token; returns the text that is now final, often empty. */
   push(id: number): string;
@@ -14,6 +15,7 @@ export interface TextStream {
   flush(): string;
 }
 
+/** How text is decoded, and after which tokens it goes on. */
 export interface TextStreamOptions extends DecodeOptions {
   /** Tokens before the stream. The stream's text continues theirs, including a first space. */
   readonly after?: readonly number[];

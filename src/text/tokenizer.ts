@@ -1,10 +1,12 @@
 /** @file The interface of tokenizers: text to token ids and back. */
 
+/** How a text is encoded. */
 export interface EncodeOptions {
   /** Add the special tokens that the model expects around a text: T5's `</s>`, LLaMA's `<s>`. Default true. */
   readonly addSpecialTokens?: boolean;
 }
 
+/** How token ids are decoded. */
 export interface DecodeOptions {
   /** Leave special tokens out of the text. Default false. */
   readonly skipSpecialTokens?: boolean;
@@ -20,6 +22,7 @@ export interface SpecialTokens {
   readonly unk?: string;
 }
 
+/** Text to token ids and back, as Hugging Face's own library does it. */
 export interface Tokenizer {
   /** Recognizes special tokens that occur in `text`. */
   encode(text: string, options?: EncodeOptions): number[];

@@ -12,6 +12,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Encoded } from "./batches.ts";
 import { IGNORED } from "./loss.ts";
 
+/** Where examples are cut. */
 export interface EncodeLimits {
   /** Longest input in tokens; with a decoder-only model, input and target together. */
   readonly maxInput: number;
@@ -20,6 +21,7 @@ export interface EncodeLimits {
   /** The date for chat templates that write one. Default: now. */
   readonly date?: Date | undefined;
 }
+/** Examples in token ids, and what became of the others. */
 export interface EncodedSet {
   readonly examples: readonly Encoded[];
   /** For each of `examples`, the index of its row: one chat may give several examples. */

@@ -23,6 +23,7 @@ export interface LoopOptions {
   /** Steps between saves of the state. */
   readonly saveEvery: number;
 }
+/** How far training has come. Losses are means over tokens, in nats. */
 export interface Progress {
   readonly step: number;
   readonly steps: number;
@@ -33,6 +34,7 @@ export interface Progress {
   /** Latest validation loss. */
   readonly validation?: number;
 }
+/** What is told of training while it runs, and how to stop it. */
 export interface LoopHooks {
   readonly onProgress?: (progress: Progress) => void;
   /** Aborting saves the state and throws an error that says how to resume. */

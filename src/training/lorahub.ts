@@ -16,6 +16,7 @@ import { Session } from "../runtime/session.ts";
 import { collate, type Encoded } from "./batches.ts";
 import { crossEntropy } from "./loss.ts";
 
+/** The weights that LoraHub found, and the adapter they make. */
 export interface LorahubResult extends Found {
   /** One adapter with the weighted sums of the experts' factors. */
   readonly adapter: LoraAdapter;
@@ -23,7 +24,8 @@ export interface LorahubResult extends Found {
 
 const BATCH = 16;
 
-/** Finds one weight per expert by the mean cross-entropy of the examples' targets; returns the weights and the combined adapter. */
+/** Finds one weight per expert by the mean cross-entropy of the examples' targets; returns the weights and the combined adapter.
+ *  @throws PoolError without experts or examples. */
 export async function lorahub(
   model: Model,
   experts: readonly Expert[],

@@ -24,6 +24,7 @@ import { encodeExamples } from "./examples.ts";
 import { IGNORED } from "./loss.ts";
 
 export const POSITIONS = ["all", "last", "generated"] as const;
+/** Which tokens of a decoder count towards mean inputs. */
 export type Positions = (typeof POSITIONS)[number];
 
 /** The options of statistics. */
@@ -40,6 +41,7 @@ export const statisticsOptions = z.strictObject({
   maxLength: z.int().min(2).default(512).meta({ description: "Longest input and longest target, in tokens." }),
 });
 
+/** What `gatherStatistics` is asked. */
 export interface StatisticsJob {
   readonly model: Model;
   readonly tokenizer: Tokenizer;
@@ -54,6 +56,7 @@ export interface StatisticsJob {
   /** Longest answer when it is generated (default 128). */
   readonly maxNewTokens?: number;
 }
+/** What was gathered. */
 export interface Statistics {
   readonly modules: number;
   readonly examples: number;
@@ -61,7 +64,8 @@ export interface Statistics {
   readonly dimension: number;
 }
 
-/** Gathers both kinds of statistics over at most MOST_GATHERED_EXAMPLES examples and writes them into the expert's folder. */
+/** Gathers both kinds of statistics over at most MOST_GATHERED_EXAMPLES examples and writes them into the expert's folder.
+ *  @throws AdapterError for an expert that does not fit the base, DataError for examples with nothing to learn. */
 export async function gatherStatistics(job: StatisticsJob): Promise<Statistics> {
   const { model, tokenizer, expert, positions = "all", maxLength = 512 } = job;
   const adapter = await loadAdapter(expert, model.base.modules);

@@ -19,6 +19,7 @@ import { type ExpertOptions, expertRecipe, type MoaOptions, type MoaRecipe, moaR
 import { routerStandards } from "./router-standards.ts";
 import { hashOf, learnFrom, type TrainingSetting, targetModules, trainExpert } from "./train.ts";
 
+/** A domain of a Mixture-of-LoRAs model, and what is learned of it. */
 export interface DomainData {
   readonly name: string;
   readonly training: readonly TrainingExample[];
@@ -31,6 +32,7 @@ export interface MoaModel {
   readonly moa: Moa;
   readonly adapters: readonly LoraAdapter[];
 }
+/** What `trainMoa` and `addDomain` share. */
 export interface MoaJob extends TrainingSetting {
   /** Stage 2. */
   readonly options?: MoaOptions;
@@ -39,13 +41,15 @@ export interface MoaJob extends TrainingSetting {
   /** Called when a part of the work begins. */
   readonly onStage?: (stage: string) => void;
 }
+/** What `trainMoa` is asked. */
 export interface TrainMoaJob extends MoaJob {
   readonly domains: readonly DomainData[];
   /** Skip stage 1: LoRAs start from new values (the paper's ablation). */
   readonly fromScratch?: boolean;
 }
 
-/** Both stages. */
+/** Both stages.
+ *  @throws OptionError for domains or options that make no sense, TrainingError and StoppedError as `trainExpert` does. */
 export async function trainMoa(job: TrainMoaJob): Promise<MoaModel> {
   const { options = {}, model, domains } = job;
   // Without labels, a layer's router reads the states after the mixtures of the previous layers.
@@ -126,6 +130,7 @@ async function secondStage(
   return trainedParts(learning, await learnFrom(setting, learner, data, recipe, { firstRow, start, ...identity }));
 }
 
+/** What `addDomain` is asked. */
 export interface AddDomainJob extends MoaJob {
   readonly current: MoaModel;
   readonly domain: DomainData;
@@ -135,7 +140,9 @@ export interface AddDomainJob extends MoaJob {
   readonly rows?: "new" | "all";
 }
 
-/** Adds one domain to the model. The other domains' LoRAs stay bit for bit; with `rows: "new"`, so do their router rows. */
+/** Adds one domain to the model. The other domains' LoRAs stay bit for bit; with `rows: "new"`, so do their router rows.
+ *  @throws OptionError for a domain that is there already or options that make no sense, TrainingError and StoppedError as
+ *  `trainExpert` does. */
 export async function addDomain(job: AddDomainJob): Promise<MoaModel> {
   const { current, domain, replay, rows = "new" } = job;
   const { moa } = current;

@@ -47,6 +47,7 @@ export interface TrainingSetting extends EncodeSetting {
   /** Called with what is learned from, before it is. */
   readonly onEncoded?: (set: EncodedSet) => void;
 }
+/** What every kind of training is asked: the setting and the data. */
 export interface TrainingJob extends TrainingSetting {
   readonly training: readonly TrainingExample[];
   readonly validation?: readonly TrainingExample[];
@@ -76,7 +77,9 @@ export interface FullJob extends TrainingJob {
 }
 
 /** Trains one expert: a LoRA, or the kind in `options.kind`. With `out`, writes it there in PEFT's format (bottlenecks in Skein's own).
- *  Its model card contains `base` and `data` as given. */
+ *  Its model card contains `base` and `data` as given.
+ *  @throws OptionError for options that make no sense, TrainingError where the loss is no number any more, StoppedError when the signal
+ *  of `hooks` aborts: with `run`, the same call goes on. */
 export async function trainExpert(job: ExpertJob): Promise<Adapter> {
   const recipe = parseRecipe(expertRecipe, job.options ?? {});
   const { model, out } = job;
@@ -125,7 +128,9 @@ function ia3Targets(model: Model): string[] | undefined {
 const KEYS_AND_VALUES = /\.(?:k|v|k_proj|v_proj|c_attn)$/;
 const FEEDFORWARD_OUTPUT = /\.(?:wo|down_proj|mlp\.c_proj)$/;
 
-/** Trains gates for the expert in the folder `expert` (any PEFT adapter) and writes them there; or for an adapter in memory. */
+/** Trains gates for the expert in the folder `expert` (any PEFT adapter) and writes them there; or for an adapter in memory.
+ *  @throws OptionError for options that make no sense, AdapterError for an adapter that does not fit the base, TrainingError and
+ *  StoppedError as `trainExpert` does. */
 export async function trainGate(job: GateJob): Promise<Gates> {
   const recipe = parseRecipe(gateRecipe, job.options ?? {});
   const { model, expert } = job;
@@ -142,7 +147,8 @@ export async function trainGate(job: GateJob): Promise<Gates> {
   return gates;
 }
 
-/** Trains every tensor and, with `out`, writes a checkpoint there. */
+/** Trains every tensor and, with `out`, writes a checkpoint there.
+ *  @throws OptionError, TrainingError and StoppedError as `trainExpert` does. */
 export async function trainFull(job: FullJob): Promise<Parameters> {
   const recipe = parseRecipe(fullRecipe, job.options ?? {});
   const { checkpoint, precision } = job.model.base;

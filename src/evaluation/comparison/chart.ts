@@ -1,11 +1,13 @@
 /** @file The data of a line chart: learning curves, or scores of a sweep. report/curves.ts draws it. */
 
+/** One point of a curve. */
 export interface Point {
   readonly x: number;
   readonly y: number;
   /** Standard error. */
   readonly error?: number;
 }
+/** One curve of a chart. */
 export interface Series {
   readonly name: string;
   readonly points: readonly Point[];
@@ -14,6 +16,7 @@ export interface Series {
   /** Its color index for `hueOf`: an expert's or a method's. Default: its index in the chart. */
   readonly color?: number;
 }
+/** Curves over one axis: what sweeps give and reports draw. */
 export interface Chart {
   readonly title: string;
   readonly x: string;

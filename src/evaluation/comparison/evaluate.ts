@@ -18,6 +18,7 @@ import { expertRow } from "./expert-row.ts";
 import { type Method, type MethodKind, type MethodRun, methodName, methodRuns, NEEDS_EXPERTS } from "./methods.ts";
 import { readCached, settingsHash, writeCached } from "./result-cache.ts";
 
+/** How far an evaluation has come. */
 export interface EvaluationProgress {
   readonly method: string;
   readonly task: string;
@@ -28,6 +29,7 @@ export interface EvaluationProgress {
   readonly finished: number;
   readonly total: number;
 }
+/** What `evaluate` is asked. */
 export interface EvaluationJob extends PoolParts {
   readonly model: Model;
   readonly tokenizer: Tokenizer;
@@ -45,6 +47,7 @@ export interface EvaluationJob extends PoolParts {
   readonly onProgress?: (progress: EvaluationProgress) => void;
 }
 
+/** What one method scored. Shares are in 0..1, perplexities as they are. */
 export interface MethodResult {
   readonly name: string;
   readonly kind: MethodKind;
@@ -56,6 +59,7 @@ export interface MethodResult {
   /** best_individual: the expert of each group; oracle: of each task. */
   readonly chosen?: Readonly<Record<string, string>>;
 }
+/** A plain mean over tasks, with its standard error. */
 export interface GroupMean {
   /** Absent: all tasks. */
   readonly group?: string;
@@ -63,6 +67,7 @@ export interface GroupMean {
   readonly stderr: number;
   readonly tasks: number;
 }
+/** What `evaluate` gives: for every method a score of each task, and means. */
 export interface Evaluation {
   readonly date: string;
   readonly base: { readonly path: string; readonly fingerprint: string };
@@ -72,6 +77,8 @@ export interface Evaluation {
 }
 
 /** Runs every method on every task.
+ *  @throws OptionError for tasks and methods that make no sense, StoppedError when the signal aborts: with `cache`, the same call goes
+ *  on.
  *  @example
  *  const evaluation = await evaluate({ model, tokenizer, tasks, experts, methods: [{ kind: "base" }, { kind: "router", router: "phatgoose" }] });
  *  console.log(markdownTables(evaluation)); */

@@ -34,6 +34,7 @@ import { lorahub } from "../../training/lorahub.ts";
 import type { EvaluationTask } from "./evaluation-task.ts";
 import { expertRow } from "./expert-row.ts";
 
+/** One row of a comparison: the base, the single experts, an adapter, a merge, a router by its name or as a value, another model. */
 export type Method =
   | { readonly kind: "base" | "experts" | "best_individual" | "oracle"; readonly name?: string }
   | { readonly kind: "merged"; readonly name?: string; readonly merge?: MergeMethod }
@@ -59,6 +60,7 @@ export type Method =
       /** The index of the expert for each input. */
       readonly choose: (inputs: readonly string[]) => Promise<readonly number[]>;
     };
+/** The kinds of rows that a comparison can have. */
 export type MethodKind = Method["kind"];
 
 /** One method to run on every task. */

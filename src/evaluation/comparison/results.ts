@@ -22,7 +22,8 @@ import type { Evaluation, MethodResult } from "./evaluate.ts";
 import type { EvaluationTask } from "./evaluation-task.ts";
 import { markdownTables } from "./tables.ts";
 
-/** Writes all files below `folder`; returns their paths. */
+/** Writes all files below `folder`; returns their paths.
+ *  @throws CheckpointError where the folder cannot be written. */
 export async function saveResults(
   folder: string,
   evaluation: Evaluation,

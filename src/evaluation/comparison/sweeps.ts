@@ -9,11 +9,12 @@ import { type Evaluation, type EvaluationJob, evaluate } from "./evaluate.ts";
 import { groupsOf } from "./evaluation-task.ts";
 import { type Method, methodName } from "./methods.ts";
 
-/** The evaluation whose methods are swept. */
-export type SweepJob = EvaluationJob;
+/** The evaluation whose methods are swept.
+ *  @throws OptionError for a k that a router does not take. */
+export type EvaluationJob = EvaluationJob;
 
 /** Each router with each k. Methods that are not routers, and routers without k, are left out; undefined when none is left. */
-export async function sweepK(job: SweepJob, ks: readonly number[]): Promise<Chart | undefined> {
+export async function sweepK(job: EvaluationJob, ks: readonly number[]): Promise<Chart | undefined> {
   const routers = job.methods.filter((method) => method.kind === "router").filter(takesK);
   if (routers.length === 0) return undefined;
   const sweep = sweepOf(job, routers);
@@ -24,8 +25,9 @@ export async function sweepK(job: SweepJob, ks: readonly number[]): Promise<Char
   return chart("Experts per token", "k", sweep);
 }
 
-/** Each method on pools of each size, the whole pool last. */
-export async function sweepPool(job: SweepJob, sizes: readonly number[]): Promise<Chart | undefined> {
+/** Each of the job's methods on pools of each size (the first so many experts), the whole pool last.
+ *  @throws OptionError for a size larger than the pool. */
+export async function sweepPool(job: EvaluationJob, sizes: readonly number[]): Promise<Chart | undefined> {
   const { experts = [] } = job;
   const methods = job.methods.filter(takesPart);
   if (methods.length === 0) return undefined;
@@ -40,7 +42,7 @@ export async function sweepPool(job: SweepJob, sizes: readonly number[]): Promis
 }
 
 /** Converts the progress of one evaluation to the progress of the whole sweep. */
-function stepOf({ onProgress }: SweepJob, index: number, steps: number, setting: string): Pick<EvaluationJob, "onProgress"> {
+function stepOf({ onProgress }: EvaluationJob, index: number, steps: number, setting: string): Pick<EvaluationJob, "onProgress"> {
   if (!onProgress) return {};
   return {
     onProgress: ({ method, finished, total, ...rest }) =>
@@ -74,12 +76,12 @@ function takesPart(method: Method): boolean {
 
 interface Sweep {
   readonly points: ReadonlyMap<string, Point[]>;
-  readonly tasks: SweepJob["tasks"];
+  readonly tasks: EvaluationJob["tasks"];
   /** Shares in 0..1, not perplexities. */
   isShare: boolean;
 }
 
-function sweepOf({ tasks }: SweepJob, methods: readonly Method[]): Sweep {
+function sweepOf({ tasks }: EvaluationJob, methods: readonly Method[]): Sweep {
   return { points: new Map(methods.map((method) => [methodName(method), []])), tasks, isShare: true };
 }
 

@@ -3,6 +3,7 @@
  *  Each puts blanks between the tokens of a line. Classes are Unicode: P punctuation, S symbol, N number. */
 
 export const BLEU_TOKENIZERS = ["13a", "intl", "char", "none"] as const;
+/** How BLEU cuts a line into words, as sacreBLEU names it. */
 export type BleuTokenizer = (typeof BLEU_TOKENIZERS)[number];
 
 const RULES: Readonly<Record<BleuTokenizer, (line: string) => string>> = {

@@ -13,8 +13,10 @@ import { countNgrams, splitWhitespace, stripRight } from "./python-text.ts";
 
 const MAX_ORDER = 4;
 
+/** What is done about orders of n-grams without a match, as sacreBLEU names it. */
 export type BleuSmoothing = "none" | "floor" | "add-k" | "exp";
 
+/** sacreBLEU's options; its defaults where they are absent. */
 export interface BleuOptions {
   readonly tokenizer?: BleuTokenizer;
   readonly smoothing?: BleuSmoothing;
@@ -35,6 +37,7 @@ export interface BleuStatistics {
   readonly referenceLength: number;
 }
 
+/** A BLEU score in 0..100, with what it was computed from. */
 export interface BleuScore extends BleuStatistics {
   /** 0..100. */
   readonly score: number;

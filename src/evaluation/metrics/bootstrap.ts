@@ -23,6 +23,7 @@ export function standardError(values: readonly number[]): number {
   return sampleDeviation(values) / Math.sqrt(values.length);
 }
 
+/** What `bootstrapError` resamples, and how often. */
 export interface BootstrapOptions<T> {
   readonly seed: number;
   /** Resamples drawn (default 1000; lm-evaluation-harness draws 100000 for means, 100 for BLEU). */

@@ -11,6 +11,7 @@ import { ASCII_PUNCTUATION, countNgrams, overlap, splitWhitespace } from "./pyth
 const CHARACTER_ORDER = 6;
 const BETA = 2;
 
+/** sacreBLEU's option of chrF. */
 export interface ChrfOptions {
   /** 0 for chrF (default), 2 for chrF++. */
   readonly wordOrder?: number;

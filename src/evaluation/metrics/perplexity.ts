@@ -8,6 +8,7 @@
 
 import { WHITESPACE_RUNS } from "./python-text.ts";
 
+/** A document and how likely a model found it. */
 export interface DocumentLikelihood {
   readonly text: string;
   /** Sum of the log-probabilities of the document's tokens. */
@@ -16,6 +17,7 @@ export interface DocumentLikelihood {
   readonly tokens: number;
 }
 
+/** Perplexity by word and by byte, and bits for each byte, as lm-evaluation-harness defines them. */
 export interface Perplexities {
   readonly tokenPerplexity: number;
   readonly wordPerplexity: number;

@@ -14,14 +14,17 @@ import { porterStem } from "./porter-stemmer.ts";
 import { countItems, countNgrams, overlap } from "./python-text.ts";
 
 export const ROUGE_TYPES = ["rouge1", "rouge2", "rougeL", "rougeLsum"] as const;
+/** rouge1 and rouge2 count n-grams, rougeL the longest common subsequence, rougeLsum that of each line. */
 export type RougeType = (typeof ROUGE_TYPES)[number];
 
+/** Precision, recall and F-measure, each in 0..1. */
 export interface RougeScore {
   readonly precision: number;
   readonly recall: number;
   readonly fmeasure: number;
 }
 
+/** What ROUGE does to words before it compares them. */
 export interface RougeOptions {
   /** Stem words of more than three letters (default false). */
   readonly stemmer?: boolean;

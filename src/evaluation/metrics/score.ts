@@ -12,7 +12,9 @@ import { corpusChrf, sentenceChrf } from "./chrf.ts";
 import { bestRouge, ROUGE_TYPES, type RougeType } from "./rouge.ts";
 import { squad } from "./squad.ts";
 
+/** The metrics that `scorePairs` knows. */
 export const SCORE_METRICS = [...ROUGE_TYPES, "bleu", "chrf", "chrf++", "squad", "squad_v2", "exact_match"] as const;
+/** The name of a metric that `scorePairs` knows. */
 export type ScoreMetric = (typeof SCORE_METRICS)[number];
 
 export const scoreOptions = z.strictObject({
@@ -24,17 +26,20 @@ export const scoreOptions = z.strictObject({
   stemmer: z.boolean().default(false).meta({ description: "Stem words before ROUGE compares them." }),
   perExample: z.boolean().default(false).meta({ description: "Also give the scores of each line (in JSON)." }),
 });
+/** Options of `scorePairs` and `scoreFile`; all may be left out. */
 export type ScoreOptions = z.input<typeof scoreOptions>;
 
 /** Scores by name. `squad` gives `squad_exact_match` and `squad_f1`, `squad_v2` likewise; every other metric its own name. */
 export type Scores = Readonly<Record<string, number>>;
 
+/** Scores of all pairs together and, when asked for, of each. ROUGE in 0..1; BLEU, chrF and SQuAD in 0..100. */
 export interface ScoreReport {
   readonly corpus: Scores;
   /** One entry per line, in order; only with `perExample`. */
   readonly examples?: readonly Scores[];
 }
 
+/** A prediction, and the answers that count as right. */
 export interface Pair {
   readonly prediction: string;
   readonly references: readonly string[];
@@ -45,7 +50,8 @@ const rowSchema = z.object({
   references: z.union([z.string().transform((text) => [text]), z.array(z.string()).min(1)]),
 });
 
-/** Scores the lines of a .jsonl file (.json, .csv and .parquet work too). */
+/** Scores the lines of a .jsonl file (.json, .csv and .parquet work too).
+ *  @throws DataError for a file that is missing or a line without prediction and references. */
 export async function scoreFile(path: string, options: ScoreOptions = {}): Promise<ScoreReport> {
   const fix = 'Write lines as {"prediction": text, "references": text or [text, ...]}.';
   const pairs = (await readRows(path)).map((row) => parseRow(rowSchema, row, fix));

@@ -7,6 +7,7 @@
 
 import { ASCII_PUNCTUATION, countItems, overlap, splitWhitespace } from "./python-text.ts";
 
+/** 1.1: every question has an answer. 2.0: an empty prediction is right where no answer is given. */
 export type SquadVersion = "1.1" | "2.0";
 
 /** Both in 0..1. */

@@ -17,6 +17,7 @@ import { page, type Section } from "./page.ts";
 import { gridTable } from "./table.ts";
 import { usageFigure } from "./usage.ts";
 
+/** What a report page shows; parts that are absent are left out. */
 export interface ReportParts {
   readonly title?: string;
   readonly evaluation: Evaluation;
@@ -29,7 +30,8 @@ export interface ReportParts {
   readonly sweeps?: readonly Chart[];
 }
 
-/** Writes the report to `path`. */
+/** Writes the report to `path`.
+ *  @throws CheckpointError where the file cannot be written. */
 export async function writeReport(path: string, parts: ReportParts): Promise<void> {
   await writeFileAtomically(path, reportPage(parts));
 }

@@ -16,21 +16,25 @@ import { longestSequence } from "./length.ts";
 import { lastOf } from "./score-tokens.ts";
 import { outputModules } from "./trace.ts";
 
+/** How much of a task each expert serves at one module. */
 export interface ModuleUse {
   readonly module: string;
   /** Mean weight of each expert, in the pool's order. */
   readonly use: readonly number[];
 }
+/** How much of a task each expert serves, module by module. */
 export interface TaskUse {
   readonly task: string;
   readonly modules: readonly ModuleUse[];
 }
+/** Which experts served which tasks, as `routeUsage` adds it up. */
 export interface RouteUsage {
   /** The name of the router. */
   readonly router?: string;
   readonly experts: readonly string[];
   readonly tasks: readonly TaskUse[];
 }
+/** What `routeUsage` looks at. */
 export interface UsageOptions {
   /** Examples per task, from its beginning. Default 32. */
   readonly examples?: number;
@@ -38,7 +42,8 @@ export interface UsageOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Sums the routes of a routed model. */
+/** Sums the routes of a routed model.
+ *  @throws OptionError where nothing is routed, StoppedError when the signal aborts. */
 export async function routeUsage(
   model: Model,
   tokenizer: Tokenizer,

@@ -9,6 +9,7 @@ import { type Likelihood, type ScorerOptions, scoreTokens, type TokenRequest } f
 import { generateUntil, rollingLoglikelihood } from "./scorer.ts";
 import { type Answer, type Answered, type Measured, measured, neededFor } from "./task-metrics.ts";
 
+/** A task's score and metrics, and what became of each example. */
 export interface TaskResult extends Omit<Measured, "perExample"> {
   readonly outcomes: readonly Outcome[];
 }
@@ -17,7 +18,8 @@ export interface Outcome extends Answer {
   readonly values: Readonly<Record<string, number>>;
 }
 
-/** Answers every example of a task and measures the answers. */
+/** Answers every example of a task and measures the answers.
+ *  @throws ShapeError for an example without tokens, StoppedError when the signal aborts. */
 export async function runTask(model: Model, tokenizer: Tokenizer, task: Task, options: ScorerOptions = {}): Promise<TaskResult> {
   const answered = await answers(model, tokenizer, task, options);
   const { perExample, ...rest } = measured(task, answered);

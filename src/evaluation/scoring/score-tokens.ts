@@ -15,6 +15,7 @@ import type { Feeds } from "../../runtime/session.ts";
 import { longestSequence } from "./length.ts";
 import { buildScoring } from "./scoring-graph.ts";
 
+/** How likely a model finds a continuation. */
 export interface Likelihood {
   /** Sum of the tokens' log-probabilities (natural logarithm). */
   readonly sum: number;
@@ -27,6 +28,7 @@ export interface TokenRequest {
   readonly context: readonly number[];
   readonly continuations: readonly (readonly number[])[];
 }
+/** How texts are scored. */
 export interface ScorerOptions {
   /** Rows per batch. Default 32. */
   readonly batchSize?: number;

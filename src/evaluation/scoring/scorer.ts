@@ -14,6 +14,7 @@ import { longestPrompt, longestSequence } from "./length.ts";
 import { emptyContext, type Likelihood, lastOf, type ScorerOptions, scoreTokens } from "./score-tokens.ts";
 import { untilTexts } from "./until.ts";
 
+/** A text, and what may follow it. What separates them belongs to either; tokens are cut as lm-evaluation-harness cuts them. */
 export interface TextPair {
   readonly context: string;
   readonly continuation: string;
@@ -68,7 +69,8 @@ export function rollingWindows(
   return windows;
 }
 
-/** Log-likelihood of whole documents. */
+/** Log-likelihood of whole documents.
+ *  @throws ShapeError where the tokenizer has neither a bos nor an eos token to start from, StoppedError when the signal aborts. */
 export async function rollingLoglikelihood(
   model: Model,
   tokenizer: Tokenizer,

@@ -35,6 +35,7 @@ export interface Answer {
   /** Log-likelihood of the target after the input. */
   readonly target?: Likelihood;
 }
+/** A metric's value and its standard error, in the metric's own unit. */
 export interface MetricValue {
   readonly value: number;
   readonly stderr: number;
@@ -163,6 +164,7 @@ export function neededFor(task: Task): ReadonlySet<Metric["needs"]> {
   );
 }
 
+/** What a task's answers are worth: each metric over all examples, and for each. */
 export interface Measured {
   readonly metrics: Readonly<Record<string, MetricValue>>;
   /** The mean of the metrics where more is better; without such a metric, the first one. */

@@ -23,6 +23,7 @@ export interface TracedTokens {
   readonly tokens: readonly string[];
   readonly modules: readonly ModuleTrace[];
 }
+/** A prompt, its completion, and which experts served which of their tokens. */
 export interface Trace {
   readonly prompt: string;
   readonly completion: string;

@@ -37,6 +37,7 @@ import { readNaturalInstructionsTask } from "./natural-instructions.ts";
 import { completionExamples, p3Examples } from "./p3.ts";
 import { DEFAULT_GENERATION, type Example, type Task } from "./task.ts";
 
+/** Where datasets are, and who writes chats. */
 export interface TaskFileOptions {
   /** A folder or Hugging Face cache with the datasets that a YAML file names. Default: the folder data; for a task of
    *  lm-evaluation-harness, its own folder first. */
@@ -54,7 +55,8 @@ export interface TaskFileOptions {
 
 const YAML = /\.ya?ml$/;
 
-/** All tasks of a file or folder. */
+/** All tasks of a file or folder.
+ *  @throws DataError for a file that is missing or cannot be read, with its line; OptionError for options that make no sense. */
 export async function readTasks(path: string, options: TaskFileOptions = {}): Promise<Task[]> {
   if (await isFolder(path)) {
     const names = (await readdir(path)).filter((name) => isDataFile(name) || YAML.test(name)).sort();

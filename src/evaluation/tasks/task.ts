@@ -4,8 +4,10 @@ import type { FilterPipeline, TextFilter } from "./filters.ts";
 
 /** The kind of request, named as in lm-evaluation-harness (`output_type`). */
 export const TASK_KINDS = ["multiple_choice", "generate_until", "loglikelihood", "loglikelihood_rolling"] as const;
+/** How a model is asked: to choose, to write until a stop, or how likely a target or a whole document is. */
 export type TaskKind = (typeof TASK_KINDS)[number];
 
+/** One example of a task: what the model reads, and what is right. */
 export interface Example {
   /** The model's input. Empty for `loglikelihood_rolling`, where `target` is the document. */
   readonly input: string;
@@ -24,6 +26,7 @@ export interface Example {
   readonly isRendered?: boolean;
 }
 
+/** When generated answers end. */
 export interface Generation {
   /** Generation stops before the first of these. */
   readonly until: readonly string[];
@@ -31,6 +34,7 @@ export interface Generation {
   readonly maxTokens: number;
 }
 
+/** Examples, how a model is asked for answers, and how answers are measured. */
 export interface Task {
   readonly name: string;
   readonly kind: TaskKind;
