@@ -9,11 +9,9 @@ import { type Evaluation, type EvaluationJob, evaluate } from "./evaluate.ts";
 import { groupsOf } from "./evaluation-task.ts";
 import { type Method, methodName } from "./methods.ts";
 
-/** The evaluation whose methods are swept.
+/** Each router with each k. The methods are those of the job: those that are not routers, and routers without k, are
+ *  left out; undefined when none is left.
  *  @throws OptionError for a k that a router does not take. */
-export type EvaluationJob = EvaluationJob;
-
-/** Each router with each k. Methods that are not routers, and routers without k, are left out; undefined when none is left. */
 export async function sweepK(job: EvaluationJob, ks: readonly number[]): Promise<Chart | undefined> {
   const routers = job.methods.filter((method) => method.kind === "router").filter(takesK);
   if (routers.length === 0) return undefined;
