@@ -65,6 +65,12 @@ const PINNED = {
   hyparquet: ["data"],
   "hyparquet-compressors": ["data"],
   commander: ["cli"],
+  hono: ["server"],
+  "@hono/node-server": ["server"],
+  "@hono/zod-openapi": ["server/http"],
+  "prom-client": ["server/http/metrics.ts"],
+  pino: ["server/log.ts"],
+  "@mlc-ai/web-xgrammar": ["server/grammar.ts"],
 };
 
 /** Folders that a browser can run. */

@@ -64,6 +64,11 @@ export const COMMANDS: readonly ListedCommand[] = [
     load: async () => (await import("./commands/chat.ts")).addChat,
   },
   {
+    name: "serve",
+    summary: "Serve the base, its experts and their pool over OpenAI's API; a pool's experts are chosen for every token.",
+    load: async () => (await import("./commands/serve.ts")).addServe,
+  },
+  {
     name: "eval",
     summary: "Compare the base, its experts, their merge, and routers on tasks, and print one table with standard errors.",
     load: async () => (await import("./commands/eval.ts")).addEval,

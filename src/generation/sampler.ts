@@ -25,6 +25,14 @@ export interface Choice {
   readonly topLogprobs?: readonly Alternative[];
 }
 
+/** What may come next, by the tokens so far: the form of a text, say. */
+export interface Constraint {
+  /** Sets the logits of tokens that may not come next to -Infinity, in place. */
+  restrict(logits: Float32Array): void;
+  /** Goes on behind a token. */
+  take(id: number): void;
+}
+
 export type SamplerSettings = Pick<
   GenerationSettings,
   "temperature" | "topK" | "topP" | "minP" | "repetitionPenalty" | "frequencyPenalty" | "presencePenalty" | "logitBias" | "logprobs"
@@ -37,9 +45,11 @@ export class Sampler {
   readonly #context: Set<number>;
   readonly #generated = new Map<number, number>();
   readonly #bias: readonly (readonly [number, number])[];
+  readonly #constraint: Constraint | undefined;
 
   /** `context`: the tokens that the decoder was given, for the repetition penalty. */
-  constructor(settings: SamplerSettings, random: Random, context: readonly number[] = []) {
+  constructor(settings: SamplerSettings, random: Random, context: readonly number[] = [], constraint?: Constraint) {
+    this.#constraint = constraint;
     this.#settings = settings;
     this.#random = random;
     this.#context = new Set(context);
@@ -51,6 +61,7 @@ export class Sampler {
     const { temperature, logprobs } = this.#settings;
     const adjusted = this.#adjusted(logits);
     const id = temperature === 0 ? argmax(adjusted) : this.#sampled(adjusted);
+    this.#constraint?.take(id);
     this.#context.add(id);
     this.#generated.set(id, (this.#generated.get(id) ?? 0) + 1);
     return logprobs === undefined ? { id } : { id, ...logprobsOf(logits, id, logprobs) };
@@ -58,13 +69,15 @@ export class Sampler {
 
   #adjusted(logits: Float32Array): Float32Array {
     const { repetitionPenalty, frequencyPenalty, presencePenalty } = this.#settings;
-    if (repetitionPenalty === 1 && frequencyPenalty === 0 && presencePenalty === 0 && this.#bias.length === 0) return logits;
+    const isPlain = repetitionPenalty === 1 && frequencyPenalty === 0 && presencePenalty === 0 && this.#bias.length === 0;
+    if (isPlain && !this.#constraint) return logits;
     const adjusted = logits.slice();
     if (repetitionPenalty !== 1) {
       for (const id of this.#context) adjusted[id]! *= adjusted[id]! < 0 ? repetitionPenalty : 1 / repetitionPenalty;
     }
     for (const [id, count] of this.#generated) adjusted[id]! -= count * frequencyPenalty + presencePenalty;
     for (const [id, bias] of this.#bias) adjusted[id]! += bias;
+    this.#constraint?.restrict(adjusted);
     return adjusted;
   }
 

@@ -6,7 +6,7 @@ import type { Architecture } from "../models/architecture.ts";
 import type { CompletionText } from "./completion-text.ts";
 import type { GenerationSettings } from "./options.ts";
 import type { Routes } from "./routes.ts";
-import { type Choice, Sampler } from "./sampler.ts";
+import { type Choice, type Constraint, Sampler } from "./sampler.ts";
 
 /** "stop": an end-of-sequence token, a stop token or a stop string; "length": as many tokens as allowed. */
 export type FinishReason = "stop" | "length";
@@ -30,12 +30,13 @@ export interface Sequence {
   cachedTokens: number;
 }
 
-/** n sequences for each prompt, in order. */
+/** n sequences for each prompt, in order. `constraints`: one for each sequence, or none. */
 export function sequencesFor(
   architecture: Architecture,
   prompts: readonly (readonly number[])[],
   settings: GenerationSettings,
   textOf?: (prompt: number) => CompletionText,
+  constraints: readonly Constraint[] = [],
 ): Sequence[] {
   const { n, maxNewTokens } = settings;
   checkIds(settings, architecture.vocabularySize);
@@ -46,12 +47,13 @@ export function sequencesFor(
     const decoderOnly = architecture.kind === "decoder-only";
     const room =
       decoderOnly && architecture.maxPositions !== undefined ? architecture.maxPositions - ids.length + 1 : Number.POSITIVE_INFINITY;
+    const given = decoderOnly ? ids : [architecture.decoderStartId];
     return Array.from({ length: n }, (_, completion) => ({
       index: prompt * n + completion,
       prompt,
       ids: [],
       choices: [],
-      sampler: new Sampler(settings, seededRandom(seedOf(prompt, completion)), decoderOnly ? ids : [architecture.decoderStartId]),
+      sampler: new Sampler(settings, seededRandom(seedOf(prompt, completion)), given, constraints[prompt * n + completion]),
       limit: Math.min(maxNewTokens, room),
       ...(textOf && { text: textOf(prompt) }),
       cachedTokens: 0,

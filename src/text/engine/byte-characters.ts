@@ -15,3 +15,16 @@ export function bytesAsCharacters(text: string): string {
   for (const byte of utf8.encode(text)) out += CHARACTERS[byte]!;
   return out;
 }
+
+const BYTES: ReadonlyMap<string, number> = new Map(CHARACTERS.map((character, byte) => [character, byte]));
+
+/** The bytes that the characters stand for; undefined where one stands for none. */
+export function charactersAsBytes(text: string): readonly number[] | undefined {
+  const bytes: number[] = [];
+  for (const character of text) {
+    const byte = BYTES.get(character);
+    if (byte === undefined) return undefined;
+    bytes.push(byte);
+  }
+  return bytes;
+}

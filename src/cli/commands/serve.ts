@@ -1,0 +1,124 @@
+/** @file `skein serve`: an OpenAI-compatible server for a base, its experts and a pool. */
+
+import { readFileSync } from "node:fs";
+import type { Command } from "commander";
+import * as z from "zod";
+import { counted } from "../../base/counted.ts";
+import { OptionError } from "../../base/errors.ts";
+import { PRECISIONS } from "../../quantization/scheme.ts";
+import { subcommand } from "../command.ts";
+import { base } from "../common-options.ts";
+import { type CommonFlags, type Io, show } from "../io.ts";
+import { type FlagRules, optionsFrom, withOptions } from "../schema-options.ts";
+
+const serveFlags = z.strictObject({
+  base,
+  pool: z.string().optional().meta({ description: "A pool whose experts are chosen for every token.", value: "dir" }),
+  adapter: z
+    .array(z.string())
+    .optional()
+    .meta({ description: "An adapter to serve alone: its name, and its folder.", value: "name=dir", variadic: true }),
+  precision: z.enum(PRECISIONS).default("float32").meta({ description: "How the base's weights are kept." }),
+  host: z.string().default("127.0.0.1").meta({ description: "The address to listen at.", value: "address" }),
+  port: z.int().min(0).max(65535).default(8080).meta({ description: "The port; 0 for any that is free." }),
+  name: z.string().optional().meta({ description: "The base's name in requests.", unset: "that of its folder" }),
+  poolName: z.string().optional().meta({ description: "The pool's name in requests.", unset: "that of its folder" }),
+  methods: z
+    .array(z.string())
+    .optional()
+    .meta({ description: "Routing methods to open at once and to list as POOL:METHOD; requests may name any." }),
+  apiKeys: z
+    .string()
+    .optional()
+    .meta({ description: "A file of keys, one a line: KEY, or NAME KEY; a key may be sha256:HEX.", value: "file" }),
+  allowHost: z.array(z.string()).optional().meta({ description: "More host names that requests may be for.", value: "names" }),
+  allowRuntimeUpdates: z.boolean().default(false).meta({ description: "Let requests load and unload adapters." }),
+  adapterRoot: z.string().optional().meta({ description: "The folder that such adapters must lie in.", value: "dir" }),
+  maxTokens: z.int().min(1).default(4096).meta({ description: "Most tokens of one completion." }),
+  context: z.int().min(16).optional().meta({ description: "Most tokens of a prompt and its answer.", unset: "the model's" }),
+  queue: z.int().min(1).default(256).meta({ description: "Most completions that run or wait; more are told to come back." }),
+  rows: z.int().min(1).default(64).meta({ description: "Most completions that run side by side." }),
+  cacheMb: z.int().min(16).default(2048).meta({ description: "Most megabytes of keys and values of running completions." }),
+  timeout: z.int().min(1).default(600).meta({ description: "Seconds that one request may take." }),
+  drain: z.int().min(0).default(30).meta({ description: "Seconds that running requests have to end when the server is stopped." }),
+  logPrompts: z.boolean().default(false).meta({ description: "Write requests into the log." }),
+});
+type Flags = CommonFlags & z.output<typeof serveFlags>;
+const RULES: FlagRules = {};
+
+export function addServe(program: Command, io: Io, summary: string): void {
+  const command = subcommand(program, "serve", { summary, example: "skein serve --base models/base --pool my-pool --port 8080" });
+  withOptions(command, serveFlags, RULES).action(async (flags: Flags) =>
+    serve(io, { ...serveFlags.parse(optionsFrom(serveFlags, flags, RULES)), json: flags.json }),
+  );
+}
+
+async function serve(io: Io, flags: Flags): Promise<void> {
+  const { stderrLog } = await import("../../server/log.ts");
+  const { checkFolders } = await import("../../server/open-engine.ts");
+  const { ProcessBackend } = await import("../../server/process-backend.ts");
+  const { startServer } = await import("../../server/serve.ts");
+  const { base: root, name, pool, poolName, methods, precision, adapterRoot, context: contextLength, rows, cacheMb } = flags;
+  const log = stderrLog();
+  const engine = {
+    ...{ base: root, name, pool, poolName, methods, precision, adapterRoot, contextLength },
+    adapters: adaptersOf(flags.adapter ?? []),
+    limits: { rows, cacheBytes: cacheMb * 2 ** 20 },
+  };
+  await checkFolders(engine);
+  const onBug = (error: string) => log.error({ error }, "the engine failed");
+  const backend = new ProcessBackend(engine, { onWarning: (warning) => log.warn({}, warning), onBug });
+  await backend.ready;
+  const server = await startServer(backend, {
+    host: flags.host,
+    port: flags.port,
+    apiKeys: flags.apiKeys,
+    hosts: flags.allowHost,
+    allowsRuntimeUpdates: flags.allowRuntimeUpdates,
+    logsPrompts: flags.logPrompts,
+    limits: { queue: flags.queue, maxTokens: flags.maxTokens, timeout: flags.timeout * 1000 },
+    version: version(),
+    log,
+  });
+  const models = await backend.models();
+  const names = models.map(({ id }) => id);
+  const { url } = server;
+  show(io, flags, { url, models: names }, `Serving ${names.slice(0, 8).join(", ")}${names.length > 8 ? ", ..." : ""} at ${url}/v1`);
+  await stopAsked(io, flags.drain);
+  await server.close(flags.drain * 1000);
+}
+
+/** Settles when somebody asks the process to end; the second time it ends at once. */
+async function stopAsked(io: Io, seconds: number): Promise<void> {
+  await new Promise<void>((resolve) => {
+    let isAsked = false;
+    const stop = () => {
+      if (isAsked) process.exit(130); // what shells expect of a process that Ctrl-C ended
+      isAsked = true;
+      io.err(`\nEnding when running requests are done, in ${counted(seconds, "second")} at most; once more to end at once.\n`);
+      resolve();
+    };
+    process.on("SIGINT", stop).on("SIGTERM", stop);
+  });
+}
+
+function adaptersOf(pairs: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const [, name, folder] = /^([\w.-]+)=(.+)$/.exec(pair) ?? [];
+      if (name !== undefined && folder !== undefined) return [name, folder];
+      throw new OptionError({
+        code: "option-bad-assignment",
+        data: { option: "adapter", got: pair },
+        what: `Not a name and a folder: "${pair}".`,
+        where: "--adapter",
+        fix: "Write name=folder; a name has letters, digits, dots, dashes and underscores alone.",
+      });
+    }),
+  );
+}
+
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8"));
+  return String((manifest as { version: unknown }).version);
+}

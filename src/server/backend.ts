@@ -1,0 +1,198 @@
+/** @file What answers requests: the line between HTTP and the engine. Everything that crosses it is plain data, so that the engine can
+ *  run in a process of its own (process-backend.ts) or in the caller's (engine.ts). */
+
+import type { GenerationOptions } from "../generation/options.ts";
+import type { FinishReason } from "../generation/sequence.ts";
+import type { ChatMessage } from "../text/chat.ts";
+
+export type ModelKind = "base" | "expert" | "pool";
+
+/** A name that requests may give as their model. */
+export interface ServedModel {
+  readonly id: string;
+  readonly kind: ModelKind;
+  /** The base's name; absent for the base. */
+  readonly parent?: string;
+  /** Where it was loaded from, as whoever started the server wrote it. */
+  readonly root: string;
+  /** Seconds since 1970. */
+  readonly created: number;
+  /** Most tokens of prompt and answer; absent where there is no limit. */
+  readonly contextLength?: number;
+  /** Of a pool: its experts. */
+  readonly experts?: readonly string[];
+}
+
+/** How a request wants its tokens routed. */
+export interface Routing {
+  /** A method's name, with options or without. */
+  readonly method?: string | undefined;
+  readonly topK?: number | undefined;
+  readonly temperature?: number | undefined;
+  /** Only these experts may serve. */
+  readonly experts?: readonly string[] | undefined;
+}
+
+export interface Target {
+  readonly model: string;
+  readonly routing?: Routing | undefined;
+}
+
+export interface ChatPrompt {
+  readonly messages: readonly ChatMessage[];
+  readonly tools?: readonly unknown[] | undefined;
+  readonly templateVariables?: Readonly<Record<string, unknown>> | undefined;
+  /** End with the words that open the assistant's turn. */
+  readonly opensTurn: boolean;
+  /** The last message is the beginning of the answer. */
+  readonly continuesLast: boolean;
+  /** A call of a tool must follow: its opening words are part of the prompt, and its form is a constraint. */
+  readonly call?: { readonly name?: string | undefined } | undefined;
+}
+
+export type PromptInput = { readonly text: string } | { readonly ids: readonly number[] } | { readonly chat: ChatPrompt };
+
+/** What an answer's text must be. */
+export type TextForm = { readonly kind: "json" } | { readonly kind: "json-schema"; readonly schema: unknown };
+
+export interface GenerationRequest extends Target {
+  readonly prompts: readonly PromptInput[];
+  /** With `maxNewTokens` absent, as many as the model's context has room for, and no more than `tokenLimit`. */
+  readonly options: Omit<GenerationOptions, "routes">;
+  readonly tokenLimit: number;
+  readonly form?: TextForm | undefined;
+  /** Whether to report which experts served each token. */
+  readonly routes: boolean;
+  /** Special tokens are part of the text. */
+  readonly showsSpecialTokens?: boolean | undefined;
+  /** Whose request it is: clients take turns. */
+  readonly client?: string | undefined;
+}
+
+/** How a template writes calls of tools; undefined where it knows none. */
+export type ToolStyle = "hermes" | "llama3" | "mistral";
+
+/** A token with its log-probability under the model's own logits. */
+export interface ScoredToken {
+  readonly id: number;
+  readonly token: string;
+  readonly bytes: readonly number[];
+  readonly logprob: number;
+}
+export interface TokenScore extends ScoredToken {
+  /** The likeliest tokens, best first. */
+  readonly top: readonly ScoredToken[];
+}
+
+/** Which experts served one token: by module, the best first. */
+export interface TokenRoute {
+  readonly experts: readonly (readonly number[])[];
+  readonly weights: readonly (readonly number[])[];
+}
+/** Routes of consecutive tokens: [tokens][modules][k]. */
+export interface RouteTable {
+  readonly modules: readonly string[];
+  readonly tokens: readonly TokenRoute[];
+}
+
+export type GenerationEvent =
+  | {
+      readonly kind: "accepted";
+      /** Of all prompts together. */
+      readonly promptTokens: number;
+      readonly toolStyle?: ToolStyle | undefined;
+      /** Names of the experts in the order that routes count them. */
+      readonly experts: readonly string[];
+    }
+  | {
+      readonly kind: "token";
+      /** prompt * n + completion. */
+      readonly index: number;
+      readonly id: number;
+      /** Text that became certain with it. */
+      readonly text: string;
+      readonly score?: TokenScore;
+      /** Of the token it was predicted from. */
+      readonly route?: RouteTable;
+    }
+  | {
+      readonly kind: "finished";
+      readonly index: number;
+      readonly reason: FinishReason;
+      readonly completionTokens: number;
+      readonly cachedTokens: number;
+      readonly promptRoute?: RouteTable;
+    };
+
+export interface Stream extends AsyncIterable<GenerationEvent> {
+  /** Ends it, whatever it is doing. */
+  cancel(): void;
+}
+
+export interface ScoreRequest extends Target {
+  readonly prompts: readonly PromptInput[];
+  /** The log-probabilities are wanted, and those of so many alternatives; absent: the tokens and their text alone. */
+  readonly top?: number | undefined;
+}
+/** The tokens of one prompt: the first has no score, since nothing stands before it. */
+export interface PromptScore {
+  readonly text: string;
+  readonly tokens: readonly { readonly token: string; readonly score?: TokenScore }[];
+}
+
+export interface EmbeddingRequest extends Target {
+  readonly prompts: readonly PromptInput[];
+}
+export interface Embeddings {
+  readonly vectors: readonly Float32Array[];
+  readonly promptTokens: number;
+}
+
+export interface TokenizeRequest {
+  readonly prompt: PromptInput;
+  readonly addSpecialTokens: boolean;
+}
+export interface Tokenized {
+  readonly tokens: readonly number[];
+  readonly texts: readonly string[];
+  readonly contextLength?: number;
+}
+
+/** What the tokenizer's files say of it. */
+export type TokenizerInfo = Readonly<Record<string, unknown>>;
+
+export interface BackendStats {
+  readonly running: number;
+  readonly waiting: number;
+  readonly cacheBytes: number;
+  readonly keptBytes: number;
+  readonly steps: number;
+  readonly preemptions: number;
+  readonly sessions: number;
+  readonly experts: number;
+}
+
+export interface NewExpert {
+  readonly name: string;
+  readonly path: string;
+  /** Whether it joins the pool; alone under its name when not. */
+  readonly joinsPool: boolean;
+}
+
+export interface Backend {
+  /** Settles when it answers requests. */
+  readonly ready: Promise<void>;
+  /** Whether it answers now. */
+  readonly isReady: boolean;
+  models(): Promise<readonly ServedModel[]>;
+  submit(request: GenerationRequest): Stream;
+  score(request: ScoreRequest): Promise<readonly PromptScore[]>;
+  embed(request: EmbeddingRequest): Promise<Embeddings>;
+  tokenize(request: TokenizeRequest): Promise<Tokenized>;
+  detokenize(ids: readonly number[]): Promise<string>;
+  tokenizerInfo(): Promise<TokenizerInfo>;
+  addExpert(expert: NewExpert): Promise<void>;
+  removeExpert(name: string): Promise<void>;
+  stats(): Promise<BackendStats>;
+  close(): Promise<void>;
+}
