@@ -1,4 +1,4 @@
-/** @file What the tests of adapters share: the modules of two tiny base models, temporary folders, and data that may be absent. */
+/** @file Helpers of the adapter tests: the modules of two tiny base models, temporary folders, and data that may be absent. */
 
 import { existsSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -53,5 +53,5 @@ export function temporary(): string {
 export const SHARED_ADAPTERS = "../shared/adapters";
 export const SHARED_GOLDEN = "../shared/golden";
 
-/** Tests on collected public data run where that data is. */
+/** Tests on collected public data run only if the data exists. */
 export const HAS_SHARED_ADAPTERS = existsSync(SHARED_ADAPTERS);

@@ -1,5 +1,5 @@
-/** @file What tests/browser.test.ts runs outside Node: from the contents of a model's and an adapter's files to the bytes of an ONNX graph,
- *  and from text to token ids. */
+/** @file The code that tests/browser.test.ts runs outside Node: from the contents of a model's and an adapter's files to the bytes of an
+ *  ONNX graph, and from text to token ids. */
 
 import { adapted } from "../src/adapters/in-graph.ts";
 import { parseAdapter } from "../src/adapters/parse-adapter.ts";

@@ -1,4 +1,4 @@
-/** @file The core is free of Node: a bundler for browsers takes all of it, and what it makes runs where only the web's globals are. */
+/** @file The core does not use Node: a bundler for browsers bundles all of it, and the bundle runs with only the web's globals. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ const LOADER = "text/load-tokenizer.ts";
 const MODEL = "tests/golden/llama/model";
 const ADAPTER = "tests/golden/llama/adapter_step5";
 
-/** Bundles files for a browser. The warnings name what the bundler could not find there. */
+/** Bundles files for a browser. The warnings name imports that the bundler could not resolve. */
 async function bundled(input: readonly string[], format: "esm" | "iife"): Promise<{ chunks: OutputChunk[]; warnings: string[] }> {
   const warnings: string[] = [];
   const bundle = await rolldown({
@@ -58,7 +58,7 @@ test("outside Node it builds the graph and the token ids that it builds in Node"
   const tokenizer = JSON.parse(readFileSync("tests/golden/tokenizers/tinystories/tokenizer.json", "utf8"));
   const text = "Once upon a time there was a goose.";
 
-  // JavaScript's own globals come with the context; of the web's only these are given.
+  // The context has JavaScript's own globals; of the web's globals it gets only these.
   const page = createContext({ TextDecoder, TextEncoder, atob, btoa, files: { ...files }, tokenizer, text });
   expect(new Script("typeof process + typeof Buffer").runInContext(page)).toBe("undefinedundefined");
   new Script(`${chunks[0]!.code}; globalThis.core = core;`).runInContext(page);

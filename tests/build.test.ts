@@ -1,4 +1,4 @@
-/** @file The command builds itself in a checkout: when nothing is built, when a source changed, and once when many start at the same time. */
+/** @file In a checkout the command builds itself if there is no build or a source changed, and only once if many start at the same time. */
 
 import { execFile } from "node:child_process";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";

@@ -1,4 +1,4 @@
-/** @file A whole tokenizer in a few lines, for models without one: each byte is a token, after pad, end and unknown. */
+/** @file A small tokenizer for models without one: each byte is a token; pad, end and unknown come first. */
 
 import type { Tokenizer } from "../src/text/tokenizer.ts";
 

@@ -1,4 +1,4 @@
-/** @file A tokenizer for chat templates in a few lines: each byte is a token, and so is each special token that a text holds. */
+/** @file A small tokenizer for chat templates: each byte is a token, and so is each special token in a text. */
 
 import type { SpecialTokens, Tokenizer } from "../src/text/tokenizer.ts";
 
@@ -33,7 +33,7 @@ export function chatTokenizer(template: string, { special, names = {} }: ChatTok
   };
 }
 
-/** Signs that look like special tokens in a template's source. */
+/** Texts in a template's source that look like special tokens. */
 export function specialTokensIn(template: string): string[] {
   const found = template.match(/<[|｜][^<>'"{}]*?[|｜]>|<\/?s>|<(?:bos|eos)>|<(?:start|end)_of_turn>|\[\/?[A-Z][A-Z_]*\]/g) ?? [];
   return [...new Set(found)];

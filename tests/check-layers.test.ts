@@ -11,7 +11,7 @@ const SCRIPT = fileURLToPath(new URL("../scripts/check-layers.mjs", import.meta.
 const { folder, write } = temporaryFolder();
 let projects = 0;
 
-/** What the script says of a project with these files in src/: a line for each problem. */
+/** The script's output for a project with these files in src/: one line per problem. */
 async function problemsOf(files: Readonly<Record<string, string>>): Promise<string[]> {
   const project = `project-${projects++}`;
   await write(`${project}/package.json`, JSON.stringify({ dependencies: { zod: "4.0.0", hyparquet: "1.0.0" } }));

@@ -1,4 +1,4 @@
-/** @file Checkpoints for tests: a golden one under other spellings, in a folder that goes away with the test. */
+/** @file Checkpoints for tests: a golden one with other names, in a folder that is deleted after the test. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,9 +11,9 @@ type Config = Readonly<Record<string, unknown>>;
 interface Respelling {
   readonly config?: (config: Config) => Config;
   readonly tensor?: (name: string) => string;
-  /** Another tensor in its place, under the copy's name. */
+  /** A replacement for the tensor, by its name in the copy. */
   readonly values?: (name: string, tensor: HostTensor) => HostTensor;
-  /** Tensors that the copy has too. */
+  /** Additional tensors of the copy. */
   readonly add?: (tensors: ReadonlyMap<string, HostTensor>) => Readonly<Record<string, HostTensor>>;
 }
 

@@ -9,7 +9,7 @@ import { logitsOf } from "../src/models/logits.ts";
 import { fileWeights } from "../src/models/weights.ts";
 import { type Fetches, Session } from "../src/runtime/session.ts";
 
-/** Every state the architecture lets observe, by its name. */
+/** Every observed state of the architecture, by name. */
 export async function hiddenStates(model: LoadedModel, batch: Batch): Promise<Fetches> {
   const graph = createGraph("states");
   const weights = fileWeights(graph, model.base.checkpoint);
@@ -18,7 +18,7 @@ export async function hiddenStates(model: LoadedModel, batch: Batch): Promise<Fe
   return await session.run(batchFeeds(batch, model.base.architecture));
 }
 
-/** The most likely continuation of each row, one full forward a token. ids, mask: [batch, sequence] */
+/** The greedy continuation of each row, with one full forward pass per token. ids, mask: [batch, sequence] */
 export async function greedy(model: LoadedModel, ids: HostTensor<"int64">, mask: HostTensor<"int64">, count: number): Promise<number[][]> {
   const [batch, start] = ids.shape as [number, number];
   const rows = Array.from({ length: batch }, (_, row) => [...ids.data.subarray(row * start, (row + 1) * start)]);

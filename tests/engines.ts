@@ -1,6 +1,6 @@
-/** @file The engines that this machine can test, and why it cannot test the others.
+/** @file The engines that this machine can test, and the reasons why it cannot test the others.
  *
- *  WebGPU is tested without a GPU: on SwiftShader, the software Vulkan that comes with Chromium. */
+ *  WebGPU is tested without a GPU, with SwiftShader, the software Vulkan of Chromium. */
 
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +11,7 @@ import { cpu, webgpu } from "../src/runtime/onnxruntime-node.ts";
 
 const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
 
-/** Why WebGPU is not tested here; undefined where it is. */
+/** The reason why WebGPU is not tested here; undefined if it is tested. */
 export const webgpuMissing = process.env.SKEIN_SKIP_WEBGPU
   ? "SKEIN_SKIP_WEBGPU is set"
   : existsSync(SWIFTSHADER)

@@ -1,4 +1,4 @@
-/** @file The examples and the programs in the guides run and end well, and the README shows the first example as it is. */
+/** @file The examples and the programs in the guides run without errors, and the README contains the first example unchanged. */
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -22,7 +22,7 @@ test.skipIf(!isBuilt)("the programs in the guides run: one trains an expert, one
     mkdirSync(join(folder, "node_modules"));
     symlinkSync(root, join(folder, "node_modules", "skein"), "junction");
     symlinkSync(join(root, "assets"), join(folder, "assets"), "junction");
-    // Not what the base says, so that the answer is the expert's.
+    // Differs from the base's answer, so the expert was used.
     writeFileSync(join(folder, "opposites.jsonl"), '{"input": "opposite : 1. hot 2. big", "target": "1. small 2. cold"}\n');
     run(program("training", folder));
     run(join(root, "bin/skein.js"), "pool", "create", "my-pool", "--base", "assets/demo-base", "experts/opposites");

@@ -1,4 +1,4 @@
-/** @file For tests: a hub on loopback, speaking the four requests that a download takes. */
+/** @file For tests: a hub on the loopback interface with the four requests of a download. */
 
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -20,19 +20,19 @@ export class FakeHub {
   /** Method and path of each request. */
   readonly requests: string[] = [];
   readonly authorizations = new Set<string | undefined>();
-  /** Sends only so many bytes of the next larger file, once, and then drops the line. */
+  /** Sends only this many bytes of the next larger file, once, and then closes the connection. */
   cutAfter: number | undefined;
-  /** Another status than 200 for everything. */
+  /** A status other than 200 for all requests. */
   status = 200;
   /** Sends zeros. */
   corrupt = false;
-  /** Sends so many bytes more than it lists. */
+  /** Sends this many bytes more than it lists. */
   surplus = 0;
   /** Bytes of content sent. */
   sent = 0;
   /** Repositories that moved: old name to new. */
   readonly forwards = new Map<string, string>();
-  /** Entries of a listing are so many to a page. */
+  /** Entries per page of a listing. */
   pageSize = 1000;
   readonly #repositories = new Map<string, { commit: string; files: Files }>();
   #server: Server = createServer((request, response) => this.#answer(request, response));
@@ -51,7 +51,7 @@ export class FakeHub {
     this.#server.close();
   }
 
-  /** Publishes files; the commit is told by their names and contents unless given. */
+  /** Publishes files; by default the commit is a hash of their names and contents. */
   add(repository: string, files: Readonly<Record<string, string | Buffer>> | Files, { revision = "main", commit = "" } = {}): string {
     const entries = files instanceof Map ? [...files] : Object.entries(files);
     const map: Files = new Map(entries.map(([path, content]) => [path, Buffer.from(content)]));
@@ -62,7 +62,7 @@ export class FakeHub {
     return commit || hash;
   }
 
-  /** The files asked for, README.md aside, without what came before them. */
+  /** The requested files, except README.md, without the path before them. */
   get fetched(): string[] {
     const paths = this.requests.flatMap((request) => /\/resolve\/[0-9a-f]{40}\/(.*)$/.exec(request)?.[1] ?? []);
     return [...new Set(paths)].filter((path) => path !== "README.md");

@@ -1,5 +1,5 @@
-/** @file What must hold of PHATGOOSE and its relatives whatever the numbers, by the numbers of the list these were drawn from.
- *  (7, of Arrow and SpectR, is in src/adapters/linalg.test.ts and src/routing.) */
+/** @file Properties of PHATGOOSE and similar routers that hold for all inputs. The numbers are those of the original list of properties.
+ *  (Number 7, of Arrow and SpectR, is in src/adapters/linalg.test.ts and src/routing.) */
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -27,7 +27,7 @@ import { expectClose, golden, goldenTensors, maxDifference } from "./golden.ts";
 import { differentiated } from "./gradients.ts";
 
 const NOISE = 5e-5; // float32 against float32, the same numbers added in another order; logits reach 10
-const FIRST = "encoder.block.0.layer.0.SelfAttention.q"; // its input is the embeddings, whatever the experts
+const FIRST = "encoder.block.0.layer.0.SelfAttention.q"; // its input is the embeddings, for any experts
 
 const model = await loadModel(golden("t5/model"));
 const experts = (await t5Experts(model.base.modules)).map(({ adapter, gates, ...rest }) => {
@@ -113,7 +113,7 @@ test("3: an expert whose gate is 0 scores exactly 0", async () => {
   expect((await scores(normal(64, 1), [normal(64, 2), Array(64).fill(0)]))[1]).toBe(0);
   const unmoved = { ...experts[6]!, gates: new Map([...experts[6]!.gates].map(([m, gate]) => [m, float32(gate.shape)])) };
   const [six, seven] = [await routed(experts.slice(0, 6), 6), await routed([...experts.slice(0, 6), unmoved], 7)];
-  // Among all weights, those of the six keep their ratios: nothing but one term e^0 was added.
+  // Among all weights, those of the six keep their ratios: only one term e^0 was added.
   const ratios = ({ routes }: typeof six) => {
     const { experts: chosen, weights } = routes.get(FIRST)!;
     const [k, of] = [weights.shape[2]!, new Map<bigint, number>()];
@@ -192,7 +192,7 @@ test("8: decoding with a cache gives the logits of the full forward, token by to
   }
 });
 
-/** The batch's rows in another order, with so many padding slots before and after. */
+/** The batch's rows in another order, with this many padding slots before and after. */
 function rearranged({ inputIds, attentionMask, decoderInputIds }: Batch, order: readonly number[], before: number, after: number): Batch {
   const pick = ({ shape, data }: HostTensor<"int64">, [left, right]: readonly [number, number], fill: number) => {
     const width = shape[1]!;
@@ -204,7 +204,7 @@ function rearranged({ inputIds, attentionMask, decoderInputIds }: Batch, order: 
     return int64([order.length, left + width + right], rows);
   };
   return {
-    inputIds: pick(inputIds, [before, after], 77), // whatever stands in padding
+    inputIds: pick(inputIds, [before, after], 77), // any token may be in the padding
     attentionMask: pick(attentionMask!, [before, after], 0),
     decoderInputIds: pick(decoderInputIds!, [0, 0], 0),
   };

@@ -1,4 +1,4 @@
-/** @file Golden numbers for tests: computed by other people's code (see tests/golden/README.md), compared tensor by tensor. */
+/** @file Golden numbers for tests. Reference implementations computed them (tests/golden/README.md); tests compare whole tensors. */
 
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -11,7 +11,7 @@ export function golden(path: string): string {
   return fileURLToPath(new URL(`./golden/${path}`, import.meta.url));
 }
 
-/** Path of real public material beside the checkout, or undefined with the reason to skip. */
+/** Path of public data next to the checkout, or undefined with the reason to skip. */
 export function shared(path: string): string | undefined {
   const full = fileURLToPath(new URL(`../../shared/${path}`, import.meta.url));
   return existsSync(full) ? full : undefined;
@@ -34,7 +34,7 @@ export async function goldenTensors(path: string) {
   };
 }
 
-/** Largest absolute difference; `rows` picks the rows (all but the last axis) that count. */
+/** Largest absolute difference; `rows` selects the compared rows (all axes except the last). */
 export function maxDifference(actual: HostTensor, expected: HostTensor, rows?: HostTensor<"int64">): number {
   expect(actual.shape).toEqual(expected.shape);
   const width = rows ? actual.data.length / rows.data.length : 1;

@@ -55,7 +55,7 @@ export async function differentiated(
   };
 }
 
-/** Hugging Face's labels, each that of its own token, as ours: each that of the token before. [batch, sequence] -> the same */
+/** Converts Hugging Face's labels, at the token itself, to Skein's, at the token before. [batch, sequence] -> the same */
 export function shiftedLabels({ shape, data }: HostTensor<"int64">): HostTensor<"int64"> {
   const width = shape[1]!;
   return int64(

@@ -18,12 +18,12 @@ import { differentiated } from "./gradients.ts";
 
 /** float32 against float32, the same numbers added in another order, over up to 8 layers; logits reach 20. */
 const NOISE = 1e-4;
-/** A GPU's exponentials and roots are good to a few more units in the last place, and errors add up over layers. */
+/** A GPU's exponentials and roots have errors of a few more units in the last place, and errors add up over layers. */
 const GPU_NOISE = 5e-4;
 
 const MASKED = lacking(cpu, EVERY_USE, "masked");
 const GATHERED = { ...lacking(cpu, EVERY_USE, "gathered"), name: "cpu, experts gathered" };
-/** Minutes on a software GPU: run by npm run check:webgpu alone. */
+/** Takes minutes on a software GPU, so only npm run check:webgpu runs it. */
 const onGpu = process.env.SKEIN_DEVICE === "webgpu" ? ENGINES_HERE.filter((engine) => engine === webgpu) : [];
 const noiseOf = ({ device }: Engine) => (device === "webgpu" ? GPU_NOISE : NOISE);
 

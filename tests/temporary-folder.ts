@@ -1,4 +1,4 @@
-/** @file For tests: a folder of files that is gone when the tests of a file are done. */
+/** @file For tests: a folder of files that is deleted after the tests of a file. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll } from "vitest";
 
-/** Writes files below a fresh folder; `write` gives back the path. */
+/** Writes files into a new folder; `write` returns the path. */
 export function temporaryFolder(): { folder: string; write: (name: string, content: string | Uint8Array) => Promise<string> } {
   const folder = mkdtempSync(join(tmpdir(), "skein-tasks-"));
   afterAll(() => rmSync(folder, { recursive: true }));
@@ -21,7 +21,7 @@ export function temporaryFolder(): { folder: string; write: (name: string, conte
   };
 }
 
-/** What a promise is rejected with. */
+/** The reason of a promise's rejection. */
 export async function rejection(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
     () => "no error",

@@ -1,4 +1,4 @@
-/** @file On WebGPU no operator on floats runs on the CPU: only sizes, positions and masks, which are integers that the host knows anyway. */
+/** @file On WebGPU no operator on floats runs on the CPU. Only operators on sizes, positions and masks do; these are integers on the host. */
 
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -26,7 +26,7 @@ interface Event {
   readonly args: { readonly provider?: string; readonly op_name?: string; readonly input_type_shape?: readonly Record<string, unknown>[] };
 }
 
-/** The kernels that ran while `use` did, by ONNX Runtime's own profile: how many on the device, and those on the CPU that take floats. */
+/** The kernels that ran during `use`, from ONNX Runtime's profile: the number on the device, and those on the CPU with float inputs. */
 async function placed(use: (options: SessionOptions) => Promise<void>): Promise<{ device: number; floatsOnHost: string[] }> {
   const folder = await mkdtemp(join(tmpdir(), "skein-placement-"));
   try {

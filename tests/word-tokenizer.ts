@@ -7,7 +7,7 @@ export interface WordTokenizerOptions {
   /** Append </s> to every text, as T5 does. */
   readonly appendEnd?: boolean;
   readonly chatTemplate?: string;
-  /** More special tokens, behind <unk>. */
+  /** More special tokens, after <unk>. */
   readonly special?: readonly string[];
 }
 

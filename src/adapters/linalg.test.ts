@@ -62,7 +62,7 @@ describe("prototypes", () => {
         const [a, b] = ["A", "B"].map((f) => expert.get(`base_model.model.${module?.[1]}.lora_${f}.weight`));
         invariant(a?.data instanceof Float32Array && b?.data instanceof Float32Array && theirs.data instanceof Float32Array, name);
         const ours = topRightSingularVector(float32(a.shape, a.data), float32(b.shape, b.data));
-        // Second singular values reach 0.986 of the first: the float32 golden itself is good to about 1e-4 in angle.
+        // The second singular values reach 0.986 of the first, so the float32 golden is exact only to about 1e-4 in angle.
         expect(1 - Math.abs(cosine(ours, theirs.data))).toBeLessThan(1e-7);
         compared++;
       }

@@ -19,14 +19,14 @@ import type { Float, Value } from "../graph/value.ts";
 import { cpu } from "../runtime/onnxruntime-node.ts";
 import { gradientRule, gradients } from "./gradient.ts";
 
-/** A central difference with this step errs by about h^2 = 1e-10 in the mathematics and 1e-16 / h = 1e-11 in float64.
- *  What remains is that constants inside a graph (a half, an epsilon, a mean's 1 / n) are float32, good to 6e-8. */
+/** A central difference with this step has an error of about h^2 = 1e-10 by truncation and 1e-16 / h = 1e-11 by rounding in float64.
+ *  The largest error comes from constants inside a graph (a half, an epsilon, a mean's 1 / n): they are float32, exact to 6e-8. */
 const STEP = 1e-5;
 const FLOAT64 = { relative: 1e-6, absolute: 1e-7 };
 
 type Build = (s: Sandbox) => Value | readonly Value[];
 
-/** One number that every float output of `build` moves: sum of random weights times outputs. */
+/** A number that depends on every float output of `build`: the sum of random weights times outputs. */
 function weightedSum(s: Sandbox, build: Build): { loss: Float | undefined; parameters: Float[] } {
   const outputs = [build(s)].flat() as Value[];
   const parameters = [...s.graph.inputs.values()].filter((input): input is Float => input.dtype === "float32");
@@ -35,7 +35,7 @@ function weightedSum(s: Sandbox, build: Build): { loss: Float | undefined; param
   return { loss: terms.length === 0 ? undefined : terms.reduce(add), parameters };
 }
 
-/** Builds the loss twice, with and without its gradients, and holds the gradients to differences and to the engine. */
+/** Builds the loss twice, with and without its gradients, and compares the gradients with differences and with the engine's. */
 async function check(build: Build, ...seed: string[]): Promise<void> {
   const plain = new Sandbox(...seed);
   const { loss } = weightedSum(plain, build);
@@ -71,9 +71,9 @@ function centralDifferences(name: string, feeds: Sandbox["feeds"], loss: (feeds:
 const ALL = Object.entries(CASES).flatMap(([op, cases]) =>
   Object.entries(cases).map(([title, build]) => ({ op: op as OpType, title, build })),
 );
-/** Where a central difference says nothing. */
+/** Operands without a meaningful central difference. */
 const KINKS = new Set(["TopK: ties go to the lower index"]);
-/** Uses without a gradient, and what the error says: never a silent zero. */
+/** Uses without a gradient, with the error's message. None returns zeros silently. */
 const REFUSED: Readonly<Record<string, RegExp>> = {
   "Concat: named sizes": /Concat has a gradient only along an axis of numeric size/,
   "Concat: an empty axis": /Concat has a gradient only along an axis of numeric size/,

@@ -1,11 +1,11 @@
-/** @file JSON whose numbers keep what Python keeps of them.
+/** @file JSON with numbers as exact as in Python.
  *
  *  JSON.parse reads 20.0 as 20 and 9007199254740993 as 9007199254740992. Python, which made most templates and data, tells integers from
  *  floats and has integers of any length. Where JavaScript's number would lose that, `parseExactJson` gives a JsonNumber. */
 
-/** A number that a JavaScript number cannot stand for: a long integer, or a float without a fraction. */
+/** A number that a JavaScript number cannot represent: a long integer, or a float without a fraction. */
 export class JsonNumber {
-  /** As Python's json.dumps writes it. */
+  /** Its spelling in Python's json.dumps. */
   readonly text: string;
   readonly isFloat: boolean;
 
@@ -24,7 +24,7 @@ export class JsonNumber {
   }
 }
 
-// A string, or a number. Strings are matched so that digits within them are left alone.
+// A string, or a number. Strings are matched so that digits inside them are not changed.
 const STRING_OR_NUMBER = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/gs;
 const MARK = `${crypto.randomUUID()} `; // no data holds it
 
@@ -47,7 +47,7 @@ function isLossy(token: string): boolean {
   return /[.eE]/.test(token) ? Number.isInteger(value) : !Number.isSafeInteger(value) || Object.is(value, -0);
 }
 
-/** A float as Python's repr and json.dumps spell it: 20.0, 1e-05, 1e+16. */
+/** A float in the spelling of Python's repr and json.dumps: 20.0, 1e-05, 1e+16. */
 export function pythonFloat(value: number): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
   if (Object.is(value, -0)) return "-0.0";

@@ -1,4 +1,4 @@
-/** @file Names of files in messages, where no file system need exist. */
+/** @file Names of files in messages, without a file system. */
 
 /** The file `name` in the folder `directory`. */
 export function fileIn(directory: string, name: string): string {

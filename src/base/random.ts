@@ -1,7 +1,6 @@
-/** @file Seeded random numbers. Every source of chance in Skein is one of these, so a run can be repeated and resumed.
+/** @file Seeded random numbers. All randomness in Skein comes from these generators, so a run can be repeated and resumed.
  *
- *  The generator is splitmix32 (Steele et al. 2014), whose whole state is one
- *  32-bit number, so that saving a run saves it too. */
+ *  The generator is splitmix32 (Steele et al. 2014). Its whole state is one 32-bit number, which is saved with a run. */
 
 export interface Random {
   /** Uniform in [0, 1). */
@@ -10,7 +9,7 @@ export interface Random {
   integer(bound: number): number;
   /** Standard normal (Box and Muller 1958). */
   normal(): number;
-  /** The state, which `seededRandom` takes back to go on from here. */
+  /** The state. `seededRandom` continues from it. */
   readonly state: number;
 }
 
@@ -35,7 +34,7 @@ export function seededRandom(seed: number): Random {
   };
 }
 
-/** A seed derived from others (FNV-1a over their text), so that parts of a run draw independent numbers. */
+/** A seed derived from others (FNV-1a over their text), so that parts of a run use independent numbers. */
 export function derivedSeed(...parts: readonly (number | string)[]): number {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(parts.join("/"))) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;

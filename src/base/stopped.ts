@@ -1,16 +1,16 @@
-/** @file The one error of work that somebody asked to stop: generation, training, evaluation, judging. */
+/** @file The error of stopped work: generation, training, evaluation, judging. */
 
 import { StoppedError } from "./errors.ts";
 
 export interface Interruption {
   readonly work: "generation" | "training" | "evaluation" | "judging" | "work";
-  /** Parts done and all of them, and what a part is called: "steps". */
+  /** The parts done, their total number, and the name of a part: "steps". */
   readonly done?: number;
   readonly total?: number;
   readonly parts?: string;
-  /** The folder or file that keeps what is done; absent: nothing is kept. */
+  /** The folder or file with the finished parts; absent if nothing is kept. */
   readonly kept?: string | undefined;
-  /** What to name so that it can go on the next time: an option that takes a folder. */
+  /** The option for a folder, with which the work could be resumed. */
   readonly option?: string;
   readonly cause?: unknown;
 }
@@ -27,7 +27,7 @@ export function stopped({ work, done, total, parts = "parts", kept, option, caus
   });
 }
 
-/** Ends work whose signal was aborted. */
+/** Throws if the signal was aborted. */
 export function throwIfStopped(signal: AbortSignal | undefined, work: Interruption["work"]): void {
   if (signal?.aborted) throw stopped({ work, cause: signal.reason });
 }

@@ -1,4 +1,4 @@
-/** @file Host tensors: numbers in a typed array with a shape, as they enter and leave a session or a file. */
+/** @file Host tensors: numbers in a typed array with a shape, for sessions and files. */
 
 import { invariant } from "./errors.ts";
 
@@ -42,8 +42,8 @@ export function int64(shape: readonly number[], data?: BigInt64Array | readonly 
   return { dtype: "int64", shape, data: array };
 }
 
-/** Rows of numbers side by side in `width` columns (default: the longest row's): int64 [rows, width], 0 in padding, and a mask that is
- *  1 where they are real. */
+/** Rows padded to `width` columns (default: the longest row's): int64 [rows, width] with 0 in padding, and a mask that is 1 for real
+ *  numbers. */
 export function padded(rows: readonly (readonly number[])[], { width, side = "right" }: { width?: number; side?: "left" | "right" } = {}) {
   const columns = width ?? Math.max(1, ...rows.map(({ length }) => length));
   const [ids, mask] = [int64([rows.length, columns]), int64([rows.length, columns])];

@@ -24,7 +24,7 @@ test.skipIf(process.platform !== "linux")("a full disk leaves the old file as it
   await writeFile(path, "old");
   const writing = replaceFile(path, async (handle) => {
     await writeAll(handle, new Uint8Array(100));
-    const full = await open("/dev/full", "w"); // the kernel's own full disk
+    const full = await open("/dev/full", "w"); // a device that is always full
     await writeAll(full, new Uint8Array(1)).finally(() => full.close());
   });
   await expect(writing).rejects.toThrow(UserError);

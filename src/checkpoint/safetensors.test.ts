@@ -25,7 +25,7 @@ const TENSORS: Record<string, HostTensor> = {
   ["__proto__"]: { dtype: "int32", shape: [1], data: Int32Array.of(-9) },
 };
 
-/** A file with this header (an object, or text as it stands) and so many zero bytes of data. */
+/** A file with this header (an object, or raw text) and this many zero bytes of data. */
 async function craft(header: unknown, dataBytes: number, claim?: bigint): Promise<string> {
   const json = new TextEncoder().encode(typeof header === "string" ? header : JSON.stringify(header));
   const file = new Uint8Array(8 + json.length + dataBytes);

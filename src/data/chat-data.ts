@@ -38,7 +38,7 @@ export type Conversation = Chat | { readonly kind: "text"; readonly prompt: stri
 
 export type ChatFormat = "alpaca" | "sharegpt" | "openai" | "trl";
 
-/** The conversations of a .json, .jsonl or .parquet file. The format is told from the first row unless given. */
+/** The conversations of a .json, .jsonl or .parquet file. By default the first row determines the format. */
 export async function readConversations(path: string, format?: ChatFormat): Promise<Conversation[]> {
   const rows = await readRows(path);
   const chosen = format ?? detectChatFormat(rows[0]!);

@@ -31,5 +31,5 @@ function sentence(opening: string, counts: ReadonlyMap<string, number>): string[
 }
 const MOST_NAMES = 30;
 
-/** Notes that nobody reads. */
+/** Notes that are not reported. */
 export const noNotes: RowNotes = { passedOver: () => {}, droppedNull: () => {}, sentences: () => [] };

@@ -30,7 +30,7 @@ export type TrainingExample =
 const pairSchema = z.object({ input: z.string(), target: z.string() });
 const textSchema = z.object({ text: z.string() });
 
-/** What `readTrainingExamples` may be told. */
+/** The options of `readTrainingExamples`. */
 export interface ReadOptions {
   /** Called with notes about skipped parts of the file. */
   readonly onWarning?: (message: string) => void;

@@ -16,7 +16,7 @@ const text = [...corpus({ numExamples: 2000, seed: 1, split: "train" })];
 const listsOf = ({ input }: Example): string[][] =>
   input.split(" ; ").map((part) => [...part.matchAll(/\d\. (\S+)/g)].map(([, word]) => word!));
 
-/** Answers a task's input by its keywords and the tables alone. */
+/** Answers a task's input using only its keywords and the tables. */
 function solve(task: DemoTask, { input }: Example): string {
   const answers = input.split(" ; ").flatMap((part) => {
     const rule = task.parts.find(({ keywords }) => keywords.some((keyword) => part.split(" ").includes(keyword)));

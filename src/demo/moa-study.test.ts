@@ -1,4 +1,4 @@
-/** @file The whole comparison on a tiny Llama and two domains that a few steps can learn. */
+/** @file The whole comparison, on a tiny Llama and two domains that it learns in a few steps. */
 
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
@@ -49,7 +49,7 @@ test("every method is trained on one budget and scored in every domain", async (
   expect(study.classifier).toBe(1);
   expect(domainsMarkdown(study)).toContain("| MoA, vote |");
   expect(domainsPage(study)).toContain("router before model.layers.1");
-  expect(domainsPage(study)).toContain("† is told each text");
+  expect(domainsPage(study)).toContain("† is given each text");
 });
 
 test("the demo's domains give one instruction different meanings, and keep their lists apart from training", () => {

@@ -147,7 +147,7 @@ describe("serializing", () => {
       return (performance.now() - start) / 1000;
     };
     seconds(1000);
-    // About half a second; quadratic growth would take minutes. The bound leaves room for a busy machine.
+    // Takes about half a second; quadratic growth would take minutes. The limit allows for a busy machine.
     expect(seconds(20_000)).toBeLessThan(8);
   });
 });
@@ -217,7 +217,7 @@ describe("initializers in files", () => {
   });
   afterAll(() => rm(folder, { recursive: true }));
 
-  /** Writes 16 bytes that are not the tensor's, then the numbers. */
+  /** Writes 16 other bytes, then the tensor's numbers. */
   async function written(path: string, numbers: readonly number[]) {
     const data = Float32Array.from(numbers);
     await writeFile(path, Buffer.concat([Buffer.alloc(16, 0xff), Buffer.from(data.buffer)]));

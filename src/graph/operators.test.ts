@@ -1,4 +1,4 @@
-/** @file Every operator: ONNX Runtime's numbers and shapes against the float64 reference and the inferred types. */
+/** @file For every operator, compares ONNX Runtime's numbers and shapes with the float64 reference and the inferred types. */
 
 import { describe, expect, test } from "vitest";
 import { CASES, type Case } from "../../tests/reference/cases.ts";

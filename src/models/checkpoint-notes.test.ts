@@ -1,4 +1,4 @@
-/** @file Every key and every tensor of a base is read, known to have no effect, told by name or refused. */
+/** @file Every key and every tensor of a base is read, known to have no effect, named in a warning, or refused. */
 
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";

@@ -67,7 +67,7 @@ test.each(["llama", "qwen2", "phi3"])("%s: padding is where transformers has it,
   const expected = await goldenTensors(`${name}/golden.safetensors`);
   await using model = await loadModel(golden(`${name}/model`));
   const { logits } = await model.forward({ inputIds: expected.int("input_ids"), attentionMask: expected.int("attention_mask") });
-  expectClose(logits, expected.float("logits"), TOLERANCE); // of every slot: SMEAR's mean reads them
+  expectClose(logits, expected.float("logits"), TOLERANCE); // every slot, since SMEAR's mean reads padding too
 });
 
 const stories = shared("models/tinystories-260k-llama");

@@ -1,4 +1,4 @@
-/** @file What a configuration means that leaves fields out: what the configuration classes of transformers 4.57.6 say. */
+/** @file Missing fields of a configuration have the defaults of the configuration classes of transformers 4.57.6. */
 
 import { expect, test } from "vitest";
 import type { DecoderOnly } from "./architecture.ts";

@@ -1,4 +1,4 @@
-/** @file LoRA can learn in every architecture: the gradient of all its modules at once, embeddings and head among them, against central differences. */
+/** @file In every architecture, compares the gradient of a LoRA on all modules, including embeddings and head, with central differences. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
@@ -25,7 +25,7 @@ const CASES = readdirSync(golden("decoders")).map((name) => `decoders/${name}`);
 const typeOf = (folder: string): string => JSON.parse(readFileSync(golden(`${folder}/config.json`), "utf8")).model_type;
 /** One checkpoint of each model_type, and one whose positions depend on the length. */
 const FOLDERS = [...new Map(["gpt2/model", "qwen/model", ...CASES].map((f) => [typeOf(f), f])).values(), "decoders/llama_dynamic"];
-const STEP = 1e-2; // smaller ones drown in float32's rounding
+const STEP = 1e-2; // float32's rounding is too large for smaller steps
 
 describe.each(FOLDERS)("%s", (folder) => {
   test("every module", () => expectGradient(folder, () => true));
@@ -42,8 +42,8 @@ async function expectGradient(folder: string, isTarget: (module: string, size: M
     scaling: 0.5,
     seed: 7,
   });
-  // Bounded, and with another slope for each logit. Real tokens only: a padding slot may see nothing at all, and the scores of such a
-  // row drown in the number that bars them, so that there the loss does not rise as the gradient says. No training loss counts them.
+  // Bounded, and with a different slope for each logit. It covers only real tokens: in a padding slot every key may be masked, and the
+  // number that masks them is too large for float32 to keep the scores, so the loss does not follow the gradient. Training ignores them too.
   const logits = tanh(logitsOf(graph, model.base.architecture, { weights, ...adapted(baseSeams(weights), adapter, model.base.modules) }));
   const real = unsqueeze(toFloat(graph.int("attention_mask", "batch", "sequence")), -1);
   const loss = reduceMean(mul(logits, real), { axes: [0, 1, 2], keep: false });
@@ -74,7 +74,7 @@ async function expectGradient(folder: string, isTarget: (module: string, size: M
   const length = Math.hypot(...gradient.map((part) => Math.hypot(...part)));
   const along = gradient.map((part) => part.map((g) => g / length));
   const lossAt = async (step: number) => Number((await run(step, along)).loss!.data[0]);
-  // Along its own direction the loss rises by the gradient's length.
+  // In the gradient's direction, the slope of the loss is the gradient's length.
   const measured = ((await lossAt(STEP)) - (await lossAt(-STEP))) / (2 * STEP);
   expect(Math.abs(measured / length - 1)).toBeLessThan(0.02);
   expect(parameters.length).toBe(2 * adapter.modules.size);

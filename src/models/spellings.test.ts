@@ -1,4 +1,4 @@
-/** @file One model, many spellings: tensors with other prefixes, fields under older and newer names; and what is refused. */
+/** @file One model in many forms: tensors with other prefixes, fields with older and newer names; and the forms that are refused. */
 
 import { expect, test } from "vitest";
 import { respelled } from "../../tests/checkpoints.ts";

@@ -19,7 +19,7 @@ test.each(readdirSync(golden("decoders")))("%s: logits equal transformers', padd
   expectClose(first.logits, expected.float("logits_first12"), TOLERANCE);
 });
 
-// Both cases are compared with the reference above; this says that their goldens can tell the two regimes apart.
+// Both cases are compared with the reference above; this checks that their goldens differ.
 test.each(["llama_dynamic", "phi3_longrope"])(
   "%s: a text past the trained length turns even its first tokens differently",
   async (name) => {

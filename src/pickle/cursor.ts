@@ -1,4 +1,4 @@
-/** @file Reading a source from front to back, through a window of it. No length that the file claims is trusted. */
+/** @file Reads a source from beginning to end through a window. Lengths in the file are not trusted. */
 
 import { damaged, type Source } from "./source.ts";
 
@@ -6,7 +6,7 @@ const WINDOW = 2 ** 16;
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** The longest line or string: names of tensors are far shorter. */
+/** The longest line or string; names of tensors are much shorter. */
 const LONGEST_TEXT = 2 ** 20;
 
 export class Cursor {
@@ -36,7 +36,7 @@ export class Cursor {
     return new Uint8Array(this.#window.subarray(at, at + length));
   }
 
-  /** An unsigned number of `width` bytes, least byte first; one that is not exact in a double is an error. */
+  /** An unsigned little-endian number of `width` bytes. A number that is not exact in a double is an error. */
   unsigned(width: 1 | 2 | 4 | 8): number {
     const at = this.#have(width);
     let value = 0;
@@ -45,7 +45,7 @@ export class Cursor {
     return value;
   }
 
-  /** The bytes up to the next line feed, which is passed over. */
+  /** The bytes up to the next line feed, which is skipped. */
   line(): string {
     const characters: number[] = [];
     for (let next = this.byte(); next !== 10; next = this.byte()) {
@@ -68,7 +68,7 @@ export class Cursor {
     return `${this.source.name}, byte ${this.position}`;
   }
 
-  /** Makes the next `length` bytes present, steps past them, and says where in the window they begin. */
+  /** Loads the next `length` bytes, moves past them, and returns their offset in the window. */
   #have(length: number): number {
     if (length > this.end - this.position) throw damaged(this.where(), `it ends ${length - (this.end - this.position)} bytes too early.`);
     if (this.position < this.#start || this.position + length > this.#start + this.#window.length) {

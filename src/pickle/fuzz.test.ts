@@ -1,6 +1,6 @@
-/** @file Twenty-five thousand files that nobody should trust, in memory: PyTorch's own with bytes changed, cut and moved; random
- *  instructions in a sound zip file; and pickles made to harm. None runs code, none hangs, none takes more memory than its size allows,
- *  and each failure is a UserError that says what, where and how to fix it. */
+/** @file Twenty-five thousand hostile files in memory: PyTorch's own with bytes changed, cut and moved; random instructions in a valid
+ *  zip file; and malicious pickles. No file runs code, hangs, or takes more memory than its size allows. Each failure is a UserError
+ *  that says what, where and how to fix it. */
 
 import { existsSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,7 +18,7 @@ const SEEDS = ["plain.pt", "protocol4.pt", "legacy.pt", "deflated.pt", "object.p
   (name) => new Uint8Array(readFileSync(golden(`torch_files/${name}`))),
 );
 
-/** Opens a file and reads every tensor; what it came to. */
+/** Opens a file and reads every tensor; returns the outcome. */
 function outcome(bytes: Uint8Array): "read" | UserError {
   let asked = 0;
   const plain = bytesSource(bytes, "hostile.pt");
@@ -41,7 +41,7 @@ function outcome(bytes: Uint8Array): "read" | UserError {
     return "read";
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    // Not expect, which takes longer than the file.
+    // Does not use expect, which takes longer than reading the file.
     const { what, where, fix } = error;
     if (what !== "" && where?.includes("hostile.pt") && fix !== "" && error.message.length < 10_000) return error;
     throw new Error(`an error that says too little or too much: ${error.message.slice(0, 10_000)}`);

@@ -1,7 +1,7 @@
-/** @file The names that a file of tensors may speak of, and what each stands for (the model: torch/_weights_only_unpickler.py).
+/** @file The names that a file of tensors may use, and their meanings (following torch/_weights_only_unpickler.py).
  *
- *  A pickle is a program: it names any function of Python and has it called. Skein has none of these functions. It knows the few names
- *  below, gives each a meaning of its own, and refuses a file at the first other name. */
+ *  A pickle is a program that can call any function of Python. Skein has none of these functions. It implements the few names below
+ *  itself and refuses a file at the first other name. */
 
 import type { FileDType } from "../checkpoint/dtypes.ts";
 import { DTYPE_BYTES } from "../checkpoint/dtypes.ts";
@@ -40,17 +40,17 @@ const DTYPES: Readonly<Record<string, FileDType>> = {
   bool: "BOOL",
 };
 
-/** Where in the file the pickle is being read. */
+/** The position of the reader in the file. */
 export interface Site {
   /** For errors. */
   where(): string;
-  /** Counts values that one short instruction makes many of. */
+  /** Counts the values that a short instruction makes in large number. */
   charge(values: number): void;
 }
 
 type Call = (args: readonly Value[], site: Site) => Value;
 
-/** As many axes as a tensor of PyTorch has. */
+/** The largest number of axes of a PyTorch tensor. */
 const MOST_AXES = 64;
 
 const ignored = (name: string): Call => {
@@ -168,7 +168,7 @@ function sequence(value: Value | undefined, site: Site): readonly Value[] {
   throw damaged(site.where(), `${described(value ?? null)} where a tuple or list belongs.`);
 }
 
-/** Python 2 kept its own words as bytes. */
+/** Python 2 stored identifiers as bytes. */
 function asText(value: Value | undefined): string | undefined {
   if (value instanceof Uint8Array) return new TextDecoder("latin1").decode(value);
   return typeof value === "string" ? value : undefined;

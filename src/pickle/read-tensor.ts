@@ -1,4 +1,4 @@
-/** @file A tensor's numbers out of its storage: one range of the file where they lie side by side, gathered by its strides elsewhere. */
+/** @file Reads a tensor's numbers from its storage: as one range if they are contiguous, otherwise gathered by strides. */
 
 import { elements } from "../base/tensor.ts";
 import { DTYPE_BYTES } from "../checkpoint/dtypes.ts";
@@ -6,7 +6,7 @@ import { refused } from "./source.ts";
 import type { TorchTensors } from "./torch-file.ts";
 import type { View } from "./values.ts";
 
-/** The same numbers with rows and columns changed over. */
+/** The transposed numbers. */
 export function transposedView(tensor: View): View {
   return { ...tensor, shape: [...tensor.shape].reverse(), stride: [...tensor.stride].reverse() };
 }
@@ -37,7 +37,7 @@ interface Axis {
   readonly step: number;
 }
 
-/** The axes along which there is something to step, those that follow each other in memory joined. */
+/** The axes larger than 1, with axes that are contiguous in memory joined. */
 function axesOf({ shape, stride }: View): Axis[] {
   const axes: Axis[] = [];
   shape.forEach((length, axis) => {
@@ -54,7 +54,7 @@ const isContiguous = (axes: readonly Axis[]) => axes.length === 1 && axes[0]?.st
 
 const WORDS = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array } as const;
 
-/** Numbers are moved, not read, so that any dtype of a width will do. */
+/** Numbers are copied, not interpreted, so any dtype of the same width works. */
 function gathered(
   packed: Uint8Array<ArrayBuffer>,
   axes: readonly Axis[],

@@ -1,23 +1,23 @@
-/** @file Bytes at hand by range: a file, of which only what is asked for is read, or bytes in memory. */
+/** @file Access to bytes by range: from a file, which is read only where needed, or from memory. */
 
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { CheckpointError, messageOf } from "../base/errors.ts";
 
 export interface Source {
-  /** What errors call it. */
+  /** Its name in errors. */
   readonly name: string;
   readonly size: number;
-  /** A copy of these bytes, all of which must exist. */
+  /** A copy of these bytes; all of them must exist. */
   read(offset: number, length: number): Uint8Array<ArrayBuffer>;
 }
 
-/** A file or part of one that is not what it should be. */
+/** The error for a damaged file. */
 export function damaged(where: string, what: string, cause?: unknown): CheckpointError {
   const fix = "The file is damaged, incomplete or of another format: fetch or export it again.";
   return new CheckpointError({ code: "torch-damaged", what: `Not a valid PyTorch file: ${what}`, where, fix, cause });
 }
 
-/** A file that PyTorch might read, and that Skein does not. */
+/** The error for a file that Skein refuses, though PyTorch might read it. */
 export function refused(where: string, what: string, fix?: string): CheckpointError {
   const plain = "Save its plain tensors again, with torch.save(state_dict, ...) or safetensors.torch.save_file.";
   return new CheckpointError({ code: "torch-refused", what, where, fix: fix ?? plain });
@@ -26,7 +26,7 @@ export function refused(where: string, what: string, fix?: string): CheckpointEr
 export function bytesSource(bytes: Uint8Array, name: string): Source {
   const read = (offset: number, length: number) => {
     checkRange(name, bytes.length, offset, length);
-    return new Uint8Array(bytes.subarray(offset, offset + length)); // not slice: a Buffer's is no copy
+    return new Uint8Array(bytes.subarray(offset, offset + length)); // not slice: a Buffer's slice is not a copy
   };
   return { name, size: bytes.length, read };
 }

@@ -1,4 +1,4 @@
-/** @file For tests: zip files and pickles written byte by byte, sound and otherwise. */
+/** @file For tests: valid and invalid zip files and pickles, written byte by byte. */
 
 import { crc32 } from "node:zlib";
 
@@ -7,7 +7,7 @@ interface ZipOptions {
   readonly wide?: boolean;
 }
 
-/** A zip file of entries stored as they are. */
+/** A zip file with uncompressed entries. */
 export function storedZip(entries: Readonly<Record<string, Uint8Array>>, { wide = false }: ZipOptions = {}): Uint8Array {
   const [parts, directory]: [Buffer[], Buffer[]] = [[], []];
   let at = 0;
@@ -59,19 +59,19 @@ function directoryEnd(count: number, size: number, at: number, wide: boolean): B
   return [record, locator, end];
 }
 
-/** A file as torch.save writes it, of this pickle and these further entries. */
+/** A file in torch.save's format with this pickle and these further entries. */
 export function torchZip(pickle: Uint8Array, entries: Readonly<Record<string, Uint8Array>> = {}, options: ZipOptions = {}): Uint8Array {
   return storedZip({ "x/data.pkl": pickle, ...entries, "x/version": Buffer.from("3\n") }, options);
 }
 
-/** A pickle that pushes a name and goes on with `rest`, in latin1. */
+/** A pickle that pushes a name and continues with `rest`, in latin1. */
 export function namedPickle(module: string, name: string, rest: string): Uint8Array {
   return latin(`\x80\x02c${module}\n${name}\n${rest}.`);
 }
 
 export const latin = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "latin1"));
 
-/** A state dict of float32 tensors, each in a storage of its own, as torch.save writes it. */
+/** A state dict of float32 tensors, each in its own storage, in torch.save's format. */
 export function torchState(
   tensors: Readonly<Record<string, { readonly shape: readonly number[]; readonly data: Float32Array }>>,
 ): Uint8Array {

@@ -1,9 +1,9 @@
-/** @file Files that torch.save wrote (.pt, .bin, .pth), opened without running anything: the names of their tensors, and each tensor's
- *  numbers when they are asked for, read by range.
+/** @file Opens files of torch.save (.pt, .bin, .pth) without running code. It reads the names of the tensors first, and each tensor's
+ *  numbers by range when they are needed.
  *
- *    since PyTorch 1.6   a zip file: <name>/data.pkl, the pickle, and <name>/data/<key>, one storage each, as it is in memory
- *    before              pickles one after another: a magic number, the format's version, facts of the machine, the data, the storages'
- *                        keys; then each storage: how many numbers (8 bytes), and the numbers
+ *    since PyTorch 1.6   a zip file: <name>/data.pkl, the pickle, and <name>/data/<key>, one storage each, as in memory
+ *    before              several pickles: a magic number, the format's version, facts about the machine, the data, the keys of the
+ *                        storages; then each storage: the number of elements (8 bytes), and the numbers
  *
  *  (Reference: torch/serialization.py.) Numbers are little-endian in both. Storages have no checksum that PyTorch itself checks. */
 
@@ -16,10 +16,10 @@ import { described, type Storage, type Value, type View } from "./values.ts";
 import { entryStart, inflated, type ZipEntry, zipEntries } from "./zip.ts";
 
 export interface TorchTensors {
-  /** What errors call the file. */
+  /** The file's name in errors. */
   readonly name: string;
   readonly tensors: ReadonlyMap<string, View>;
-  /** What the file holds beside tensors, and what it is: "epoch" -> "a number". */
+  /** Values other than tensors, with a description: "epoch" -> "a number". */
   readonly others: ReadonlyMap<string, string>;
   /** Bytes of all the storages together. */
   readonly bytes: number;
@@ -40,7 +40,7 @@ export function openTorchFile(path: string): TorchFile {
   }
 }
 
-/** The tensors of a file that is at hand. */
+/** The tensors of an open file. */
 export function torchTensors(source: Source): TorchTensors {
   const start = source.read(0, Math.min(source.size, 512));
   const text = new TextDecoder("latin1").decode(start);
@@ -126,7 +126,7 @@ function legacyTensors(source: Source): TorchTensors {
     throw refused(source.name, "The file's numbers have the byte order of a big-endian machine.", AGAIN);
   }
   const storages = new Map<string, Storage>();
-  const wholes = new Map<string, number>(); // key -> bytes that its views need
+  const wholes = new Map<string, number>(); // key -> bytes needed by its views
   const value = unpickle(cursor, (id, site) => {
     const storage = storageOf(id, site);
     wholes.set(storage.key, Math.max(wholes.get(storage.key) ?? 0, storage.start + storage.bytes));
@@ -144,7 +144,7 @@ function legacyTensors(source: Source): TorchTensors {
 }
 const AGAIN_TENSORS = "Save its tensors with torch.save(state_dict, ...) or safetensors.torch.save_file.";
 
-/** Where each storage lies: they follow each other in the order of `keys`. */
+/** The position of each storage; storages follow each other in the order of `keys`. */
 function legacyPlaces(cursor: Cursor, keys: Value, storages: ReadonlyMap<string, Storage>): Map<string, { offset: number; bytes: number }> {
   const places = new Map<string, { offset: number; bytes: number }>();
   if (!isKind(keys, "list")) throw damaged(cursor.where(), `${described(keys)} where the storages' keys belong.`);
@@ -162,7 +162,7 @@ function legacyPlaces(cursor: Cursor, keys: Value, storages: ReadonlyMap<string,
   return places;
 }
 
-/** One object for each storage, however many tensors view it. */
+/** One object for each storage, for any number of views. */
 function interned(storages: Map<string, Storage>, storage: Storage, site: Site): Storage {
   const known = storages.get(storage.key);
   if (!known) {

@@ -1,23 +1,23 @@
 /** @file An interpreter of pickles that runs no code (the format: Python's pickletools.py; protocols 1 to 5).
  *
- *  A pickle is a program for a machine with a stack and a memo. Of its instructions this one has those that build plain values, names
- *  and calls of names; names.ts decides which names there are and what a call of one gives. It makes no object of any class.
+ *  A pickle is a program for a machine with a stack and a memo. This interpreter has only the instructions that build plain values, names
+ *  and calls of names; names.ts defines the names and the results of calls. It makes no object of any class.
  *
- *  What a hostile file can cost is bounded: an instruction makes one small value, there are no loops, and there is an end to how many
- *  instructions and values there may be. Values may hold each other in a ring; nobody walks through them. */
+ *  The cost of a hostile file is bounded: an instruction makes one small value, there are no loops, and the numbers of instructions and
+ *  values are limited. Values may contain each other in a cycle; the interpreter never traverses them. */
 
 import type { Cursor } from "./cursor.ts";
 import { called, isKind, knownName, type Site } from "./names.ts";
 import { damaged, refused } from "./source.ts";
 import { type Dict, described, type List, type Storage, type Tuple, type Value } from "./values.ts";
 
-/** What a file may hold. A tensor takes about 40 instructions, 33 values and 90 bytes. */
+/** The limits for a file. A tensor takes about 40 instructions, 33 values and 90 bytes. */
 const MOST_VALUES = 2 ** 24;
 const MOST_INSTRUCTIONS = 2 ** 26;
 const FEWEST_VALUES = 2 ** 16; // allowed in the smallest file
 const LONGEST_NUMBER = 256; // bytes
 
-/** Instructions that make objects, or take parts from elsewhere, and that tensors do not need. */
+/** Instructions that make objects or use external data. Tensors do not need them. */
 const REFUSED: Readonly<Record<number, string>> = {
   80: "PERSID",
   105: "INST",
@@ -33,7 +33,7 @@ const REFUSED: Readonly<Record<number, string>> = {
 
 const EMPTY: Tuple = { kind: "tuple", items: [] };
 
-/** Picklers number their notes one after another; only a hostile file leaves numbers out. */
+/** Picklers number memo entries consecutively; only a hostile file has gaps. */
 interface Memo {
   readonly dense: Value[];
   readonly sparse: Map<number, Value>;
@@ -49,11 +49,11 @@ interface Machine extends Site {
   push(value: Value): void;
   pop(): Value;
   top(): Value;
-  /** The values since the last mark, which is taken away with them. */
+  /** Removes and returns the values since the last mark, and removes the mark. */
   popMarked(): Value[];
 }
 
-/** Reads the pickle that begins at the cursor, and leaves the cursor behind it. `persistent` finds the storage of a persistent id. */
+/** Reads the pickle at the cursor and leaves the cursor after it. `persistent` returns the storage of a persistent id. */
 export function unpickle(cursor: Cursor, persistent: (id: Value, site: Site) => Storage): Value {
   const machine = newMachine(cursor, persistent);
   for (let count = 0; count < MOST_INSTRUCTIONS; count++) {
@@ -109,13 +109,13 @@ function unknownInstruction(machine: Machine, code: number) {
 
 type Instruction = (machine: Machine) => void;
 
-/** By code: what each instruction does. */
+/** The instructions, by code. */
 const INSTRUCTIONS: Readonly<Record<number, Instruction>> = {
   128: ({ cursor, where }) => {
     const protocol = cursor.byte();
     if (protocol > 5) throw refused(where(), `The file's pickle is of protocol ${protocol}; known are 1 to 5.`);
   },
-  149: ({ cursor }) => void cursor.unsigned(8), // FRAME: its length is of use to a reader of streams only
+  149: ({ cursor }) => void cursor.unsigned(8), // FRAME: only a reader of streams needs its length
 
   // The stack and the memo
   40: ({ marks, stack, charge }) => {
@@ -193,7 +193,7 @@ const INSTRUCTIONS: Readonly<Record<number, Instruction>> = {
     machine.push(called(callee, args, machine));
   },
   98: (machine) => {
-    machine.pop(); // what an OrderedDict carries beside its entries (the versions of modules) is no tensor
+    machine.pop(); // an OrderedDict's attributes (versions of modules) are not tensors
     const built = machine.top();
     if (!isKind(built, "dict")) throw refused(machine.where(), `The file's pickle sets the inside of ${described(built)}.`);
   },
@@ -251,7 +251,7 @@ function integer({ cursor, where }: Machine): number | bigint | boolean {
   return exact(BigInt(line));
 }
 
-/** Two's complement, least byte first. */
+/** Two's complement, little-endian. */
 function long(bytes: Uint8Array, cursor: Cursor): number | bigint {
   if (bytes.length > LONGEST_NUMBER) throw damaged(cursor.where(), `a number of ${bytes.length} bytes.`);
   if (bytes.length === 0) return 0;

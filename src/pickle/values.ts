@@ -1,5 +1,5 @@
-/** @file What a pickle of tensors can hold. Nothing here is a live Python object: a name is a name, and calling one that is known
- *  makes another of these values. */
+/** @file The values in a pickle of tensors. None is a real Python object: a name is only a name, and a call of a known name makes
+ *  another of these values. */
 
 import type { FileDType } from "../checkpoint/dtypes.ts";
 
@@ -11,7 +11,7 @@ export interface List {
   readonly kind: "list";
   readonly items: Value[];
 }
-/** A dict or OrderedDict. Most are empty hooks, so the map is made when there is something to put in. */
+/** A dict or OrderedDict. Most are empty hooks, so the map is made for the first entry. */
 export interface Dict {
   readonly kind: "dict";
   entries: Map<Value, Value> | undefined;
@@ -21,15 +21,15 @@ export interface Name {
   readonly kind: "name";
   readonly name: string;
 }
-/** The memory that tensors are views of. */
+/** The memory behind tensors, which are views of it. */
 export interface Storage {
   readonly kind: "storage";
   readonly key: string;
-  /** Undefined for raw memory, whose tensors say their own. */
+  /** Undefined for raw memory, where each tensor has its own dtype. */
   readonly dtype: FileDType | undefined;
-  /** What the pickle says it holds. */
+  /** The size that the pickle gives. */
   readonly bytes: number;
-  /** Where it begins in the memory of that key: only old files have views of a storage. */
+  /** Its offset in the memory of that key; only old files have views of a storage. */
   readonly start: number;
 }
 /** A view of a storage: element [i, j, ...] is number offset + i stride[0] + j stride[1] + ... of it. */
@@ -41,7 +41,7 @@ export interface View {
   readonly shape: readonly number[];
   readonly stride: readonly number[];
 }
-/** Something that tensors carry and that changes none of their numbers: a device, a layout. */
+/** A property of tensors that does not change their numbers: a device, a layout. */
 export interface Other {
   readonly kind: "other";
   readonly name: string;
@@ -49,7 +49,7 @@ export interface Other {
 
 export type Value = null | boolean | number | bigint | string | Uint8Array | Tuple | List | Dict | Name | Storage | View | Other;
 
-/** For errors: what a value is, without looking into it. */
+/** A description of a value for errors, without its content. */
 export function described(value: Value): string {
   if (value === null) return "None";
   if (typeof value !== "object") return typeof value === "string" ? "a text" : typeof value === "boolean" ? "True or False" : "a number";

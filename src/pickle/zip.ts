@@ -1,10 +1,10 @@
-/** @file The directory of a zip file, with zip64, read as if somebody hostile had written it (format: PKWARE's APPNOTE.TXT).
+/** @file The directory of a zip file, with zip64. The reader trusts nothing in it (format: PKWARE's APPNOTE.TXT).
  *
- *    end of the directory (22 bytes and a comment)   how many entries, where the directory is; 0xffffffff: see the zip64 record
- *    directory   for each entry its method, sizes, name, and where its local header is
+ *    end of the directory (22 bytes and a comment)   number of entries, offset of the directory; 0xffffffff: see the zip64 record
+ *    directory   for each entry its method, sizes, name, and the offset of its local header
  *    local header (30 bytes, name, extra), then the entry's bytes
  *
- *  PyTorch stores its entries as they are; deflated ones, which other tools make, are inflated whole, and checked. */
+ *  PyTorch stores entries uncompressed. Deflated entries, which other tools make, are inflated completely and checked. */
 
 import { crc32, inflateRawSync } from "node:zlib";
 import { damaged, refused, type Source } from "./source.ts";
@@ -13,16 +13,16 @@ export interface ZipEntry {
   readonly name: string;
   readonly deflated: boolean;
   readonly crc: number;
-  /** Bytes in the file, and bytes they stand for. */
+  /** Bytes in the file, and after inflating. */
   readonly packed: number;
   readonly size: number;
-  /** Where its local header is. */
+  /** The offset of its local header. */
   readonly header: number;
 }
 
 const [END, END64, LOCATOR, DIRECTORY, LOCAL] = [0x06054b50, 0x06064b50, 0x07064b50, 0x02014b50, 0x04034b50];
 const NOT_HERE = 0xffffffff;
-/** No deflated byte stands for more. */
+/** The largest possible ratio of deflating. */
 const BEST_RATIO = 1032;
 const LARGEST_INFLATED = 2 ** 31;
 const LARGEST_DIRECTORY = 2 ** 28;
@@ -45,7 +45,7 @@ export function zipEntries(source: Source): Map<string, ZipEntry> {
   return entries;
 }
 
-/** Where an entry's bytes, packed or not, begin. */
+/** The offset of an entry's bytes, compressed or not. */
 export function entryStart(source: Source, { name, header, packed }: ZipEntry): number {
   const local = view(source.read(header, 30));
   if (local.getUint32(0, true) !== LOCAL) throw damaged(source.name, `zip entry ${JSON.stringify(name)} has no header at byte ${header}.`);
@@ -54,7 +54,7 @@ export function entryStart(source: Source, { name, header, packed }: ZipEntry): 
   return start;
 }
 
-/** The bytes that a deflated entry stands for. */
+/** Inflates a deflated entry. */
 export function inflated(source: Source, entry: ZipEntry): Uint8Array<ArrayBuffer> {
   const { name, packed, size, crc } = entry;
   const bad = (what: string, cause?: unknown) => damaged(source.name, `zip entry ${JSON.stringify(name)} ${what}`, cause);
@@ -113,7 +113,7 @@ function directoryEntry(source: Source, bytes: Uint8Array): { entry: ZipEntry; l
   return { entry: { name, deflated: method === 8, crc: fields.getUint32(16, true), packed, size, header }, length };
 }
 
-/** Numbers that did not fit into 32 bits stand, in this order, in the extra field of kind 1. */
+/** Numbers that did not fit into 32 bits are in the extra field of kind 1, in this order. */
 function wideFields(source: Source, narrow: readonly [number, number, number], extra: Uint8Array): readonly [number, number, number] {
   if (!narrow.includes(NOT_HERE)) return narrow;
   const fields = view(extra);

@@ -1,4 +1,4 @@
-/** @file The demo's base in fewer bits, beside itself in float32: answers, rows of a batch, files on disk, training. */
+/** @file Compares the demo's quantized base with the float32 one: answers, rows of a batch, files on disk, training. */
 
 import { readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -16,11 +16,11 @@ import { tokenRouterName } from "./moa-token-router.ts";
 import { type Clause, EMBEDDING, type Exemption, routerContract, SIZES, type Subject } from "./router.contract.ts";
 import { loraOf } from "./stack.ts";
 
-// The contract's subject is two projections and no model: what a method needs of a base are their sizes.
+// The contract is tested on two projections without a model; methods need only the sizes of a base's modules.
 const base = { modules: SIZES } as unknown as Base;
 const model = { base, runner: new Runner(base), woven: plain };
 
-/** The experts under a method of the registry. */
+/** The experts with a method of the registry. */
 function opened(text: string): Subject["open"] {
   return (experts: readonly Expert[], given: { readonly topK?: number }): Promise<Woven> =>
     openMethod({ ...model, experts }, parsedMethod(text, hasOption(text, "topK") ? given : {}));
@@ -88,7 +88,7 @@ contract({
   },
 });
 
-/** Embeds a prompt by its first token alone, as one of four directions; the one that expert 2 is nearest to among them. */
+/** Embeds a prompt by its first token, as one of four directions, including the one nearest to expert 2. */
 const embedder: Embedder = {
   name: EMBEDDING.embedder,
   embed: async (prompts) => {
@@ -109,7 +109,7 @@ contract({
   },
 });
 
-/** Scores of the domains, [batch, 1, domains]: how near a text is to what the expert is known by. */
+/** Scores of the domains, [batch, 1, domains]: the similarity of a text to each expert's examples. */
 function moaScores(prompts: Prompts, experts: readonly Expert[]): HostTensor<"float32"> {
   const texts = textsOf(prompts);
   const scores = texts.flatMap((text) => experts.map(({ embeddings }) => embeddings!.vectors.data[text]!));

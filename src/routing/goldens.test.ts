@@ -25,7 +25,7 @@ function expectRoute({ experts, weights }: HostRoute, all: HostTensor<"float32">
     const mine = [...experts.data.subarray(token * k, (token + 1) * k)].map(Number);
     const sum = order.slice(0, k).reduce((total, i) => total + row[i]!, 0);
     mine.forEach((expert, j) => {
-      // Another choice is right only where the reference's own weights tie within float32 noise.
+      // A different choice is right only if the reference's weights are equal within float32 noise.
       expect(Math.abs(row[expert]! - row[order[j]!]!), `token ${token}`).toBeLessThan(expert === order[j] ? 1 : 1e-6);
       expect(Math.abs(weights.data[token * k + j]! - row[expert]! / sum), `token ${token}`).toBeLessThan(tolerance);
     });
@@ -134,7 +134,7 @@ test("the two Arrows have their own defaults", () => {
   expect(() => parsedMethod("arrow:temprature=1")).toThrow(/temprature/);
 });
 
-/** What the goldens call an expert's data: inputs padded with 0, and what was generated for them. */
+/** An expert's data in the goldens: inputs padded with 0, and the generated targets. */
 async function activationExamples(expert: number): Promise<Encoded[]> {
   const file = await goldenTensors("average_activation/average_activation.safetensors");
   return [0, 1].flatMap((batch) => {

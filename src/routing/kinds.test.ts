@@ -56,7 +56,7 @@ async function run(experts: readonly Expert[], router: Router): Promise<{ y: Row
   return { y: outputs, weights: rows };
 }
 
-/** Every token's output is what `expected` makes of its input and its experts' weights. */
+/** Checks every token's output against `expected`, computed from its input and its experts' weights. */
 async function expectMixture(experts: readonly Expert[], router: Router, expected: (x: Row, weights: Row) => Row): Promise<void> {
   const { y, weights } = await run(experts, router);
   y.forEach((row, token) => {

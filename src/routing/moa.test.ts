@@ -16,7 +16,7 @@ const noise = (...shape: number[]) =>
     new Float32Array(shape.reduce((a, b) => a * b)).map(() => random.normal()),
   );
 
-/** Domains of rank 2 and 3, and one that leaves the module alone. */
+/** Domains of rank 2 and 3, and one that does not adapt the module. */
 const adapters: LoraAdapter[] = [2, 3].map((rank) => ({
   kind: "lora",
   modules: new Map([["layer.q", { rank, scaling: 4 / rank, a: noise(rank, 6), b: noise(4, rank) }]]),

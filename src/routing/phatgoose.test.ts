@@ -45,7 +45,7 @@ interface Layer {
   readonly weights: Float;
 }
 
-/** One routed projection with the golden layer's experts, k of them a token. */
+/** One routed projection with the golden layer's experts, k per token. */
 async function layer(k: number, router: Router = phatgoose()): Promise<Layer> {
   const file = await goldenTensors("phatgoose_layer/layer.safetensors");
   const experts = Array.from({ length: 7 }, (_, i): Expert => {

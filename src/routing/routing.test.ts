@@ -121,7 +121,7 @@ test("Arrow scores by the largest singular value's direction, SpectR by the leng
   const tokens = [0, 1, 2, 3].map((token) => x.data.subarray(token * width, (token + 1) * width));
 
   const direction = arrow().prototype(expert!, module)!;
-  // No unit vector is stretched more: power iteration on the dense product says how much is most.
+  // No unit vector is stretched more: power iteration on the dense product gives the maximum.
   expect(lengthOf(direction.data)).toBeCloseTo(largestSingularValue(dense, out, width), 5);
   const turned = float32(
     direction.shape,
@@ -180,7 +180,7 @@ test("rows of one batch mix a text's retrieval, named experts and the router", a
   await using model = await loadModel(golden("t5/model"));
   const experts = (await t5Experts(model.base.modules)).slice(0, 4);
   const batch = await t5Batch();
-  // Retrieval finds expert 3 for every text: its example points to where every text does.
+  // Retrieval finds expert 3 for every text: its example has the direction of every text.
   const toy = { name: "toy", embed: async () => float32([4, 2], [1, 0, 1, 0, 1, 0, 1, 0]) };
   const known = experts.map((expert, z) => ({
     ...expert,

@@ -69,7 +69,7 @@ describe.each(ENGINES_HERE)("tensors that stay on $name", (engine) => {
     const tensor: DeviceTensor = await engine.upload(NUMBERS);
     const copy = await tensor.read();
     tensor.dispose();
-    tensor.dispose(); // twice does no harm
+    tensor.dispose(); // a second call is allowed
     expect(copy).toEqual(NUMBERS);
   });
 

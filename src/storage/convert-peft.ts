@@ -34,10 +34,10 @@ export interface ConvertedAdapter {
 
 /** Whether `path` is an adapter that exists only as a pickle: its folder, or the .bin file itself. */
 export async function isPickledAdapter(path: string): Promise<boolean> {
-  const found = await stat(path).catch(() => undefined); // absent: whoever opens it says so
+  const found = await stat(path).catch(() => undefined); // absent: opening it reports that
   if (found?.isFile()) return PICKLE.test(path);
   if (!found) return false;
-  const folder = await adapterFolder(path).catch(() => path); // no adapter: whoever opens it says so
+  const folder = await adapterFolder(path).catch(() => path); // no adapter: opening it reports that
   return !(await exists(join(folder, TENSOR_FILE))) && (await exists(join(folder, PICKLE_FILE)));
 }
 const PICKLE = /\.(?:bin|pt|pth)$/;

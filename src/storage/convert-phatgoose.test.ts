@@ -1,4 +1,4 @@
-/** @file The authors' checkpoints as pools, held to what their code computes from the same state. */
+/** @file Pools made of the authors' checkpoints give the results of the authors' code with the same state. */
 
 import { access, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -30,7 +30,7 @@ const at = (name: string) => join(folder, name);
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "skein-phatgoose-"));
   model = await loadModel(golden("t5/model"));
-  // The experts' own files hold the very numbers of the state.
+  // The experts' files contain exactly the numbers of the state.
   state = {};
   const gates = await goldenTensors("phatgoose_t5/gates.safetensors");
   for (let i = 0; i < 7; i++) {

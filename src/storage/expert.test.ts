@@ -149,7 +149,7 @@ describe("a check", () => {
       usable: false,
       problems: [{ what: expect.stringContaining("use_dora"), fix: expect.stringContaining("Merge") }],
     });
-    // What it seems to hold is said all the same.
+    // The report still describes the content.
     expect(dora).toMatchObject({ kind: "lora", baseName: "llama", ranks: [4], scalings: [2], dtypes: ["F32"] });
     expect(dora.modules).toHaveLength(14);
     expect(await checkAdapter("tests/golden/lora_variants")).toMatchObject({ usable: false, modules: [], ranks: [], parameters: 0 });

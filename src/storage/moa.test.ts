@@ -33,7 +33,7 @@ test.each(["code", "exams"])("who is stopped between the two files while %s come
   await writeMoa(folder, smaller);
   const config = await readFile(file(MOA_FILE));
   await writeMoa(folder, moa);
-  await writeFile(file(MOA_FILE), config); // as it is before moa.json is written, or after it alone was
+  await writeFile(file(MOA_FILE), config); // the state before moa.json is written, or after only moa.json was written
   expect(await readMoa(folder)).toEqual(smaller);
   await writeSmallerMoa(folder, smaller);
   expect(await readMoa(folder)).toEqual(smaller);

@@ -1,4 +1,4 @@
-/** @file What the core makes of an adapter's bytes is what the loader makes of its folder. */
+/** @file The core parses an adapter's bytes to the same adapter that the loader reads from its folder. */
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -21,7 +21,7 @@ const WHOLE = "base_model.model.model.embed_tokens.weight";
 const FROZEN = "base_model.model.model.embed_tokens.base_layer.weight";
 type Dtype = NonNullable<Parameters<typeof writeSafetensors>[2]>["dtype"];
 
-/** The tiny Llama with the places of its weights. */
+/** The tiny Llama with the locations of its tensors. */
 const llama = async (): Promise<ModuleSizes> => (await openBase(golden("llama/model"))).modules;
 
 /** A copy of PEFT's adapter with tensors added or changed, and keys of its configuration. */
@@ -160,7 +160,7 @@ describe("what does not fit is refused by name", () => {
     const config = JSON.parse(await readFile(join(folder, CONFIG_FILE), "utf8"));
     await writeFile(join(folder, CONFIG_FILE), JSON.stringify({ ...config, ensure_weight_tying: true }));
     await expect(loadAdapter(folder, modules)).rejects.toThrow(/ensure_weight_tying is true and the adapter covers transformer\.wte/);
-    // Where nothing is tied the key changes nothing.
+    // Without tied weights the key has no effect.
     await expect(loadAdapter(await variant(() => {}, { ensure_weight_tying: true }), await llama())).resolves.toMatchObject({
       kind: "lora",
     });
@@ -185,7 +185,7 @@ test("a head outside the prefix is found under either spelling of GPT-2", async 
   await saveAdapter(folder, saved);
   const read = await loadAdapter(folder, bare.modules);
   expect([...read.modules.keys()].sort()).toEqual(["h.0.attn.c_attn", "lm_head", "wte"]);
-  // And back: names without the prefix on the base that has it.
+  // The reverse: names without the prefix, for a base that has it.
   const other = temporary();
   await saveAdapter(other, read);
   expect((await loadAdapter(other, plain.modules)).modules).toEqual(saved.modules);

@@ -1,4 +1,4 @@
-/** @file The report of a Mixture-of-LoRAs comparison: means over seeds and domains, and claims judged by the metric that decides. */
+/** @file The report of a Mixture-of-LoRAs comparison: means over seeds and domains, and verdicts on claims by the chosen metric. */
 
 import { expect, test } from "vitest";
 import { type MoaRun, moaReport, moaRun } from "./moa-report.ts";

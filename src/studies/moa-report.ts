@@ -50,7 +50,7 @@ export function moaReport(
   const markdown = `# ${title}
 
 ${about}
-Seeds run: ${seeds}. ± is one standard error over seeds. † is told each text's domain.
+Seeds run: ${seeds}. ± is one standard error over seeds. † is given each text's domain.
 
 ## Every method, mean over domains
 
@@ -60,7 +60,7 @@ ${summary(runs)}
 
 ${domainTable(runs, metric)}
 
-## Who tells the domains
+## Accuracy of the routers
 
 ${accuracies(runs)}
 

@@ -29,7 +29,7 @@ at the papers' size, nor the other way round.
 
 ${mainTable(runs)}
 
-† was told the results on these very tasks. LoraHub sees five labeled examples of each task; nothing else does.
+† is chosen by its results on these tasks. LoraHub uses five labeled examples of each task; no other method does.
 
 ## Held-out tasks, one by one
 

@@ -11,7 +11,7 @@ const here = (path: string): string => new URL(path, import.meta.url).pathname;
 const SHARED = here("../../../shared/tokenizers/");
 const SCRIPT = "tests/golden/chat/make.py";
 
-/** The golden's special tokens, in our words. */
+/** The golden's special tokens, by Skein's names. */
 function specialOf(tokens: Readonly<Record<string, string>>): SpecialTokens {
   return Object.fromEntries(Object.entries(tokens).map(([name, token]) => [name.replace("_token", ""), token]));
 }

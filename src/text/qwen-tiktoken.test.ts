@@ -7,7 +7,7 @@ import { CheckpointError } from "../base/errors.ts";
 import { loadTokenizer } from "./load-tokenizer.ts";
 import { parseQwenTiktoken } from "./qwen-tiktoken.ts";
 
-// The golden was computed by QWenTokenizer itself over a vocabulary of our own; its special tokens keep their ids of 151,643 and up.
+// QWenTokenizer computed the golden with a vocabulary made for this test; special tokens keep their ids from 151,643 on.
 const FOLDER = new URL("../../tests/golden/qwen_tokenizer/", import.meta.url).pathname;
 
 test("gives the ids and texts of Qwen's own tokenizer", async () => {

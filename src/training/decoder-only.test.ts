@@ -15,13 +15,13 @@ import { Trainer } from "./trainer.ts";
 
 const LR = 5e-3;
 
-/** Where one base's golden files lie: those of PEFT itself, and those of scripts/reference/lora.py. */
+/** The golden files of one base: PEFT's own, and those of scripts/reference/lora.py. */
 interface Files {
   readonly model: string;
   readonly golden: string;
   readonly lora: string;
   readonly adapter: string;
-  /** The adapter's tensors after five steps, and what stands before their names there. */
+  /** The adapter's tensors after five steps, and the prefix of their names. */
   readonly after: readonly [file: string, prefix: string];
 }
 const byPeft = (name: string): Files => ({
@@ -45,8 +45,8 @@ const FILES: readonly Files[] = [
     .map(byScript),
 ];
 
-/** A row without padding, padded on the right, on the left, and on both sides. In the last row the reference also learns
- *  to predict the first real token, from the padding before it: what padding sees counts too. */
+/** A row without padding, and rows padded on the right, on the left, and on both sides. In the last row the reference also learns
+ *  to predict the first real token from the padding before it, so the attention of padding matters too. */
 async function goldenBatch(files: Files): Promise<TrainingBatch> {
   const [{ int }, lora] = [await goldenTensors(files.golden), await goldenTensors(files.lora)];
   const labels = (lora.has("labels") ? lora : { int }).int("labels");
@@ -102,7 +102,7 @@ describe.each(FILES)("$model", (files) => {
     const [file, prefix] = files.after;
     const after = await goldenTensors(file);
     for (const module of adapter.modules.keys()) {
-      // AdamW divides by sqrt(v): tiny gradients amplify rounding. 1e-4 is three times what float32 and float64 differ by.
+      // AdamW divides by sqrt(v), so small gradients amplify rounding. 1e-4 is three times the difference between float32 and float64.
       const [ours, theirs] = [loraNames(module), peftNames(module)];
       expectClose(trainer.parameters.get(ours.a)!, after.get(prefix + theirs.a), 1e-4);
       expectClose(trainer.parameters.get(ours.b)!, after.get(prefix + theirs.b), 1e-4);

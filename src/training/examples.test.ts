@@ -34,12 +34,12 @@ async function llama(): Promise<Model> {
 }
 
 describe("what is learned of an example", () => {
-  /** The texts the loss falls on, an ending token shown as "$". */
+  /** The texts with loss; an end token is shown as "$". */
   async function learned(example: TrainingExample): Promise<string> {
     const [model, tokenizer] = [await llama(), await tokenizerWithChat()];
     const { examples } = encodeExamples([example], tokenizer, model.base.architecture, LIMITS);
     const { inputs, labels } = examples[0]!;
-    // Every label is the token that stands next in the row.
+    // Every label is the next token of the row.
     labels.slice(0, -1).forEach((label, i) => {
       if (label !== IGNORED) expect(label).toBe(inputs[i + 1]);
     });
@@ -84,7 +84,7 @@ describe("what is learned of an example", () => {
     expect(inputs).toEqual(tokenizer.encode(`${alpacaPrompt("Go")}a girl went`));
     expect(tokenizer.decode(labels.filter((id) => id !== IGNORED && id !== tokenizer.eosId))).toContain("a girl went");
     expect(() => encodeExamples([{ kind: "messages", messages }], tokenizer, architecture, limits)).toThrow(/chat template/);
-    // Too long, the prompt gives way and the answer stays.
+    // If the row is too long, the prompt is cut and the answer stays.
     const short = encodeExamples([{ kind: "messages", messages, prompt: alpacaPrompt("Go") }], tokenizer, architecture, LIMITS);
     expect(short).toMatchObject({ truncated: 1, emptied: 0 });
     expect(short.examples[0]!.labels.at(-1)).toBe(tokenizer.eosId);
@@ -204,7 +204,7 @@ test.each(PACKABLE)("%s: packed rows give the losses and gradients of separate o
   const learner = learnerOf(model);
   const apart = await differentiated(model, learner, collate(examples, model.base.architecture));
   const together = await differentiated(model, learner, collate(rows, model.base.architecture), packedForward);
-  // First fit keeps order here but for the third example, which fills the first row.
+  // First fit keeps the order here, except for the third example, which fills the first row.
   const order = rows.flatMap((row) =>
     [...new Set(row.documents)].map((document) => row.inputs.filter((_, i) => row.documents![i] === document)),
   );
@@ -237,7 +237,7 @@ test.each(PACKABLE)("%s: the side of the padding changes neither loss nor gradie
     expect(maxDifference(b.gradients.get(parameter)!, gradient), parameter).toBeLessThan(1e-5);
 });
 
-/** Each row turned until its padding is on the left. */
+/** Rotates each row until its padding is on the left. */
 function leftPadded({ feeds, sizes }: TrainingBatch): TrainingBatch {
   const mask = feeds.attention_mask!;
   const width = mask.shape[1]!;

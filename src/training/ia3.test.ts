@@ -73,7 +73,7 @@ test("five AdamW steps of (IA)3 end where PEFT's do", async () => {
   expectClose(await logitsOf(model.withWoven(singleAdapter(trained, model.base.modules)), batch), expected.float("logits_after5"), 1e-3);
 });
 
-/** A bottleneck whose up-projection is not 0, so that it does something. */
+/** A bottleneck whose up-projection is not 0, so that it has an effect. */
 function bottleneck(model: LoadedModel, placement: "parallel" | "output"): Adapter {
   const fresh = freshBottleneck(model.base.modules, {
     targets: targetModules(model.base, undefined).slice(0, 6),
@@ -135,6 +135,6 @@ test.each(["ia3", "parallel", "output"] as const)("gates of %s adapters get thei
     return (await differentiated(model, { ...learner, initial: new Map(learner.initial).set(name, moved) }, batch)).loss;
   };
   const slope = ((await lossAt(0.05)) - (await lossAt(-0.05))) / 0.1;
-  // The loss is float32, about 5: a difference over 0.1 is good to some 1e-5.
+  // The loss is float32, about 5, so a difference over 0.1 is exact to about 1e-5.
   expect(Math.abs(slope - Math.hypot(...gradient.data))).toBeLessThan(0.02 * Math.abs(slope) + 2e-5);
 });

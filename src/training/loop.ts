@@ -34,7 +34,7 @@ export interface Progress {
   /** Latest validation loss. */
   readonly validation?: number;
 }
-/** What is told of training while it runs, and how to stop it. */
+/** Callbacks during training, and the signal that stops it. */
 export interface LoopHooks {
   readonly onProgress?: (progress: Progress) => void;
   /** Aborting saves the state and throws an error that says how to resume. */

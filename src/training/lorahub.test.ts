@@ -44,7 +44,7 @@ test("weights found for a few examples lower their loss, and make the adapter th
   const after = await lorahub(model, experts, examples, { evaluations: 40, seed: 3 });
   expect(after.objective).toBeLessThan(before.objective);
 
-  // With one expert at weight 1 the combination is that expert.
+  // One expert with weight 1 gives that expert.
   const batch = {
     inputIds: rows.int("input_ids"),
     attentionMask: rows.int("attention_mask"),

@@ -1,4 +1,4 @@
-/** @file Mixture-of-LoRAs held to what it must equal: row by row, single domains, forced routers, frozen rows. */
+/** @file Mixture-of-LoRAs compared with equal computations: row by row, single domains, forced routers, frozen rows. */
 
 import { describe, expect, test } from "vitest";
 import { expectClose, golden, goldenTensors, maxDifference } from "../../tests/golden.ts";
@@ -27,7 +27,7 @@ const BASES = ["t5", "llama"] as const;
 type Ints = HostTensor<"int64">;
 type Batch = Record<string, Ints>;
 
-/** A LoRA that does something: A and B are random. Ranks differ between domains. */
+/** A LoRA with an effect: A and B are random. Ranks differ between domains. */
 function randomLora(model: LoadedModel, domain: string, rank: number): LoraAdapter {
   const targets = targetModules(model.base, undefined);
   const fresh = freshLora(model.base.modules, { targets, rank, scaling: 2 / rank, seed: derivedSeed(domain) });
@@ -49,7 +49,7 @@ function parts(model: LoadedModel): MoaParts {
   return { adapters, routers: freshRouters(routerLayers(model.base.architecture), DOMAINS.length, model.base.architecture.hiddenSize, 3) };
 }
 
-/** Four rows of 10 tokens with equally many targets, of domains 2, 0, 1, 0. */
+/** Four rows of 10 tokens with the same number of targets, of domains 2, 0, 1, 0. */
 async function batchFor(model: LoadedModel, base: string): Promise<Batch> {
   const tokens = await goldenTensors(`${base}/golden.safetensors`);
   const cut = (tensor: Ints, start: number, end: number): Ints => {
@@ -105,7 +105,7 @@ async function gradientsOf(model: LoadedModel, given: MoaParts, batch: Batch, op
   return await session.run({ ...batch, ...learner.frozen, ...Object.fromEntries(learner.initial) });
 }
 
-/** A MoA model of these parts. */
+/** A MoA model made of these parts. */
 function moaOf(
   model: LoadedModel,
   { adapters, routers }: MoaParts,
@@ -127,7 +127,7 @@ const batchOf = (batch: Batch) => ({
   ...(batch.decoder_input_ids && { decoderInputIds: batch.decoder_input_ids }),
 });
 
-/** Routers that name domain `choice(layer)` whatever they read. */
+/** Routers that choose domain `choice(layer)` for any input. */
 function forced(routers: MoaRouters, choice: (layer: number) => number): MoaRouters {
   return new Map(
     [...routers].map(([layer, { weight, bias }], i) => [
@@ -296,7 +296,7 @@ describe.each(BASES)("Mixture-of-LoRAs on %s", (base) => {
 });
 
 describe("decisions", () => {
-  // Layers say 0, 1, 1 in the first row; 0 and 1 once each and 2 undecided between in the second.
+  // In the first row the layers choose 0, 1, 1. In the second row two layers choose 0 and 1, and the third has equal scores.
   const scores = float32([2, 3, 3], [5, 0, 0, 0, 1, 0, 0, 1, 0, 3, 0, 0, 0, 4, 0, 1, 0, 2]);
   test("vote: the majority, and among equals the largest summed score", () => {
     expect(decided(scores, "vote").map(({ domains }) => domains)).toEqual([

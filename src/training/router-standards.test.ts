@@ -1,4 +1,4 @@
-/** @file Whitened coordinates against their definition, and routers that score the same in both. */
+/** @file Compares whitened coordinates with their definition, and checks that routers have the same scores in both coordinates. */
 
 import { expect, test } from "vitest";
 import { expectClose } from "../../tests/golden.ts";
@@ -11,7 +11,7 @@ import { plainRouter, standardized, standardOf, whitened, whitenedIn } from "./r
 
 const HIDDEN = 6;
 const random = seededRandom(8);
-/** Six components of which two run together and one is large and nearly the same everywhere. */
+/** Six components: two are correlated, and one is large and almost constant. */
 function state(): Float32Array {
   const common = 5 * random.normal();
   const own = Array.from({ length: HIDDEN }, () => 0.1 * random.normal());

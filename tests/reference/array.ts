@@ -1,9 +1,9 @@
-/** @file Arrays of plain float64 numbers, for the slow evaluator that everything fast is checked against. */
+/** @file Arrays of float64 numbers, for the slow evaluator that serves as the reference for all tests. */
 
 import { elements, float32, type HostTensor, int64 } from "../../src/base/tensor.ts";
 import type { DType } from "../../src/graph/sizes.ts";
 
-/** Numbers in row-major order; booleans are 0 and 1. `dtype` says what the graph holds, not how it is stored here. */
+/** Numbers in row-major order; booleans are 0 and 1. `dtype` is the graph's dtype, not the one of this array. */
 export interface NdArray {
   readonly dtype: DType;
   readonly shape: readonly number[];
@@ -25,7 +25,7 @@ export function positions(shape: readonly number[]): number[][] {
   return shape.reduce<number[][]>((rows, size) => rows.flatMap((row) => Array.from({ length: size }, (_, i) => [...row, i])), [[]]);
 }
 
-/** Where a position lies in `data`. */
+/** The index of a position in `data`. */
 export function flatIndex(shape: readonly number[], position: readonly number[]): number {
   return shape.reduce((index, size, axis) => index * size + position[axis]!, 0);
 }
@@ -43,7 +43,7 @@ export function broadcastAt(array: NdArray, position: readonly number[]): number
   );
 }
 
-/** The shape operands broadcast to. */
+/** The broadcast shape of operands. */
 export function broadcastShape(...shapes: readonly (readonly number[])[]): number[] {
   const rank = Math.max(...shapes.map((shape) => shape.length));
   return Array.from({ length: rank }, (_, i) => {
@@ -52,7 +52,7 @@ export function broadcastShape(...shapes: readonly (readonly number[])[]): numbe
   });
 }
 
-/** As a session takes it. */
+/** Converts an array to a feed of a session. */
 export function toHost({ dtype, shape, data }: NdArray): HostTensor {
   if (dtype === "int64") return int64(shape, data);
   if (dtype === "bool") return { dtype, shape, data: Uint8Array.from(data) };

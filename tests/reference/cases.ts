@@ -1,5 +1,5 @@
-/** @file For every operator, uses of it that are worth checking: broadcasting, named sizes, negative axes, every attribute.
- *  The same cases serve ONNX Runtime against the reference and gradients against differences. Total by type. */
+/** @file Test cases for every operator: broadcasting, named sizes, negative axes, every attribute.
+ *  The same cases compare ONNX Runtime with the reference and gradients with differences. Total by type. */
 
 import { float32 } from "../../src/base/tensor.ts";
 import type { OpType } from "../../src/graph/operators.ts";
@@ -113,7 +113,7 @@ function matmulCases(): Cases {
   );
 }
 
-/** x, with heads of 6 numbers, turned by the angles 0, 1, 2, ... of four rows. */
+/** x, with heads of 6 numbers, rotated by the angles 0, 1, 2, ... of four rows. */
 function turned(s: Sandbox, x: Float, rows: Int): Float {
   const angles = Array.from({ length: 12 }, (_, i) => i);
   const table = (f: (angle: number) => number) => s.graph.constant(float32([4, 3], angles.map(f)));

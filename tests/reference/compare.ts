@@ -1,4 +1,4 @@
-/** @file Whole arrays compared number by number. */
+/** @file Compares whole arrays number by number. */
 
 import type { NdArray } from "./array.ts";
 
@@ -7,7 +7,7 @@ export interface Tolerance {
   readonly absolute: number;
 }
 
-/** What differs, in words; undefined when every number agrees within absolute + relative |expected|. */
+/** A description of the difference; undefined if every number agrees within absolute + relative |expected|. */
 export function difference(got: NdArray, expected: NdArray, { relative, absolute }: Tolerance): string | undefined {
   if (got.dtype !== expected.dtype) return `dtype ${got.dtype} instead of ${expected.dtype}`;
   if (String(got.shape) !== String(expected.shape)) return `shape [${got.shape}] instead of [${expected.shape}]`;

@@ -1,11 +1,11 @@
-/** @file Runs a graph in float64, node by node: the oracle for ONNX Runtime's results and for gradients. */
+/** @file Runs a graph in float64, node by node. It is the reference for ONNX Runtime's results and for gradients. */
 
 import { reachable } from "../../src/graph/onnx/serialize.ts";
 import type { Graph, Value } from "../../src/graph/value.ts";
 import { fromHost, type NdArray } from "./array.ts";
 import { MEANINGS, type Meaning } from "./operators.ts";
 
-/** The graph's outputs by name. Initializers that lie in files are fed by name like inputs. */
+/** The graph's outputs by name. Initializers in files are fed by name like inputs. */
 export function evaluate(graph: Graph, feeds: Readonly<Record<string, NdArray>>): Record<string, NdArray> {
   const { nodes } = reachable(graph);
   const known = new Map<Value, NdArray>();

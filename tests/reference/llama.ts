@@ -1,12 +1,12 @@
-/** @file A Llama in plain float64, written out from the paper and the facts of transformers' code, one row of a batch at a time.
- *  Slow, and shares nothing with src/: what it computes is compared with what the graphs do. */
+/** @file A Llama in float64, written from the paper and transformers' code, one row of a batch at a time. It is slow and shares no code
+ *  with src/; tests compare its results with those of the graphs. */
 
 import type { HostTensor } from "../../src/base/tensor.ts";
 
 export type Vector = readonly number[];
 /** One vector per token. */
 export type Rows = readonly Vector[];
-/** A projection's place: the rows it is to give for these, `base` being the projection itself. */
+/** Computes the output rows of a projection for these input rows; `base` is the projection itself. */
 export type Project = (x: Rows, module: string, base: (x: Rows) => Rows) => Rows;
 
 export interface LlamaConfig {
@@ -36,7 +36,7 @@ export function softmax(scores: Vector): number[] {
   return scaledBy(powers, 1 / sum);
 }
 
-/** Logits of every slot. `mask`: 1 for real tokens; padding stands at position 1, as in transformers' generate(). */
+/** Logits of every slot. `mask`: 1 for real tokens; padding has position 1, as in transformers' generate(). */
 export function llamaLogits(
   tensors: ReadonlyMap<string, HostTensor>,
   config: LlamaConfig,

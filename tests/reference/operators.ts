@@ -1,5 +1,5 @@
-/** @file What every operator means, in float64 and by the book: one line or loop each, no regard for speed.
- *  Total by type, so that an operator without a meaning here does not compile.
+/** @file The definition of every operator in float64, with one line or loop each, without optimization.
+ *  Total by type, so that an operator without a definition here does not compile.
  *  References: onnx.ai/onnx/operators and ONNX Runtime's docs/ContribOperators.md. */
 
 import type { OpAttributes, OpType } from "../../src/graph/operators.ts";
@@ -13,7 +13,7 @@ const place = (axis: number, rank: number): number => (axis < 0 ? axis + rank : 
 const wrapped = (index: number, size: number): number => (index < 0 ? index + size : index);
 const replaced = <T>(items: readonly T[], at: number, item: T): T[] => items.map((old, i) => (i === at ? item : old));
 
-/** erf(x) = 2 / sqrt(pi) exp(-x^2) sum_n 2^n x^(2n+1) / (2n+1)!!, whose terms all have one sign. */
+/** erf(x) = 2 / sqrt(pi) exp(-x^2) sum_n 2^n x^(2n+1) / (2n+1)!!, where all terms have the same sign. */
 export function erf(x: number): number {
   if (Math.abs(x) > 6) return Math.sign(x);
   let [term, total] = [x, x];
@@ -282,7 +282,7 @@ export const MEANINGS: { readonly [Op in OpType]: Meaning<Op> } = {
       }),
     ];
   },
-  // What it stands for: the rounding of x is the engine's, and gradients pass through it.
+  // Without the rounding of x, which is the engine's; gradients ignore it.
   Int8MatMul: ([x, values, scales]) => [
     tabulated("float32", [...x!.shape.slice(0, -1), values!.shape[1]!], (position) => {
       const [row, out] = [position.slice(0, -1), position.at(-1)!];

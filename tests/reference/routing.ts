@@ -1,4 +1,4 @@
-/** @file Routing in plain float64, as the papers' equations read, for the Llama of llama.ts. */
+/** @file Routing in float64, by the papers' equations, for the Llama of llama.ts. */
 
 import { dot, type Project, plus, type Rows, scaledBy, softmax, times, type Vector } from "./llama.ts";
 
@@ -10,7 +10,7 @@ export interface Known {
   readonly gate: Vector;
   readonly mean: Vector;
 }
-/** Module -> what the expert is there, for each expert. */
+/** Module -> the data of each expert there. */
 export type Experts = readonly ReadonlyMap<string, Known>[];
 
 /** The weight of each expert for one token. */
@@ -33,7 +33,7 @@ export function layerNorm(v: Vector): number[] {
   const centerd = v.map((value) => value - mean);
   return scaledBy(centerd, 1 / Math.sqrt(dot(centerd, centerd) / v.length + 1e-5));
 }
-/** v <- unit((BA)ᵀ (BA) v), so many times. */
+/** v <- unit((BA)ᵀ (BA) v), this many times. */
 export function iterated({ a, b }: Known, start: Vector, passes: number): Vector {
   let v = unit(start);
   for (let pass = 0; pass < passes; pass++) {
@@ -51,7 +51,7 @@ export const scoring =
   (u, module) =>
     pool.map((expert, z) => score(u, expert.get(module)!, `${z} ${module}`));
 
-/** Of the reference's last run: module -> each token's weights of all experts. */
+/** The routes of the reference's last run: module -> each token's weights of all experts. */
 export const routes = new Map<string, Vector[]>();
 
 /** Outputs mixed by each token's weights. */
@@ -102,7 +102,7 @@ export function smearing(pool: Experts): Project {
   };
 }
 
-/** A pool's experts less the mean factors of the general ones, which are the last two. */
+/** A pool's experts minus the mean factors of the general ones, which are the last two. */
 export function purified(pool: Experts): Experts {
   const general = pool.slice(-2);
   return pool.slice(0, -2).map((expert) => {

@@ -1,4 +1,4 @@
-/** @file A small graph with random feeds: what a numeric test of operators is written in. */
+/** @file A small graph with random feeds, for numeric tests of operators. */
 
 import { derivedSeed, type Random, seededRandom } from "../../src/base/random.ts";
 import { elements } from "../../src/base/tensor.ts";
@@ -7,7 +7,7 @@ import type { DType, Shape, Size } from "../../src/graph/sizes.ts";
 import type { Bool, Float, Int, Value } from "../../src/graph/value.ts";
 import { type NdArray, ndarray } from "./array.ts";
 
-/** What the named sizes are at run time. `none` is an empty axis, as a cache has before the first token. */
+/** The run-time values of named sizes. `none` is an empty axis, like a cache's before the first token. */
 const SIZES: Readonly<Record<string, number>> = { batch: 2, sequence: 3, heads: 2, kept: 2, none: 0 };
 
 /** A size at run time: a number, a name, or an expression of both such as "batch*4" and "none+sequence". */
@@ -61,7 +61,7 @@ export class Sandbox {
     const choices: Size[] = [1, 2, 3, 4, "batch", "sequence"];
     return Array.from({ length: 1 + this.#random.integer(4) }, () => choices[this.#random.integer(choices.length)]!);
   }
-  /** Shapes that broadcast to one: some sizes become 1, some leading axes go. */
+  /** Shapes that broadcast to one shape: some sizes become 1, some leading axes are dropped. */
   broadcastable(count: number): Size[][] {
     const full = this.shape();
     return Array.from({ length: count }, () => {

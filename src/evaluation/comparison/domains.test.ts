@@ -34,7 +34,7 @@ function randomLora(model: LoadedModel, seed: number): LoraAdapter {
   return { ...fresh, modules: new Map(modules) };
 }
 
-/** The model under two LoRAs, of which the first prompt's length decides. */
+/** The model with one of two LoRAs; the length of the first prompt selects it. */
 function withBoth(model: LoadedModel, adapters: readonly LoraAdapter[]): LoadedModel {
   const routers = freshRouters(routerLayers(model.base.architecture), 2, model.base.architecture.hiddenSize, 1);
   const moa = { domains: DOMAINS, routers, pooling: "mean", states: "base", training: {} } as const;

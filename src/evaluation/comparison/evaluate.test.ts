@@ -70,7 +70,7 @@ test("best individual and oracle are the best the single experts allow", async (
   const single = methods.filter(({ kind }) => kind === "experts");
   for (const task of ["choose", "write"]) {
     expect(rows.get("oracle")!.tasks[task]!.score.value).toBe(Math.max(...single.map(({ tasks }) => tasks[task]!.score.value)));
-    // One task a group: the best individual of the group is its oracle.
+    // With one task per group, the best individual of the group equals its oracle.
     expect(rows.get("best individual")!.tasks[task]).toEqual(rows.get("oracle")!.tasks[task]);
   }
   for (const { tasks, means } of methods) {

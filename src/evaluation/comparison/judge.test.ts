@@ -20,7 +20,7 @@ afterEach(async () => {
   await Promise.all(servers.splice(0).map((server) => new Promise((resolve) => server.close(resolve))));
 });
 
-/** A real server on the loopback that answers as `reply` says. */
+/** A real server on the loopback interface that answers with `reply`. */
 async function judgeServer(reply: (asked: Asked, count: number) => Reply): Promise<{ endpoint: string; asked: Asked[] }> {
   const asked: Asked[] = [];
   const server = createServer(async (request, response) => {
@@ -49,7 +49,7 @@ async function textOf(request: IncomingMessage): Promise<string> {
 
 const pair = (id: string, a: string, b: string) => ({ id, prompt: `say ${id}`, a, b });
 const answerAt = (message: string, place: "A" | "B") => new RegExp(`\\[Answer ${place}\\]\\n(.*)\\n`).exec(message)?.[1];
-/** Prefers the answer "good" wherever it stands, and the first of equals. */
+/** Prefers the answer "good" in either place, and otherwise the first. */
 const fair = ({ message }: Asked): Reply => {
   if (answerAt(message, "A") === answerAt(message, "B")) return { content: "alike [[C]]" };
   return { content: `because [[${answerAt(message, "B") === "good" ? "B" : "A"}]]` };

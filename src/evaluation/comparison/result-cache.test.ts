@@ -26,7 +26,7 @@ const written: EvaluationTask = {
   generation: { until: ["\n"], maxTokens: 4 },
 };
 
-/** The metrics of a method's answers to `task`, and how many results the cache gained. */
+/** The metrics of a method's answers to `task`, and the number of new results in the cache. */
 async function scored(cache: string, task: EvaluationTask, { base = golden("t5/model"), method = { kind: "base" } as Method } = {}) {
   await using model = await loadModel(base);
   const experts = (await t5Experts(model.base.modules)).slice(0, 2);

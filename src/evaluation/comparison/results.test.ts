@@ -10,7 +10,7 @@ import { markdownTables, terminalTable } from "./tables.ts";
 
 const evaluation = madeUpEvaluation();
 
-test("the best is marked among methods that were not told the answers", () => {
+test("the best is marked among methods that do not use the test labels", () => {
   const { lines, columns } = meansGrid(evaluation);
   expect(columns).toEqual(["held in", "held out", "all tasks"]);
   expect(lines.map(({ name }) => name)).toEqual(["base", "merged", "multitask", "oracle", "phatgoose"]);

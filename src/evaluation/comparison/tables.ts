@@ -11,7 +11,7 @@ export function markdownTables(evaluation: Evaluation): string {
     `## Tasks\n\n${markdownGrid(tasksGrid(evaluation))}`,
     ...(experts ? [`## Single experts\n\n${markdownGrid(experts)}`] : []),
   ];
-  return `${parts.join("\n\n")}\n\nPer cent, ± one standard error; perplexities as they are. Bold: the best of those that were not told the answers.${leftOutText(evaluation)}\n`;
+  return `${parts.join("\n\n")}\n\nPer cent, ± one standard error; perplexities unchanged. Bold: the best of the methods that do not use the test labels.${leftOutText(evaluation)}\n`;
 }
 
 /** One table as Markdown, the best in bold. */

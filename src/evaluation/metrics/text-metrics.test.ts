@@ -8,8 +8,8 @@ import { splitWhitespace, stripRight } from "./python-text.ts";
 import { bestRouge, ROUGE_TYPES, type RougeScore, rouge, rougeTokens } from "./rouge.ts";
 import { normalizeAnswer, squad } from "./squad.ts";
 
-// Golden: NLTK 3.8, google-research rouge_score, sacrebleu f615c72 and the official SQuAD scripts. Their numbers are
-// float64 as ours; 1e-10 leaves room for another order of additions.
+// Golden: NLTK 3.8, google-research rouge_score, sacrebleu f615c72 and the official SQuAD scripts. Both sides are
+// float64; 1e-10 allows another order of additions.
 const TOLERANCE = 10;
 type Triple = [number, number, number];
 type RougeGolden = Record<(typeof ROUGE_TYPES)[number], Triple>;
@@ -134,8 +134,8 @@ describe.each(golden.items.map((item) => [item.id, item] as const))("pair %d", (
   });
 });
 
-// The corpora hold pairs that the file does not list, so what is checked of them is the way from statistics to score;
-// the statistics themselves are checked pair by pair above.
+// The corpora contain pairs that the file does not list. Therefore this checks only the step from statistics to score;
+// the statistics are checked for each pair above.
 test.each(golden.corpora.map((corpus) => [corpus.name, corpus] as const))("corpus BLEU of %s follows from its statistics", (_, corpus) => {
   for (const tokenizer of BLEU_TOKENIZERS) {
     const expected = corpus[`bleu_${tokenizer}`];

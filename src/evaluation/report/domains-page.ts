@@ -81,12 +81,12 @@ export function domainsPage(results: DomainResults): string {
   return page({
     title,
     ...(told.size > 0 && {
-      footer: "† is told each text's domain: no rival of those that must find it out. Bold: the best of the others.",
+      footer: "† is given each text's domain and is not comparable with the others. Bold: the best of the others.",
     }),
     sections: [
       ...metricsShown.map((metric) => ({ title: METRICS[metric].title, body: gridTable(domainGrid(results, metric)) })),
       {
-        title: "Who tells the domains",
+        title: "Accuracy of the routers",
         about: "Each layer's router alone, the rules that sum them up, and a classifier apart from the model.",
         body: gridTable(accuracyGrid(results)),
       },
@@ -98,5 +98,5 @@ export function domainsPage(results: DomainResults): string {
 /** The same tables as Markdown. */
 export function domainsMarkdown(results: DomainResults): string {
   const grids = metricsShown.map((metric) => `## ${METRICS[metric].title}\n\n${markdownGrid(domainGrid(results, metric))}`);
-  return `${[...grids, `## Who tells the domains\n\n${markdownGrid(accuracyGrid(results))}`].join("\n\n")}\n`;
+  return `${[...grids, `## Accuracy of the routers\n\n${markdownGrid(accuracyGrid(results))}`].join("\n\n")}\n`;
 }

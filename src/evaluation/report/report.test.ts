@@ -63,7 +63,7 @@ const page = reportPage({
   sweeps: [chart],
 });
 
-/** Tags opened and closed in order; fails on what does not match. */
+/** Checks that tags are opened and closed in order. */
 function expectBalanced(html: string) {
   const open: string[] = [];
   const empty = new Set(["meta", "br", "!doctype"]);

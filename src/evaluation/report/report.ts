@@ -49,7 +49,7 @@ export function reportPage({
   const sections: Section[] = [...resultSections(evaluation)];
   if (trace) {
     sections.splice(1, 0, {
-      title: "Who served which token",
+      title: "The experts of each token",
       about:
         "Each token in the color of the expert with the most weight over all modules; below, every module. Stronger color: more weight. Tap a cell.",
       body: `<p><b>Prompt</b> ${escaped(trace.prompt)}<br><b>Answer</b> ${escaped(trace.completion)}</p>\n${traceFigure(trace)}`,
@@ -68,7 +68,7 @@ export function reportPage({
   ].join(", ");
   const facts = `<p class="facts">${escaped(counts)} · ${escaped(date.slice(0, 16).replace("T", " "))} UTC · base ${escaped(basename(base.path))} <code>${escaped(base.fingerprint.slice(0, 12))}</code></p>`;
   const footer =
-    "± is one standard error over examples. † chosen by its results on these very tasks: what the experts allow at best, not a rival.";
+    "± is one standard error over examples. † chosen by its results on these tasks: an upper bound, not a comparable method.";
   return page({ title, lead: takeaway(evaluation) + facts, sections, footer });
 }
 
@@ -103,7 +103,7 @@ function resultSections(evaluation: Evaluation): Section[] {
   return [
     {
       title: "Results",
-      about: `Mean score over tasks, in per cent. Bold: the best of those that were not told the answers.${leftOutText(evaluation)}`,
+      about: `Mean score over tasks, in per cent. Bold: the best of the methods that do not use the test labels.${leftOutText(evaluation)}`,
       body: gridTable(meansGrid(evaluation)),
     },
     { title: "Every task", body: gridTable(tasksGrid(evaluation), { grouped: true }) },

@@ -1,4 +1,4 @@
-/** @file A trace as a page of its own. */
+/** @file A trace as a separate page. */
 
 import type { Trace } from "../scoring/trace.ts";
 import { traceFigure } from "./heatmap.ts";
@@ -9,5 +9,5 @@ import { page } from "./page.ts";
 export function tracePage(trace: Trace): string {
   const lead = `<p><b>Prompt</b> ${escaped(trace.prompt)}<br><b>Answer</b> ${escaped(trace.completion)}</p>`;
   const about = "Color: the expert with the largest weight. Strength: that weight. Tap a token or a cell to read it.";
-  return page({ title: "Who served which token", lead, sections: [{ title: "Tokens and modules", about, body: traceFigure(trace) }] });
+  return page({ title: "The experts of each token", lead, sections: [{ title: "Tokens and modules", about, body: traceFigure(trace) }] });
 }

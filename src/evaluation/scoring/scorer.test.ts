@@ -46,7 +46,7 @@ test.each(["llama", "t5"])("%s: choices score as the harness scores them, left t
   for (const example of expected.examples.filter(({ model: other }) => other === name)) {
     const [scores] = await scoreTokens(model, [requestOf(example)], { maxLength: example.max_length });
     expectLikelihoods(scores!, example.choices);
-    // One continuation at a time shares nothing, and must give the same.
+    // Single continuations share nothing, and must give the same results.
     const alone = requestOf(example).continuations.map((continuation) => ({ context: example.context, continuations: [continuation] }));
     expectLikelihoods((await scoreTokens(model, alone, { maxLength: example.max_length })).flat(), example.choices);
   }
@@ -89,7 +89,7 @@ test("an empty continuation is refused", async () => {
   await expect(scoreTokens(model, [{ context: [3, 1], continuations: [[]] }])).rejects.toMatchObject({ name: "ShapeError" });
 });
 
-// gpt2 has a table of 128 positions; llama's configuration names 256.
+// gpt2 has a table of 128 positions; llama's configuration has 256.
 test.each([
   ["gpt2", 128],
   ["llama", 256],

@@ -16,7 +16,7 @@ const counted = (names: readonly string[]) =>
     names.map((name) => [name, (JSON.parse(readFileSync(`${BBH}/${name}.json`, "utf8")) as { examples: unknown[] }).examples.length]),
   );
 
-// Published data that is not ours to ship. Answers of a base that knows a few hundred words are nonsense; that they are counted is not.
+// Published data that cannot be shipped. The base knows only a few hundred words, so its answers are wrong; this tests that they are counted.
 describe.skipIf(!existsSync(BBH))("BIG-Bench Hard as it is published (skipped where ../shared/data/bbh is absent)", () => {
   test("every task is read whole, and runs through the harness with the demo's base", { timeout: 300_000 }, async () => {
     const tasks = await readTasks(BBH);

@@ -25,7 +25,7 @@ describe("findLabel", () => {
         ],
       ),
     ).toBe(1);
-    // Positions are compared one by one: agreement after a difference counts too.
+    // Positions are compared one by one, so agreement after a difference counts too.
     expect(
       findLabel(
         [5, 6, 7, 1],

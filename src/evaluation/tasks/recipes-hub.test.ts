@@ -6,7 +6,7 @@ import { type BenchmarkTask, readBenchmarkRecipe } from "./benchmark.ts";
 import { hubDatasets } from "./hub-data.ts";
 import { readTasks } from "./read-task.ts";
 
-// The benchmarks of recipes/ with a few rows a dataset, served as their repositories are laid out on the hub.
+// The benchmarks of recipes/ with a few rows per dataset, in the layout of their repositories on the hub.
 
 const { folder, write } = temporaryFolder();
 const hub = new FakeHub();
@@ -26,7 +26,7 @@ const PARQUET = Buffer.from(
   "base64",
 );
 
-/** tasksource/bigbench: a folder a configuration, listed in the card. */
+/** tasksource/bigbench: one folder per configuration, listed in the card. */
 function publishBigBench(tasks: readonly BenchmarkTask[]): void {
   const row = (config: string, text: string) => ({
     inputs: `${config} ${text}`,

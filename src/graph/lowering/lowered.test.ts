@@ -1,4 +1,4 @@
-/** @file A graph lowered for an engine that lacks every operator with a decomposition: the same numbers as fused, and as the reference. */
+/** @file Graphs lowered for an engine that lacks every operator with a decomposition give the numbers of the fused graph and the reference. */
 
 import { describe, expect, test } from "vitest";
 import { EVERY_USE, lacking } from "../../../tests/engines.ts";

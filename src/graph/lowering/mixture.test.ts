@@ -1,4 +1,4 @@
-/** @file The mixture of experts in plain operators, against the fused operator: random shapes, ties, barred experts, NaN. */
+/** @file Compares the mixture of experts in plain operators with the fused operator: random shapes, ties, barred experts, NaN. */
 
 import { describe, expect, test } from "vitest";
 import { lacking } from "../../../tests/engines.ts";

@@ -24,7 +24,7 @@ afterAll(() => rm(folder, { recursive: true }));
 const EMPTY = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
 const models: Readonly<Record<string, object>> = golden.models;
 
-/** A tokenizer of the parts of a tokenizer.json, and of a tokenizer_config.json. */
+/** A tokenizer from parts of a tokenizer.json and a tokenizer_config.json. */
 async function tokenizerOf(parts: object, config: object = {}): Promise<Tokenizer> {
   const place = await mkdtemp(join(folder, "t-"));
   await writeFile(join(place, "tokenizer.json"), JSON.stringify({ model: models.bytes, ...EMPTY, ...parts }));
@@ -55,7 +55,7 @@ describe("reads Unicode's numerals and spaces beside letters as the Rust library
   }
 });
 
-/** The folder itself, or one in which its only tokenizer file has the name that is read. */
+/** The folder itself, or a copy in which its only tokenizer file has the expected name. */
 async function withTokenizerJson(place: string): Promise<string> {
   const derived = join(place, "tokenizer.DERIVED.json");
   if (!existsSync(derived)) return place;

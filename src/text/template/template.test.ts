@@ -43,7 +43,7 @@ test("{% generation %} keeps its place, and white space is cut as around any tag
   const source =
     "{% for m in ms %}\n{% if m.a %}A {%- generation %} {{ m.t }}\n{% endgeneration -%} . {% else %}U{{ m.t }}{% endif %}\n{% endfor %}";
   const { text, generated } = render(source, { ms: [{ t: "x" }, { a: true, t: "y" }, { a: true, t: "z" }] });
-  expect(text).toBe("UxA y\n. A z\n. "); // as Python's Jinja with transformers' extension
+  expect(text).toBe("UxA y\n. A z\n. "); // the text of Python's Jinja with transformers' extension
   expect(generated.map(({ start, end }) => text.slice(start, end))).toEqual([" y\n", " z\n"]);
 });
 
