@@ -55,6 +55,8 @@ export class Decoder {
   #running: RowBatch;
   /** Prompts being read, in turns. */
   #reading: RowBatch[] = [];
+  /** An empty batch whose arrays serve the next prompts. */
+  #spare: RowBatch | undefined;
   /** Rows alone, whose keys depend on their length, with the length up to which they hold. */
   readonly #alone = new Map<RowBatch, number>();
   readonly #places = new Map<Slot, RowBatch>();
@@ -238,10 +240,10 @@ export class Decoder {
 
   /** Rows that are read now: they take part in the steps of those that run. */
   #join(batch: RowBatch): void {
-    if (this.#running.slots.length === 0) this.#running = batch;
+    if (this.#running.slots.length === 0) [this.#running, this.#spare] = [batch, this.#running];
     else {
-      this.#running.reserve(batch.slots.length, Math.max(...batch.slots.map(({ length }) => length)));
-      for (const slot of [...batch.slots]) this.#running.take(slot, batch);
+      this.#running.takeAll(batch);
+      this.#spare = batch;
     }
     for (const slot of this.#running.slots) this.#places.set(slot, this.#running);
   }
@@ -259,7 +261,8 @@ export class Decoder {
       return most <= SHORT || most <= 2 * least;
     });
     if (fitting) return fitting;
-    const batch = new RowBatch(this.#program);
+    const batch = this.#spare ?? new RowBatch(this.#program);
+    this.#spare = undefined;
     this.#reading.push(batch);
     return batch;
   }

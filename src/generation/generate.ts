@@ -156,6 +156,7 @@ export async function generateBatch(
     sequences: byLength.flatMap((prompt) => all.slice(prompt * n, (prompt + 1) * n)),
     ends: endingIds(settings),
     rowsAtOnce: batchSize * n,
+    keeps: false, // rows that run share what they begin with; later batches seldom go on from an answer
     routes,
     until,
     signal,

@@ -129,7 +129,7 @@ export class Group {
   }
 
   #release(decoder: Decoder, { job, entry, slot, siblings }: Row, keeps: boolean): void {
-    const kept = keeps ? decoder.keep(slot) : undefined;
+    const kept = keeps && job.job.keeps !== false ? decoder.keep(slot) : undefined;
     if (kept) this.#kept.add({ ...kept, batch: job.job.model.woven.batch, tokens: [...slot.tokens], rowFeeds: entry.rowFeeds });
     decoder.release(slot);
     this.#rows.delete(slot);

@@ -17,6 +17,8 @@ export interface Job {
   readonly until?: ((ids: readonly number[], prompt: number) => boolean) | undefined;
   /** Most sequences that run side by side; as many as there is room for when absent. */
   readonly rowsAtOnce?: number;
+  /** Whether what was read is kept for later jobs. Default true. */
+  readonly keeps?: boolean;
   /** Jobs of one client share its turn; when absent, a job has its own. */
   readonly client?: string;
   readonly signal?: AbortSignal | undefined;

@@ -47,8 +47,8 @@ export class KvCache {
   readonly #data: Float32Array[];
   #lengths: number[] = [];
   #capacity = SMALLEST;
-  /** Rows that the arrays have room for. */
-  #room = 0;
+  /** Slots that the arrays have in all: as many rows as they make at the present capacity. */
+  #slots = 0;
   #feeds: Record<string, HostTensor> = {};
   #lengthsFeed = int64([0]);
 
@@ -82,15 +82,14 @@ export class KvCache {
   /** Makes room for so many rows in all, and so many tokens a row, before they come. */
   reserve(rows: number, tokens: number): void {
     const capacity = Math.max(this.#capacity, this.#sized(tokens));
-    if (rows > this.#room || capacity > this.#capacity) this.#resize(Math.max(rows, this.#room), capacity);
+    const isFull = rows * capacity > this.#slots;
+    this.#arrange(isFull ? Math.ceil((rows - 1) * 1.5) + 1 : rows, capacity);
   }
 
   /** Adds a row: empty, or with the first `length` tokens of another. Returns its number. */
   add(source?: KvRow, length = source?.length ?? 0): number {
     const row = this.#lengths.length;
-    if (row === this.#room || length > this.#capacity) {
-      this.#resize(row === this.#room ? Math.ceil(row * 1.5) + 1 : this.#room, Math.max(this.#capacity, this.#sized(length)));
-    }
+    this.reserve(row + 1, length);
     if (source) this.#copy(source, row, length);
     this.#lengths.push(length);
     this.#describe();
@@ -110,6 +109,13 @@ export class KvCache {
   /** Forgets a row's tokens. */
   clear(row: number): void {
     this.#lengths[row] = 0;
+    this.#describe();
+  }
+
+  /** Forgets all rows; the arrays stay for others. */
+  empty(): void {
+    this.#lengths = [];
+    this.#capacity = this.#sized(1);
     this.#describe();
   }
 
@@ -141,7 +147,7 @@ export class KvCache {
     let longest = 0;
     for (let row = 0; row < counts.length; row++) longest = Math.max(longest, this.#lengths[row]! + counts[row]!);
     if (longest > this.#capacity) {
-      this.#resize(this.#room, this.#sized(longest));
+      this.#arrange(this.#lengths.length, this.#sized(longest));
       this.#describe();
     }
     for (let i = 0; i < this.#buffers.length; i++) {
@@ -177,26 +183,41 @@ export class KvCache {
     return Math.max(SMALLEST, 2 ** Math.ceil(Math.log2(Math.max(1, tokens))));
   }
 
-  /** Lets go of memory once most of it is unused. */
+  /** Lets go of memory once most of it is unused, and of capacity that the rows left are far from. */
   #fit(): void {
     const rows = this.#lengths.length;
-    const needed = this.#sized(Math.max(0, ...this.#lengths));
-    if (rows * 3 > this.#room && needed * 4 > this.#capacity) return;
-    this.#resize(rows, needed * 4 > this.#capacity ? this.#capacity : needed);
+    this.#arrange(rows, Math.min(this.#capacity, this.#sized(Math.max(0, ...this.#lengths) * 1.25)));
+    if (rows * this.#capacity * 4 <= this.#slots) this.#allocate(rows * 2 * this.#capacity);
   }
 
-  #resize(room: number, capacity: number): void {
-    const rows = this.#lengths.map((_, row) => this.row(row));
-    const sources = rows.map((row) => this.#buffers.map((_, i) => row.heads(i)));
+  /** Gives each row so many slots, in arrays for so many rows: in place where they are large enough. */
+  #arrange(rows: number, capacity: number): void {
+    const old = this.#capacity;
+    if (rows * capacity > this.#slots) this.#allocate(rows * capacity, capacity);
+    if (capacity === this.#capacity) return;
+    this.#capacity = capacity;
     this.#buffers.forEach(({ heads, size }, i) => {
-      const data = new Float32Array(room * heads * capacity * size);
+      const all = this.#lengths.length * heads;
+      // Those that move up go last first, so that none is written over.
+      for (let step = 0; step < all; step++) {
+        const head = capacity > old ? all - 1 - step : step;
+        const numbers = this.#lengths[Math.floor(head / heads)]! * size;
+        this.#data[i]!.copyWithin(head * capacity * size, head * old * size, head * old * size + numbers);
+      }
+    });
+  }
+
+  #allocate(slots: number, capacity = this.#capacity): void {
+    const sources = this.#lengths.map((_, row) => this.#buffers.map((_, i) => this.row(row).heads(i)));
+    this.#buffers.forEach(({ heads, size }, i) => {
+      const data = new Float32Array(slots * heads * size);
       this.#lengths.forEach((length, row) => {
         const target = { data, start: row * heads * capacity * size, stride: capacity * size };
         copyHeads(sources[row]![i]!, target, heads, length * size);
       });
       this.#data[i] = data;
     });
-    [this.#room, this.#capacity] = [room, capacity];
+    [this.#slots, this.#capacity] = [slots, capacity];
   }
 
   #describe(): void {

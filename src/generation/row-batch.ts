@@ -78,10 +78,14 @@ export class RowBatch {
     this.#madeWith = undefined;
   }
 
-  /** Takes a slot over from another batch. */
-  take(slot: Slot, from: RowBatch): void {
-    this.copy(slot, from, slot);
-    from.remove(slot);
+  /** Takes all slots over from another batch, which is empty then. */
+  takeAll(from: RowBatch): void {
+    this.reserve(from.#slots.length, Math.max(...from.#slots.map(({ length }) => length)));
+    for (const slot of from.#slots) this.copy(slot, from, slot);
+    from.#slots.length = 0;
+    from.#past.empty();
+    from.#cross?.empty();
+    from.#madeWith = undefined;
   }
 
   /** Adds a slot that begins as the row of another does. */

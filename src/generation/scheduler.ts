@@ -197,6 +197,7 @@ export class Scheduler {
 
   /** Admits those who wait, in their order, until there is no room. */
   #admit(): void {
+    if (this.#isBetterLater) return;
     for (const tried = new Set<RunningJob>(); this.#rows < this.#limits.rows; ) {
       const job = this.#next(tried);
       if (!job) return;
@@ -204,6 +205,14 @@ export class Scheduler {
       if (outcome === "no room") return;
       if (outcome === "not now") tried.add(job);
     }
+  }
+
+  /** A job that is alone is in no hurry: it waits until some places are free, so that prompts are read side by side. */
+  get #isBetterLater(): boolean {
+    const [job] = this.#jobs;
+    if (!job || this.#jobs.length > 1 || job.rows === 0) return false;
+    const most = Math.min(this.#limits.rows, job.job.rowsAtOnce ?? this.#limits.rows);
+    return most - job.rows < Math.min(most / 4, job.waiting.length);
   }
 
   /** The job that a place goes to. */
