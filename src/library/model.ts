@@ -76,7 +76,7 @@ export class LoadedModel implements Model {
    *  const model = await loadModel("assets/demo-base");
    *  for await (const event of model.generate("opposite : 1. hot 2. big", { maxNewTokens: 8 })) {
    *    if (event.kind === "token") process.stdout.write(event.text);
-   *    else console.log(event.finishReason, event.usage.completionTokens); // stop 7
+   *    else console.log(event.finishReason, event.usage.completionTokens); // stop 5
    *  }
    *  await model.dispose(); */
   async *generate(
@@ -127,7 +127,7 @@ export class LoadedModel implements Model {
    *  const inputIds = { dtype: "int64", shape: [1, ids.length], data: BigInt64Array.from(ids, BigInt) } as const;
    *  const decoderInputIds = { dtype: "int64", shape: [1, 1], data: new BigInt64Array(1) } as const; // a T5 starts from 0
    *  const { logits } = await model.forward({ inputIds, decoderInputIds });
-   *  console.log(logits.shape); // [ 1, 1, 512 ]
+   *  console.log(logits.shape); // [ 1, 1, 660 ]
    *  await model.dispose(); */
   forward(batch: Batch, options: { readonly routes?: boolean } = {}): Promise<ForwardResult> {
     return this.runner.forward(this.woven, batch, options);

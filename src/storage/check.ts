@@ -54,7 +54,12 @@ export interface AdapterReport {
 
 /** Checks an adapter or expert folder, against a base's modules if they are given. The report of an unusable folder lists what it
  *  appears to contain.
- *  @throws Errors of the disk alone: what is wrong with the adapter is in the report. */
+ *  @throws Errors of the disk alone: what is wrong with the adapter is in the report.
+ *  @example
+ *  import { checkAdapter } from "skein/peft";
+ *
+ *  const { usable, ranks, gates, problems } = await checkAdapter("experts/opposites");
+ *  console.log(usable, ranks, gates, problems); // true [ 16 ] true [] */
 export async function checkAdapter(
   directory: string,
   modules?: ModuleSizes,

@@ -149,7 +149,17 @@ export async function recordExpert(directory: string, name: string): Promise<voi
 }
 
 /** Opens a pool for a base model with these modules and verifies every expert against pool.json.
- *  @throws PoolError for a pool of another base, and for an expert that is missing or has changed; it names the expert. */
+ *  @throws PoolError for a pool of another base, and for an expert that is missing or has changed; it names the expert.
+ *  @example
+ *  import { loadModel, openPool } from "skein";
+ *  import { openMethod, parsedMethod } from "skein/routing";
+ *
+ *  const model = await loadModel("assets/demo-base");
+ *  const { base, runner } = model;
+ *  const pool = await openPool("my-pool", base.modules, { fingerprint: await base.fingerprint() });
+ *  const woven = await openMethod({ base, runner, experts: await pool.loadAll() }, parsedMethod("phatgoose"));
+ *  console.log(model.withWoven(woven).woven.experts); // [ "opposites" ]
+ *  await model.dispose(); */
 export async function openPool(directory: string, modules: ModuleSizes, { fingerprint, resolveHub }: OpenPoolOptions = {}): Promise<Pool> {
   const { base, experts } = await listPool(directory);
   if (fingerprint !== undefined && base.fingerprint !== undefined && base.fingerprint !== fingerprint) {

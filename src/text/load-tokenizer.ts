@@ -16,7 +16,12 @@ import { parseQwenTiktoken } from "./qwen-tiktoken.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Loads the tokenizer in the folder `directory`.
- *  @throws CheckpointError for a folder without a tokenizer that can be read. */
+ *  @throws CheckpointError for a folder without a tokenizer that can be read.
+ *  @example
+ *  import { loadTokenizer } from "skein/tokenizers";
+ *
+ *  const tokenizer = await loadTokenizer("assets/demo-base");
+ *  console.log(tokenizer.decode(tokenizer.encode("hot"), { skipSpecialTokens: true })); // hot */
 export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const names = await readdir(directory).catch((error: unknown) => {
     throw new CheckpointError({

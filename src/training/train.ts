@@ -79,7 +79,16 @@ export interface FullJob extends TrainingJob {
 /** Trains one expert: a LoRA, or the kind in `options.kind`. With `out`, writes it there in PEFT's format (bottlenecks in Skein's own).
  *  Its model card contains `base` and `data` as given.
  *  @throws OptionError for options that make no sense, TrainingError where the loss is no number any more, StoppedError when the signal
- *  of `hooks` aborts: with `run`, the same call goes on. */
+ *  of `hooks` aborts: with `run`, the same call goes on.
+ *  @example
+ *  import { loadModel, trainExpert } from "skein";
+ *
+ *  const model = await loadModel("assets/demo-base");
+ *  const training = [{ kind: "pair", input: "opposite : 1. hot", target: "1. cold" }] as const;
+ *  const options = { steps: 2, batchSize: 1, rank: 4 };
+ *  const adapter = await trainExpert({ model, tokenizer: await model.tokenizer(), training, options });
+ *  console.log(adapter.kind, adapter.modules.size);
+ *  await model.dispose(); */
 export async function trainExpert(job: ExpertJob): Promise<Adapter> {
   const recipe = parseRecipe(expertRecipe, job.options ?? {});
   const { model, out } = job;

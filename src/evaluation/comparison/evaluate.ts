@@ -80,8 +80,14 @@ export interface Evaluation {
  *  @throws OptionError for tasks and methods that make no sense, StoppedError when the signal aborts: with `cache`, the same call goes
  *  on.
  *  @example
- *  const evaluation = await evaluate({ model, tokenizer, tasks, experts, methods: [{ kind: "base" }, { kind: "router", router: "phatgoose" }] });
- *  console.log(markdownTables(evaluation)); */
+ *  import { evaluate, loadModel } from "skein";
+ *  import { markdownTables, taskOf } from "skein/evaluation";
+ *
+ *  const model = await loadModel("assets/demo-base");
+ *  const tasks = [taskOf("opposite", [{ input: "opposite : 1. hot 2. big", target: "1. cold 2. small" }])];
+ *  const evaluation = await evaluate({ model, tokenizer: await model.tokenizer(), tasks, methods: [{ kind: "base" }] });
+ *  console.log(markdownTables(evaluation));
+ *  await model.dispose(); */
 export async function evaluate(job: EvaluationJob): Promise<Evaluation> {
   const { model, tasks, experts = [], methods } = job;
   checkTasks(tasks);

@@ -36,7 +36,11 @@ export function rougeTokens(text: string, { stemmer = false }: RougeOptions = {}
   return stemmer ? words.map((word) => (word.length > 3 ? porterStem(word) : word)) : [...words];
 }
 
-/** Every ROUGE type of one prediction against one reference; values in 0..1. */
+/** Every ROUGE type of one prediction against one reference; values in 0..1.
+ *  @example
+ *  import { rouge } from "skein/metrics";
+ *
+ *  console.log(rouge("the cat sat", "the cat sat down").rougeL.fmeasure); // 0.857... */
 export function rouge(prediction: string, reference: string, options: RougeOptions = {}): Record<RougeType, RougeScore> {
   const predicted = rougeTokens(prediction, options);
   const expected = rougeTokens(reference, options);
