@@ -216,11 +216,15 @@ export const DATA_CODES = {
   "dataset-bad-revision": code("input", "This cannot be a revision.", "revision"),
   "judge-files-disagree": code("conflict", "Two files do not answer the same requests."),
   "judge-bad-file": code("input", "The file of judgments holds something else."),
+  "recipe-invalid": code("input", "A pool's recipe has an unknown field or name, or a value that cannot be."),
 } as const;
 
 export const TRAINING_CODES = {
   "training-diverged": code("input", "The loss is not a number.", "done"),
   "training-state-damaged": code("input", "The saved state of a run cannot be read.", "folder"),
+  "farm-failed": code("input", "Some experts of a recipe could not be made.", "known"),
+  "farm-running": code("conflict", "Another process is making this pool.", "folder"),
+  "job-died": code("resource", "The process of a job ended before the job was done."),
 } as const;
 
 export const STOPPED_CODES = {

@@ -49,6 +49,11 @@ export const COMMANDS: readonly ListedCommand[] = [
     load: async () => (await import("./commands/pool.ts")).addPool,
   },
   {
+    name: "farm",
+    summary: "Make a pool by its recipe: every expert, its gates and statistics, the evaluation and the report.",
+    load: async () => (await import("./commands/farm.ts")).addFarm,
+  },
+  {
     name: "methods",
     summary: "List the routing methods, with what they need and their options.",
     load: async () => (await import("./commands/methods.ts")).addMethods,

@@ -149,7 +149,8 @@ export function parseJson(text: string, where: string): unknown {
   }
 }
 
-function asRecord(value: unknown, where: string): DataRecord {
+/** A row's value, which must be an object. */
+export function asRecord(value: unknown, where: string): DataRecord {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
   const got = value === null ? "null" : Array.isArray(value) ? "an array" : `a ${typeof value}`;
   throw new DataError({
@@ -180,7 +181,7 @@ async function parquetRows(bytes: Uint8Array, path: string): Promise<Row[]> {
 }
 
 /** Converts values to those of JSON: 64-bit integers to numbers if they fit, else to digits; dates to ISO 8601; an absent list to null. */
-function plain(value: unknown, long: (integer: bigint) => unknown = String): unknown {
+export function plain(value: unknown, long: (integer: bigint) => unknown = String): unknown {
   if (value === undefined) return null;
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : long(value);
   if (value instanceof Date) return value.toISOString();

@@ -38,11 +38,15 @@ export interface ReadOptions {
 
 /** The examples of a .jsonl, .json, .csv, .tsv or .parquet file. Each row may have its own format.
  *  @throws DataError for a file that is missing, a row that cannot be read, and rows without an answer, with their lines. */
-export async function readTrainingExamples(path: string, { onWarning }: ReadOptions = {}): Promise<TrainingExample[]> {
-  const rows = await readRows(path);
+export async function readTrainingExamples(path: string, options: ReadOptions = {}): Promise<TrainingExample[]> {
+  return examplesOfRows(await readRows(path), path, options);
+}
+
+/** The examples of rows that were read already; `name` says where from, for warnings. */
+export function examplesOfRows(rows: readonly Row[], name: string, { onWarning }: ReadOptions = {}): TrainingExample[] {
   const notes = rowNotes();
   const examples = rows.map((row) => trainingExample(row, notes));
-  for (const sentence of notes.sentences()) onWarning?.(`${path}: ${sentence}`);
+  for (const sentence of notes.sentences()) onWarning?.(`${name}: ${sentence}`);
   const empty = rows.filter((_, i) => lacksAnswer(examples[i]!));
   if (empty.length > 0) throw withoutAnswer(empty);
   return examples;

@@ -34,6 +34,12 @@ export interface RemoteFiles {
   readonly entries: ReadonlyMap<string, ListFileEntry>;
   /** Downloads those of these files that are not in the cache; returns the snapshot's folder. */
   readonly fetch: (paths: readonly string[]) => Promise<string>;
+  /** A file on the hub, of which only the parts that are asked for are transferred. */
+  readonly open: (path: string) => Promise<RemoteFile>;
+}
+export interface RemoteFile {
+  readonly byteLength: number;
+  slice(start: number, end?: number): Promise<ArrayBuffer>;
 }
 
 /** Lists the files of `repository` on the hub: all of them, or only those at the top. */
@@ -60,6 +66,11 @@ export async function remoteFiles(
   }
   return {
     entries,
+    open: async (path) => {
+      const content = await downloadFile({ repo: { type, name }, path, revision: commit, ...access });
+      if (!content) throw new TypeError(`the hub lists ${path} but does not have it`);
+      return { byteLength: content.size, slice: (start, end = content.size) => content.slice(start, end).arrayBuffer() };
+    },
     fetch: async (paths) => {
       const snapshot = join(cache, "snapshots", commit);
       const missing = paths.filter((path) => !existsSync(join(snapshot, path))).map((path) => entries.get(path)!);

@@ -5,7 +5,7 @@ import { readdir } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { hubAccess, hubFailure, notCachedOffline } from "./access.ts";
 import { cachedSnapshot, type HubRepository, isOffline, repositoryCache } from "./cache.ts";
-import { remoteFiles } from "./files.ts";
+import { type RemoteFile, remoteFiles } from "./files.ts";
 import type { ResolveOptions } from "./resolve-model.ts";
 
 export interface HubListing {
@@ -13,6 +13,8 @@ export interface HubListing {
   readonly paths: readonly string[];
   /** Downloads those of these files that are not in the cache; returns their paths on disk, in the same order. */
   readonly fetch: (paths: readonly string[]) => Promise<string[]>;
+  /** A file on the hub, read by ranges; absent where the listing is of files on disk. */
+  readonly open?: (path: string) => Promise<RemoteFile>;
 }
 
 /** The files of `repository` on the hub, or those in the cache when the hub cannot be reached or HF_HUB_OFFLINE=1. */
@@ -27,7 +29,7 @@ export async function listRepository(repository: HubRepository, options: Resolve
   const access = await hubAccess(env, options.fetch);
   const progress = options.onProgress ? { onProgress: options.onProgress } : {};
   try {
-    const { entries, fetch } = await remoteFiles(repository, { cache, access, recursive: true, ...progress });
+    const { entries, fetch, open } = await remoteFiles(repository, { cache, access, recursive: true, ...progress });
     const asked = async (paths: readonly string[]): Promise<string> => {
       try {
         return await fetch(paths);
@@ -35,8 +37,16 @@ export async function listRepository(repository: HubRepository, options: Resolve
         throw hubFailure(repository, env, error).problem;
       }
     };
+    const opened = async (path: string): Promise<RemoteFile> => {
+      try {
+        return await open(path);
+      } catch (error) {
+        throw hubFailure(repository, env, error).problem;
+      }
+    };
     return {
       paths: [...entries.keys()],
+      ...(cached === undefined ? { open: opened } : {}),
       fetch: async (paths) => {
         const folder = await asked(paths);
         return paths.map((path) => join(folder, path));
