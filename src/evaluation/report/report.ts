@@ -67,8 +67,7 @@ export function reportPage({
     counted(experts.length, "expert"),
   ].join(", ");
   const facts = `<p class="facts">${escaped(counts)} · ${escaped(date.slice(0, 16).replace("T", " "))} UTC · base ${escaped(basename(base.path))} <code>${escaped(base.fingerprint.slice(0, 12))}</code></p>`;
-  const footer =
-    "± is one standard error over examples. † chosen by its results on these tasks: an upper bound, not a comparable method.";
+  const footer = "± is one standard error over examples. † chosen by its results on these tasks: an upper bound, not a comparable method.";
   return page({ title, lead: takeaway(evaluation) + facts, sections, footer });
 }
 
