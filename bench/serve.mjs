@@ -85,7 +85,8 @@ async function load(name, streams, seconds) {
   const stream = async (number) => {
     for (let turn = 0; performance.now() < end; turn++) {
       try {
-        count += await request(models[(number + turn) % models.length], number * 1000 + turn, firsts, betweens);
+        const tokens = await request(models[(number + turn) % models.length], number * 1000 + turn, firsts, betweens);
+        count += tokens; // read after the wait, as other streams count too
       } catch {
         errors++;
       }
@@ -107,7 +108,7 @@ async function load(name, streams, seconds) {
 }
 
 async function request(model, seed, firsts, betweens) {
-  const prompt = Array.from({ length: promptLength }, (_, i) => 10 + ((seed * 31 + i * 17) % 90));
+  const prompt = Array.from({ length: promptLength }, (_, i) => 10 + ((seed * 7919 + i * i * 31 + i * (seed % 83)) % 90));
   const body = JSON.stringify({ model, prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, stream: true, logprobs: 0 });
   let last = performance.now();
   const answer = await fetch(`${url}/v1/completions`, { method: "POST", headers: { "content-type": "application/json" }, body });

@@ -169,6 +169,8 @@ export interface BackendStats {
   readonly steps: number;
   readonly preemptions: number;
   readonly sessions: number;
+  /** Memory of the process that the engine runs in. */
+  readonly residentBytes: number;
   readonly experts: number;
 }
 

@@ -201,7 +201,7 @@ export class Engine implements b.Backend {
   async stats(): Promise<b.BackendStats> {
     const { model, models } = this.#parts;
     const experts = models.list.filter(({ kind }) => kind === "expert").length;
-    return { ...this.#scheduler.state, sessions: model.runner.counts.kept, experts };
+    return { ...this.#scheduler.state, sessions: model.runner.counts.kept, residentBytes: process.memoryUsage.rss(), experts };
   }
 
   async close(): Promise<void> {

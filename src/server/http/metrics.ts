@@ -61,6 +61,7 @@ export class Metrics {
     gauge("engine_steps", "Decoding steps since the engine started.", () => stat("steps"));
     gauge("preemptions", "Sequences that had to make room, since the engine started.", () => stat("preemptions"));
     gauge("sessions", "Graphs that are loaded.", () => stat("sessions"));
+    gauge("engine_resident_bytes", "Memory of the process that the engine runs in.", () => stat("residentBytes"));
     gauge("experts", "Experts that are served.", () => stat("experts"));
   }
 
