@@ -4,6 +4,7 @@ import { cp, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { POOL_FILE, type PoolBase } from "../adapters/pool-file.ts";
 import { makeFolder, writing } from "../checkpoint/atomic.ts";
+import { MOA_FILE } from "../routing/moa-file.ts";
 import { exists } from "../storage/files.ts";
 import { addExpert, createPool, expertHash, listPool } from "../storage/pool.ts";
 
@@ -37,7 +38,8 @@ async function replacePool(out: string, made: string): Promise<void> {
   await makeFolder(out);
   await rm(join(out, POOL_FILE), { force: true });
   const names = (await readdir(made)).sort((a, b) => Number(a === POOL_FILE) - Number(b === POOL_FILE)); // pool.json last
-  for (const name of names) await rm(join(out, name), { recursive: true, force: true });
+  // Routers of an earlier recipe would make another kind of pool of these experts.
+  for (const name of [...names, MOA_FILE]) await rm(join(out, name), { recursive: true, force: true });
   for (const name of names) await writing(join(out, name), () => rename(join(made, name), join(out, name)));
   await rm(made, { recursive: true, force: true });
 }

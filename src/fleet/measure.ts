@@ -6,7 +6,7 @@ import type { Model } from "../inference/model.ts";
 import { trainExpert } from "../training/train.ts";
 import type { ExpertPlan } from "./recipe-file.ts";
 
-const STEPS = 3; // the first one warms up
+const STEPS = 5; // the first one warms up
 
 /** Tokens per second of training. Where the data are not here, of examples as long as the recipe allows. */
 export async function measuredStep(

@@ -72,14 +72,16 @@ export async function planFarm(recipe: PoolRecipe, options: PlanOptions = {}): P
     looked.push({ expert, ...(await lookedAt(expert, recipe, { base, downloads, missing, notes })) });
   }
   const parameters = base ? parametersOf(base) : recipe.parameters;
-  const measured = options.measure && options.program && base ? await measuredOn(recipe, base, options.program) : undefined;
-  const memoryBytes =
-    measured?.peakBytes ??
-    (base ? Math.max(...recipe.experts.map((expert) => memoryOf(base, expert))) : parameters && memoryOfWeights(parameters));
+  const computed = base ? Math.max(...recipe.experts.map((expert) => memoryOf(base, expert))) : parameters && memoryOfWeights(parameters);
   const cores = availableParallelism();
-  const workers = options.workers ?? fittingWorkers(cores, memoryBytes ?? 1, recipe.experts.length);
-  const threads = Math.max(1, Math.floor(cores / workers));
-  const rate = measured?.tokensPerSecond ?? (parameters && assumedTokensPerSecond(parameters) * threads);
+  const workersFor = (bytes = 1) => options.workers ?? fittingWorkers(cores, bytes, recipe.experts.length);
+  const threadsOf = (count: number) => Math.max(1, Math.floor(cores / count));
+  const { measure, program } = options;
+  // A job's process has its share of the cores, in the measurement too.
+  const measured = measure && program && base ? await measuredOn(recipe, base, program, threadsOf(workersFor(computed))) : undefined;
+  const memoryBytes = measured?.peakBytes ?? computed;
+  const workers = workersFor(memoryBytes);
+  const rate = measured?.tokensPerSecond ?? (parameters && assumedTokensPerSecond(parameters) * threadsOf(workers));
   for (const note of assumptions({ base, parameters, measured: measured !== undefined })) notes.add(note);
   const experts = looked.map(({ expert, perExample, isHere }) => planned(expert, perExample, isHere, rate));
   const tokens = experts.reduce((sum, expert) => sum + expert.tokens, 0);
@@ -207,7 +209,7 @@ async function noteTemplates(
   }
 }
 
-async function measuredOn(recipe: PoolRecipe, base: Base, program: JobProgram): Promise<FarmPlan["measured"]> {
+async function measuredOn(recipe: PoolRecipe, base: Base, program: JobProgram, threads: number): Promise<FarmPlan["measured"]> {
   const folder = join(tmpdir(), `skein-measure-${randomUUID()}`);
   const { dataFolder, experts } = recipe;
   const job = {
@@ -221,7 +223,7 @@ async function measuredOn(recipe: PoolRecipe, base: Base, program: JobProgram): 
   try {
     await makeFolder(folder);
     await writeFileAtomically(join(folder, JOB_FILE), JSON.stringify(job));
-    const { tokensPerSecond = 0, peakBytes }: JobResult = await startJob(program, folder, { threads: availableParallelism() });
+    const { tokensPerSecond = 0, peakBytes }: JobResult = await startJob(program, folder, { threads });
     return { tokensPerSecond, peakBytes };
   } finally {
     await rm(folder, { recursive: true, force: true });
