@@ -153,9 +153,9 @@ test("an expert that has the new domain's name stays as it is", async () => {
   await skein("pool", "add", pool, at("moa/experts/colours"), "--name", "animals");
   const files = ["taken/pool.json", "taken/experts/animals/adapter_model.safetensors"];
   const before = await bytes(...files);
-  expect((await addAnimals(pool)).err).toContain('The pool has an expert "animals" already');
+  expect((await addAnimals(pool)).err).toContain('The pool already has an expert "animals"');
   await mkdir(at("taken.animals.run")); // as a run leaves it that was stopped
-  expect((await addAnimals(pool)).err).toContain('The pool has an expert "animals" already');
+  expect((await addAnimals(pool)).err).toContain('The pool already has an expert "animals"');
   expect(await bytes(...files)).toEqual(before);
   expect((await skein("moa", "remove-domain", pool, "animals")).err).toContain("is an expert of the pool, but no domain");
 });

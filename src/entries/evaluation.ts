@@ -1,4 +1,4 @@
-/** @file `skein/evaluation`: tasks of many benchmarks, and what is made of an evaluation: tables, files, pages. */
+/** @file `skein/evaluation`: tasks of many benchmarks, and evaluation results as tables, files and pages. */
 
 export type { Chart, Point, Series } from "../evaluation/comparison/chart.ts";
 export { type Evaluation, type EvaluationJob, evaluate, type GroupMean, type MethodResult } from "../evaluation/comparison/evaluate.ts";

@@ -1,4 +1,4 @@
-/** @file `skein/metrics`: scores of texts against references, as their authors' programs give them. They need no model. */
+/** @file `skein/metrics`: scores of texts against references, equal to those of the metrics' original programs. They need no model. */
 
 export {
   type BleuOptions,

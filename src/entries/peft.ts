@@ -1,4 +1,4 @@
-/** @file `skein/peft`: adapters and experts in PEFT's folders: read, checked, merged, written. */
+/** @file `skein/peft`: reads, checks, merges and writes adapters and experts in PEFT's format. */
 
 export type {
   Adapter,

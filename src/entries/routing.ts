@@ -1,4 +1,4 @@
-/** @file `skein/routing`: the routing methods by name, pools in memory, what rows choose for themselves, and the parts of a model. */
+/** @file `skein/routing`: the routing methods by name, pools in memory, choices of experts by row, and the parts of a model. */
 
 export { openBase } from "../inference/base.ts";
 export { BASE_EMBEDDER, baseEmbedder, type Embedder, textEmbedder } from "../inference/embedder.ts";

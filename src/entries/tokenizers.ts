@@ -1,4 +1,4 @@
-/** @file `skein/tokenizers`: text to token ids and back, chat templates, and text out of tokens that come one by one. */
+/** @file `skein/tokenizers`: text to token ids and back, chat templates, and streaming text from tokens. */
 
 export { type ChatContext, type ChatMessage, type RenderOptions, renderChat } from "../text/chat.ts";
 export { loadTokenizer } from "../text/load-tokenizer.ts";

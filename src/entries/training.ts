@@ -1,4 +1,4 @@
-/** @file `skein/training`: data to learn from, statistics of experts, LoraHub, whole bases, and Mixture-of-LoRAs models in folders. */
+/** @file `skein/training`: training data, statistics of experts, LoraHub, whole bases, and Mixture-of-LoRAs models in folders. */
 
 export { type ReadOptions, readTrainingExamples, type TrainingExample } from "../data/training-data.ts";
 export { addToMoaPool, createMoaPool, removeFromMoaPool } from "../inference/moa-pool.ts";

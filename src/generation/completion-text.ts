@@ -1,4 +1,4 @@
-/** @file The text of one completion, let out piece by piece. Text is held back while it may still change: part of a
+/** @file The text of one completion, returned piece by piece. Text that may still change is held back: a part of a
  *  character, or the beginning of a stop string. */
 
 import type { TextStream } from "../text/stream.ts";
@@ -10,7 +10,7 @@ export class CompletionText {
   readonly #special: (id: number) => string;
   all = "";
 
-  /** `special`: how a special token is spelled, nothing for any other; stop strings may hold some, which never come out. */
+  /** `special`: the spelling of a special token, empty for other tokens. Stop strings may contain special tokens, which are never part of the text. */
   constructor(stream: TextStream, watch: StopWatch, special: (id: number) => string = () => "") {
     this.#stream = stream;
     this.#watch = watch;
@@ -22,7 +22,7 @@ export class CompletionText {
   push(id: number): string {
     return this.#out(this.#watch.push(this.#stream.push(id)) + this.#watch.pass(this.#special(id)));
   }
-  /** What was held back; a character that never became whole is left out. */
+  /** The text that was held back, without an incomplete character at its end. */
   end(): string {
     const rest = this.#watch.push(this.#stream.flush().replace(/\uFFFD+$/u, ""));
     return this.#out(rest + this.#watch.flush());

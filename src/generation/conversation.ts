@@ -1,4 +1,4 @@
-/** @file A conversation with a chat model. What was read is kept between turns, so that a turn costs its own tokens only. */
+/** @file A conversation with a chat model. The cache is kept between turns, so that a turn reads only its own tokens. */
 
 import type { Model } from "../inference/model.ts";
 import { type ChatContext, type ChatMessage, checkChatTemplate, renderChat } from "../text/chat.ts";
@@ -12,7 +12,7 @@ export interface ConversationOptions extends GenerationOptions, ChatContext {
   readonly system?: string | undefined;
 }
 
-/** A piece of an answer, and the route of the token that brought it. */
+/** A piece of an answer, and the route of its token. */
 export interface Piece {
   readonly text: string;
   readonly route?: Routes;
@@ -29,7 +29,7 @@ export class Conversation {
   #usage: Usage | undefined;
   #length = 0;
 
-  /** Refuses a model without a chat template, and options that make no sense. */
+  /** Throws for a model without a chat template and for invalid options. */
   constructor(model: Model, tokenizer: Tokenizer, options: ConversationOptions = {}) {
     const { system, tools, documents, templateVariables, date = new Date(), ...sampling } = options;
     checkChatTemplate(tokenizer);
@@ -42,24 +42,24 @@ export class Conversation {
     this.#messages = [...this.#system];
   }
 
-  /** Forgets all turns but the system message. */
+  /** Removes all turns except the system message. */
   reset(): void {
     this.#messages = [...this.#system];
     this.#length = 0;
   }
 
-  /** Of the last answer, whose prompt is the whole conversation before it; undefined for one that was broken off. */
+  /** The usage of the last answer; its prompt is the whole conversation before it. Undefined if the answer was interrupted. */
   get usage(): Usage | undefined {
     return this.#usage;
   }
 
-  /** Tokens of the conversation so far. */
+  /** The number of tokens in the conversation so far. */
   get length(): number {
     return this.#length;
   }
 
-  /** Says `content` and streams the answer. An answer that is broken off stays in the conversation as far as it came; after an error the
-   *  conversation is what it was. */
+  /** Sends `content` and streams the answer. The part of an interrupted answer that was generated stays in the conversation. After an error
+   *  the conversation is unchanged. */
   async *answer(content: string, signal?: AbortSignal): AsyncGenerator<Piece> {
     const asked = [...this.#messages, { role: "user", content }];
     const prompt = this.#tokenizer.encode(renderChat(this.#tokenizer, asked, { ...this.#context, addGenerationPrompt: true }), {

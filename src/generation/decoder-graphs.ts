@@ -20,7 +20,7 @@ import { routeNames } from "../routing/route-names.ts";
 import type { Route } from "../routing/router.ts";
 import type { KvBuffer } from "./kv-cache.ts";
 
-/** What a model gives to the graphs: its weights, and its projections and embeddings with whatever is woven in. */
+/** The parts of a model that the graphs use: its weights, and its projections and embeddings with the woven-in changes. */
 export interface Base extends Seams {
   readonly weights: Weights;
 }
@@ -49,7 +49,7 @@ export function buildEncode(graph: Graph, architecture: EncoderDecoder, base: Ba
   });
 }
 
-/** Fetches the logits after each row's last token and the keys and values of all. */
+/** Fetches the logits after each row's last token, and the keys and values of all tokens. */
 export function buildDecode(graph: Graph, architecture: Architecture, base: Base, plan: DecodePlan): void {
   const ids = graph.int("decoder_ids", "batch", "sequence");
   const self: Places = {
@@ -81,7 +81,7 @@ function fedCache(graph: Graph, output: (name: string, value: Float) => void): C
       output(names.keys, keys);
       output(names.values, values);
     },
-    // A token's slot is its position; slots from the row's length on are empty.
+    // A token's slot is its position; slots at or after the row's length are empty.
     get places(): Places {
       const positions = unsqueeze(range(graph, "capacity"), 0);
       return { positions, valid: cast(less(positions, unsqueeze(graph.int("cache_lengths", "batch"), 1)), "int64") };
@@ -96,7 +96,7 @@ function fedCross(graph: Graph, { cross }: DecodePlan): KeysAndValues[] {
   }));
 }
 
-/** What a model keeps of the tokens it has seen. */
+/** The sizes of the arrays that a model caches for the tokens it has read. */
 export interface DecodePlan {
   /** Keys and values of the tokens a decoder has read. */
   readonly past: readonly KvBuffer[];
@@ -128,7 +128,7 @@ export function planOf(architecture: Architecture): DecodePlan {
 
 const PAST_KEYS = pastNames("").keys;
 
-/** The encoder's keys and values, which are fed under the names they are fetched by. */
+/** The encoder's keys and values. They are fed under the same names as they are fetched. */
 export function crossBuffers({ cross }: DecodePlan): KvBuffer[] {
   return cross.flatMap((shapes, layer) =>
     (["keys", "values"] as const).map((part): KvBuffer => {

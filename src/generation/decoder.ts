@@ -1,14 +1,14 @@
-/** @file Sequences that grow token by token, side by side. Of what was read, only keys and values are kept, so a step costs
- *  one token's work for each.
+/** @file Sequences that grow token by token, in parallel. Only the keys and values of earlier tokens are kept, so a step
+ *  computes one token for each sequence.
  *
- *      admit(tokens) -> slot     its tokens are read in chunks, beside the others
- *      step()        -> slots    that have read all of theirs, with logits after the last
+ *      admit(tokens) -> slot     its tokens are read in chunks, in parallel with others
+ *      step()        -> slots    that have read all their tokens, with logits after the last
  *      push(slot, token)         the next token of a slot
- *      fork(slot)    -> slot     another sequence that goes on from the same tokens
- *      release(slot)             leaves
+ *      fork(slot)    -> slot     another sequence that continues the same tokens
+ *      release(slot)             removes it
  *
- *  Slots come and go between any two steps, and no slot's numbers depend on another's. A prompt is read in a batch of its own
- *  until it can join the rows that take one token a step. */
+ *  Slots are added and removed between steps. The numbers of a slot do not depend on other slots. A prompt is read in a separate
+ *  batch until it can join the rows that read one token per step. */
 
 import { invariant } from "../base/errors.ts";
 import type { Model } from "../inference/model.ts";
@@ -21,16 +21,16 @@ import { RowBatch } from "./row-batch.ts";
 import { checkPrompt, Slot, type SlotOptions, sharedLength } from "./slot.ts";
 
 export interface DecoderOptions {
-  /** Most tokens of a row read in one run. Default 256. */
+  /** The most tokens of a row read in one run. Default 256. */
   readonly chunk?: number;
-  /** Slots say how each of their tokens was routed. */
+  /** Slots record the route of each token. */
   readonly routes?: boolean;
 }
 
 export interface AdmitOptions extends Pick<SlotOptions, "rowFeeds"> {
-  /** Tokens that follow the prompt, of a sequence that was begun elsewhere. */
+  /** Tokens that follow the prompt, if the sequence was begun in another decoder. */
   readonly generated?: readonly number[];
-  /** What is known of the first tokens already, with their routes where the decoder has routes. */
+  /** The cache of the first tokens, with their routes if the decoder has routes. */
   readonly known?: KnownTokens | undefined;
 }
 export interface KnownTokens {
@@ -40,24 +40,24 @@ export interface KnownTokens {
 }
 
 const CHUNK = 256; // long enough to fill two cores, short enough that scores stay small
-const ROWS_READ = 16; // side by side, so that a run stays within chunk * 16 tokens
-const SHORT = 64; // rows of fewer tokens are read together, however their lengths differ
+const ROWS_READ = 16; // in parallel, so that a run has at most chunk * 16 tokens
+const SHORT = 64; // shorter rows are read together, even if their lengths differ
 
 export class Decoder {
   readonly #architecture: Architecture;
-  /** Whether a token depends on its whole row, as it was read. */
+  /** Whether a token's numbers depend on the whole row, in the form in which it was read. */
   readonly #readsWholeRows: boolean;
   readonly #program: Program;
   readonly #chunk: number;
-  /** How long a sequence may be whose keys hold, by the length it has; undefined where they always hold. */
+  /** For a sequence's length, the length up to which its keys stay valid; undefined if they always stay valid. */
   readonly #steadyUntil: ((length: number) => number) | undefined;
-  /** Rows that take one token a step. */
+  /** Rows that read one token per step. */
   #running: RowBatch;
-  /** Prompts being read, in turns. */
+  /** Prompts that are being read, in turns. */
   #reading: RowBatch[] = [];
-  /** An empty batch whose arrays serve the next prompts. */
+  /** An empty batch. Its arrays are reused for the next prompts. */
   #spare: RowBatch | undefined;
-  /** Rows alone, whose keys depend on their length, with the length up to which they hold. */
+  /** Single rows whose keys depend on their length, with the length up to which the keys are valid. */
   readonly #alone = new Map<RowBatch, number>();
   readonly #places = new Map<Slot, RowBatch>();
 
@@ -70,7 +70,7 @@ export class Decoder {
     this.#steadyUntil = architecture.kind === "decoder-only" ? architecture.steadyUntil : undefined;
   }
 
-  /** Holds the model's sessions until it is closed. */
+  /** Keeps the model's sessions until it is closed. */
   static async open(model: Model, { chunk = CHUNK, routes = false }: DecoderOptions = {}): Promise<Decoder> {
     return new Decoder(model, await openProgram(model, routes), chunk);
   }
@@ -81,15 +81,15 @@ export class Decoder {
   get slots(): readonly Slot[] {
     return [...this.#places.keys()];
   }
-  /** Tokens that slots have yet to read, apart from the next one of those that run. */
+  /** Tokens that slots still have to read, without the next token of the running ones. */
   get isReading(): boolean {
     return this.#reading.length > 0;
   }
-  /** Slots that a running row has in its cache. */
+  /** The cache capacity of a running row. */
   get capacity(): number {
     return this.#running.capacity;
   }
-  /** Bytes of all caches, with one more row of so many tokens. */
+  /** Bytes of all caches with one more row of this many tokens. */
   bytesWith(tokens: number): number {
     return this.bytes + this.#running.bytes(1, tokens) - this.#running.bytes();
   }
@@ -102,7 +102,7 @@ export class Decoder {
     return this.bytes + this.#running.bytes(0, longest) - this.#running.bytes();
   }
 
-  /** Takes a prompt in. It is refused when the model cannot read it. */
+  /** Adds a prompt. A prompt that the model cannot read is refused. */
   admit(prompt: readonly number[], { rowFeeds = {}, generated = [], known }: AdmitOptions = {}): Slot {
     const architecture = this.#architecture;
     checkPrompt(prompt, architecture);
@@ -120,13 +120,13 @@ export class Decoder {
     return slot;
   }
 
-  /** The tokens that come after those a slot holds. */
+  /** Adds the tokens that follow those of a slot. */
   push(slot: Slot, ...tokens: readonly number[]): void {
     slot.pending.push(...tokens);
     slot.logits = undefined;
   }
 
-  /** A slot that holds what `slot` holds, logits included. */
+  /** A new slot with the contents of `slot`, including its logits. */
   fork(slot: Slot): Slot {
     const from = this.#placeOf(slot);
     const copy = new Slot(slot.pending, slot);
@@ -148,7 +148,7 @@ export class Decoder {
     this.#reading = this.#reading.filter((other) => other !== batch);
   }
 
-  /** What is held of a slot, as a copy that outlives it; undefined where it is of no use to another. */
+  /** A copy of a slot's cache that outlives the slot; undefined if no other sequence can use it. */
   keep(slot: Slot): (KnownTokens & { readonly bytes: number }) | undefined {
     const batch = this.#placeOf(slot);
     if (!this.#isShareable || this.#alone.has(batch) || slot.tokens.length === 0) return undefined;
@@ -156,7 +156,7 @@ export class Decoder {
     return { row, length: row.length, bytes: row.bytes, routed: [...slot.routed] };
   }
 
-  /** The slot that holds most of these first tokens, with how many; and how many more a slot has that is still being read. */
+  /** The slot that holds the most of these first tokens, with their number; and how many more tokens a slot shares that is still being read. */
   shared(tokens: readonly number[], rowFeeds: SlotOptions["rowFeeds"] = {}) {
     let [held, coming, of]: [number, number, Slot | undefined] = [0, 0, undefined];
     if (!this.#isShareable) return { held, coming, of };
@@ -168,17 +168,17 @@ export class Decoder {
     }
     return { held, coming, of };
   }
-  /** What a slot holds, to be copied at once. */
+  /** The cache of a slot. It must be copied immediately. */
   known(slot: Slot, length: number): KnownTokens {
     return { row: this.#placeOf(slot).row(slot), length, routed: slot.routed };
   }
 
-  /** A decode step for the slots that have a token to read, then a chunk of a prompt. */
+  /** Runs a decode step for the slots that have a token to read, then reads a chunk of a prompt. */
   async step(): Promise<readonly Slot[]> {
     return [...(await this.decode()), ...(await this.read())];
   }
 
-  /** One step of the slots that run. */
+  /** One step of the running slots. */
   async decode(): Promise<readonly Slot[]> {
     if (this.#steadyUntil) for (const slot of [...this.#running.slots]) if (!this.#isSteady(slot)) this.#separate(slot);
     const done = await finished(this.#running, () => this.#running.run(this.#chunk));
@@ -187,13 +187,13 @@ export class Decoder {
       const next = this.#steadyUntil!(slot.length);
       if (slot.pending.length > 0 && next !== until) batch.restart(slot);
       this.#alone.set(batch, next);
-      // Read whole: a chunk of it would be placed as a shorter sequence.
+      // The row is read whole: a chunk of it would get the positions of a shorter sequence.
       done.push(...(await finished(batch, () => batch.run(Number.POSITIVE_INFINITY))));
     }
     return done;
   }
 
-  /** One chunk of the prompts whose turn it is: of at most so many tokens, where that does not change their numbers. */
+  /** Reads one chunk of the prompts whose turn it is. The chunk has at most this many tokens, if that does not change their numbers. */
   async read(budget = Number.POSITIVE_INFINITY): Promise<readonly Slot[]> {
     const batch = this.#reading.shift();
     if (!batch) return [];
@@ -231,14 +231,14 @@ export class Decoder {
     this.#places.set(slot, batch);
     return slot;
   }
-  /** A row whose keys hold no longer. */
+  /** A row whose keys are no longer valid. */
   #separate(slot: Slot): void {
     this.#running.restart(slot);
     this.#running.remove(slot);
     this.#placeAlone(slot);
   }
 
-  /** Rows that are read now: they take part in the steps of those that run. */
+  /** Moves rows that have read their prompt to the running rows. */
   #join(batch: RowBatch): void {
     if (this.#running.slots.length === 0) [this.#running, this.#spare] = [batch, this.#running];
     else {
@@ -248,7 +248,7 @@ export class Decoder {
     for (const slot of this.#running.slots) this.#places.set(slot, this.#running);
   }
 
-  /** The batch that a new prompt is read in: beside others of like length, or its own. */
+  /** The batch that reads a new prompt: a batch of prompts of similar length, or a new one. */
   #nurseryFor(slot: Slot): RowBatch {
     const own = slot.pending.length;
     const fitting = this.#reading.find((batch) => {
@@ -268,7 +268,7 @@ export class Decoder {
   }
 }
 
-/** Runs a batch that has tokens to read; returns the slots that have none left. */
+/** Runs a batch that has tokens to read; returns the slots that have read all their tokens. */
 async function finished(batch: RowBatch, run: () => Promise<void>): Promise<Slot[]> {
   const waiting = batch.slots.filter(({ pending }) => pending.length > 0);
   if (waiting.length === 0) return [];

@@ -1,4 +1,4 @@
-/** @file Events between one who never waits and one who may: a queue with an end. */
+/** @file A queue of events with an end. The writer never waits; the reader may. */
 
 import { throwIfStopped } from "../base/stopped.ts";
 
@@ -12,14 +12,14 @@ export class EventQueue<T> {
     this.#events.push(event);
     this.#wake();
   }
-  /** No more events come; with an error, whoever reads gets it behind those that came. */
+  /** Ends the queue. With an error, the reader gets the error after the queued events. */
   end(error?: unknown): void {
     this.#isOver = true;
     this.#error = error;
     this.#wake();
   }
 
-  /** The events as they come. When the signal is aborted, a StoppedError is thrown in place of those not yet read. */
+  /** The events in order. If the signal is aborted, a StoppedError replaces the events that are not read yet. */
   async *read(signal?: AbortSignal): AsyncGenerator<T> {
     for (let at = 0; ; ) {
       throwIfStopped(signal, "generation");

@@ -1,9 +1,9 @@
-/** @file What rows are fed each for itself: tensors whose first axis counts rows. */
+/** @file Feeds that differ by row: tensors whose first axis is the row. */
 
 import type { HostTensor } from "../base/tensor.ts";
 import type { Feeds } from "../runtime/session.ts";
 
-/** A row's own part of what a batch is fed: tensors [1, ...]. */
+/** One row's part of the feeds of a batch: tensors [1, ...]. */
 export function feedsOfRow(feeds: Feeds, row: number): Feeds {
   return mapped(feeds, ({ dtype, shape, data }) => {
     const size = data.length / shape[0]!;
@@ -11,7 +11,7 @@ export function feedsOfRow(feeds: Feeds, row: number): Feeds {
   });
 }
 
-/** What rows are fed, tensors [1, ...] each, as what their batch is fed. */
+/** Joins the feeds of rows, tensors [1, ...] each, into the feeds of their batch. */
 export function stackedFeeds(rows: readonly Feeds[]): Feeds {
   return mapped(rows[0] ?? {}, ({ dtype, shape, data }, name) => {
     const joined = new (data.constructor as Float32ArrayConstructor)(rows.length * data.length);
@@ -22,7 +22,7 @@ export function stackedFeeds(rows: readonly Feeds[]): Feeds {
   });
 }
 
-/** Whether two rows are fed the same. */
+/** Whether two rows have equal feeds. */
 export function sameFeeds(a: Feeds, b: Feeds): boolean {
   const names = Object.keys(a);
   return names.length === Object.keys(b).length && names.every((name) => sameNumbers(a[name]!.data, b[name]?.data));

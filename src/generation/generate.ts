@@ -1,4 +1,4 @@
-/** @file Generation: prompts in, tokens and text out, as they come. */
+/** @file Generation: streams tokens and text for prompts. */
 
 import { DataError } from "../base/errors.ts";
 import { throwIfStopped } from "../base/stopped.ts";
@@ -16,29 +16,29 @@ import { schedulerOf } from "./scheduler.ts";
 import { endingIds, type FinishReason, type Sequence, sequencesFor, type TakenToken } from "./sequence.ts";
 import { stopWatch } from "./stop-strings.ts";
 
-/** Text, which the tokenizer encodes with its special tokens, or token ids as they are. */
+/** A text, which the tokenizer encodes with its special tokens; or token ids, which are used unchanged. */
 export type Prompt = string | readonly number[];
 
-/** Who asks, and how to stop: what concerns a request and not its tokens. */
+/** Settings of a request that do not change its tokens: the client, and the signal that stops it. */
 export interface GenerateControl {
   /** Ends generation with a StoppedError, whose cause is the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Whose request it is: clients take turns when there is more to do than at once. */
+  /** The client of the request. Clients take turns when not all requests can run at once. */
   readonly client?: string;
 }
 
-/** A token as soon as it is chosen. */
+/** A token, sent as soon as it is chosen. */
 export interface TokenEvent extends Choice {
   readonly kind: "token";
   /** prompt * n + completion. */
   readonly index: number;
-  /** Text that became certain with this token, often empty; a completion's pieces together are its text. */
+  /** The text that became final with this token, often empty. The pieces of a completion joined together are its text. */
   readonly text: string;
-  /** Module -> [1, 1, k]: the experts that served the token it was predicted from. */
+  /** Module -> [1, 1, k]: the experts that served the token before it, from which it was predicted. */
   readonly route?: Routes;
 }
 
-/** A completion when it is done. */
+/** A finished completion. */
 export interface CompletionEvent {
   readonly kind: "completion";
   readonly index: number;
@@ -48,16 +48,16 @@ export interface CompletionEvent {
   readonly ids: readonly number[];
   readonly finishReason: FinishReason;
   readonly usage: Usage;
-  /** Module -> [1, tokens, k], as a forward of prompt and completion routes them; the last token is never fed. */
+  /** Module -> [1, tokens, k], as in a forward pass of prompt and completion. The last token is never fed and has no route. */
   readonly routes?: Routes;
 }
 
-/** Tokens that a completion cost. */
+/** The number of tokens that a completion used. */
 export interface Usage {
   readonly promptTokens: number;
-  /** Tokens generated, the ending one included. */
+  /** Generated tokens, including the one that ends the completion. */
   readonly completionTokens: number;
-  /** Tokens of the prompt that had been read before, for another text with the same beginning. */
+  /** Tokens of the prompt that were already in the cache, from another text with the same beginning. */
   readonly cachedTokens: number;
 }
 
@@ -77,7 +77,7 @@ export async function* generate(
   const { architecture } = model.base;
   const { kind } = architecture;
   const prompts = listed(prompt).map((text) => (typeof text === "string" ? promptIds(tokenizer, kind, text) : text));
-  // A decoder-only model goes on from the prompt's text; behind an encoder a new text begins.
+  // A decoder-only model continues the text of the prompt; an encoder-decoder model begins a new text.
   const before = (prompt: number) => (kind === "decoder-only" ? prompts[prompt]!.slice(-CONTEXT) : []);
   const special = (id: number) => specialText(tokenizer, id);
   const textOf = (prompt: number) =>
@@ -100,7 +100,7 @@ export async function* generate(
   }
 }
 
-const CONTEXT = 8; // tokens; enough for decoders to see that a text does not begin here
+const CONTEXT = 8; // tokens; enough to show a tokenizer's decoder that the text does not begin here
 
 function tokenEvent({ sequence: { index }, choice, text, route }: TakenToken): TokenEvent {
   return { kind: "token", index, text, ...choice, ...(route && { route }) };
@@ -124,23 +124,23 @@ export interface GeneratedTokens {
   /** Without the token that ended it. */
   readonly ids: readonly number[];
   readonly finishReason: FinishReason;
-  /** One for each id, and one for the ending token. */
+  /** One for each id, and one for the token that ends the completion. */
   readonly choices: readonly Choice[];
   readonly routes?: Routes;
 }
 
 export interface BatchControl {
   readonly signal?: AbortSignal;
-  /** Prompts decoded side by side. Default 16. */
+  /** The number of prompts decoded in parallel. Default 16. */
   readonly batchSize?: number;
-  /** Ends a completion when it holds of the tokens so far. */
+  /** Ends a completion if it returns true for the tokens so far. */
   readonly until?: (ids: readonly number[], prompt: number) => boolean;
   /** Called after each prompt with the number of prompts done. */
   readonly onProgress?: (done: number) => void;
 }
 
 /** Completions of many prompts of token ids, n for each, in the prompts' order: for evaluation. The longest are read first,
- *  so that prompts of like length stand side by side. */
+ *  so that prompts of similar length share a batch. */
 export async function generateBatch(
   model: Model,
   prompts: readonly (readonly number[])[],
@@ -156,7 +156,7 @@ export async function generateBatch(
     sequences: byLength.flatMap((prompt) => all.slice(prompt * n, (prompt + 1) * n)),
     ends: endingIds(settings),
     rowsAtOnce: batchSize * n,
-    keeps: false, // rows that run share what they begin with; later batches seldom go on from an answer
+    keeps: false, // running rows share their beginnings; later batches seldom continue an answer
     routes,
     until,
     signal,

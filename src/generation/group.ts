@@ -1,4 +1,4 @@
-/** @file Sequences of different jobs that share one decoder, since their graphs and feeds agree. */
+/** @file Sequences of different jobs that share one decoder, because their graphs and feeds are equal. */
 
 import { Decoder, type KnownTokens } from "./decoder.ts";
 import type { Entry, RunningJob } from "./job.ts";
@@ -12,11 +12,11 @@ interface Row {
   readonly entry: Entry;
   readonly slot: Slot;
   readonly sequence: Sequence;
-  /** Those that go on from the same prompt, once it is read. */
+  /** Sequences that continue the same prompt after it is read. */
   readonly siblings: Sequence[];
 }
 
-const LEAST_SHARED = 6; // tokens; fewer are read sooner than copied
+const LEAST_SHARED = 6; // tokens; reading fewer is faster than copying them
 const WORTH_WAITING = 32;
 
 export class Group {
@@ -26,9 +26,9 @@ export class Group {
   readonly #kept: KeptRows;
   readonly #rows = new Map<Slot, Row>();
   #decoder: Decoder | undefined;
-  /** Why there is no decoder. */
+  /** The error that prevented the decoder. */
   error: unknown;
-  /** Settles when the decoder is open or there is an error. */
+  /** Settles when the decoder is open or has failed. */
   readonly opened: Promise<void>;
 
   constructor({ group, job: { model, routes = false } }: RunningJob, kept: KeptRows, chunk?: number) {
@@ -46,12 +46,12 @@ export class Group {
     );
   }
 
-  /** Lets go of the decoder, now or once it is open. */
+  /** Releases the decoder, now or as soon as it is open. */
   close(): void {
     void this.opened.then(() => this.#decoder?.close());
   }
 
-  /** Undefined until it is open. */
+  /** Undefined until the decoder is open. */
   get decoder(): Decoder | undefined {
     return this.#decoder;
   }
@@ -62,7 +62,7 @@ export class Group {
     return this.#rows.size;
   }
 
-  /** Takes up to `room` of an entry's sequences in. False: it is better to wait until another has read what both begin with. */
+  /** Admits up to `room` sequences of an entry. Returns false if another sequence is still reading a shared beginning, and waiting is cheaper. */
   admit(decoder: Decoder, job: RunningJob, entry: Entry, room: number): boolean {
     const tokens = [...entry.prompt, ...entry.generated];
     const { held, coming, of } = decoder.shared(tokens, entry.rowFeeds);
@@ -83,7 +83,7 @@ export class Group {
     return true;
   }
 
-  /** Hands out the next tokens of slots that have read all of theirs. */
+  /** Chooses the next token of each slot that has read all its tokens. */
   deliver(decoder: Decoder, slots: readonly Slot[]): void {
     for (const slot of slots) {
       const row = this.#rows.get(slot);
@@ -116,12 +116,12 @@ export class Group {
     }
   }
 
-  /** Lets the rows of jobs that are over go. */
+  /** Releases the rows of jobs that have ended. */
   sweep(): void {
     if (this.#decoder) for (const row of this.rows) if (row.job.isOver) this.#release(this.#decoder, row, true);
   }
 
-  /** Takes a row out, to be read again when there is room. */
+  /** Removes a row. It is read again when there is room. */
   preempt(row: Row): void {
     const { job, entry, sequence, siblings } = row;
     this.#release(this.#decoder!, row, false);

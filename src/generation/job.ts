@@ -1,4 +1,4 @@
-/** @file What callers hand to the scheduler: prompts of one model with their sequences, and a sink for what comes of them. */
+/** @file Jobs for the scheduler: prompts of one model with their sequences, and a sink for the results. */
 
 import type { Model } from "../inference/model.ts";
 import type { Feeds } from "../runtime/session.ts";
@@ -7,49 +7,49 @@ import type { Sequence, TakenToken } from "./sequence.ts";
 export interface Job {
   readonly model: Model;
   readonly prompts: readonly (readonly number[])[];
-  /** In the order of their prompts, the same number for each. */
+  /** In the order of the prompts, with the same number for each prompt. */
   readonly sequences: readonly Sequence[];
   /** Tokens that end a sequence. */
   readonly ends: ReadonlySet<number>;
-  /** Whether sequences say how their tokens were routed. */
+  /** Whether sequences record the routes of their tokens. */
   readonly routes?: boolean;
-  /** Ends a sequence when it holds of the tokens so far. */
+  /** Ends a sequence if it returns true for the tokens so far. */
   readonly until?: ((ids: readonly number[], prompt: number) => boolean) | undefined;
-  /** Most sequences that run side by side; as many as there is room for when absent. */
+  /** The most sequences that run in parallel; without it, as many as there is room for. */
   readonly rowsAtOnce?: number;
-  /** Whether what was read is kept for later jobs. Default true. */
+  /** Whether the caches are kept for later jobs. Default true. */
   readonly keeps?: boolean;
-  /** Jobs of one client share its turn; when absent, a job has its own. */
+  /** The jobs of one client share its turn. Without a client, a job has its own turn. */
   readonly client?: string;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Called as soon as there is something to say, between two steps: it returns at once. */
+/** Receives the results between two steps. Its functions must return immediately. */
 export interface Sink {
-  /** A token; the last one of its sequence has given it a finishReason. */
+  /** A token. When it is the last one, the sequence has a finishReason. */
   token(token: TakenToken): void;
-  /** All sequences are done, or none goes on for this reason. */
+  /** All sequences have finished, or the job has failed with this error. */
   end(error?: unknown): void;
 }
 
-/** Sequences that wait to go on from the same tokens. */
+/** Sequences that wait to continue the same tokens. */
 export interface Entry {
   readonly prompt: readonly number[];
   readonly sequences: Sequence[];
   readonly rowFeeds: Feeds;
-  /** Tokens generated already, by a sequence that had to make room. */
+  /** The tokens already generated, for a sequence that was removed to make room. */
   readonly generated: readonly number[];
-  /** Whether its sequences know how much of their prompt was in the cache. */
+  /** Whether the number of cached prompt tokens is recorded in its sequences. */
   isCounted: boolean;
 }
 
-/** A job while it runs. */
+/** A job that runs. */
 export class RunningJob {
   readonly job: Job;
-  /** Its place among all jobs. */
+  /** Its number in the order of all jobs. */
   readonly arrival: number;
   readonly waiting: Entry[] = [];
-  /** Sequences that stand in a decoder, or are promised a place there. */
+  /** Sequences that have a place in a decoder, or will get one. */
   rows = 0;
   readonly #sink: Sink;
   #left: number;
@@ -66,20 +66,20 @@ export class RunningJob {
   get isOver(): boolean {
     return this.#isOver;
   }
-  /** Jobs of equal keys stand in one group. */
+  /** Jobs with equal keys belong to one group. */
   get group(): string {
     const { model, routes } = this.job;
     return routes ? `${model.woven.batch} with routes` : model.woven.batch;
   }
 
-  /** Tells a token; after the last one of all sequences the job is over. */
+  /** Reports a token. After the last token of all sequences the job ends. */
   tell(token: TakenToken): void {
     if (this.#isOver) return;
     if (token.sequence.finishReason) this.#left--;
     this.#sink.token(token);
     if (this.#left === 0) this.end();
   }
-  /** Ends the job; with an error, for this reason. */
+  /** Ends the job, with an error if it failed. */
   end(error?: unknown): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -87,7 +87,7 @@ export class RunningJob {
     this.#afterwards();
     this.#sink.end(error);
   }
-  /** Calls once the job is over. */
+  /** Calls the function when the job has ended. */
   whenOver(call: () => void): void {
     this.#afterwards = call;
   }

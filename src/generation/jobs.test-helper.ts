@@ -1,4 +1,4 @@
-/** @file Jobs for tests of the scheduler, and what comes of them. */
+/** @file Jobs for tests of the scheduler, and their results. */
 
 import { type Model, withWoven } from "../inference/model.ts";
 import type { Woven } from "../inference/woven.ts";
@@ -23,7 +23,7 @@ export interface TestJob {
   readonly onToken?: (token: TakenToken) => void;
 }
 
-/** What a completion was, to be compared with what it is elsewhere. */
+/** The parts of a completion that tests compare. */
 export interface Outcome {
   readonly ids: readonly number[];
   readonly logprobs: readonly number[];
@@ -32,7 +32,7 @@ export interface Outcome {
   readonly cachedTokens: number;
 }
 
-/** Submits a job; resolves to its completions, and rejects with what ended it early. */
+/** Submits a job. Resolves to its completions, or rejects with the error that ended it early. */
 export function submitted(scheduler: Scheduler, { model: base, woven, prompt, tokenizer, client, signal, onToken, ...job }: TestJob) {
   const model = withWoven(base, woven);
   const settings = generationSettings({ logprobs: 0, ignoreEos: true, ...job.options }, model.base.checkpoint);
@@ -58,5 +58,5 @@ export function submitted(scheduler: Scheduler, { model: base, woven, prompt, to
   });
 }
 
-/** What a job gives with nobody beside it and nothing kept. */
+/** The results of a job that runs alone, without kept caches. */
 export const alone = (job: TestJob, chunk?: number) => submitted(new Scheduler({ keptBytes: 0, ...(chunk && { chunk }) }), job);

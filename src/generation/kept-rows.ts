@@ -1,5 +1,5 @@
-/** @file What was read of sequences that have ended, kept for a while: the next turn of a chat, and prompts that begin with
- *  the same tokens, cost their new tokens only. The least recently used go first. */
+/** @file Keeps the caches of sequences that have ended. The next turn of a chat, and prompts that begin with the same tokens,
+ *  then read their new tokens only. The least recently used are removed first. */
 
 import type { Feeds } from "../runtime/session.ts";
 import type { KnownTokens } from "./decoder.ts";
@@ -7,7 +7,7 @@ import { sameFeeds } from "./feeds.ts";
 import { sharedLength } from "./slot.ts";
 
 export interface KeptRow extends KnownTokens {
-  /** Rows of equal graphs and feeds may use each other's. */
+  /** Rows with equal graphs and feeds may use each other's caches. */
   readonly batch: string;
   readonly tokens: readonly number[];
   readonly rowFeeds: Feeds;
@@ -18,10 +18,10 @@ const MOST_ROWS = 256;
 
 export class KeptRows {
   readonly #limit: number;
-  /** Most recently used last. */
+  /** The most recently used is last. */
   #rows: KeptRow[] = [];
 
-  /** Keeps no more than so many bytes. */
+  /** Keeps at most this many bytes. */
   constructor(limit: number) {
     this.#limit = limit;
   }
@@ -30,7 +30,7 @@ export class KeptRows {
     return this.#rows.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /** The row that begins with most of these tokens, and how many it holds of them. `routes`: their routes are needed too. */
+  /** The row that shares the most first tokens with these, and how many. `routes`: only rows that hold the routes too. */
   find(batch: string, tokens: readonly number[], rowFeeds: Feeds, routes: boolean): KnownTokens | undefined {
     let best: { kept: KeptRow; length: number } | undefined;
     for (const kept of this.#rows) {
@@ -44,7 +44,7 @@ export class KeptRows {
     return { row: kept.row, length, routed: kept.routed };
   }
 
-  /** Keeps a row, in place of those it goes on from. */
+  /** Keeps a row. It replaces the rows that it continues. */
   add(row: KeptRow): void {
     if (row.bytes > this.#limit) return;
     const isPart = (part: KeptRow, whole: KeptRow) =>

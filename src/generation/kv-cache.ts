@@ -18,22 +18,22 @@ export interface KvBuffer {
   readonly size: number;
 }
 
-/** A row's numbers in buffer i: head h begins at start + h * stride. */
+/** The numbers of a row in buffer i. Head h begins at start + h * stride. */
 interface HeadsOfRow {
   readonly data: Float32Array;
   readonly start: number;
   readonly stride: number;
 }
-/** A row that can be copied from: one of a cache, or one on its own. */
+/** A row to copy from: a row of a cache, or a separate row. */
 export interface KvRow {
   readonly length: number;
   heads(buffer: number): HeadsOfRow;
 }
 
 export interface KvOptions {
-  /** The feed that says how many tokens each row holds. */
+  /** The feed with the number of tokens in each row. */
   readonly lengths?: string;
-  /** Rows come with all their tokens, so buffers need no room to grow. */
+  /** Rows are added with all their tokens, so buffers need no room to grow. */
   readonly complete?: boolean;
 }
 
@@ -47,7 +47,7 @@ export class KvCache {
   readonly #data: Float32Array[];
   #lengths: number[] = [];
   #capacity = SMALLEST;
-  /** Slots that the arrays have in all: as many rows as they make at the present capacity. */
+  /** All slots of the arrays; divided by the capacity, they give the number of rows that fit. */
   #slots = 0;
   #feeds: Record<string, HostTensor> = {};
   #lengthsFeed = int64([0]);
@@ -69,17 +69,17 @@ export class KvCache {
   get capacity(): number {
     return this.#capacity;
   }
-  /** The arrays by name, and the lengths: another object whenever rows come or go or the capacity changes. */
+  /** The arrays by name, and the lengths. It is a new object after rows are added or removed, or the capacity changes. */
   get feeds(): Readonly<Record<string, HostTensor>> {
     return this.#feeds;
   }
 
-  /** Bytes of so many rows, the longest of them this long. */
+  /** The bytes of this many rows, if the longest has this length. */
   bytes(rows = this.#lengths.length, longest = 0): number {
     return rows * this.#bytesPerSlot * Math.max(this.#capacity, this.#sized(longest));
   }
 
-  /** Makes room for so many rows in all, and so many tokens a row, before they come. */
+  /** Makes room for this many rows in total, and this many tokens per row, before they are added. */
   reserve(rows: number, tokens: number): void {
     const capacity = Math.max(this.#capacity, this.#sized(tokens));
     const isFull = rows * capacity > this.#slots;
@@ -96,7 +96,7 @@ export class KvCache {
     return row;
   }
 
-  /** Takes a row out; the last one gets its number. */
+  /** Removes a row; the last row gets its number. */
   remove(row: number): void {
     const last = this.#lengths.length - 1;
     if (row !== last) this.#copy(this.row(last), row, this.#lengths[last]!);
@@ -106,20 +106,20 @@ export class KvCache {
     this.#describe();
   }
 
-  /** Forgets a row's tokens. */
+  /** Removes the tokens of a row. */
   clear(row: number): void {
     this.#lengths[row] = 0;
     this.#describe();
   }
 
-  /** Forgets all rows; the arrays stay for others. */
+  /** Removes all rows and keeps the arrays for new ones. */
   empty(): void {
     this.#lengths = [];
     this.#capacity = this.#sized(1);
     this.#describe();
   }
 
-  /** A row, until it gets another number. */
+  /** A row; valid until its number changes. */
   row(row: number): KvRow {
     return {
       length: this.#lengths[row]!,
@@ -142,7 +142,7 @@ export class KvCache {
     return { length, bytes, heads: (i) => ({ data: copies[i]!, start: 0, stride: length * this.#buffers[i]!.size }) };
   }
 
-  /** Appends counts[row] fetched tokens to each row: the last ones, or the first where padding stands behind. */
+  /** Appends counts[row] fetched tokens to each row: the last ones, or the first ones if the padding is on the right. */
   write(fetches: Fetches, counts: readonly number[], padding: "before" | "behind" = "before"): void {
     let longest = 0;
     for (let row = 0; row < counts.length; row++) longest = Math.max(longest, this.#lengths[row]! + counts[row]!);
@@ -177,20 +177,20 @@ export class KvCache {
     });
   }
 
-  /** Slots for so many tokens: powers of two, so that a growing row is seldom copied. */
+  /** The capacity for this many tokens: a power of two, so that a growing row is seldom copied. */
   #sized(tokens: number): number {
     if (this.#options.complete) return Math.max(1, Math.ceil(tokens / GRAIN)) * GRAIN;
     return Math.max(SMALLEST, 2 ** Math.ceil(Math.log2(Math.max(1, tokens))));
   }
 
-  /** Lets go of memory once most of it is unused, and of capacity that the rows left are far from. */
+  /** Frees memory if most of it is unused, and reduces the capacity if the remaining rows are much shorter. */
   #fit(): void {
     const rows = this.#lengths.length;
     this.#arrange(rows, Math.min(this.#capacity, this.#sized(Math.max(0, ...this.#lengths) * 1.25)));
     if (rows * this.#capacity * 4 <= this.#slots) this.#allocate(rows * 2 * this.#capacity);
   }
 
-  /** Gives each row so many slots, in arrays for so many rows: in place where they are large enough. */
+  /** Gives each row this many slots, in arrays for this many rows. Arrays that are large enough are changed in place. */
   #arrange(rows: number, capacity: number): void {
     const old = this.#capacity;
     if (rows * capacity > this.#slots) this.#allocate(rows * capacity, capacity);
@@ -198,7 +198,7 @@ export class KvCache {
     this.#capacity = capacity;
     this.#buffers.forEach(({ heads, size }, i) => {
       const all = this.#lengths.length * heads;
-      // Those that move up go last first, so that none is written over.
+      // Rows that move to higher addresses are moved from the last to the first, so that none is overwritten.
       for (let step = 0; step < all; step++) {
         const head = capacity > old ? all - 1 - step : step;
         const numbers = this.#lengths[Math.floor(head / heads)]! * size;

@@ -1,46 +1,61 @@
-/** @file What a caller may ask of generation, with defaults from the checkpoint's generation_config.json.
+/** @file The options of generation. Their defaults come from the checkpoint's generation_config.json.
  *
- *  A file that says do_sample brings its temperature and cut-offs, and where it names none transformers' own: temperature 1, the 50
- *  likeliest tokens. One that does not means greedy, whatever else it names. */
+ *  If the file sets do_sample, its temperature and cut-offs apply. Values that it lacks are those of transformers: temperature 1, and
+ *  the 50 most likely tokens. Without do_sample, decoding is greedy and the file's temperature and cut-offs are ignored. */
 
 import * as z from "zod";
 import { CheckpointError, OptionError } from "../base/errors.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 
 export const generationSchema = z.strictObject({
-  maxNewTokens: z.int().min(1).default(256).meta({ description: "Most tokens of one completion.", unset: "the model's, else 256" }),
+  maxNewTokens: z
+    .int()
+    .min(1)
+    .default(256)
+    .meta({ description: "The maximum number of tokens in one completion.", unset: "the model's, else 256" }),
   temperature: z
     .number()
     .min(0)
     .default(0)
-    .meta({ description: "Divides the logits before sampling; 0 takes the likeliest token.", value: "t", unset: "the model's, else 0" }),
+    .meta({ description: "Divides the logits before sampling; 0 takes the most likely token.", value: "t", unset: "the model's, else 0" }),
   topK: z
     .int()
     .min(0)
     .default(0)
-    .meta({ description: "Sample among the k likeliest tokens; 0: among all.", value: "k", unset: "the model's, else 0" }),
+    .meta({ description: "Sample among the k most likely tokens; 0: among all tokens.", value: "k", unset: "the model's, else 0" }),
   topP: z.number().gt(0).max(1).default(1).meta({
-    description: "Sample among the likeliest tokens that together reach this probability.",
+    description: "Sample among the most likely tokens that together reach this probability.",
     value: "p",
     unset: "the model's, else 1",
   }),
   minP: z.number().min(0).max(1).default(0).meta({
-    description: "Sample among tokens at least this fraction as likely as the likeliest.",
+    description: "Sample among tokens with at least this fraction of the highest probability.",
     value: "p",
     unset: "the model's, else 0",
   }),
   repetitionPenalty: z.number().gt(0).default(1).meta({
-    description: "Divides positive and multiplies negative logits of tokens already in the decoder's context (Keskar et al. 2019).",
+    description:
+      "For tokens already in the decoder's context, divides positive logits and multiplies negative logits (Keskar et al. 2019).",
     unset: "the model's, else 1",
   }),
-  frequencyPenalty: z.number().min(-2).max(2).default(0).meta({ description: "Taken off a token's logit for each time it was generated." }),
-  presencePenalty: z.number().min(-2).max(2).default(0).meta({ description: "Taken off a token's logit once it was generated." }),
+  frequencyPenalty: z
+    .number()
+    .min(-2)
+    .max(2)
+    .default(0)
+    .meta({ description: "Subtracted from a token's logit each time the token was generated." }),
+  presencePenalty: z
+    .number()
+    .min(-2)
+    .max(2)
+    .default(0)
+    .meta({ description: "Subtracted once from the logit of each token that was generated." }),
   logitBias: z
     .record(z.string().regex(/^\d+$/, "expected token ids as keys"), z.number())
     .default({})
-    .meta({ description: "Numbers to add to the logits of tokens, by their ids.", value: "id:number,..." }),
+    .meta({ description: "Numbers that are added to the logits of tokens, by token id.", value: "id:number,..." }),
   seed: z.int().optional().meta({ description: "Makes sampling repeatable.", unset: "drawn at random" }),
-  n: z.int().min(1).default(1).meta({ description: "Completions of each prompt.", value: "count" }),
+  n: z.int().min(1).default(1).meta({ description: "The number of completions for each prompt.", value: "count" }),
   stop: z
     .union([
       z
@@ -50,25 +65,25 @@ export const generationSchema = z.strictObject({
       z.array(z.string().min(1)),
     ])
     .default([])
-    .meta({ description: "Texts that end a completion; they are not part of it.", value: "texts", variadic: true }),
+    .meta({ description: "Texts that end a completion. They are not part of it.", value: "texts", variadic: true }),
   stopIds: z
     .array(z.int())
     .default([])
-    .meta({ description: "Token ids that end a completion, besides the model's own end of sequence.", value: "ids" }),
-  ignoreEos: z.boolean().default(false).meta({ description: "Go on after the model's end of sequence." }),
+    .meta({ description: "Token ids that end a completion, in addition to the model's own end of sequence.", value: "ids" }),
+  ignoreEos: z.boolean().default(false).meta({ description: "Continue after the model's end of sequence." }),
   eosIds: z.array(z.int()).default([]).meta({ description: "The model's end-of-sequence tokens." }),
   logprobs: z.int().min(0).optional().meta({
-    description: "Report each token's log-probability under the model's own logits, and those of this many alternatives.",
+    description: "Report the log-probability of each token under the model's own logits, and those of this many alternatives.",
     value: "alternatives",
   }),
   routes: z.boolean().default(false).meta({ description: "Report which experts served each token." }),
 });
 
-/** What a caller writes; everything may be left out. */
+/** The options as a caller writes them. Each is optional. */
 export type GenerationOptions = Readonly<z.input<typeof generationSchema>>;
 export type GenerationSettings = Readonly<z.output<typeof generationSchema>>;
 
-/** What generation_config.json may say that we act on; null means unset there. */
+/** The fields of generation_config.json that are used here. In that file, null means unset. */
 const fileSchema = z.object({
   do_sample: z.boolean().nullish(),
   temperature: z.number().nullish(),
@@ -80,9 +95,9 @@ const fileSchema = z.object({
   eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
   stop_strings: z.union([z.string(), z.array(z.string())]).nullish(),
 });
-const TRANSFORMERS_TOP_K = 50; // GenerationConfig's; null there means no cut
+const TRANSFORMERS_TOP_K = 50; // the default of GenerationConfig; null in the file means no cut
 
-/** What generation_config.json may ask for that is not done here, with the values that ask for nothing. */
+/** Fields of generation_config.json that are not supported here, with the values that leave generation unchanged. */
 const UNHEEDED: Readonly<Record<string, readonly unknown[]>> = {
   ...Object.fromEntries(
     ["num_beams", "num_beam_groups", "typical_p", "encoder_repetition_penalty", "guidance_scale"].map((key) => [key, [1]]),
@@ -96,17 +111,17 @@ const UNHEEDED: Readonly<Record<string, readonly unknown[]>> = {
   ),
 };
 
-/** Warnings about defaults of the checkpoint that generation passes over. */
+/** Warnings about defaults of the checkpoint that generation ignores. */
 export function unheededDefaults({ generationConfig }: Pick<Checkpoint, "generationConfig">): string[] {
   return Object.entries(UNHEEDED).flatMap(([key, idle]) => {
     const value = generationConfig?.[key];
     const isIdle =
       value === undefined || value === null || idle.includes(value) || (typeof value === "object" && Object.keys(value).length === 0);
-    return isIdle ? [] : [`generation_config.json asks for ${key} ${JSON.stringify(value)}, which is not done here.`];
+    return isIdle ? [] : [`generation_config.json sets ${key} to ${JSON.stringify(value)}, which is not supported and is ignored.`];
   });
 }
 
-/** The caller's options over the checkpoint's defaults over ours; a tokenizer's eosId where the checkpoint names none. */
+/** The caller's options, then the checkpoint's defaults, then ours. If the checkpoint has no eos id, the tokenizer's eosId is used. */
 export function generationSettings(
   options: GenerationOptions,
   checkpoint: Pick<Checkpoint, "config" | "generationConfig" | "directory">,
@@ -127,7 +142,7 @@ export function generationSettings(
   });
 }
 
-/** Settings that also end at these tokens, unless the caller said what ends. */
+/** Settings that also end at these tokens, except where the caller set the end tokens. */
 export function withTurnEnds(settings: GenerationSettings, { eosIds }: GenerationOptions, turnEnds: readonly number[]): GenerationSettings {
   return eosIds === undefined ? { ...settings, eosIds: [...new Set([...settings.eosIds, ...turnEnds])] } : settings;
 }
@@ -140,7 +155,7 @@ function checkpointDefaults({ config, generationConfig, directory }: Pick<Checkp
       code: "checkpoint-bad-config",
       what: `The model's defaults for generation cannot be read: ${z.prettifyError(parsed.error)}.`,
       where: `${directory}/${generationConfig ? "generation_config.json" : "config.json"}`,
-      fix: "Mend the file, or remove the field.",
+      fix: "Correct the file, or remove the field.",
     });
   }
   const file = parsed.data;

@@ -8,13 +8,13 @@ import { buildDecode, buildEncode, type DecodePlan, fetchRoutes, planOf } from "
 export interface Program {
   readonly plan: DecodePlan;
   readonly decode: Session;
-  /** Where there is an encoder. */
+  /** Only for models with an encoder. */
   readonly encode: Session | undefined;
-  /** Fed at every run. */
+  /** Fed in every run. */
   readonly feeds: Feeds;
   /** Whether each module's route is fetched. */
   readonly routes: boolean;
-  /** Lets go of the sessions. */
+  /** Releases the sessions. */
   close(): void;
 }
 

@@ -1,4 +1,4 @@
-/** @file Which experts served which token, gathered step by step while tokens are generated. */
+/** @file Records which experts served which token, step by step during generation. */
 
 import { elements, float32, int64 } from "../base/tensor.ts";
 import type { HostRoute } from "../inference/runner.ts";
@@ -8,8 +8,8 @@ import type { Fetches } from "../runtime/session.ts";
 /** Module -> route of consecutive tokens of one row: experts int64 and weights float32, [1, tokens, k]. */
 export type Routes = ReadonlyMap<string, HostRoute>;
 
-/** Each row's routes out of a run's fetches: the last counts[row] tokens, or the first with `from` "start". The head of a
- *  model, where experts cover it, is routed at the last token of a run alone. */
+/** The routes of each row from the fetches of a run: the last counts[row] tokens, or the first with `from` "start". If
+ *  experts cover the head of a model, it is routed only at the last token of a run. */
 export function routesOfRows(fetches: Fetches, counts: readonly number[], from: "start" | "end"): Routes[] {
   const modules = routedModules(Object.keys(fetches));
   return counts.map(
@@ -33,7 +33,7 @@ export function routesOfRows(fetches: Fetches, counts: readonly number[], from: 
   );
 }
 
-/** The routes of tokens in several pieces, put in a row. */
+/** Joins the routes of consecutive pieces. */
 export function joinedRoutes(pieces: readonly Routes[]): Routes {
   const modules = new Set(pieces.flatMap((piece) => [...piece.keys()]));
   return new Map(
@@ -65,7 +65,7 @@ export function lastRoutes(routes: Routes, count: number): Routes {
   );
 }
 
-/** The routes of the first `count` of so many tokens, without those modules that route only the last of a run. */
+/** The routes of the first `count` of the tokens, without the modules that route only the last token of a run. */
 export function firstRoutes(routes: Routes, count: number, tokens: number): Routes {
   const whole = [...routes].filter(([, { experts }]) => experts.shape[1] === tokens);
   return new Map(

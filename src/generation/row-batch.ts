@@ -1,4 +1,4 @@
-/** @file Rows that are run together: their caches, and the feeds of a run. Rows join and leave between runs. */
+/** @file Rows that run together: their caches, and the feeds of a run. Rows join and leave between runs. */
 
 import { invariant } from "../base/errors.ts";
 import { type HostTensor, int64, padded } from "../base/tensor.ts";
@@ -21,9 +21,9 @@ export class RowBatch {
   readonly #past: KvCache;
   readonly #cross: KvCache | undefined;
   readonly #slots: Slot[] = [];
-  /** Of one token a row: written anew at each step. */
+  /** The feeds for one token per row. They are rewritten at each step. */
   #single: Inputs | undefined;
-  /** The feeds of the last run, and those of the cache they were made with. */
+  /** The feeds of the last run, and the cache's feeds that they contain. */
   #feeds: Record<string, HostTensor> = {};
   #madeWith: Feeds | undefined;
 
@@ -39,12 +39,12 @@ export class RowBatch {
   get capacity(): number {
     return this.#past.capacity;
   }
-  /** Bytes that the rows' caches take, with so many more rows, of so many tokens. */
+  /** The bytes of the rows' caches, with this many more rows of this many tokens. */
   bytes(more = 0, tokens = 0): number {
     const rows = this.#slots.length + more;
     return this.#past.bytes(rows, tokens) + (this.#cross?.bytes(rows) ?? 0);
   }
-  /** Tokens that the slowest row has yet to read. */
+  /** The most tokens that a row still has to read. */
   get left(): number {
     let left = 0;
     for (const { pending } of this.#slots) left = Math.max(left, pending.length);
@@ -55,12 +55,12 @@ export class RowBatch {
     return !this.#cross || this.#cross.lengths.length === this.#slots.length;
   }
 
-  /** Makes room for so many more rows, and rows of so many tokens. */
+  /** Makes room for this many more rows, and for rows of this many tokens. */
   reserve(rows: number, tokens: number): void {
     this.#past.reserve(this.#slots.length + rows, tokens);
   }
 
-  /** Adds a slot whose tokens are all to be read, or are the first of a row elsewhere. */
+  /** Adds a slot. Its tokens are still to be read, or its first tokens are copied from another row. */
   add(slot: Slot, past?: KvRow, cross?: KvRow): void {
     this.#past.add(past, slot.tokens.length);
     if (cross) this.#cross?.add(cross);
@@ -68,7 +68,7 @@ export class RowBatch {
     this.#madeWith = undefined;
   }
 
-  /** Takes a slot out. */
+  /** Removes a slot. */
   remove(slot: Slot): void {
     const row = this.#rowOf(slot);
     this.#past.remove(row);
@@ -78,7 +78,7 @@ export class RowBatch {
     this.#madeWith = undefined;
   }
 
-  /** Takes all slots over from another batch, which is empty then. */
+  /** Moves all slots of another batch into this one. */
   takeAll(from: RowBatch): void {
     this.reserve(from.#slots.length, Math.max(...from.#slots.map(({ length }) => length)));
     for (const slot of from.#slots) this.copy(slot, from, slot);
@@ -88,13 +88,13 @@ export class RowBatch {
     from.#madeWith = undefined;
   }
 
-  /** Adds a slot that begins as the row of another does. */
+  /** Adds a slot that begins with the row of another. */
   copy(slot: Slot, from: RowBatch, of: Slot): void {
     const row = from.#rowOf(of);
     this.add(slot, from.#past.row(row), from.#cross?.row(row));
   }
 
-  /** Has all of a slot's tokens read again. */
+  /** Marks all tokens of a slot as unread. */
   restart(slot: Slot): void {
     this.#past.clear(this.#rowOf(slot));
     slot.pending = [...slot.tokens, ...slot.pending];
@@ -103,11 +103,11 @@ export class RowBatch {
     this.#madeWith = undefined;
   }
 
-  /** What is held of a slot's tokens, until the batch changes. */
+  /** The cache of a slot; valid until the batch changes. */
   row(slot: Slot): KvRow {
     return this.#past.row(this.#rowOf(slot));
   }
-  /** A copy of it. */
+  /** A copy of the cache of a slot. */
   copyOf(slot: Slot) {
     return this.#past.copyOf(this.#rowOf(slot));
   }
@@ -136,8 +136,8 @@ export class RowBatch {
     this.#madeWith = undefined;
   }
 
-  /** Reads up to `width` pending tokens of each row. Rows whose last token it is get logits. Rows with fewer tokens than
-   *  others join in the last runs, so that all come to their ends together. */
+  /** Reads up to `width` pending tokens of each row. Rows that reach their last token get logits. Rows with fewer tokens than
+   *  others join only the last runs, so that all rows end together. */
   async run(width: number): Promise<void> {
     const { decode, routes } = this.#program;
     const left = this.left;
@@ -158,7 +158,7 @@ export class RowBatch {
     }
   }
 
-  /** The next counts[row] tokens of each row, padded before to `columns`. */
+  /** The next counts[row] tokens of each row, padded on the left to `columns`. */
   #inputs(counts: readonly number[], columns: number): Inputs {
     const rows = counts.length;
     if (columns !== 1 || this.#single?.decoder_ids.shape[0] !== rows) {
@@ -169,7 +169,7 @@ export class RowBatch {
     return filled(this.#single, this.#slots, counts, columns);
   }
 
-  /** What is fed at every run until rows come or go, or the caches grow. */
+  /** The feeds that stay the same until rows are added or removed, or the caches grow. */
   #standing(): Record<string, HostTensor> {
     if (this.#madeWith === this.#past.feeds) return this.#feeds;
     this.#madeWith = this.#past.feeds;

@@ -1,4 +1,4 @@
-/** @file Rows of a decoder that take their tokens together, for tests that compare each step with a forward. */
+/** @file Rows of a decoder that read their tokens together, for tests that compare each step with a forward pass. */
 
 import { float32, type HostTensor, padded } from "../base/tensor.ts";
 import type { Model } from "../inference/model.ts";
@@ -10,7 +10,7 @@ import type { Slot } from "./slot.ts";
 export interface Step {
   /** float32 [rows, vocabulary]: the logits after each row's last token. */
   readonly logits: HostTensor<"float32">;
-  /** For each row, the routes of the tokens just fed. */
+  /** For each row, the routes of the tokens that were just fed. */
   readonly routes?: readonly Routes[];
 }
 
@@ -25,7 +25,7 @@ export class Rows {
   /** Reads prompts side by side. */
   static async start(model: Model, prompts: readonly (readonly number[])[], options: DecoderOptions = {}): Promise<Step & { rows: Rows }> {
     const rows = new Rows(await Decoder.open(model, options));
-    rows.decoder.close(); // the model that a test disposes waits for nobody then
+    rows.decoder.close(); // then a test that disposes the model does not wait
     const { ids, mask } = padded(prompts);
     const feeds = (await model.woven.chooseRows?.({ inputIds: ids, attentionMask: mask })) ?? {};
     rows.slots = prompts.map((prompt, row) => rows.decoder.admit(prompt, { rowFeeds: feedsOfRow(feeds, row) }));
@@ -41,7 +41,7 @@ export class Rows {
     return this.#step(before);
   }
 
-  /** Makes row i what row rows[i] was. */
+  /** Replaces row i by a copy of row rows[i]. */
   select(rows: readonly number[]): void {
     const chosen = rows.map((row, i) => (rows.indexOf(row) < i ? this.decoder.fork(this.slots[row]!) : this.slots[row]!));
     for (const slot of this.slots) if (!chosen.includes(slot)) this.decoder.release(slot);

@@ -143,8 +143,8 @@ describe("settings", () => {
     const idle = { num_beams: 1, no_repeat_ngram_size: 0, bad_words_ids: null, suppress_tokens: [], temperature: 0.3, pad_token_id: 0 };
     expect(unheededDefaults({ generationConfig: idle })).toEqual([]);
     expect(unheededDefaults({ generationConfig: { ...idle, num_beams: 4, bad_words_ids: [[3]] } })).toEqual([
-      "generation_config.json asks for num_beams 4, which is not done here.",
-      "generation_config.json asks for bad_words_ids [[3]], which is not done here.",
+      "generation_config.json sets num_beams to 4, which is not supported and is ignored.",
+      "generation_config.json sets bad_words_ids to [[3]], which is not supported and is ignored.",
     ]);
   });
   test("that make no sense name the option or the file", () => {

@@ -5,7 +5,7 @@
  *      otherwise:      p = softmax(l' / temperature), cut to the top-k, then to the smallest set of mass top-p
  *                      (Holtzman et al. 2020), then to p >= minP max p (Nguyen et al. 2024), and drawn from
  *
- *  Ties go to the lower id. Log-probabilities are those of the model's own l, whatever is asked of the sampling. */
+ *  Ties go to the lower id. Log-probabilities come from the model's own l; sampling options do not change them. */
 
 import { CheckpointError } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
@@ -16,20 +16,20 @@ export interface Alternative {
   readonly id: number;
   readonly logprob: number;
 }
-/** A token that was chosen, with its log-probability (natural logarithm) where it was asked for. */
+/** A token that was chosen, with its log-probability (natural logarithm) on request. */
 export interface Choice {
   readonly id: number;
-  /** Natural logarithm of the token's probability; absent unless asked for. */
+  /** Natural logarithm of the token's probability; absent unless requested. */
   readonly logprob?: number;
-  /** The likeliest tokens, best first, the chosen one among them or not. */
+  /** The most likely tokens, best first. The chosen token may be missing from them. */
   readonly topLogprobs?: readonly Alternative[];
 }
 
-/** What may come next, by the tokens so far: the form of a text, say. */
+/** A constraint on the next token by the tokens so far, for example a grammar. */
 export interface Constraint {
   /** Sets the logits of tokens that may not come next to -Infinity, in place. */
   restrict(logits: Float32Array): void;
-  /** Goes on behind a token. */
+  /** Advances the constraint by one token. */
   take(id: number): void;
 }
 
@@ -38,7 +38,7 @@ export type SamplerSettings = Pick<
   "temperature" | "topK" | "topP" | "minP" | "repetitionPenalty" | "frequencyPenalty" | "presencePenalty" | "logitBias" | "logprobs"
 >;
 
-/** Samples one completion: it remembers what was generated, for the penalties. */
+/** Samples one completion. It counts the generated tokens for the penalties. */
 export class Sampler {
   readonly #settings: SamplerSettings;
   readonly #random: Random;
@@ -47,7 +47,7 @@ export class Sampler {
   readonly #bias: readonly (readonly [number, number])[];
   readonly #constraint: Constraint | undefined;
 
-  /** `context`: the tokens that the decoder was given, for the repetition penalty. */
+  /** `context`: the tokens in the decoder's context, for the repetition penalty. */
   constructor(settings: SamplerSettings, random: Random, context: readonly number[] = [], constraint?: Constraint) {
     this.#constraint = constraint;
     this.#settings = settings;
@@ -56,7 +56,7 @@ export class Sampler {
     this.#bias = Object.entries(settings.logitBias).map(([id, bias]) => [Number(id), bias]);
   }
 
-  /** logits: [vocabulary], left as they are. */
+  /** logits: [vocabulary]; not changed. */
   next(logits: Float32Array): Choice {
     const { temperature, logprobs } = this.#settings;
     const adjusted = this.#adjusted(logits);
@@ -97,11 +97,11 @@ export class Sampler {
       left -= weights[i]!;
       if (left < 0) return ids[i]!;
     }
-    return argmax(logits); // rounding can leave a grain of mass behind the last
+    return argmax(logits); // rounding can leave a little probability after the last token
   }
 }
 
-/** The ids that top-k, then top-p leave, best first when either cuts. */
+/** The ids that remain after top-k and then top-p; best first if either removes some. */
 function cut(logits: Float32Array, weight: (id: number) => number, topK: number, topP: number): Uint32Array {
   const cutsK = topK > 0 && topK < logits.length;
   if (!cutsK && topP === 1) return everyId(logits);

@@ -1,8 +1,8 @@
-/** @file One loop for all that a base generates. Jobs come from any number of callers; sequences whose graphs and feeds agree
- *  stand in one batch, join and leave at any token, and are told their tokens by their own sinks, which never wait.
+/** @file One loop for everything that a base generates. Jobs come from any number of callers. Sequences with equal graphs and
+ *  feeds share a batch, and join or leave it at any token. Each job's sink receives its tokens and never waits.
  *
- *      each turn   those who are over leave; those who wait are admitted, as far as rows and memory allow;
- *                  every group takes one step; one chunk of one prompt is read
+ *      each turn   finished sequences leave; waiting ones are admitted while rows and memory allow;
+ *                  every group runs one step; one chunk of one prompt is read
  *
  *  A place goes to the client with the fewest sequences running, then to the job that came first. */
 
@@ -19,17 +19,17 @@ import { Pace } from "./pace.ts";
 import { checkPrompt } from "./slot.ts";
 
 export interface SchedulerLimits {
-  /** Most sequences that run at once. Default 64. */
+  /** The most sequences that run at once. Default 64. */
   readonly rows?: number;
-  /** Most bytes of caches of sequences that run; the newest make room and are read again later. Default 2 GiB. */
+  /** The most bytes of the caches of running sequences. The newest sequences are removed to make room and read again later. Default 2 GiB. */
   readonly cacheBytes?: number;
-  /** Most bytes of what is kept of sequences that have ended. Default 256 MiB. */
+  /** The most bytes of the caches kept from sequences that have ended. Default 256 MiB. */
   readonly keptBytes?: number;
-  /** Most tokens of a prompt read in one run. */
+  /** The most tokens of a prompt that are read in one run. */
   readonly chunk?: number;
 }
 
-/** What a scheduler is doing, and has done. */
+/** Counts of a scheduler's present and past work. */
 export interface SchedulerState {
   readonly running: number;
   readonly waiting: number;
@@ -63,7 +63,7 @@ export class Scheduler {
     return { running: this.#rows, waiting, cacheBytes: this.#bytes, keptBytes: this.#kept.bytes, steps, preemptions };
   }
 
-  /** Takes a job in, and refuses a prompt that the model cannot read. The returned function takes it out again. */
+  /** Adds a job. A prompt that the model cannot read is refused. The returned function removes the job. */
   submit(job: Job, sink: Sink): (reason?: unknown) => void {
     for (const prompt of job.prompts) checkPrompt(prompt, job.model.base.architecture);
     const running = new RunningJob(job, sink, ++this.#arrivals);
@@ -73,14 +73,14 @@ export class Scheduler {
     signal?.addEventListener("abort", abort, { once: true });
     running.whenOver(() => {
       signal?.removeEventListener("abort", abort);
-      this.#wake(); // what it held is let go
+      this.#wake(); // the loop then frees the job's rows
     });
     this.#jobs.push(running);
     void this.#prepare(running).catch(leave);
     return leave;
   }
 
-  /** Has the rows of a job choose for themselves, where they do, and lets them wait. */
+  /** Computes the choices of a job's rows, if the method has any, and puts the rows in the queue. */
   async #prepare(running: RunningJob): Promise<void> {
     const { model, prompts, sequences, rowsAtOnce = Number.POSITIVE_INFINITY } = running.job;
     const n = sequences.length / prompts.length;
@@ -98,7 +98,7 @@ export class Scheduler {
     }
   }
 
-  /** Has the loop look again: it begins, or stops waiting for a graph. */
+  /** Wakes the loop: it starts, or stops waiting for a graph. */
   #wake(): void {
     this.#nudge();
     if (this.#isRunning) return;
@@ -149,7 +149,7 @@ export class Scheduler {
     const reading = groups.filter(({ decoder }) => decoder?.isReading);
     const group = reading[this.#turns++ % reading.length];
     if (!group) return;
-    // A job alone keeps nobody waiting; and what it computes does not depend on the clock.
+    // A single job delays no other job, and its computation does not depend on the clock.
     const isAlone = this.#jobs.length === 1 || !isStepping;
     const tokens = isAlone ? Number.POSITIVE_INFINITY : this.#pace.tokens;
     await this.#guarded(group, async (decoder) => {
@@ -160,7 +160,7 @@ export class Scheduler {
     });
   }
 
-  /** An error of a group's graphs ends its jobs and no others. */
+  /** An error in a group's graphs ends only the jobs of that group. */
   async #guarded(group: Group, use: (decoder: Decoder) => Promise<void>): Promise<void> {
     try {
       await use(group.decoder!);
@@ -173,7 +173,7 @@ export class Scheduler {
     for (const job of this.#jobs) if (job.group === group.key) job.end(error ?? new Error(messageOf(error)));
   }
 
-  /** Lets go of what is over. */
+  /** Releases ended jobs. */
   #sweep(): void {
     for (const group of [...this.#groups.values()]) {
       group.sweep();
@@ -195,7 +195,7 @@ export class Scheduler {
     return [...this.#groups.values()].reduce((sum, { decoder }) => sum + (decoder?.bytes ?? 0), 0);
   }
 
-  /** Admits those who wait, in their order, until there is no room. */
+  /** Admits waiting sequences in order, until there is no room. */
   #admit(): void {
     if (this.#isBetterLater) return;
     for (const tried = new Set<RunningJob>(); this.#rows < this.#limits.rows; ) {
@@ -207,7 +207,7 @@ export class Scheduler {
     }
   }
 
-  /** A job that is alone is in no hurry: it waits until some places are free, so that prompts are read side by side. */
+  /** A single job waits until several places are free, so that its prompts are read in parallel. */
   get #isBetterLater(): boolean {
     const [job] = this.#jobs;
     if (!job || this.#jobs.length > 1 || job.rows === 0) return false;
@@ -215,7 +215,7 @@ export class Scheduler {
     return most - job.rows < Math.min(most / 4, job.waiting.length);
   }
 
-  /** The job that a place goes to. */
+  /** The job that gets the next place. */
   #next(tried: ReadonlySet<RunningJob>): RunningJob | undefined {
     const rows = new Map<string | RunningJob, number>();
     const clientOf = (running: RunningJob) => running.job.client ?? running;
@@ -223,12 +223,12 @@ export class Scheduler {
     let best: RunningJob | undefined;
     for (const job of this.#jobs) {
       if (job.isOver || job.waiting.length === 0 || tried.has(job)) continue;
-      if (!best || rows.get(clientOf(job))! < rows.get(clientOf(best))!) best = job; // jobs stand in the order they came
+      if (!best || rows.get(clientOf(job))! < rows.get(clientOf(best))!) best = job; // jobs are in order of arrival
     }
     return best;
   }
 
-  /** Admits the first entry of a job that can be. */
+  /** Admits the first entry of a job that can be admitted. */
   #admitOne(job: RunningJob): "admitted" | "not now" | "no room" {
     const { rowsAtOnce = Number.POSITIVE_INFINITY } = job.job;
     const room = Math.min(this.#limits.rows - this.#rows, rowsAtOnce - job.rows);
@@ -248,12 +248,12 @@ export class Scheduler {
     return "not now";
   }
 
-  /** Takes the newest rows out until the next step fits into memory. */
+  /** Removes the newest rows until the next step fits into memory. */
   #makeRoom(): void {
     const growth = () =>
       [...this.#groups.values()].reduce((sum, { decoder }) => sum + (decoder ? decoder.nextBytes - decoder.bytes : 0), 0);
     while (this.#rows > 1 && this.#bytes + growth() > this.#limits.cacheBytes) {
-      // Where a token depends on how its row was read, rows cannot be read again.
+      // If a token's numbers depend on how its row was read, the row cannot be read again.
       const groups = [...this.#groups.values()].filter(({ readsWholeRows }) => !readsWholeRows);
       const rows = groups.flatMap((group) => group.rows.map((row) => ({ group, row })));
       const newest = rows.reduce<(typeof rows)[number] | undefined>(
@@ -269,7 +269,7 @@ export class Scheduler {
 
 const schedulers = new WeakMap<Runner, Scheduler>();
 
-/** The scheduler of all that one runner generates. */
+/** The scheduler for all generation of one runner. */
 export function schedulerOf(runner: Runner): Scheduler {
   const scheduler = schedulers.get(runner) ?? new Scheduler();
   schedulers.set(runner, scheduler);

@@ -1,4 +1,4 @@
-/** @file One completion in the making, as tokens and, where it is asked for, as text. */
+/** @file A completion during generation: its tokens and, on request, its text. */
 
 import { OptionError } from "../base/errors.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
@@ -8,23 +8,23 @@ import type { GenerationSettings } from "./options.ts";
 import type { Routes } from "./routes.ts";
 import { type Choice, type Constraint, Sampler } from "./sampler.ts";
 
-/** "stop": an end-of-sequence token, a stop token or a stop string; "length": as many tokens as allowed. */
+/** "stop": an end-of-sequence token, a stop token or a stop string; "length": the maximum number of tokens. */
 export type FinishReason = "stop" | "length";
 
 export interface Sequence {
   /** prompt * n + completion. */
   readonly index: number;
   readonly prompt: number;
-  /** Tokens generated, without the one that ended it. */
+  /** The generated tokens, without the one that ended the completion. */
   readonly ids: number[];
-  /** Every choice made, the ending token's included. */
+  /** All choices, including the token that ended the completion. */
   readonly choices: Choice[];
   readonly sampler: Sampler;
   readonly limit: number;
-  /** Absent where nobody reads text; stop strings are looked for in it. */
+  /** Absent if no text is needed. Stop strings are searched in it. */
   readonly text?: CompletionText;
   finishReason?: FinishReason;
-  /** Of all tokens but the last, once it is finished. */
+  /** The routes of all tokens except the last, after the sequence has finished. */
   routes?: Routes;
   /** Tokens of the prompt that were in the cache. */
   cachedTokens: number;
@@ -40,7 +40,7 @@ export function sequencesFor(
 ): Sequence[] {
   const { n, maxNewTokens } = settings;
   checkIds(settings, architecture.vocabularySize);
-  // A given seed makes a prompt's completions the same wherever it stands in a batch.
+  // With a given seed, a prompt's completions do not depend on its place in a batch.
   const seedOf = (prompt: number, completion: number) =>
     settings.seed === undefined ? derivedSeed(crypto.randomUUID(), prompt, completion) : derivedSeed(settings.seed, completion);
   return prompts.flatMap((ids, prompt) => {
@@ -76,7 +76,7 @@ function checkIds({ logitBias, stopIds }: GenerationSettings, vocabularySize: nu
 export interface TakenToken {
   readonly sequence: Sequence;
   readonly choice: Choice;
-  /** Text that became certain with it. */
+  /** The text that became final with it. */
   readonly text: string;
   /** The route of the token it was predicted from. */
   readonly route?: Routes;
@@ -87,7 +87,7 @@ export function endingIds({ stopIds, eosIds, ignoreEos }: GenerationSettings): R
   return new Set([...stopIds, ...(ignoreEos ? [] : eosIds)]);
 }
 
-/** Chooses the sequence's next token by the logits after its last, [vocabulary], and says whether it ends there. */
+/** Chooses the sequence's next token from the logits after its last token, [vocabulary], and sets finishReason if it ends there. */
 export function takeToken(sequence: Sequence, logits: Float32Array, ends: ReadonlySet<number>): TakenToken {
   const choice = sequence.sampler.next(logits);
   sequence.choices.push(choice);

@@ -1,4 +1,4 @@
-/** @file A slot: one sequence in a decoder, wherever its row stands. */
+/** @file A slot: one sequence in a decoder, independent of the place of its row. */
 
 import { ShapeError } from "../base/errors.ts";
 import type { Architecture } from "../models/architecture.ts";
@@ -12,24 +12,24 @@ export interface RoutedTokens {
 }
 
 export interface SlotOptions {
-  /** The text an encoder reads; what is decoded begins behind it. */
+  /** The text that an encoder reads; the decoded tokens follow it. */
   readonly prompt?: readonly number[];
-  /** What the row chose for itself: tensors [1, ...]. */
+  /** The feeds of the row's own choice: tensors [1, ...]. */
   readonly rowFeeds?: Feeds;
 }
 
 export class Slot {
   readonly prompt: readonly number[];
   readonly rowFeeds: Feeds;
-  /** Tokens whose keys and values are held. */
+  /** Tokens whose keys and values are in the cache. */
   tokens: number[] = [];
-  /** Tokens that are to be read. */
+  /** Tokens that still have to be read. */
   pending: number[];
   /** float32 [vocabulary]: after the last token; undefined while tokens are pending. */
   logits: Float32Array | undefined;
-  /** Of the tokens held, in order; empty without routes. */
+  /** The routes of the cached tokens, in order; empty without routes. */
   routed: RoutedTokens[] = [];
-  /** Of the prompt, where there is an encoder. */
+  /** The routes of the prompt in the encoder, if there is one. */
   encoderRoutes: Routes | undefined;
 
   constructor(pending: readonly number[], { prompt = [], rowFeeds = {} }: SlotOptions = {}) {
@@ -54,7 +54,7 @@ export class Slot {
   }
 }
 
-/** How many first tokens two texts share. */
+/** The number of first tokens that two texts share. */
 export function sharedLength(a: readonly number[], b: readonly number[]): number {
   const end = Math.min(a.length, b.length);
   let length = 0;
@@ -68,7 +68,7 @@ export function checkPrompt(prompt: readonly number[], architecture: Architectur
     throw new ShapeError({
       code: "shape-empty",
       what: "The prompt has no tokens.",
-      fix: "Give at least one token, the model's bos token if nothing else.",
+      fix: "Give at least one token, such as the model's bos token.",
     });
   }
   const unknown = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= architecture.vocabularySize);
@@ -85,7 +85,7 @@ export function checkPrompt(prompt: readonly number[], architecture: Architectur
     throw new ShapeError({
       code: "shape-too-long",
       data: { got: prompt.length, expected: limit },
-      what: `The prompt has ${prompt.length} tokens; the model knows ${limit} positions.`,
+      what: `The prompt has ${prompt.length} tokens; the model has ${limit} positions.`,
       fix: "Shorten the prompt, or use a model trained on longer texts.",
     });
   }

@@ -1,22 +1,22 @@
-/** @file Watches a stream of text for strings that end it. Text that could still be the beginning of one is held back.
+/** @file Watches a stream of text for stop strings. Text that may be the beginning of a stop string is held back.
  *
- *  Stop strings may hold special tokens (`<|im_end|>`), as for StopStringCriteria of transformers and for lm-evaluation-harness: such tokens
- *  are watched as they are spelled, though they are no part of the text that comes out. */
+ *  Stop strings may hold special tokens (`<|im_end|>`), as for StopStringCriteria of transformers and for lm-evaluation-harness: the
+ *  spelling of such a token is watched, although it is not part of the text that is returned. */
 
 export interface StopWatch {
-  /** Takes new text; returns what is certain to stand before any stop string. */
+  /** Takes new text; returns the text that certainly precedes any stop string. */
   push(text: string): string;
-  /** Takes text that is watched but never comes out: a special token's. Returns what became certain. */
+  /** Takes the text of a special token, which is watched but never returned. Returns the text that became certain. */
   pass(text: string): string;
-  /** Ends the stream; returns what was held back. */
+  /** Ends the stream; returns the text that was held back. */
   flush(): string;
-  /** Whether a stop string was met; nothing behind it comes out. */
+  /** Whether a stop string was found. No text after it is returned. */
   readonly stopped: boolean;
 }
 
 export function stopWatch(stops: readonly string[]): StopWatch {
   let held = "";
-  let shown: boolean[] = []; // of each unit held, whether it comes out
+  let shown: boolean[] = []; // for each held unit, whether it is returned
   let stopped = false;
   const release = (end: number): string => {
     const text = held
@@ -50,7 +50,7 @@ export function stopWatch(stops: readonly string[]): StopWatch {
   };
 }
 
-/** Length of the longest end of `text` that is a beginning of `stop`, not all of it. */
+/** The length of the longest end of `text` that is a beginning of `stop`, but not the whole of `stop`. */
 function overlap(text: string, stop: string): number {
   for (let length = Math.min(text.length, stop.length - 1); length > 0; length--) {
     if (stop.startsWith(text.slice(text.length - length))) return length;

@@ -1,5 +1,5 @@
-/** @file A base model as it is loaded: once, and shared by everything that computes with it. A base holds no session and no
- *  expert. It reads no weights itself: graphs point into the checkpoint's files. */
+/** @file A loaded base model, shared by everything that computes with it. A base holds no session and no
+ *  expert. It does not read weights: graphs refer to the checkpoint's files. */
 
 import { totalmem } from "node:os";
 import type { ModuleSizes } from "../adapters/modules.ts";
@@ -32,33 +32,33 @@ export interface GraphParts extends Seams {
 export interface Base {
   readonly checkpoint: Checkpoint;
   readonly architecture: Architecture;
-  /** Every projection and every table of embeddings: module path -> sizes. */
+  /** Every projection and embedding table: module path -> sizes. */
   readonly modules: ModuleSizes;
   /** How the base's projections and embeddings are stored and multiplied. */
   readonly precision: Precision;
-  /** What a person should know of its configuration, and of tensors that are not read. */
+  /** Warnings about its configuration and about tensors that are not read. */
   readonly warnings: readonly string[];
-  /** The tokenizer of the checkpoint, read at the first call. */
+  /** The tokenizer of the checkpoint. It is read at the first call. */
   tokenizer(): Promise<Tokenizer>;
-  /** Identifies the numbers of the checkpoint, computed at the first call. */
+  /** Identifies the numbers of the checkpoint. It is computed at the first call. */
   fingerprint(): Promise<string>;
   /** The base's weights, projections and embeddings for a graph. Nothing else reads the weights of a base. */
   seams(graph: Graph): GraphParts;
-  /** Makes ready what gradients through this base need: int8 weights a second time, transposed. Without it gradients are right, but slower. */
+  /** Prepares gradients through this base: it stores a transposed copy of int8 weights. Without it, gradients are correct but slower. */
   forTraining(): Promise<void>;
 }
 
 /** How a base is opened. */
 export interface BaseOptions {
-  /** "auto" takes float32 where the weights fit into a quarter of the memory, else int8. Default float32. */
+  /** "auto" means float32 if the weights fit into a quarter of the memory, else int8. Default float32. */
   readonly precision?: Precision | "auto" | undefined;
-  /** Called while weights are quantized, with numbers of weights. */
+  /** Called while weights are quantized, with the numbers of weights. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Opens the base model in a folder, in the Hugging Face cache, or on the Hub. With int8 or int4, its weights are quantized at the first
- *  use and kept on disk (quantization/store.ts).
- *  @throws CheckpointError for a base that is not there, cannot be read or is not supported. */
+/** Opens the base model in a folder, in the Hugging Face cache, or on the Hub. With int8 or int4, the weights are quantized at the first
+ *  use and stored on disk (quantization/store.ts).
+ *  @throws CheckpointError for a base that is missing, cannot be read or is not supported. */
 export async function openBase(name: string, { precision = "float32", onProgress }: BaseOptions = {}): Promise<Base> {
   const checkpoint = await openCheckpoint(await resolveModel(name));
   const warnings = await checkpointNotes(checkpoint, architectureOf(checkpoint), { readTensor, haveSameBytes });
@@ -74,7 +74,7 @@ function fitting({ tensors }: Checkpoint): Precision {
   return bytes <= totalmem() / 4 ? "float32" : "int8";
 }
 
-/** The base model in a checkpoint whose keys and tensors are known to be read; `quantized` holds its weights in fewer bits. */
+/** The base model of a checkpoint whose keys and tensors have been checked; `quantized` holds its weights in fewer bits. */
 export function baseOf(checkpoint: Checkpoint, quantized?: { readonly precision: Scheme; readonly store: QuantizedStore }): Base {
   const architecture = architectureOf(checkpoint);
   let backward: ReadonlyMap<string, TensorInfo> | undefined;
@@ -99,7 +99,7 @@ export function baseOf(checkpoint: Checkpoint, quantized?: { readonly precision:
   };
 }
 
-/** The modules of the architecture, with the weights that the checkpoint has for them. */
+/** The modules of the architecture, with their weights in the checkpoint. */
 function modulesOf({ tensors }: Checkpoint, architecture: Architecture): ModuleSizes {
   const traced = [...tracedModules(architecture)];
   return new Map(
@@ -110,7 +110,7 @@ function modulesOf({ tensors }: Checkpoint, architecture: Architecture): ModuleS
   );
 }
 
-/** `compute` at the first call, its result at all; after a failure the next call tries again. */
+/** Calls `compute` once and returns its result at every call. After a failure the next call tries again. */
 function once<T>(compute: () => Promise<T>): () => Promise<T> {
   let result: Promise<T> | undefined;
   return () => {

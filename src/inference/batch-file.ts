@@ -1,4 +1,4 @@
-/** @file A batch and its results as safetensors files, so that any other implementation can be compared number by number.
+/** @file A batch and its results as safetensors files, so that they can be compared with any other implementation.
  *
  *      in   input_ids, attention_mask?, decoder_input_ids?    int64 [batch, sequence]
  *           routing_bias?                                     float32 [batch, experts]: 0, or -Infinity for experts a row may not use
@@ -18,7 +18,7 @@ const NAMES = ["input_ids", "attention_mask", "decoder_input_ids"];
 
 export interface ReadBatch {
   readonly batch: Batch;
-  /** Tensors of the file that a batch has no use for. */
+  /** Tensors of the file that a batch does not use. */
   readonly ignored: readonly string[];
 }
 
@@ -71,7 +71,7 @@ async function readIds(file: SafetensorsFile, name: string): Promise<HostTensor<
   return { dtype: "int64", shape, data: data as BigInt64Array }; // I64 is read as int64
 }
 
-/** Writes logits and, when there are any, routes. */
+/** Writes the logits and, if there are any, the routes. */
 export async function writeForward(path: string, { logits, routes }: ForwardResult): Promise<void> {
   const tensors = new Map<string, HostTensor>([["logits", logits]]);
   for (const [module, { experts, weights }] of routes ?? []) {

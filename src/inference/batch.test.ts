@@ -28,7 +28,7 @@ test.each<[string, unknown, RegExp]>([
 test("a row of more tokens than the model has positions is refused; padding does not count", async () => {
   await using gpt2 = await loadModel(golden("gpt2/model"));
   const long = int64([1, 140], Array<number>(140).fill(3));
-  await expect(gpt2.forward({ inputIds: long })).rejects.toThrow("Row 0 has 140 tokens; the model knows 128 positions.");
+  await expect(gpt2.forward({ inputIds: long })).rejects.toThrow("Row 0 has 140 tokens; the model has 128 positions.");
   const attentionMask = int64(
     [1, 140],
     Array.from({ length: 140 }, (_, i) => Number(i >= 12)),

@@ -9,12 +9,12 @@ import type { Feeds } from "../runtime/session.ts";
 export interface Batch {
   /** int64 [batch, sequence] */
   readonly inputIds: HostTensor<"int64">;
-  /** int64 [batch, sequence], 1 for real tokens; all real when absent. */
+  /** int64 [batch, sequence], 1 for real tokens; when absent, all tokens are real. */
   readonly attentionMask?: HostTensor<"int64">;
   /** int64 [batch, targets]; needed by encoder-decoder models. */
   readonly decoderInputIds?: HostTensor<"int64">;
   /** float32 [batch, experts]: added to the scores of a routed pool whose rows choose for themselves (RoutedPool's `rows`):
-   *  0, or BARRED for experts a row may not use. In place of what the pool itself would choose. */
+   *  0, or BARRED for experts a row may not use. It replaces the pool's own choice. */
   readonly routingBias?: HostTensor<"float32">;
 }
 
@@ -23,14 +23,14 @@ export interface BatchFeeds extends Feeds {
   readonly attention_mask: HostTensor<"int64">;
 }
 
-/** Checks a batch's tensors, each and against each other. */
+/** Checks each tensor of a batch, and whether the tensors fit together. */
 export function checkBatch({ inputIds, attentionMask, decoderInputIds }: Batch): void {
   checkIds("input_ids", inputIds);
   if (attentionMask) {
     checkIds("attention_mask", attentionMask);
     if (String(attentionMask.shape) !== String(inputIds.shape)) {
       const what = `attention_mask is ${shown(attentionMask)}, input_ids is ${shown(inputIds)}.`;
-      throw new ShapeError({ code: "shape-batch", what, fix: "Give both the same [batch, sequence]." });
+      throw new ShapeError({ code: "shape-batch", what, fix: "Use the same [batch, sequence] for both." });
     }
     const other = attentionMask.data.find((value) => value !== 0n && value !== 1n);
     if (other !== undefined) {
@@ -45,25 +45,25 @@ export function checkBatch({ inputIds, attentionMask, decoderInputIds }: Batch):
   checkIds("decoder_input_ids", decoderInputIds);
   if (decoderInputIds.shape[0] !== inputIds.shape[0]) {
     const what = `decoder_input_ids has ${decoderInputIds.shape[0]} rows, input_ids has ${inputIds.shape[0]}.`;
-    throw new ShapeError({ code: "shape-batch", what, fix: "Give both the same batch size." });
+    throw new ShapeError({ code: "shape-batch", what, fix: "Use the same batch size for both." });
   }
 }
 
 function checkIds(name: string, { dtype, shape, data }: HostTensor): void {
   if (dtype !== "int64")
-    throw new ShapeError({ code: "shape-batch", what: `${name}: expected int64, got ${dtype}.`, fix: "Give it as int64." });
+    throw new ShapeError({ code: "shape-batch", what: `${name}: expected int64, got ${dtype}.`, fix: "Pass it as int64." });
   if (shape.length !== 2 || shape.includes(0)) {
     throw new ShapeError({
       code: "shape-batch",
       what: `${name}: expected a shape [batch, sequence] without zeros, got [${shape.join(", ")}].`,
-      fix: "Give one row per sequence, padded to one length; a single sequence has shape [1, sequence].",
+      fix: "Pass one row per sequence, padded to one length; a single sequence has shape [1, sequence].",
     });
   }
   if (data.length === elements(shape)) return;
   throw new ShapeError({
     code: "shape-batch",
-    what: `${name}: its shape [${shape.join(", ")}] holds not ${data.length} numbers.`,
-    fix: "Give one number per slot.",
+    what: `${name}: shape [${shape.join(", ")}] does not match its ${data.length} numbers.`,
+    fix: "Pass one number per position.",
   });
 }
 
@@ -97,7 +97,7 @@ export function batchFeeds(batch: Batch, architecture: Architecture): BatchFeeds
   });
 }
 
-/** Where positions are learned, no row may hold more real tokens than there are positions. */
+/** If positions are learned, a row may not have more real tokens than there are positions. */
 function checkLengths({ shape, data }: HostTensor<"int64">, limit = Number.POSITIVE_INFINITY): void {
   const [rows = 0, width = 0] = shape;
   for (let row = 0; width > limit && row < rows; row++) {
@@ -106,8 +106,8 @@ function checkLengths({ shape, data }: HostTensor<"int64">, limit = Number.POSIT
     throw new ShapeError({
       code: "shape-too-long",
       data: { got: length, expected: limit },
-      what: `Row ${row} has ${length} tokens; the model knows ${limit} positions.`,
-      fix: "Shorten the text, or use a model trained on longer ones.",
+      what: `Row ${row} has ${length} tokens; the model has ${limit} positions.`,
+      fix: "Shorten the text, or use a model trained on longer texts.",
     });
   }
 }

@@ -1,7 +1,7 @@
-/** @file What turns a text into a vector, for routers that compare texts:
+/** @file Embedders turn a text into a vector, for routers that compare texts:
  *
- *    base-mean-pooled   the base model's own states (the encoder's, or the last of a decoder), averaged over the tokens: needs
- *                       no download. What its neighbors mean is up to the base model.
+ *    base-mean-pooled   the base model's own states (the encoder's, or the last of a decoder), averaged over the tokens. It needs
+ *                       no download. Which texts are similar depends on the base model.
  *    <name>             an encoder checkpoint of the BERT family, such as all-MiniLM-L6-v2, mean pooled (models/bert.ts)
  *
  *  Both give unit vectors, so their product is the cosine. */
@@ -24,9 +24,9 @@ import type { Model } from "./model.ts";
 import { type Prompts, promptsOf } from "./prompts.ts";
 import { plain } from "./woven.ts";
 
-/** What turns texts into vectors that can be compared. */
+/** Turns texts into vectors that can be compared. */
 export interface Embedder {
-  /** Recorded beside what it embedded: vectors of two embedders are not compared. */
+  /** Recorded with its vectors, since vectors of different embedders are never compared. */
   readonly name: string;
   /** float32 [batch, dimension], rows of unit length. */
   embed(prompts: Prompts): Promise<HostTensor<"float32">>;
@@ -35,7 +35,7 @@ export interface Embedder {
 /** The built-in embedder's name. */
 export const BASE_EMBEDDER = "base-mean-pooled";
 
-/** Mean-pooled states of the base model itself, without anything on it. */
+/** Mean-pooled states of the base model alone. */
 export function baseEmbedder(model: Model): Embedder {
   return {
     name: BASE_EMBEDDER,
@@ -62,7 +62,7 @@ function buildBaseEmbedding(graph: Graph, architecture: Architecture, parts: Gra
 
 /** The encoder checkpoint `name`: a folder, or a Hugging Face id. Prompts are texts of `tokenizer`, that of `model`, which keeps
  *  the encoder's session.
- *  @throws CheckpointError for an encoder that is not there or not of the BERT family. */
+ *  @throws CheckpointError for an encoder that is missing or not of the BERT family. */
 export async function textEmbedder(name: string, model: Model, tokenizer: Tokenizer): Promise<Embedder> {
   const directory = await resolveModel(name);
   const checkpoint = await openCheckpoint(directory);
@@ -105,12 +105,12 @@ function texts({ inputIds, attentionMask }: Prompts, tokenizer: Tokenizer): stri
   });
 }
 
-/** The first tokens and the closing one, as Hugging Face truncates. */
+/** The first tokens and the closing token, truncated as in Hugging Face. */
 function cut(ids: number[], limit: number): number[] {
   return ids.length <= limit ? ids : [...ids.slice(0, limit - 1), ids.at(-1)!];
 }
 
-/** The limit sentence-transformers sets, when the folder has one. */
+/** The limit of sentence-transformers, if the folder has one. */
 async function maxTokens(directory: string): Promise<number> {
   const file = join(directory, "sentence_bert_config.json");
   const found = await access(file).then(
@@ -122,7 +122,7 @@ async function maxTokens(directory: string): Promise<number> {
   if (typeof limit === "number" && limit > 1) return limit;
   throw new CheckpointError({
     code: "checkpoint-bad-config",
-    what: "max_seq_length is no number above 1.",
+    what: "max_seq_length is not a number above 1.",
     where: file,
     fix: "Download the encoder again.",
   });

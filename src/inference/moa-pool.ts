@@ -1,4 +1,4 @@
-/** @file A Mixture-of-LoRAs model in its pool's folder: written, opened, changed. */
+/** @file Writes, opens and changes a Mixture-of-LoRAs model in its pool's folder. */
 
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,9 +17,9 @@ import { addExpert, createPool, expertHash, listPool, refusePool, removeExpert }
 import type { Base } from "./base.ts";
 import type { Model } from "./model.ts";
 
-/** Writes a new pool with the domains' LoRAs as its experts; pool.json comes last, so that a broken run leaves no pool.
- *  `base`: the base model's name, as the pool shall record it.
- *  @throws PoolError where there is a pool already. */
+/** Writes a new pool with the domains' LoRAs as its experts. pool.json is written last, so that an interrupted run leaves no pool.
+ *  `base`: the base model's name for pool.json.
+ *  @throws PoolError if there is already a pool. */
 export async function createMoaPool(
   directory: string,
   model: Model,
@@ -33,8 +33,8 @@ export async function createMoaPool(
   await createPool(directory, { name: base, fingerprint: await model.base.fingerprint() }, moa.domains);
 }
 
-/** Adds one domain's LoRA and writes the routers that know it.
- *  @throws PoolError where there is no pool, or one with such a folder already. */
+/** Adds the LoRA of one domain and writes the routers that include it.
+ *  @throws PoolError if there is no pool, or the pool already has such a folder. */
 export async function addToMoaPool(directory: string, model: Model, moa: Moa, name: string, adapter: LoraAdapter): Promise<void> {
   const { base, experts } = await listPool(directory);
   const folder = await saveLora(directory, model, base.name, name, adapter);
@@ -42,19 +42,19 @@ export async function addToMoaPool(directory: string, model: Model, moa: Moa, na
   await writeMoa(directory, moa);
 }
 
-/** Takes a domain's rows out of the routers, then its LoRA out of the pool.
- *  @throws PoolError where there are no routers or no such domain. */
+/** Removes a domain's rows from the routers, then its LoRA from the pool.
+ *  @throws PoolError if there are no routers or no such domain. */
 export async function removeFromMoaPool(directory: string, name: string): Promise<void> {
   const moa = await readMoa(directory);
   if (!moa) throw noRouters(directory);
   const { experts } = await listPool(directory);
   const listed = experts.some((expert) => expert.name === name);
   if (listed && !moa.domains.includes(name)) {
-    const fix = "Take the expert out with removeExpert, or name a domain.";
+    const fix = "Remove the expert with removeExpert, or name a domain.";
     throw new PoolError({
       code: "moa-not-a-domain",
       data: { pool: directory, expert: name },
-      what: `"${name}" is an expert of the pool, but no domain.`,
+      what: `"${name}" is an expert of the pool, but not a domain.`,
       where: directory,
       fix,
     });
@@ -63,22 +63,22 @@ export async function removeFromMoaPool(directory: string, name: string): Promis
   if (listed) await removeExpert(directory, name);
 }
 
-/** Refuses names of domains, whose routers would be left without their LoRAs. */
+/** Throws for names of domains, since their routers need their LoRAs. */
 export async function refuseDomains(directory: string, names: readonly string[]): Promise<void> {
   const domains = (await readMoa(directory))?.domains ?? [];
   const name = names.find((name) => domains.includes(name));
   if (name === undefined) return;
-  const fix = "Take it out of pool and routers with removeFromMoaPool.";
+  const fix = "Remove it from pool and routers with removeFromMoaPool.";
   throw new PoolError({
     code: "moa-expert-is-domain",
     data: { pool: directory, domain: name },
-    what: `"${name}" is a domain that this pool's routers know.`,
+    what: `"${name}" is a domain of this pool's routers.`,
     where: directory,
     fix,
   });
 }
 
-/** Refuses a name that an expert of the pool has already: before long work whose result would go there. */
+/** Throws for a name that an expert of the pool already has. Call it before long work that writes an expert with this name. */
 export async function refuseExpert(directory: string, name: string): Promise<void> {
   const { experts } = await listPool(directory);
   if (experts.some((expert) => expert.name === name)) throw taken(directory, name);
@@ -88,24 +88,24 @@ function taken(directory: string, name: string): PoolError {
   return new PoolError({
     code: "pool-expert-exists",
     data: { expert: name, domain: name },
-    what: `The pool has an expert "${name}" already.`,
+    what: `The pool already has an expert "${name}".`,
     where: join(directory, "experts", name),
-    fix: "Give the domain another name, or take the old one out first.",
+    fix: "Give the domain another name, or remove the old one first.",
   });
 }
 
 function leftBehind(folder: string): PoolError {
-  const what = "There is another adapter here already, which pool.json does not list.";
+  const what = "Another adapter is already here, and pool.json does not list it.";
   return new PoolError({
     code: "pool-leftover",
     data: { folder },
     what,
     where: folder,
-    fix: "Move that folder away and repeat the command, which goes on from its run.",
+    fix: "Move that folder away and repeat the call. It continues its run.",
   });
 }
 
-/** Saves a domain's LoRA in experts/ -> its folder. The same LoRA may lie there, left by a run that was stopped; another stays as it is. */
+/** Saves a domain's LoRA in experts/ -> its folder. A stopped run may have left the same LoRA there. Another adapter there is not overwritten. */
 async function saveLora(directory: string, model: Model, base: string, name: string, adapter: LoraAdapter): Promise<string> {
   const [folder, partial] = [join(directory, "experts", name), join(directory, "experts", `.${name}.partial`)];
   await rm(partial, { recursive: true, force: true });
@@ -129,11 +129,11 @@ export interface MoaPool {
   readonly moa: Moa;
   /** The domains' experts, in the routers' order. */
   readonly experts: readonly Expert[];
-  /** Experts of the pool that are no domain's. */
+  /** Experts of the pool that do not belong to a domain. */
   readonly others: readonly string[];
 }
 
-/** The MoA model in a pool's folder, whose experts these are. */
+/** The MoA model in a pool's folder, with these experts of the pool. */
 export async function needMoaPool({ base }: Pick<Model, "base">, directory: string, pool: readonly Expert[]): Promise<MoaPool> {
   const moa = await readMoa(directory);
   if (!moa) throw noRouters(directory);
@@ -149,9 +149,9 @@ export function moaPoolOf({ architecture }: Base, moa: Moa, pool: readonly Exper
     throw new PoolError({
       code: "moa-expert-missing",
       data: { domain },
-      what: `The routers know a domain "${domain}", but the pool has no expert of that name.`,
+      what: `The routers have a domain "${domain}", but the pool has no expert of that name.`,
       ...(where !== undefined && { where }),
-      fix: "Restore the expert; to take a domain out, take it out of pool and routers together.",
+      fix: "Restore the expert. To remove a domain, remove it from pool and routers together.",
     });
   });
   return { moa, experts, others: pool.map(({ name }) => name).filter((name) => !moa.domains.includes(name)) };

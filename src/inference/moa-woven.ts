@@ -1,11 +1,11 @@
-/** @file A Mixture-of-LoRAs model at work (arXiv:2403.03432): a first pass over the prompts decides, a second answers.
+/** @file Computes with a Mixture-of-LoRAs model (arXiv:2403.03432): a first pass over the prompts chooses domains, a second answers.
  *
- *      pass 1   the prompts through the base model alone (or, for routers trained on adapted states, each layer wearing what
- *               its own router just chose) -> every router's scores -> a domain per row, or per row and layer
- *      pass 2   the computation asked for, each row under its domain's LoRA
+ *      pass 1   the prompts through the base model alone (or, for routers trained on adapted states, each layer with the LoRA that
+ *               its own router has just chosen) -> every router's scores -> a domain per row, or per row and layer
+ *      pass 2   the requested computation, each row with the LoRA of its domain
  *
- *  Pass 1 costs one read of the prompts up to the last layer's input, and nothing per token generated; with an encoder it
- *  is the encoder alone. Its keys and values are the base model's and of no use to pass 2. A known domain costs nothing. */
+ *  Pass 1 reads the prompts once, up to the last layer's input, and costs nothing per generated token; with an encoder it
+ *  runs only the encoder. Pass 2 cannot use its keys and values, which are those of the base model. A known domain needs no pass 1. */
 
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
@@ -43,11 +43,11 @@ import { expertIdentity, identityOf, plain, turnEndsOf, type Woven } from "./wov
 const CHOICE = "moa.choice";
 
 export interface MoaOptions {
-  /** Default vote; per-layer for routers that learned without labels, each to mix its own layer. */
+  /** Default vote; per-layer for routers that learned without labels, since each of them learned to mix its own layer. */
   readonly rule?: DecisionRule | undefined;
-  /** The domain of every row, where it is known: no router is asked. */
+  /** The domain of every row, if it is known. Then no router runs. */
   readonly domain?: string | undefined;
-  /** Somebody else who names each row's domain, by its index. */
+  /** Another function that gives the domain index of each row. */
   readonly dispatcher?: ((prompts: Prompts) => Promise<readonly number[]>) | undefined;
 }
 
@@ -86,7 +86,7 @@ export class MoaWoven implements Woven {
     this.id = `${this.batch} by ${dispatcher ? `another ${identityOf(dispatcher)}` : (domain ?? this.#rule)}`;
   }
 
-  /** The same model, decided in another way: both share graph, memory and `batch`. */
+  /** The same model with another decision rule. Both share graph, memory and `batch`. */
   withDecision(options: MoaOptions): MoaWoven {
     return new MoaWoven(this.#model, this.#moa, this.#members, options, this.#stack);
   }
@@ -106,14 +106,14 @@ export class MoaWoven implements Woven {
     return { ...inner, linear };
   }
 
-  /** The rows' domains, int64 [batch, layers]. */
+  /** The domains of the rows, int64 [batch, layers]. */
   readonly chooseRows = async (prompts: Prompts): Promise<Feeds> => {
     const decisions = await this.decide(prompts);
     const data = decisions.flatMap(({ domains }) => domains);
     return { [CHOICE]: int64([decisions.length, this.layers.length], data) };
   };
 
-  /** What the routers say of each prompt. */
+  /** The routers' decisions for each prompt. */
   async decide(prompts: Prompts): Promise<Decision[]> {
     if (!this.#dispatcher) return decided(await this.scores(prompts), this.#rule);
     const named = await this.#dispatcher(prompts);
@@ -154,7 +154,7 @@ export class MoaWoven implements Woven {
     );
   }
 
-  /** Each module under the LoRA that its layer's scores are highest for. */
+  /** Each module with the LoRA that has the highest score in its layer. */
   #wearing(inner: Linear, latest: () => Float): Linear {
     return weave(inner, (x, module) => {
       const shape = this.#stack.shapes.get(module);
@@ -165,14 +165,14 @@ export class MoaWoven implements Woven {
   }
 }
 
-/** The LoRAs of experts; other kinds cannot be a domain's. */
+/** The LoRAs of experts. A domain cannot use another kind. */
 export function lorasOf(experts: readonly Expert[]): LoraAdapter[] {
   return experts.map(({ name, adapter }) => {
     if (adapter.kind === "lora") return adapter;
     throw new AdapterError({
       code: "adapter-kind",
       data: { kind: adapter.kind },
-      what: `Expert "${name}" is of kind ${adapter.kind}; a domain's is a LoRA.`,
+      what: `Expert "${name}" is of kind ${adapter.kind}; a domain needs a LoRA.`,
       fix: "Train a LoRA for it.",
     });
   });

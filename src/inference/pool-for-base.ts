@@ -1,4 +1,4 @@
-/** @file Pools made and extended with their base model at hand: every expert is held against it before anything is written. */
+/** @file Makes and extends pools with their base model: every expert is checked against the base before anything is written. */
 
 import { randomUUID } from "node:crypto";
 import { rm, stat } from "node:fs/promises";
@@ -31,7 +31,7 @@ export async function createPoolOf(directory: string, base: string, experts: rea
   return { entries: await addAll(directory, experts, {}), warnings: checked.warnings };
 }
 
-/** Adds expert folders as the pool's last. `base`: where its base model is, when not where pool.json says. */
+/** Adds expert folders at the end of the pool. `base`: the place of its base model, if pool.json has another place. */
 export async function addToPool(
   directory: string,
   experts: readonly string[],
@@ -43,7 +43,7 @@ export async function addToPool(
       data: { option: "name", expected: 1, got: experts.length },
       what: `One name for ${experts.length} experts.`,
       where: "name",
-      fix: "Add them one by one, or leave the name out.",
+      fix: "Add the experts one by one, or omit the name.",
     });
   }
   const pool = await listPool(directory);
@@ -52,7 +52,7 @@ export async function addToPool(
     throw new PoolError({
       code: "pool-other-base",
       data: { base: pool.base.name, expected: pool.base.fingerprint, got: checked.fingerprint },
-      what: `The pool is for another base model: fingerprint ${pool.base.fingerprint}, this one has ${checked.fingerprint}.`,
+      what: `The pool was made for another base model: expected fingerprint ${pool.base.fingerprint}, got ${checked.fingerprint}.`,
       where: directory,
       fix: `Give the base model it was made for ("${pool.base.name}"), or make a pool for this one.`,
     });
@@ -62,7 +62,7 @@ export async function addToPool(
   return { entries: await addAll(directory, experts, options), warnings: checked.warnings };
 }
 
-/** The same for folders some of which hold adapters as pickles only: those are converted on their way in. */
+/** Adds expert folders, and converts adapters that are stored only as pickles. */
 export async function addConverted(
   directory: string,
   experts: readonly string[],
@@ -85,12 +85,12 @@ export async function addConverted(
   }
 }
 
-/** A .bin file's adapter is the folder it lies in. */
+/** The adapter of a .bin file is the folder that contains it. */
 async function folderOf(source: string): Promise<string> {
   return (await stat(source)).isFile() ? dirname(resolve(source)) : resolve(source);
 }
 
-/** The kind of an expert that is in the pool already; none where its folder cannot be looked at from here. */
+/** The kind of an expert that is already in the pool; undefined if its folder cannot be read here. */
 async function kindIn(directory: string, { name, path }: PoolEntry): Promise<NamedKind[]> {
   if (path === undefined) return [];
   const { kind } = await checkAdapter(resolve(directory, path));

@@ -1,8 +1,8 @@
-/** @file The prompts of a batch, for methods that choose by them. */
+/** @file The prompts of a batch, for methods that choose experts from them. */
 
 import { type HostTensor, padded } from "../base/tensor.ts";
 
-/** The texts a batch's rows start from, as token ids: what a sequence-level method chooses by. */
+/** The prompts of a batch's rows, as token ids. A sequence-level method chooses from them. */
 export interface Prompts {
   /** int64 [batch, sequence] */
   readonly inputIds: HostTensor<"int64">;
@@ -10,7 +10,7 @@ export interface Prompts {
   readonly attentionMask: HostTensor<"int64">;
 }
 
-/** Prompts of token ids side by side, padded on the right. */
+/** Prompts of token ids as one batch, padded on the right. */
 export function promptsOf(rows: readonly (readonly number[])[]): Prompts {
   const { ids, mask } = padded(rows);
   return { inputIds: ids, attentionMask: mask };

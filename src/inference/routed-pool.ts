@@ -1,11 +1,11 @@
 /** @file A pool whose experts a router chooses for every token at every module: an immutable snapshot.
  *
- *      pool.with(expert), pool.without(name)    other snapshots, which share the buffers; this one stays as it is
- *      pool.withRows(choose)                    the same experts, with rows that choose some of them for themselves
+ *      pool.with(expert), pool.without(name)    other snapshots that share the buffers; this one does not change
+ *      pool.withRows(choose)                    the same experts, where each row may choose some of them
  *
- *  A snapshot computes to the bit what a pool made anew with the same experts computes. A new graph is needed only for a larger
- *  rank, a new module, the first expert that lacks a module, and another number of experts that serve a token: a pool of fewer
- *  experts than the router takes gives all it has. */
+ *  A snapshot computes exactly the same numbers as a new pool with the same experts. A new graph is needed only for a larger
+ *  rank, a new module, the first expert that lacks a module, and another number of experts per token. If a pool has fewer
+ *  experts than the router's top-k, it uses all of them. */
 
 import type { Expert } from "../adapters/expert.ts";
 import type { ModuleSizes } from "../adapters/modules.ts";
@@ -20,21 +20,21 @@ import type { Prompts } from "./prompts.ts";
 import { openRows, type RowChoice } from "./row-choices.ts";
 import { expertIdentity, identityOf, type OnRoute, turnEndsOf, type Woven } from "./woven.ts";
 
-/** How experts of a pool are chosen. */
+/** Options that decide how the experts of a pool are chosen. */
 export interface RoutedPoolOptions {
   readonly router: Router;
-  /** Experts that serve a token; the router's own when absent. */
+  /** The number of experts per token; the router's own number when absent. */
   readonly topK?: number;
-  /** What rows choose for themselves; they choose nothing when absent. */
+  /** The choices of rows; without it, rows choose nothing. */
   readonly rows?: RowChoice | undefined;
-  /** What a row chooses where `rows` leaves it to the method; any expert when absent. */
+  /** The method's own choice, for rows where `rows` leaves the choice to the method; any expert when absent. */
   readonly own?: RowChoice;
-  /** What becomes of an expert that `with` brings; it stays as it is when absent. */
+  /** Transforms an expert that `with` adds; it is unchanged when absent. */
   readonly joining?: (expert: Expert) => Expert;
 }
 
 /** A pool whose experts a router chooses for every token at every module: an immutable snapshot. `model.withWoven(pool)` computes with it. `with` and `without`
- *  give other snapshots that share its buffers; each computes to the bit what a pool made anew computes.
+ *  return other snapshots that share its buffers. Each computes exactly the same numbers as a new pool.
  *  @throws PoolError for a pool without experts, or experts of several kinds. */
 export class RoutedPool implements Woven {
   readonly key: string;
@@ -93,11 +93,11 @@ export class RoutedPool implements Woven {
       throw new PoolError({
         code: "pool-expert-exists",
         data: { expert: expert.name },
-        what: `The pool has an expert "${expert.name}" already.`,
+        what: `The pool already has an expert "${expert.name}".`,
         fix: "Give the new one another name.",
       });
     }
-    stackShapes([this.#members[0]!, expert], this.#sizes, router); // refuses an expert of another kind
+    stackShapes([this.#members[0]!, expert], this.#sizes, router); // throws for an expert of another kind
     const stack = this.#stack.fits(expert) ? this.#stack.with(expert) : undefined;
     return new RoutedPool([...this.#members, expert], this.#sizes, this.#options, stack);
   }
@@ -124,12 +124,12 @@ export class RoutedPool implements Woven {
     return new RoutedPool(members, this.#sizes, this.#options, this.#stack.without(index));
   }
 
-  /** The same experts, with rows that choose by `rows`. */
+  /** The same experts, where `rows` gives the choices of rows. */
   withRows(rows: RowChoice): RoutedPool {
     return new RoutedPool(this.#members, this.#sizes, { ...this.#options, rows }, this.#stack);
   }
 
-  /** The base's projections with the experts' mixture added, in a graph. */
+  /** The base's projections in a graph, with the mixture of experts added. */
   weave(graph: Graph, inner: Seams, onRoute?: OnRoute): Seams {
     const { router, rows } = this.#options;
     const options = { router, topK: this.#k, modules: this.#stack.modules, rowBias: rows !== undefined };

@@ -1,8 +1,8 @@
-/** @file What the rows of one batch choose by, each for itself: any mixture of methods that choose for a whole row.
+/** @file The choices of experts by row: each row of a batch may use another method.
  *
  *      eachRow([ownRows, baseRows, namedExperts(["law"]), retrievalRows(embedder)])     a batch of four rows
  *
- *  Each is a bias [batch, experts] of 0 and BARRED added to the router's scores, so the batch stays one run. */
+ *  A choice is a bias [batch, experts] of 0 and BARRED that is added to the router's scores, so that the batch stays one run. */
 
 import type { Expert } from "../adapters/expert.ts";
 import { OptionError } from "../base/errors.ts";
@@ -11,23 +11,23 @@ import { float32 } from "../base/tensor.ts";
 import { BARRED } from "../routing/router.ts";
 import type { Prompts } from "./prompts.ts";
 
-/** What each row adds to the scores of the pool's experts: [batch, experts] of 0, or BARRED for those it may not use. `own`: what
- *  the method would choose by itself. */
+/** The bias that each row adds to the scores of the pool's experts: [batch, experts], 0 or BARRED for experts it may not use.
+ *  `own`: the choice of the method. */
 export type RowChoice = (prompts: Prompts, experts: readonly Expert[], own: RowChoice) => Promise<HostTensor<"float32">>;
 
-/** Every row may use every expert, unless its batch brings a bias. */
+/** Every row may use every expert, except where the batch has a bias. */
 export const openRows: RowChoice = async ({ inputIds }, experts) => float32([inputIds.shape[0]!, experts.length]);
 
-/** No row uses any expert: the base model alone, in a batch with others. */
+/** No row uses an expert: the base model alone, in a batch with other rows. */
 export const baseRows: RowChoice = async ({ inputIds }, experts) => {
   const [batch = 0] = inputIds.shape;
   return float32([batch, experts.length], Array<number>(batch * experts.length).fill(BARRED));
 };
 
-/** Each row chooses as the method does by itself. */
+/** Each row uses the choice of the method. */
 export const ownRows: RowChoice = (prompts, experts, own) => own(prompts, experts, own);
 
-/** Only the experts of these names may serve. */
+/** Rows may use only the experts with these names. */
 export function namedExperts(names: readonly string[]): RowChoice {
   return async ({ inputIds }, experts) => {
     checkNames(names, experts);
@@ -37,7 +37,7 @@ export function namedExperts(names: readonly string[]): RowChoice {
   };
 }
 
-/** Row i of every batch chooses as `rows[i]` does. */
+/** Row i of every batch uses the choice `rows[i]`. */
 export function eachRow(rows: readonly RowChoice[]): RowChoice {
   return async (prompts, experts, own) => {
     const [batch = 0] = prompts.inputIds.shape;
@@ -45,8 +45,8 @@ export function eachRow(rows: readonly RowChoice[]): RowChoice {
       throw new OptionError({
         code: "option-count",
         data: { option: "rows", expected: batch, got: rows.length },
-        what: `${rows.length} rows choose, and the batch has ${batch}.`,
-        fix: "Give one choice per row.",
+        what: `There are ${rows.length} choices, and the batch has ${batch} rows.`,
+        fix: "Pass one choice per row.",
       });
     }
     const results = new Map<RowChoice, Float32Array>();
@@ -64,7 +64,7 @@ function checkNames(names: readonly string[], experts: readonly Pick<Expert, "na
   throw new OptionError({
     code: "option-unknown-value",
     data: { option: "experts", got: unknown, known: experts.map(({ name }) => name) },
-    what: `There is no expert "${unknown}" to choose.`,
+    what: `The pool has no expert "${unknown}".`,
     fix,
   });
 }

@@ -1,7 +1,7 @@
-/** @file What computes: a base with the sessions of the graphs that were built for it.
+/** @file A runner computes a base. It holds the sessions of the graphs that were built for it.
  *
- *  A graph is built once for each kind of computation and each key of what is woven in. Sessions are counted while they are in
- *  use. Beyond a limit the ones used least recently are disposed. */
+ *  A graph is built once for each kind of computation and each `Woven` key. Sessions are counted while they are in
+ *  use. Above a limit, the least recently used sessions are disposed. */
 
 import { OptionError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
@@ -21,29 +21,29 @@ export interface HostRoute {
   readonly experts: HostTensor<"int64">;
   readonly weights: HostTensor<"float32">;
 }
-/** What a forward pass gives. */
+/** The result of a forward pass. */
 export interface ForwardResult {
   /** float32 [batch, sequence or targets, vocabulary] */
   readonly logits: HostTensor<"float32">;
   readonly routes?: ReadonlyMap<string, HostRoute>;
 }
 
-/** What a graph computes, and every choice that changes it: { graph: "decode", routes: true }. */
+/** The kind of a graph, with every option that changes it: { graph: "decode", routes: true }. */
 export interface GraphKind {
   readonly graph: string;
   readonly [choice: string]: string | number | boolean;
 }
 
-/** Builds a graph. `parts`: the base with what is woven in; with `onRoute`, each module's route is told. */
+/** Builds a graph. `parts`: the base with its woven-in changes. `onRoute` is called with each module's route. */
 export type BuildGraph = (graph: Graph, parts: (onRoute?: OnRoute) => GraphParts) => void;
 
-/** Where a model computes, and what it keeps. */
+/** The device of a model, and the number of sessions it keeps. */
 export interface RunnerOptions extends SessionOptions {
   /** Sessions kept for later use. Default 16. Those in use are never disposed. */
   readonly sessions?: number;
 }
 
-/** A session that stays until it is released. */
+/** A session that is kept until it is released. */
 export interface Lease {
   readonly session: Session;
   release(): void;
@@ -53,7 +53,7 @@ interface Kept {
   readonly wovenKey: string;
   readonly session: Promise<Session>;
   users: number;
-  /** Called when the last user leaves, where somebody waits for that. */
+  /** Called when the last user releases the session, if a caller waits for that. */
   onIdle?: () => void;
 }
 
@@ -64,7 +64,7 @@ export class Runner {
   readonly base: Base;
   readonly #options: SessionOptions;
   readonly #limit: number;
-  /** The least recently used first. */
+  /** The least recently used is first. */
   readonly #kept = new Map<string, Kept>();
   readonly #holders = new Map<string, number>();
   #built = 0;
@@ -76,12 +76,12 @@ export class Runner {
     this.#limit = Math.max(1, sessions);
   }
 
-  /** Sessions built so far, and those that exist now. */
+  /** The number of sessions built so far, and of those that exist now. */
   get counts(): { readonly built: number; readonly kept: number } {
     return { built: this.#built, kept: this.#kept.size };
   }
 
-  /** The session of this kind of graph for `woven`, built at the first call. Release it when it is not needed any more. */
+  /** The session of this kind of graph for `woven`, built at the first call. Release it when it is no longer needed. */
   async lease(kind: GraphKind, woven: Woven, build: BuildGraph): Promise<Lease> {
     if (this.#isDisposed) throw disposed();
     const key = `${JSON.stringify(Object.entries(kind).sort(([a], [b]) => (a < b ? -1 : 1)))} | ${woven.key}`;
@@ -110,7 +110,7 @@ export class Runner {
     }
   }
 
-  /** Logits of every position and, when asked for, each module's route. */
+  /** Logits of every position and, on request, each module's route. */
   async forward(woven: Woven, batch: Batch, { routes = false }: { readonly routes?: boolean } = {}): Promise<ForwardResult> {
     const { architecture } = this.base;
     const own = batchFeeds(batch, architecture);
@@ -134,7 +134,7 @@ export class Runner {
     );
   }
 
-  /** Keeps the sessions of `woven` until the last holder lets go; then those that no limit would keep are disposed. */
+  /** Keeps the sessions of `woven` until the last holder releases them. Then the sessions above the limit are disposed. */
   hold({ key }: Woven): () => Promise<void> {
     this.#holders.set(key, (this.#holders.get(key) ?? 0) + 1);
     let isHeld = true;
@@ -150,7 +150,7 @@ export class Runner {
     };
   }
 
-  /** Disposes every session, each after its last user. */
+  /** Disposes every session after its last user. */
   async dispose(): Promise<void> {
     this.#isDisposed = true;
     await this.#disposeAll(() => true);
@@ -193,19 +193,19 @@ export class Runner {
   }
 }
 
-/** The base's weights, and its projections and embeddings with `woven` on them. */
+/** The base's weights, and its projections and embeddings with `woven` applied. */
 export function partsOf(base: Base, woven: Woven, graph: Graph, onRoute?: OnRoute): GraphParts {
   const seams = base.seams(graph);
   return { ...seams, ...woven.weave(graph, seams, onRoute) };
 }
 
-/** A session that failed to load has told whoever asked for it. */
+/** The caller that opened the session has already received the error. */
 async function disposeOf({ session }: Kept): Promise<void> {
   const loaded = await session.catch(() => undefined);
   await loaded?.dispose();
 }
 
-/** `leave`, at the first call alone. */
+/** Calls `leave` once: later calls do nothing. */
 function leaving(leave: () => void): () => void {
   let hasLeft = false;
   return () => {
@@ -219,11 +219,11 @@ function disposed(): OptionError {
   return new OptionError({
     code: "option-disposed",
     what: "The model was disposed.",
-    fix: "Dispose the model that loadModel gave last, after every model made from it.",
+    fix: "Dispose the model from loadModel last, after every model made from it.",
   });
 }
 
-/** A module's route among a run's fetches. */
+/** A module's route from a run's fetches. */
 function routeIn(fetches: Fetches, module: string): HostRoute {
   const names = routeNames(module);
   return { experts: fetches[names.experts] as HostTensor<"int64">, weights: fetches[names.weights] as HostTensor<"float32"> };

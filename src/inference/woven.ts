@@ -1,8 +1,8 @@
-/** @file What is put on top of a base model: nothing, one adapter, a routed pool. A `Woven` is an immutable value, so any
+/** @file The addition to a base model: nothing, one adapter, or a routed pool. A `Woven` is an immutable value, so any
  *  number of them can compute on one base at the same time.
  *
- *      key     the graph     what two values with equal keys need is one graph; they differ in what they feed
- *      batch   the run       values with equal `batch` may share one run: they differ only in what rows choose
+ *      key     the graph     values with equal keys use one graph; only their feeds differ
+ *      batch   the run       values with equal `batch` may share one run; only the choices of rows differ
  *      id      the numbers   values with equal ids compute equal numbers */
 
 import type { Adapter } from "../adapters/adapter.ts";
@@ -18,25 +18,25 @@ import type { Prompts } from "./prompts.ts";
 /** Called with each module's route while a graph is built. */
 export type OnRoute = (module: string, route: Route) => void;
 
-/** What is put on top of a base: an immutable value, so that any number of them compute on one base at once. */
+/** The addition to a base: an immutable value, so any number of them can compute on one base at the same time. */
 export interface Woven {
-  /** Graphs built for one key serve every value with that key. */
+  /** Values with equal keys use the same graphs. */
   readonly key: string;
   /** Values with equal ids compute equal numbers over one base. */
   readonly id: string;
-  /** Requests whose values have equal `batch` may share one run: graph and feeds are the same, and rows differ only in what
-   *  `chooseRows` gives. */
+  /** Requests whose values have equal `batch` may share one run: graph and feeds are the same, and only the results of
+   *  `chooseRows` differ by row. */
   readonly batch: string;
-  /** Names of the experts, in the order routes count them; empty when nothing is routed. */
+  /** Names of the experts, in the order of the indices in routes; empty when nothing is routed. */
   readonly experts: readonly string[];
-  /** Token ids with which what is woven in learned to end a turn of a chat, besides the chat template's own. */
+  /** Token ids with which the adapter or experts learned to end a chat turn, in addition to those of the chat template. */
   readonly turnEnds?: readonly number[] | undefined;
-  /** Fed in every run; fixed for the life of the value. */
+  /** Feeds of every run. They never change. */
   readonly feeds: Feeds;
-  /** What each row chooses for itself, to be fed in every run that computes the row: tensors [batch, ...]. Absent when rows
+  /** The feeds with each row's choice, for every run that computes the row: tensors [batch, ...]. Absent when rows
    *  choose nothing. */
   readonly chooseRows?: ((prompts: Prompts) => Promise<Feeds>) | undefined;
-  /** Whether a token's computation depends on its whole row, padding and later tokens among it. */
+  /** Whether a token's numbers depend on its whole row, including padding and later tokens. */
   readonly readsWholeRows?: boolean;
   weave(graph: Graph, inner: Seams, onRoute?: OnRoute): Seams;
 }
@@ -58,12 +58,12 @@ export function singleAdapter(adapter: Adapter, sizes: ModuleSizes): Woven {
   };
 }
 
-/** The ends of turns that any of the experts learned. */
+/** The token ids that end a turn for any of the experts. */
 export function turnEndsOf(experts: readonly Expert[]): readonly number[] {
   return [...new Set(experts.flatMap(({ adapter }) => adapter.turnEnds ?? []))];
 }
 
-/** What an expert computes by: its adapter, gates, activations and embeddings. */
+/** Identifies the numbers of an expert: its adapter, gates, activations and embeddings. */
 export function expertIdentity({ adapter, gates, activations, embeddings }: Expert): string {
   return [adapter, gates, activations, embeddings].map((part) => (part ? identityOf(part) : "")).join("/");
 }
@@ -71,7 +71,7 @@ export function expertIdentity({ adapter, gates, activations, embeddings }: Expe
 const identities = new WeakMap<object, number>();
 let latest = 0;
 
-/** A number that no other object of this process has. Adapters and experts are never changed, so it stands for their numbers. */
+/** A number that is unique to the object in this process. Adapters and experts never change, so it identifies their numbers. */
 export function identityOf(value: object): number {
   const known = identities.get(value) ?? ++latest;
   identities.set(value, known);

@@ -1,5 +1,5 @@
-/** @file The model that a person holds: a base, what computes it, and what is woven in. `with` gives other models on the same base,
- *  which are used side by side. */
+/** @file The public model: a base, its runner, and the woven-in adapter or pool. `with` returns other models on the same base,
+ *  which can be used at the same time. */
 
 import type { Likelihood, ScorerOptions } from "../evaluation/scoring/score-tokens.ts";
 import { loglikelihood, type TextPair } from "../evaluation/scoring/scorer.ts";
@@ -15,16 +15,16 @@ import { plain, type Woven } from "../inference/woven.ts";
 import { checkOptions, openWoven, type WovenOptions } from "../methods/open.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
-/** What `model.with` puts on the base. */
+/** The adapter or pool that `model.with` adds to the base. */
 export interface WithOptions extends WovenOptions {
-  /** Called with what is worth knowing about the adapter or pool. */
+  /** Called with each warning about the adapter or pool. */
   readonly onWarning?: (warning: string) => void;
 }
-/** What `loadModel` puts on the base, and how the base computes. */
+/** The adapter or pool that `loadModel` adds to the base, and the settings of the base's computation. */
 export interface LoadOptions extends WithOptions, RunnerOptions, BaseOptions {}
 
-/** A model. `await using` or `dispose` it: disposing the one that `loadModel` gave ends all that were made from it, disposing
- *  one that `with` gave frees what it alone uses. */
+/** A model. `await using` or `dispose` it. Disposing the model from `loadModel` also disposes all models made from it. Disposing
+ *  a model from `with` frees only its own resources. */
 export class LoadedModel implements Model {
   readonly base: Base;
   readonly runner: Runner;
@@ -40,13 +40,13 @@ export class LoadedModel implements Model {
     this.#letGo = runner.hold(woven);
   }
 
-  /** The base's tokenizer, read at the first call.
-   *  @throws CheckpointError where the base's folder has none that can be read. */
+  /** The base's tokenizer. It is read at the first call.
+   *  @throws CheckpointError if the base's folder has no tokenizer that can be read. */
   tokenizer(): Promise<Tokenizer> {
     return this.base.tokenizer();
   }
 
-  /** Another model on the same base, with what is asked for in place of what this one has on it.
+  /** Another model on the same base, with another adapter or pool in place of this model's.
    *  @throws OptionError for options that contradict each other; AdapterError or PoolError for files that do not fit the base.
    *  @example
    *  import { loadModel } from "skein";
@@ -54,7 +54,7 @@ export class LoadedModel implements Model {
    *  const model = await loadModel("assets/demo-base");
    *  const [expert, pool] = await Promise.all([model.with({ adapter: "experts/opposites" }), model.with({ pool: "my-pool" })]);
    *  console.log(pool.woven.experts); // [ "opposites" ]
-   *  await expert.dispose(); // the others go on
+   *  await expert.dispose(); // the others still work
    *  await model.dispose(); */
   async with({ onWarning = () => {}, ...options }: WithOptions = {}): Promise<LoadedModel> {
     const { woven, warnings } = await openWoven(this, options);
@@ -62,14 +62,14 @@ export class LoadedModel implements Model {
     return this.withWoven(woven);
   }
 
-  /** Another model on the same base, under a value that was made in memory: a `RoutedPool` of skein/routing, say. */
+  /** Another model on the same base, with a value that was made in memory, for example a `RoutedPool` of skein/routing. */
   withWoven(woven: Woven): LoadedModel {
     return new LoadedModel({ ...this, woven });
   }
 
-  /** Streams the completions of one prompt, or of many side by side: each token as it is chosen, and each completion when it is done. Any
-   *  number may run at once. Leaving the loop ends the request.
-   *  @throws OptionError for options that make no sense; the signal's reason when it aborts.
+  /** Streams the completions of one prompt, or of many in parallel: each token when it is chosen, and each completion when it is finished. Any
+   *  number of calls may run at once. Leaving the loop ends the request.
+   *  @throws OptionError for invalid options; the signal's reason when it aborts.
    *  @example
    *  import { loadModel } from "skein";
    *
@@ -86,8 +86,8 @@ export class LoadedModel implements Model {
     yield* generate(this, await this.tokenizer(), prompt, options);
   }
 
-  /** A conversation by the model's chat template. What was read is kept between turns.
-   *  @throws OptionError for options that make no sense, CheckpointError for a base without a chat template.
+  /** A conversation in the form of the model's chat template. The cache is kept between turns.
+   *  @throws OptionError for invalid options, CheckpointError for a base without a chat template.
    *  @example
    *  import type { LoadedModel } from "skein";
    *
@@ -133,15 +133,15 @@ export class LoadedModel implements Model {
     return this.runner.forward(this.woven, batch, options);
   }
 
-  /** Which experts serve which tokens of a batch: module -> experts int64 and weights float32, [batch, sequence, k], best first. Experts
-   *  are counted in the order of `woven.experts`. Empty where nothing is routed.
+  /** Which experts serve which tokens of a batch: module -> experts int64 and weights float32, [batch, sequence, k], best first. An expert's
+   *  index is its place in `woven.experts`. Empty if nothing is routed.
    *  @throws ShapeError for tensors that do not fit each other or the base. */
   async route(batch: Batch): Promise<ReadonlyMap<string, HostRoute>> {
     return (await this.forward(batch, { routes: true })).routes ?? new Map();
   }
 
-  /** Generates one completion and keeps which expert served which of its tokens, at every module. `tracePage` of skein/evaluation draws it.
-   *  @throws OptionError where nothing is routed.
+  /** Generates one completion and records which expert served which token, at every module. `tracePage` of skein/evaluation draws it.
+   *  @throws OptionError if nothing is routed.
    *  @example
    *  import { loadModel } from "skein";
    *  import { tracePage } from "skein/evaluation";
@@ -154,7 +154,7 @@ export class LoadedModel implements Model {
     return trace(this, await this.tokenizer(), prompt, options);
   }
 
-  /** Frees what this model alone uses; the one that `loadModel` gave ends all that were made from it. What runs ends first. */
+  /** Frees the resources that only this model uses. For the model from `loadModel`, all models made from it end too. Running work finishes first. */
   async dispose(): Promise<void> {
     await (this.#isOwner ? this.runner.dispose() : this.#letGo());
   }
@@ -186,7 +186,7 @@ export async function loadModel(
   return new LoadedModel({ base, runner, woven }, { isOwner: true });
 }
 
-/** The options that have a value. */
+/** Keeps only the options that have a value. */
 function given<T extends object>(options: T): { [K in keyof T]?: NonNullable<T[K]> } {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as { [K in keyof T]?: NonNullable<T[K]> };
 }

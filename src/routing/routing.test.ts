@@ -173,7 +173,7 @@ test("rows of one batch use different methods: an expert of their own, or PHATGO
   expected.forEach((result, row) => {
     expectClose(rowOf(mixed, row), rowOf(result, row), 5e-5);
   });
-  await expect(model.forward({ ...batch, routingBias: bias })).rejects.toThrow(/no row chooses for itself/);
+  await expect(model.forward({ ...batch, routingBias: bias })).rejects.toThrow(/the pool has no choices by row/);
 });
 
 test("rows of one batch mix a text's retrieval, named experts and the router", async () => {
