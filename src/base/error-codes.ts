@@ -1,27 +1,27 @@
 /** @file The stable code of every problem that a person can cause, by the class of its error.
  *
- *  A code is of a kind of problem, not of a place in the source: what mends it is the same wherever it is thrown. Programs may rely on a
- *  code and on its data fields; texts may change. docs/errors.md lists them, and a test holds that list to this table. */
+ *  A code names a kind of problem, not a place in the source: its remedy is the same wherever it is thrown. Programs may rely on a
+ *  code and on its data fields; texts may change. docs/errors.md lists the codes, and a test compares that list with this table. */
 
-/** What a caller does about a problem, in general. A server maps it to a status.
+/** The general kind of a problem, which decides what a caller can do. A server maps it to a status.
  *
  *    input        the request, file or option has to be corrected
- *    missing      something that is named is not there
- *    conflict     two things do not fit together, or something is there already
- *    unsupported  it is right, and Skein does not do it
- *    stopped      somebody asked for the work to end
- *    resource     disk, network, memory or a device refuses; it may work later or elsewhere */
+ *    missing      something that is named does not exist
+ *    conflict     two things do not fit together, or something exists already
+ *    unsupported  it is valid, but Skein does not support it
+ *    stopped      the work was stopped on request
+ *    resource     disk, network, memory or a device fails; it may work later or elsewhere */
 export type ProblemKind = "input" | "missing" | "conflict" | "unsupported" | "stopped" | "resource";
 
-/** What an error may carry beside its text, each name with one type throughout. */
+/** The data fields of errors. Each name has the same type in all errors. */
 export interface ErrorFields {
   /** The option's name, as functions spell it. */
   readonly option: string;
   readonly options: readonly string[];
-  /** What it must be, and what it is. */
+  /** The expected value, and the actual one. */
   readonly expected: string | number;
   readonly got: string | number;
-  /** The names that would do, or those closest to the wrong one. */
+  /** The valid names, or those closest to the wrong one. */
   readonly known: readonly string[];
   readonly module: string;
   readonly tensor: string;
@@ -33,7 +33,7 @@ export interface ErrorFields {
   readonly expert: string;
   readonly domain: string;
   readonly router: string;
-  /** What a router scores experts by, where that can be trained or gathered: "gates", "activations"; else "". */
+  /** The data by which a router scores experts, if it can be trained or gathered: "gates", "activations"; else "". */
   readonly needs: string;
   /** A base model's name or folder. */
   readonly base: string;
@@ -53,13 +53,13 @@ export interface ErrorFields {
   /** Parts done, of how many. */
   readonly done: number;
   readonly total: number;
-  /** Whether the same call goes on from there. */
+  /** Whether the same call can resume from there. */
   readonly resumable: boolean;
 }
 
 export interface CodeEntry {
   readonly kind: ProblemKind;
-  /** What went wrong, as docs/errors.md says it. */
+  /** The description in docs/errors.md. */
   readonly about: string;
   /** Data fields that every error of this code has. */
   readonly fields: readonly (keyof ErrorFields)[];
@@ -82,12 +82,12 @@ export const SHAPE_CODES = {
 
 export const OUTPUT_CODES = {
   "output-failed": code("resource", "A file or folder cannot be written: disk full, no permission, not there."),
-  "output-in-the-way": code("conflict", "A file stands where a folder is to be written, or a folder where a file is."),
+  "output-in-the-way": code("conflict", "There is a file in the place of a folder to write, or a folder in the place of a file."),
 } as const;
 
 export const HUB_CODES = {
-  "hub-bad-token": code("input", "The access token is not one of the Hub's."),
-  "hub-not-cached": code("resource", "It is not in the cache, and the network is off or fails.", "repository", "revision"),
+  "hub-bad-token": code("input", "The access token is not a token of the Hub."),
+  "hub-not-cached": code("resource", "The repository is not in the cache, and the network is off or fails.", "repository", "revision"),
   "hub-not-found": code("missing", "The Hub has no such repository, revision or file.", "repository", "revision"),
   "hub-forbidden": code("input", "The repository is gated or private.", "repository", "revision"),
   "hub-refused": code("resource", "The Hub refused the request, for instance because there were too many.", "repository", "revision"),
@@ -95,30 +95,30 @@ export const HUB_CODES = {
 } as const;
 
 export const CHECKPOINT_CODES = {
-  "checkpoint-not-found": code("missing", "It is neither a folder nor the id of a model on the Hub."),
+  "checkpoint-not-found": code("missing", "The name is neither a folder nor the id of a model on the Hub."),
   "checkpoint-no-config": code("missing", "The folder has no config.json."),
   "checkpoint-is-adapter": code("input", "The folder holds an adapter, where a base model is expected.", "folder"),
-  "checkpoint-no-tensors": code("missing", "The folder has no safetensors of a model."),
-  "checkpoint-pickled": code("unsupported", "The tensors are pickled, in a form that is not read."),
+  "checkpoint-no-tensors": code("missing", "The folder has no safetensors file of a model."),
+  "checkpoint-pickled": code("unsupported", "The tensors are pickled in a form that is not supported."),
   "checkpoint-unreadable": code("resource", "A folder or file cannot be opened."),
-  "checkpoint-bad-json": code("input", "A JSON file of the checkpoint is not what it should be."),
+  "checkpoint-bad-json": code("input", "A JSON file of the checkpoint is not valid."),
   "checkpoint-shards-disagree": code("input", "The index and the shards do not belong together."),
   "checkpoint-damaged": code("input", "A safetensors file is damaged, or of another format."),
   "checkpoint-truncated": code("input", "A safetensors file ends too early."),
   "checkpoint-dtype": code("unsupported", "A tensor has a dtype that cannot be used here.", "tensor", "dtype"),
-  "checkpoint-tensor-missing": code("input", "The checkpoint lacks a tensor that its config.json asks for.", "tensor"),
-  "checkpoint-tensor-shape": code("input", "A tensor has another shape than config.json asks for.", "tensor", "expected", "got"),
+  "checkpoint-tensor-missing": code("input", "The checkpoint lacks a tensor that its config.json requires.", "tensor"),
+  "checkpoint-tensor-shape": code("input", "A tensor does not have the shape that config.json requires.", "tensor", "expected", "got"),
   "checkpoint-model-type": code("unsupported", "The model type is not supported.", "modelType", "known"),
   "checkpoint-setting": code("unsupported", "A setting in config.json is not supported.", "got", "known"),
-  "checkpoint-quantized": code("unsupported", "The weights are quantized in a form that is not read.", "kind"),
+  "checkpoint-quantized": code("unsupported", "The weights are quantized in a form that is not supported.", "kind"),
   "checkpoint-empty-tensors": code("input", "Tensors hold no numbers, as ZeRO-3 leaves them.", "tensor"),
   "checkpoint-tensor-unread": code("unsupported", "The checkpoint has a tensor that the architecture does not read.", "tensor"),
-  "checkpoint-bad-config": code("input", "A configuration file does not fit together or lacks something."),
+  "checkpoint-bad-config": code("input", "A configuration file contradicts itself or lacks a field."),
   "checkpoint-quantized-misfit": code("input", "Quantized weights kept on disk do not fit the model.", "tensor"),
   "checkpoint-not-finite": code("input", "The model computes NaN: it or its adapter is damaged."),
   "torch-damaged": code("input", "A file of PyTorch is damaged, or of another format."),
-  "torch-refused": code("unsupported", "A file of PyTorch holds or asks for more than plain tensors."),
-  "torch-names": code("unsupported", "The names of a checkpoint's tensors are not those of the form that it is said to have."),
+  "torch-refused": code("unsupported", "A file of PyTorch contains or calls something other than plain tensors."),
+  "torch-names": code("unsupported", "The names of a checkpoint's tensors do not match its declared form."),
   "tokenizer-missing": code("missing", "The folder has no tokenizer that can be read."),
   "tokenizer-damaged": code("input", "The tokenizer's files are incomplete or not valid."),
   "template-missing": code("missing", "The model has no chat template."),
@@ -128,95 +128,95 @@ export const CHECKPOINT_CODES = {
 export const ADAPTER_CODES = {
   "adapter-not-found": code("missing", "The folder is missing, or holds no adapter.", "folder"),
   "adapter-several": code("input", "The folder holds several adapters.", "folder", "known"),
-  "adapter-incomplete": code("input", "Tensors of the adapter are missing, double or not where they belong."),
-  "adapter-pickled": code("unsupported", "The adapter is a Python pickle, to be converted first.", "folder"),
-  "adapter-exists": code("conflict", "There is an adapter in this folder already.", "folder"),
+  "adapter-incomplete": code("input", "Tensors of the adapter are missing, duplicated or in the wrong place."),
+  "adapter-pickled": code("unsupported", "The adapter is a Python pickle and must be converted first.", "folder"),
+  "adapter-exists": code("conflict", "This folder already contains an adapter.", "folder"),
   "adapter-unsupported": code("unsupported", "The adapter uses something that is not supported."),
-  "adapter-foreign": code("unsupported", "The adapter is of another library than PEFT.", "kind"),
+  "adapter-foreign": code("unsupported", "The adapter comes from another library than PEFT.", "kind"),
   "adapter-empty-tensors": code("input", "Tensors of the adapter hold no numbers, as ZeRO-3 leaves them.", "tensor"),
-  "adapter-bad-config": code("input", "adapter_config.json is not what it should be."),
+  "adapter-bad-config": code("input", "adapter_config.json is not valid."),
   "adapter-dtype": code("input", "A tensor of the adapter is not a float.", "tensor", "dtype"),
   "adapter-rank": code("input", "A tensor has another rank than the configuration says.", "module", "expected", "got"),
   "adapter-targets": code("input", "target_modules and tensors do not agree."),
   "adapter-other-base": code("conflict", "The adapter or its gates were trained on another base model.", "expected", "got"),
   "adapter-unknown-module": code("conflict", "The base model has no module of this name.", "module", "known"),
-  "adapter-ambiguous-module": code("conflict", "A name could be of several modules of the base model.", "module", "known"),
+  "adapter-ambiguous-module": code("conflict", "A name matches several modules of the base model.", "module", "known"),
   "adapter-shape": code("conflict", "A tensor of the adapter does not fit the base model's module."),
-  "adapter-needs-base": code("input", "Only with the base model can it be told whether the adapter is usable.", "tensor"),
+  "adapter-needs-base": code("input", "The base model is needed to decide whether the adapter is usable.", "tensor"),
   "adapter-no-architecture": code("unsupported", "No supported architecture has the adapter's modules.", "known"),
   "adapter-empty": code("input", "The adapter has no modules."),
   "adapter-forms-differ": code("input", "The modules of a bottleneck adapter differ in form."),
   "adapter-on-embeddings": code("unsupported", "The adapter changes embeddings, which no gate or router can read.", "module"),
-  "adapter-ranks-differ": code("conflict", "A way to merge needs adapters of one rank.", "module"),
+  "adapter-ranks-differ": code("conflict", "The merge method needs adapters of equal rank.", "module"),
   "adapter-has-bias": code("unsupported", "A LoRA with a bias cannot be used for this.", "module"),
   "adapter-kind": code("unsupported", "An adapter of this kind cannot be used for this.", "kind"),
   "gates-incomplete": code("input", "One of the two gate files is missing."),
-  "gates-bad-file": code("input", "A gate file is not what it should be."),
+  "gates-bad-file": code("input", "A gate file is not valid."),
   "gates-mismatch": code("conflict", "The gates do not fit the adapter or the base model.", "module"),
-  "statistics-bad-file": code("input", "Activations or embeddings beside an expert do not fit it."),
+  "statistics-bad-file": code("input", "The activations or embeddings in an expert's folder do not fit the expert."),
 } as const;
 
 export const POOL_CODES = {
-  "pool-exists": code("conflict", "There is a pool in this folder already.", "pool"),
+  "pool-exists": code("conflict", "This folder already contains a pool.", "pool"),
   "pool-not-found": code("missing", "There is no pool in this folder.", "pool"),
-  "pool-bad-file": code("input", "pool.json is not what it should be.", "pool"),
+  "pool-bad-file": code("input", "pool.json is not valid.", "pool"),
   "pool-empty": code("input", "The pool has no experts."),
   "pool-other-base": code("conflict", "The pool was made for another base model.", "base", "expected", "got"),
   "pool-bad-name": code("input", "An expert cannot have this name.", "got"),
   "pool-expert-last": code("input", "The only expert cannot be removed from a pool in memory.", "expert"),
-  "pool-expert-exists": code("conflict", "The pool has an expert of this name already.", "expert"),
+  "pool-expert-exists": code("conflict", "The pool already has an expert of this name.", "expert"),
   "pool-expert-unknown": code("missing", "The pool has no expert of this name or number.", "expert", "known"),
   "pool-expert-missing": code("missing", "The files of an expert are gone.", "pool", "expert"),
   "pool-expert-changed": code("conflict", "The files of an expert changed since it was added.", "pool", "expert"),
   "pool-expert-remote": code("missing", "An expert is on the Hub and has not been downloaded.", "expert", "repository", "revision"),
-  "pool-expert-outside": code("input", "An expert to be referred to lies outside the pool's folder.", "pool"),
+  "pool-expert-outside": code("input", "An expert that is added by reference is outside the pool's folder.", "pool"),
   "pool-leftover": code("conflict", "A folder of this name is in the pool, and pool.json does not list it.", "folder"),
-  "pool-expert-unscored": code("input", "The router finds nothing at an expert to score it by.", "expert", "router", "needs"),
+  "pool-expert-unscored": code("input", "An expert lacks the data by which the router scores experts.", "expert", "router", "needs"),
   "pool-embeddings": code("input", "An expert has no examples embedded by this embedder.", "expert", "embedder"),
   "pool-embeddings-differ": code("conflict", "The embeddings of the experts have different widths."),
   "pool-kinds-differ": code("conflict", "The experts are adapters of different kinds."),
   "pool-forms-differ": code("conflict", "The experts differ in form at a module.", "module"),
-  "pool-ranks-differ": code("conflict", "The method needs experts of one rank.", "module"),
+  "pool-ranks-differ": code("conflict", "The method needs experts of equal rank.", "module"),
   "pool-expert-kind": code("unsupported", "The method takes LoRA experts only.", "expert", "kind"),
-  "pool-all-general": code("input", "Every expert is named as a general one, and none is left to choose."),
-  "pool-nothing-to-combine": code("input", "There are no experts, or no examples, to combine by."),
-  "moa-no-routers": code("missing", "The pool has no routers of a Mixture of LoRAs.", "pool"),
-  "moa-bad-file": code("input", "moa.json or routers.safetensors is not what it should be."),
+  "pool-all-general": code("input", "All experts are named as general experts, and none remains to choose from."),
+  "pool-nothing-to-combine": code("input", "There are no experts to combine, or no examples."),
+  "moa-no-routers": code("missing", "The pool has no Mixture-of-LoRAs routers.", "pool"),
+  "moa-bad-file": code("input", "moa.json or routers.safetensors is not valid."),
   "moa-files-disagree": code("conflict", "moa.json, the routers and the base model do not belong together."),
   "moa-domain-unknown": code("missing", "The model has no domain of this name.", "domain", "known"),
   "moa-domain-last": code("input", "The only domain cannot be removed.", "domain"),
-  "moa-not-a-domain": code("input", "The pool has an expert of this name, which is no domain.", "pool", "expert"),
-  "moa-expert-is-domain": code("conflict", "An expert that the routers know as a domain cannot be changed alone.", "pool", "domain"),
-  "moa-expert-missing": code("conflict", "The pool has no expert for a domain that the routers know.", "domain"),
+  "moa-not-a-domain": code("input", "The expert of this name is not a domain.", "pool", "expert"),
+  "moa-expert-is-domain": code("conflict", "An expert that is a domain of the routers cannot be changed alone.", "pool", "domain"),
+  "moa-expert-missing": code("conflict", "The pool has no expert for a domain of the routers.", "domain"),
 } as const;
 
 export const DATA_CODES = {
   "data-unreadable": code("resource", "A data file cannot be read."),
   "data-not-utf8": code("input", "A text file is not UTF-8."),
-  "data-bad-json": code("input", "JSON that cannot be read, or is no rows."),
-  "data-bad-csv": code("input", "A CSV or TSV file breaks its own form."),
+  "data-bad-json": code("input", "A JSON file cannot be read, or does not contain rows."),
+  "data-bad-csv": code("input", "A CSV or TSV file is not well-formed."),
   "data-unknown-format": code("input", "The format of a file or row is not known."),
-  "data-bad-row": code("input", "A row lacks a field, or a field is not what it should be."),
-  "data-bad-tensor": code("input", "A tensor of a batch file is missing, of a wrong dtype or of a wrong form."),
+  "data-bad-row": code("input", "A row lacks a field, or a field is not valid."),
+  "data-bad-tensor": code("input", "A tensor of a batch file is missing or has a wrong dtype or shape."),
   "data-empty": code("input", "There are no rows, examples, prompts or pairs."),
   "data-empty-answer": code("input", "An answer, target or text is empty."),
-  "data-nothing-to-learn": code("input", "After the cut no example has anything left to learn from.", "expected"),
+  "data-nothing-to-learn": code("input", "After truncation, no example has a token to learn.", "expected"),
   "data-not-for-encoder-decoder": code("unsupported", "An encoder-decoder model cannot learn from this form of example."),
-  "data-template-refuses": code("input", "The chat template does not take this conversation."),
-  "data-template-unstable": code("unsupported", "The chat template changes a turn once others follow it."),
+  "data-template-refuses": code("input", "The chat template refuses this conversation."),
+  "data-template-unstable": code("unsupported", "The chat template changes a turn when other turns follow it."),
   "task-not-found": code("missing", "The folder holds no task."),
-  "task-bad-file": code("input", "A task file is not what it should be."),
-  "task-unsupported": code("unsupported", "A task asks for something that cannot be evaluated."),
+  "task-bad-file": code("input", "A task file is not valid."),
+  "task-unsupported": code("unsupported", "A task needs something that is not supported."),
   "task-bad-template": code("input", "A template of a task is not valid, or fails for a row."),
-  "task-bad-choices": code("input", "The choices of an example are missing, or do not have its answer."),
-  "dataset-not-found": code("missing", "Neither a folder nor the Hub has this dataset, configuration or split.", "dataset"),
-  "dataset-files-missing": code("missing", "The data files that a task names are not there."),
+  "task-bad-choices": code("input", "The choices of an example are missing, or do not contain its answer."),
+  "dataset-not-found": code("missing", "This dataset, configuration or split is neither in a folder nor on the Hub.", "dataset"),
+  "dataset-files-missing": code("missing", "The data files that a task names do not exist."),
   "dataset-incomplete": code("input", "Parts of a dataset are missing."),
-  "dataset-bad-card": code("input", "The dataset's card is not what it should be."),
-  "dataset-bad-revision": code("input", "This cannot be a revision.", "revision"),
-  "judge-files-disagree": code("conflict", "Two files do not answer the same requests."),
-  "judge-bad-file": code("input", "The file of judgments holds something else."),
-  "recipe-invalid": code("input", "A pool's recipe has an unknown field or name, or a value that cannot be."),
+  "dataset-bad-card": code("input", "The dataset's card is not valid."),
+  "dataset-bad-revision": code("input", "This is not a valid revision.", "revision"),
+  "judge-files-disagree": code("conflict", "Two files contain answers to different requests."),
+  "judge-bad-file": code("input", "The file of judgments contains something else."),
+  "recipe-invalid": code("input", "A pool's recipe has an unknown field or name, or an invalid value."),
 } as const;
 
 export const TRAINING_CODES = {
@@ -228,7 +228,7 @@ export const TRAINING_CODES = {
 } as const;
 
 export const STOPPED_CODES = {
-  stopped: code("stopped", "Somebody asked for the work to end before it was done.", "work", "resumable"),
+  stopped: code("stopped", "The work was stopped on request before it was done.", "work", "resumable"),
 } as const;
 
 export const ENGINE_CODES = {
@@ -238,24 +238,24 @@ export const ENGINE_CODES = {
 
 export const OPTION_CODES = {
   "option-invalid": code("input", "Options are unknown, missing or of a wrong type."),
-  "option-unknown-value": code("input", "An option has a value that is none of those it can have.", "option", "got", "known"),
+  "option-unknown-value": code("input", "The value of an option is not one of the allowed values.", "option", "got", "known"),
   "option-out-of-range": code("input", "A number is out of its range.", "option", "expected", "got"),
-  "option-conflict": code("input", "Options that do not go together.", "options"),
+  "option-conflict": code("input", "Two or more options contradict each other.", "options"),
   "option-needs-pool": code("input", "An option, method or call needs a pool of experts.", "options"),
-  "option-not-for-router": code("input", "The router does not take this option.", "options", "router"),
+  "option-not-for-router": code("input", "The router does not have this option.", "options", "router"),
   "option-disposed": code("input", "The model was disposed before it was used."),
   "option-not-for-model": code("input", "The option is not for this kind of model or adapter.", "option"),
-  "option-count": code("input", "There are more or fewer values than there should be.", "option", "expected", "got"),
-  "option-duplicate": code("input", "Two things have one name.", "option", "got"),
+  "option-count": code("input", "The number of values is wrong.", "option", "expected", "got"),
+  "option-duplicate": code("input", "Two things have the same name.", "option", "got"),
   "option-empty": code("input", "There is nothing to work on.", "option"),
   "option-bad-assignment": code("input", "A name and its file are not written as name=file.", "option", "got"),
-  "option-unknown-module": code("input", "No module of the base model is named by the targets.", "known"),
+  "option-unknown-module": code("input", "The targets match no module of the base model.", "known"),
   "task-needs-shots": code("input", "The method learns from labeled examples, and the task has none.", "task", "method"),
   "run-differs": code("conflict", "The run folder was begun with other options.", "folder"),
   "run-bad-config": code("input", "The run folder's configuration cannot be read.", "folder"),
   "endpoint-unreachable": code("resource", "The endpoint cannot be reached."),
   "endpoint-refused": code("resource", "The endpoint answered with an error.", "status"),
-  "endpoint-bad-reply": code("input", "The endpoint's reply is no chat completion."),
+  "endpoint-bad-reply": code("input", "The endpoint's reply is not a chat completion."),
 } as const;
 
 /** Every code. */
@@ -273,7 +273,7 @@ export const ERROR_CODES = {
   ...OPTION_CODES,
 } as const satisfies Readonly<Record<string, CodeEntry>>;
 
-/** A kind of problem, stable between versions: docs/errors.md lists all, with the data that comes with each. */
+/** A kind of problem, stable between versions. docs/errors.md lists all codes with their data. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 /** The data of an error with this code. */

@@ -1,7 +1,7 @@
-/** @file The errors a person can cause, and the check for those only we can cause.
+/** @file The errors that a user can cause, and the check for bugs of our own.
  *
- *  A UserError says what happened, where, and what to do about it in terms of functions and their options; the command line
- *  puts the last in terms of its flags, prints it without a stack and exits with 1. Its code is what programs go by.
+ *  A UserError says what happened, where, and how to fix it in terms of functions and their options. The command line
+ *  replaces the fix by one in terms of its flags, prints the error without a stack and exits with 1. Programs use its code.
  *  Everything else is our bug: the command line prints the stack and exits with 70. */
 
 import {
@@ -23,17 +23,17 @@ import {
   type TRAINING_CODES,
 } from "./error-codes.ts";
 
-/** What a `UserError` is made of. */
+/** The parts of a `UserError`. */
 export interface Problem {
-  /** The kind of problem, for programs: docs/errors.md lists all. */
+  /** The kind of problem, for programs. docs/errors.md lists all codes. */
   readonly code: ErrorCode;
-  /** What is wrong: expected, then got. One sentence or two. */
+  /** The problem in one or two sentences: the expected value, then the actual one. */
   readonly what: string;
   /** The file, module, tensor, line or option it concerns. */
   readonly where?: string | undefined;
-  /** What to do about it, in terms of functions and their options. */
+  /** How to fix it, in terms of functions and their options. */
   readonly fix: string;
-  /** What a program or another remedy needs to know. */
+  /** Data for programs and for other remedies. */
   readonly data?: Partial<ErrorFields> | undefined;
   readonly cause?: unknown;
 }
@@ -46,7 +46,7 @@ type Coded<C extends ErrorCode> = Without<Problem, "code" | "data"> & {
 /** A problem with one of these codes, and the data that it needs. */
 export type ProblemOf<C extends ErrorCode> = { readonly [K in C]: Coded<K> }[C];
 
-/** An error that the person at the keyboard can mend. */
+/** An error that the user can fix. */
 export class UserError extends Error {
   readonly code: ErrorCode;
   readonly what: string;
@@ -64,7 +64,7 @@ export class UserError extends Error {
     this.data = data;
   }
 
-  /** What can be done about it, in general: a server's status follows from it. */
+  /** The general kind of the problem, from which a server derives the status. */
   get kind(): ProblemKind {
     return ERROR_CODES[this.code].kind;
   }
@@ -81,28 +81,28 @@ function taking<C extends ErrorCode>() {
 export class ShapeError extends taking<keyof typeof SHAPE_CODES>() {}
 /** A checkpoint (config, tensors, tokenizer) that cannot be read or is not supported. */
 export class CheckpointError extends taking<keyof typeof CHECKPOINT_CODES | keyof typeof HUB_CODES | keyof typeof OUTPUT_CODES>() {}
-/** An adapter, gate or expert folder that cannot be used as it stands. */
+/** An adapter, gate or expert folder that cannot be used in its present form. */
 export class AdapterError extends taking<keyof typeof ADAPTER_CODES>() {}
-/** A pool that does not agree with itself, its experts or its base model. */
+/** A pool that is inconsistent, or that does not fit its experts or its base model. */
 export class PoolError extends taking<keyof typeof POOL_CODES>() {}
 /** A dataset or task file that cannot be read. */
 export class DataError extends taking<keyof typeof DATA_CODES | keyof typeof HUB_CODES>() {}
-/** A training run that cannot go on. */
+/** A training run that cannot continue. */
 export class TrainingError extends taking<keyof typeof TRAINING_CODES>() {}
-/** Work that was asked to stop (Ctrl-C) before it was done: generation, training, evaluation, judging. */
+/** Work that was stopped on request (Ctrl-C) before it was done: generation, training, evaluation, judging. */
 export class StoppedError extends taking<keyof typeof STOPPED_CODES>() {}
 /** An engine or device that is missing or does not work on this machine. */
 export class EngineError extends taking<keyof typeof ENGINE_CODES>() {}
-/** An option or configuration field with a value that makes no sense. */
+/** An option or configuration field with an invalid value. */
 export class OptionError extends taking<keyof typeof OPTION_CODES>() {}
 
-/** The same problem, said to be at another place. */
+/** The same problem with another `where`. */
 export function relocated<E extends UserError>(error: E, where: string): E {
   const { code, what, fix, data } = error;
   return new (error.constructor as new (problem: Problem) => E)({ code, what, where, fix, data, cause: error });
 }
 
-/** Holds what must be true whatever a user does; a failure is a bug of ours. */
+/** Checks a condition that holds for every input. A failure is a bug in Skein. */
 export function invariant(condition: unknown, why: string): asserts condition {
   if (!condition) throw new Error(`Skein bug: ${why}`);
 }

@@ -1,4 +1,4 @@
-/** @file How a command loads its base: in the precision asked for, with progress while weights are quantized for the first time. */
+/** @file Loads a command's base in the chosen precision, with progress while weights are quantized for the first time. */
 
 import type { BaseOptions } from "../inference/base.ts";
 import type { CommonFlags, Io } from "./io.ts";
@@ -8,7 +8,7 @@ export interface PrecisionFlags extends CommonFlags {
   readonly precision?: BaseOptions["precision"];
 }
 
-/** What `loadModel` is given besides the base's name. */
+/** The options of `loadModel`. */
 export function baseOptions(io: Io, flags: PrecisionFlags): BaseOptions {
   const bar = progress(io, flags, { label: "quantize" });
   const onProgress = (done: number, total: number) => {

@@ -42,7 +42,7 @@ const train = (...more: readonly string[]) => {
 test("training shows what is learned, and names what is not", async () => {
   const { code, err } = await train("--date", "2026-03-05");
   expect(code).toBe(0);
-  expect(err).toContain("passed over: id (rows: 2).");
+  expect(err).toContain("are skipped: id (rows: 2).");
   expect(err).toContain("Loss falls on 2 answers: 4 of 16 tokens.");
   expect(err).toMatch(/Row 1, learned in \[\[ \]\]: .*today.*05.*user.*red.*assistant\[\[ ?one ?<over>\]\]\n/);
   expect(err).not.toContain("Row 2");

@@ -1,4 +1,4 @@
-/** @file The commands by name. What a command needs is loaded when it is called, so that `skein --help` is quick. */
+/** @file The commands by name. The modules of a command are loaded when it is called, so that `skein --help` is fast. */
 
 import type { Command } from "commander";
 import type { Io } from "./io.ts";
@@ -30,7 +30,8 @@ export const COMMANDS: readonly ListedCommand[] = [
   },
   {
     name: "statistics",
-    summary: "Gather what the routers average-activation and retrieval need of an expert, and write it beside the adapter.",
+    summary:
+      "Compute the statistics of an expert that the routers average-activation and retrieval need, and write them beside the adapter.",
     load: async () => (await import("./commands/statistics.ts")).addStatistics,
   },
   {
@@ -40,7 +41,7 @@ export const COMMANDS: readonly ListedCommand[] = [
   },
   {
     name: "moa",
-    summary: "Mixture-of-LoRAs: a LoRA for each domain, and routers that tell a text's domain.",
+    summary: "Mixture-of-LoRAs: a LoRA for each domain, and routers that recognize the domain of a text.",
     load: async () => (await import("./commands/moa.ts")).addMoa,
   },
   {
@@ -55,22 +56,22 @@ export const COMMANDS: readonly ListedCommand[] = [
   },
   {
     name: "methods",
-    summary: "List the routing methods, with what they need and their options.",
+    summary: "List the routing methods with their requirements and options.",
     load: async () => (await import("./commands/methods.ts")).addMethods,
   },
   {
     name: "generate",
-    summary: "Continue one prompt, or several side by side. Text appears as it is made; with --json at the end.",
+    summary: "Continue one prompt, or several in parallel. Text is streamed; with --json it is printed at the end.",
     load: async () => (await import("./commands/generate.ts")).addGenerate,
   },
   {
     name: "chat",
-    summary: "Talk to a model with a chat template. /help lists what can be typed besides messages.",
+    summary: "Talk to a model with a chat template. /help lists the commands of the conversation.",
     load: async () => (await import("./commands/chat.ts")).addChat,
   },
   {
     name: "serve",
-    summary: "Serve the base, its experts and their pool over OpenAI's API; a pool's experts are chosen for every token.",
+    summary: "Serve the base, its experts and their pool over OpenAI's API. A pool chooses experts for every token.",
     load: async () => (await import("./commands/serve.ts")).addServe,
   },
   {
@@ -85,12 +86,12 @@ export const COMMANDS: readonly ListedCommand[] = [
   },
   {
     name: "forward",
-    summary: "Run one batch through a model and write its logits, to compare with any other implementation.",
+    summary: "Run one batch through a model and write its logits, for comparison with any other implementation.",
     load: async () => (await import("./commands/forward.ts")).addForward,
   },
   {
     name: "check",
-    summary: "Say what an adapter or expert folder covers, what will be refused, and why.",
+    summary: "Check an adapter or expert folder: list its modules, and what is refused and why.",
     load: async () => (await import("./commands/check.ts")).addCheck,
   },
   {
@@ -115,12 +116,12 @@ export const COMMANDS: readonly ListedCommand[] = [
   },
   {
     name: "judge",
-    summary: "Let a model judge which of two answers is better, asked twice with the order swapped; disagreement is a tie.",
+    summary: "Let a model judge which of two answers is better. Each pair is judged in both orders; a disagreement is a tie.",
     load: async () => (await import("./commands/judge.ts")).addJudge,
   },
 ];
 
-/** Adds the command that `argv` calls with all its flags, and the others by name alone. */
+/** Adds the command that `argv` calls with all its flags, and the others only by name. */
 export async function addCommands(program: Command, argv: readonly string[], io: Io): Promise<void> {
   const called = argv.find((word) => !word.startsWith("-"));
   for (const { name, summary, load } of COMMANDS) {

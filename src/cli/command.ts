@@ -1,4 +1,4 @@
-/** @file What all commands share: how one is declared, and the flags of a woven model. */
+/** @file Declares commands, with the flags of all commands and those of a woven model. */
 
 import type { Command } from "commander";
 import * as z from "zod";
@@ -24,7 +24,7 @@ export function subcommand(parent: Command, usage: string, { summary, example }:
 
 const baseFlag = z.strictObject(baseModel);
 
-/** The flags that say which model to run: a base and what is woven into it. */
+/** The flags that select the model: a base, and the adapter or pool on it. */
 export type ModelFlags = CommonFlags & z.input<typeof baseFlag> & z.input<typeof wovenOptions>;
 
 export function withModelFlags(command: Command): Command {

@@ -1,4 +1,4 @@
-/** @file Options that several commands have, each said once. */
+/** @file Options that several commands share, each defined once. */
 
 import { InvalidArgumentError } from "commander";
 import * as z from "zod";
@@ -12,14 +12,14 @@ export const baseModel = { base, precision: precisionOption };
 
 export const run = z.string().optional().meta({ description: "Folder to resume from.", value: "dir", unset: "beside the result" });
 
-/** The date that chat templates write. */
+/** The current date for chat templates. */
 export const date = z.string().optional().meta({
   description: "The date for chat templates that write one, as 2026-03-01 or 2026-03-01T12:30:00.",
   value: "date",
   unset: "now",
 });
 
-/** The text of a date, refused where it is none. */
+/** Checks the text of a date. */
 export function checkedDate(text: string): string {
   if (parseDate(text)) return text;
   throw new InvalidArgumentError("Expected a date as 2026-03-01 or 2026-03-01T12:30:00.");

@@ -130,8 +130,8 @@ describe("the authors' checkpoints", () => {
   });
 
   test("flags that have no use are refused", async () => {
-    expect(await refused("convert", LORA, at("never"), "--base", BASE)).toMatch(/--base has no use with --from peft/);
-    expect(await refused("convert", BEST, at("never"), "--from", "merged-experts", "--names", "a")).toMatch(/--names has no use/);
+    expect(await refused("convert", LORA, at("never"), "--base", BASE)).toMatch(/--base has no effect with --from peft/);
+    expect(await refused("convert", BEST, at("never"), "--from", "merged-experts", "--names", "a")).toMatch(/--names has no effect/);
     expect(await refused("convert", BEST, at("never"), "--from", "phatgoose", "--names", "a,b")).toMatch(
       /2 names for 7 experts[\s\S]*where: --names/,
     );

@@ -1,4 +1,4 @@
-/** @file The domains that "name=file" arguments speak of. */
+/** @file The domains from "name=file" arguments. */
 
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { OptionError } from "../base/errors.ts";
@@ -9,12 +9,12 @@ import { type CommonFlags, type Io, warn } from "./io.ts";
 /** Lists of "name=path". */
 export interface DomainFlags {
   readonly domains: readonly string[];
-  /** Folders of LoRAs that are trained already. */
+  /** Folders of LoRAs that are already trained. */
   readonly loras?: readonly string[] | undefined;
   readonly validation?: readonly string[] | undefined;
 }
 
-/** The domains, with all that is said of them. */
+/** The domains with their files and folders. */
 export async function dataOf(
   io: Io,
   flags: CommonFlags,
@@ -89,7 +89,7 @@ export function unknownDomain(name: string, known: readonly string[]): OptionErr
   return new OptionError({
     code: "option-unknown-value",
     data: { option: "domains", got: name, known },
-    what: `"${name}" is none of the domains.`,
+    what: `"${name}" is not one of the domains.`,
     fix: `Name one of: ${known.join(", ")}.`,
   });
 }

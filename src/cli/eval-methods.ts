@@ -1,4 +1,4 @@
-/** @file The methods of `skein eval` by their names on the command line. */
+/** @file The methods of `skein eval`, by their names on the command line. */
 
 import { OptionError } from "../base/errors.ts";
 import type { Method } from "../evaluation/comparison/methods.ts";
@@ -16,13 +16,13 @@ export interface MethodFlags extends CommonFlags {
 const READ_OFF = ["base", "experts", "merged", "best_individual", "oracle"] as const;
 const isReadOff = (name: string): name is (typeof READ_OFF)[number] => READ_OFF.some((known) => known === name);
 
-/** What to run when nothing is named: everything that costs no more than the single experts do, and the pool's own router. */
+/** The default methods: all that cost no more than the single experts, and the pool's own router. */
 export async function namesOf({ pool, methods, routers }: MethodFlags): Promise<string[]> {
   if (pool === undefined && routers) {
     throw new OptionError({
       code: "option-needs-pool",
       data: { options: ["routers"] },
-      what: "There are routers, and no pool to route.",
+      what: "Routers are given without a pool.",
       where: "--routers",
       fix: "Name the pool with --pool.",
     });
@@ -37,7 +37,7 @@ async function ownMethod(pool: string): Promise<string> {
   return defaultMethod({ moa: () => readMoa(pool) });
 }
 
-/** The methods with these names. A name that is no method of the comparison is a routing method with its options. */
+/** The methods with these names. Any other name is a routing method with its options. */
 export async function methodsOf({ topK }: MethodFlags, names: readonly string[]): Promise<Method[]> {
   const { refuses } = await import("../methods/registry.ts");
   return names.map((name): Method => {
@@ -47,7 +47,7 @@ export async function methodsOf({ topK }: MethodFlags, names: readonly string[])
   });
 }
 
-/** The adapters that --adapter names, each a method of its own. */
+/** The adapters of --adapter, each as a separate method. */
 export async function adaptersOf(io: Io, flags: MethodFlags, model: Model): Promise<Method[]> {
   const { loadAdapter } = await import("../storage/peft.ts");
   const base = await model.base.fingerprint();

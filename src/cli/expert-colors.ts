@@ -2,9 +2,9 @@
 
 import type { Routes } from "../generation/routes.ts";
 
-// Of the 256 terminal colors, these can be told apart on a dark and on a light ground.
+// Of the 256 terminal colors, these can be distinguished on dark and on light backgrounds.
 const COLORS = [33, 208, 35, 170, 178, 44, 203, 99, 107, 141];
-const STYLES = ["", "4;", "7;"]; // more experts than colors: underlined, then inverse
+const STYLES = ["", "4;", "7;"]; // further experts are underlined, then inverse
 
 /** The index of the expert with the most weight over all modules, for a route of one token. */
 export function expertOf(route: Routes): number {
@@ -21,12 +21,12 @@ export function colored(text: string, expert: number): string {
   return `\x1b[${style}38;5;${COLORS[expert % COLORS.length]}m${text}\x1b[0m`;
 }
 
-/** The experts' names, each in its color where there are colors. */
+/** The experts' names, each in its color if colors are available. */
 export function legend(experts: readonly string[], { colors = true }: { readonly colors?: boolean } = {}): string {
   return experts.map((name, expert) => (colors ? colored(name, expert) : name)).join("  ");
 }
 
-/** Shows text with who served it: in colors, or with the name in brackets wherever it changes. */
+/** Shows text with the expert that served it: in colors, or with the name in brackets where it changes. */
 export function expertMarker(
   experts: readonly string[],
   { colors }: { readonly colors: boolean },

@@ -1,9 +1,9 @@
-/** @file Folders of experts as a shell's * gives them. */
+/** @file Folders of experts from a shell's * pattern. */
 
 import { OptionError } from "../base/errors.ts";
 import { type CommonFlags, type Io, warn } from "./io.ts";
 
-/** `folders` without those of training runs, which `skein train` and `skein gate` keep beside the expert; says which they are. */
+/** `folders` without the run folders that `skein train` and `skein gate` keep beside the expert, and warnings that name those. */
 export async function expertFolders(io: Io, flags: CommonFlags, folders: readonly string[]): Promise<string[]> {
   const { isRun } = await import("../training/run.ts");
   const runs = new Set<string>();
@@ -11,7 +11,7 @@ export async function expertFolders(io: Io, flags: CommonFlags, folders: readonl
   warn(
     io,
     flags,
-    [...runs].map((run) => `${run} keeps what a training run goes on from, no adapter: left out.`),
+    [...runs].map((run) => `${run} is the folder of a training run, not an adapter: skipped.`),
   );
   const experts = folders.filter((folder) => !runs.has(folder));
   if (experts.length > 0 || folders.length === 0) return experts;
@@ -20,6 +20,6 @@ export async function expertFolders(io: Io, flags: CommonFlags, folders: readonl
     data: { option: "experts", got: folders.join(", "), known: [] },
     what: "None of these folders is an expert.",
     where: folders.join(", "),
-    fix: "Give the folder that --out named.",
+    fix: "Pass the folder from --out.",
   });
 }

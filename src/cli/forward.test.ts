@@ -188,5 +188,5 @@ test("routes of a base alone are none, and said to be", async () => {
   const { code, out, err } = await skein("forward", "--base", BASE, ...files, "--routes");
   expect(code).toBe(0);
   expect(out).not.toContain("routes of");
-  expect(err).toContain("--routes has nothing to write");
+  expect(err).toContain("--routes has no effect");
 });

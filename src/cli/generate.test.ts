@@ -52,7 +52,7 @@ test("log-probabilities name their tokens", async () => {
 
 test("what is not heeded is told", async () => {
   const { err } = await skein("generate", "w1", "--base", folder, "--max-new-tokens", "1", "--logprobs", "2");
-  expect(err).toMatch(/num_beams 4[\s\S]*--logprobs is shown with --json only/);
+  expect(err).toMatch(/num_beams to 4[\s\S]*--logprobs is shown with --json only/);
 });
 
 test.each([

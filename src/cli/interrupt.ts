@@ -1,17 +1,17 @@
-/** @file Ctrl-C for commands that run long: the first asks them to save and stop, the second stops at once. */
+/** @file Ctrl-C for long commands: the first one lets them save and stop, the second one stops immediately. */
 
 import { stopped } from "../base/stopped.ts";
 import type { Io } from "./io.ts";
 
-const STOPPED = 130; // what shells expect of a process that Ctrl-C ended
+const STOPPED = 130; // the exit code that shells expect after Ctrl-C
 
-/** Runs `work` with a signal that Ctrl-C (or a polite kill) aborts. Work that gives the signal's own reason as its error has saved
- *  nothing to go on from. */
+/** Runs `work` with a signal that Ctrl-C (or SIGTERM) aborts. If work throws the signal's own reason, it has saved
+ *  nothing to resume from. */
 export async function interruptible<T>(io: Io, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const stop = () => {
     if (controller.signal.aborted) process.exit(STOPPED);
-    io.err("\nStopping at the next safe place; once more to stop at once.\n");
+    io.err("\nStopping at the next safe place. Press again to stop immediately.\n");
     controller.abort();
   };
   process.on("SIGINT", stop).on("SIGTERM", stop);

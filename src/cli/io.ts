@@ -1,11 +1,11 @@
-/** @file What a command talks to: results go out, everything said along the way goes to err. Tests pass their own. */
+/** @file The output of a command: results go to out, progress and messages to err. Tests pass their own. */
 
 export interface Io {
   /** The result: text for people, or one JSON document with --json. */
   readonly out: (text: string) => void;
   /** Progress, warnings and errors. */
   readonly err: (text: string) => void;
-  /** Whether a person watches err in a terminal. */
+  /** Whether err is a terminal. */
   readonly terminal: boolean;
   /** Width of that terminal. */
   readonly columns: number;
@@ -13,12 +13,12 @@ export interface Io {
   readonly colors: boolean;
 }
 
-/** The flags every command has. */
+/** The flags of every command. */
 export interface CommonFlags {
   readonly json?: boolean;
 }
 
-/** The process's own streams. A reader that goes away early (`| head`) is no error. */
+/** The process's own streams. A reader that closes early (`| head`) is not an error. */
 export function processIo(): Io {
   const { stdout, stderr } = process;
   stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -34,12 +34,12 @@ export function processIo(): Io {
   };
 }
 
-/** Prints a result: as one line of JSON for machines, else as text. */
+/** Prints a result as text, or with --json as one line of JSON. */
 export function show(io: Io, flags: CommonFlags, value: unknown, text: string): void {
   io.out(flags.json ? `${JSON.stringify(value)}\n` : `${text}\n`);
 }
 
-/** Prints what is worth knowing but stops nothing. */
+/** Prints warnings, which do not stop the command. */
 export function warn(io: Io, flags: CommonFlags, warnings: readonly string[]): void {
   for (const warning of warnings) io.err(flags.json ? `${JSON.stringify({ warning })}\n` : `warning: ${warning}\n`);
 }

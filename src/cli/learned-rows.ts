@@ -1,4 +1,4 @@
-/** @file What a model learns of a file of examples, shown: how much of it carries loss, and which tokens of its first rows. */
+/** @file Shows what a model learns from a file of examples: the number of tokens with loss, and which tokens of the first rows. */
 
 import { counted } from "../base/counted.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -8,12 +8,12 @@ import type { CommonFlags, Io } from "./io.ts";
 
 export interface Shown {
   readonly tokenizer: Tokenizer;
-  /** First rows to show. */
+  /** The number of first rows to show. */
   readonly rows: number;
   readonly kind: "decoder-only" | "encoder-decoder";
 }
 
-/** Prints counts, and the first rows with what is learned in [[ ]]. */
+/** Prints counts, and the first rows with the learned tokens in [[ ]]. */
 export function showLearned(io: Io, flags: CommonFlags, set: EncodedSet, { tokenizer, rows, kind }: Shown): void {
   const { answers, tokens } = set;
   const first = set.examples.flatMap((example, i) => (set.rows[i]! < (set.rows[0] ?? 0) + rows ? [{ example, row: set.rows[i]! }] : []));
@@ -31,7 +31,7 @@ export function showLearned(io: Io, flags: CommonFlags, set: EncodedSet, { token
 
 type Example = EncodedSet["examples"][number];
 
-/** A sequence as text in one line, what is learned of it in brackets. */
+/** A sequence as one line of text, with the learned tokens in brackets. */
 function marked({ inputs, labels }: Example, tokenizer: Tokenizer): string {
   const ids = [...inputs, ...labels.slice(-1).filter((label) => label !== IGNORED)];
   let isLearned = false;

@@ -1,7 +1,7 @@
 /** @file The command line: flags -> configuration -> call. Heavy modules are imported by the command that runs, so that
- *  `skein --help` is quick.
+ *  `skein --help` is fast.
  *
- *  Exit codes: 0 done; 1 something you can mend (printed as what, where, fix); 70 a bug of ours (printed with its stack). */
+ *  Exit codes: 0 done; 1 a problem that you can fix (printed as what, where, fix); 70 a bug in Skein (printed with its stack). */
 
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
@@ -11,11 +11,11 @@ import { addCommands } from "./command-list.ts";
 import { type Io, processIo } from "./io.ts";
 import { onCommandLine } from "./remedies.ts";
 
-/** Runs one command line (without node and script name) and gives its exit code. */
+/** Runs one command line (without node and script name) and returns its exit code. */
 export async function main(argv: readonly string[], io: Io = processIo()): Promise<number> {
   const isJson = argv.includes("--json");
   try {
-    // What commander says of a wrong command line is for people; with --json, failure() says it.
+    // Commander prints usage errors as text; with --json, failure() prints them.
     const skein = program(isJson ? { ...io, err: () => undefined } : io);
     await addCommands(skein, argv, io);
     await skein.parseAsync([...argv], { from: "user" });
@@ -30,12 +30,12 @@ function program(usage: Io): Command {
     .description("Many LoRA experts woven into one language model.")
     .version(version(), "--version", "print the version")
     .helpCommand(false)
-    .enablePositionalOptions() // what follows "demo moa" is its own, though demo has options of these names too
+    .enablePositionalOptions() // options after "demo moa" belong to it, although demo has options with the same names
     .showSuggestionAfterError()
-    .showHelpAfterError("(add --help for the options and an example)")
+    .showHelpAfterError("(use --help to see the options and an example)")
     .addHelpText(
       "after",
-      "\nResults go to stdout; progress, warnings and errors to stderr.\nExit codes: 0 done, 1 something you can mend, 70 a bug in Skein.\n\nExample:\n  $ skein forward --help",
+      "\nResults go to stdout; progress, warnings and errors to stderr.\nExit codes: 0 done, 1 a problem that you can fix, 70 a bug in Skein.\n\nExample:\n  $ skein forward --help",
     )
     .exitOverride()
     .configureOutput({
@@ -51,7 +51,7 @@ function version(): string {
   return String((manifest as { version: unknown }).version);
 }
 
-/** A file system's refusal that nobody expected is still no bug of ours. */
+/** An unexpected file system error is not a bug in Skein. */
 function fileProblem(error: unknown): unknown {
   const at = error instanceof Error && "path" in error ? String(error.path) : "";
   return at === "" ? error : asWriteProblem(error, at);
@@ -63,13 +63,13 @@ function usageProblem({ message }: CommanderError) {
     code: "option-invalid",
     what: message.replace(/^error: /, ""),
     where: "command line",
-    fix: "See --help for the options and an example.",
+    fix: "Use --help to see the options and an example.",
   };
 }
 
 function failure(error: unknown, io: Io, json: boolean): number {
   if (error instanceof CommanderError) {
-    if (json && error.exitCode !== 0) io.err(`${JSON.stringify({ error: usageProblem(error) })}\n`); // else commander has printed it
+    if (json && error.exitCode !== 0) io.err(`${JSON.stringify({ error: usageProblem(error) })}\n`); // without --json, commander has already printed it
     return error.exitCode === 0 ? 0 : 1;
   }
   const problem = fileProblem(error);

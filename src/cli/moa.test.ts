@@ -118,7 +118,7 @@ test("a domain is added without a bit of the others changing, and removed again"
 test.each<[string, string[], string]>([
   ["an argument without a file", ["--domains", "colours"], "names no file"],
   ["one domain", ["--domains", "colours=COLOURS"], "at least two domains"],
-  ["an expert of no domain", ["--domains", "colours=COLOURS", "numbers=COLOURS", "--loras", "x=y"], '"x" is none of the domains'],
+  ["an expert of no domain", ["--domains", "colours=COLOURS", "numbers=COLOURS", "--loras", "x=y"], '"x" is not one of the domains'],
   ["a domain with an empty path", ["--domains", "colours=", "numbers=COLOURS"], '"colours=" names no file'],
   ["a domain given twice", ["--domains", "colours=COLOURS", "colours=NUMBERS"], 'The domain "colours" is given twice'],
   ["an expert given twice", [...TWO, "--loras", "colours=a", "colours=b"], 'The domain "colours" is given twice: a and b'],

@@ -29,7 +29,7 @@ test("--precision quantizes once, with progress, and keeps what it made until th
   expect(JSON.parse((await skein("cache", "list", "--json")).out)).toMatchObject([{ scheme: "int8" }]);
   expect((await skein("cache", "list")).out).toMatch(/^precision +size +base +folder\nint8 /);
   expect(JSON.parse((await skein("cache", "clear", "--json")).out).bytes).toBeGreaterThan(900_000);
-  expect((await skein("cache", "list")).out).toBe("Nothing is kept.\n");
+  expect((await skein("cache", "list")).out).toBe("No quantized weights are stored.\n");
 });
 
 test("a precision that does not exist is refused with those that do", async () => {

@@ -1,4 +1,4 @@
-/** @file How far a long piece of work is: a bar in a terminal, a plain line now and then elsewhere, JSON lines for machines.
+/** @file The progress of long work: a bar in a terminal, a plain line from time to time elsewhere, JSON lines with --json.
  *
  *      train  ████████████░░░░░░░░  612/1000  loss 0.8312  24.1k tokens/s  3:12 left */
 
@@ -11,27 +11,27 @@ export interface ProgressState {
   readonly loss?: number;
   readonly tokensPerSecond?: number;
   readonly secondsLeft?: number;
-  /** What it is about right now. */
+  /** The current part of the work. */
   readonly note?: string;
 }
 
 export interface Progress {
   update(state: ProgressState): void;
-  /** Ends the bar's line, so that what follows has its own. */
+  /** Ends the bar's line, so that later output begins on a new line. */
   done(): void;
 }
 
 export interface ProgressOptions {
   readonly label: string;
-  /** Milliseconds; default the process's monotonic clock. */
+  /** A clock in milliseconds; default the process's monotonic clock. */
   readonly clock?: () => number;
 }
 
 const BAR_WIDTH = 20;
-const TERMINAL_INTERVAL = 100; // ms between redraws: more cannot be read
+const TERMINAL_INTERVAL = 100; // ms between redraws: faster redraws cannot be read
 const PLAIN_INTERVAL = 10_000; // ms between lines in a log
 
-/** Reports progress on io.err in the form that suits who reads it. */
+/** Reports progress on io.err, in the form for a terminal, a log or a program. */
 export function progress(io: Io, flags: CommonFlags, { label, clock = () => performance.now() }: ProgressOptions): Progress {
   const interval = flags.json ? 0 : io.terminal ? TERMINAL_INTERVAL : PLAIN_INTERVAL;
   let last = Number.NEGATIVE_INFINITY;
@@ -60,12 +60,12 @@ export function downloadProgress(io: Io, flags: CommonFlags): (state: DownloadPr
   const bar = progress(io, flags, { label: "download" });
   let last = "";
   return ({ repository, file, loadedBytes, totalBytes }) => {
-    if (totalBytes < MEGABYTE && !io.terminal && !flags.json) return; // a log is not filled with small files
+    if (totalBytes < MEGABYTE && !io.terminal && !flags.json) return; // small files would fill a log
     const steps = Math.max(1, Math.round(totalBytes / MEGABYTE));
     const isDone = loadedBytes >= totalBytes;
     const step = isDone ? steps : Math.min(steps - 1, Math.floor(loadedBytes / MEGABYTE));
     const note = `MB  ${repository}: ${file}`;
-    if (last === `${step} ${note}`) return; // the network's pieces are smaller than what is worth a line
+    if (last === `${step} ${note}`) return; // one network packet is too little for a line
     last = `${step} ${note}`;
     bar.update({ step, steps, note });
     if (isDone) bar.done();

@@ -1,5 +1,5 @@
-/** @file Flags from a zod object: names, values, ranges, choices, defaults and descriptions come from the schema that the library
- *  parses with, so that each is said once.
+/** @file Flags from a zod object: names, values, ranges, choices, defaults and descriptions come from the library's own schema,
+ *  so that each is written once.
  *
  *      maxNewTokens: z.int().min(1).default(256)        --max-new-tokens <n>   a whole number of at least 1 (default: 256)
  *      packing: z.boolean().default(false)              --packing
@@ -9,13 +9,13 @@
  *                                                     with `repeat`, the flag again for each
  *      schedule: z.discriminatedUnion("kind", ...)      --schedule <kind>, and a flag for each field of its kinds
  *
- *  A field's .meta() may say `value`, the word for its value in help ("dir"), `unset`, what holds where it has no default, and
- *  `off`, what the flag --no-... does. */
+ *  A field's .meta() may have `value`, the word for its value in help ("dir"); `unset`, the behavior without a default; and
+ *  `off`, the description of the flag --no-... */
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import * as z from "zod";
 
-/** A field as JSON Schema describes it, with what .meta() added. */
+/** A field in JSON Schema, with the entries of .meta(). */
 export interface Field {
   readonly type?: string;
   readonly description?: string;
@@ -37,19 +37,19 @@ export interface Field {
 }
 
 export interface FlagRules {
-  /** Fields that are no flags, or that the command declares itself. */
+  /** Fields that are not flags, or that the command declares itself. */
   readonly omit?: readonly string[];
-  /** Flags whose name is not the field's: { topK: "sampleTopK" }. */
+  /** Flags with another name than the field: { topK: "sampleTopK" }. */
   readonly names?: Readonly<Record<string, string>>;
-  /** How a flag's text becomes the field's value, where that is special. */
+  /** Special parsers from a flag's text to the field's value. */
   readonly parsers?: Readonly<Record<string, (text: string) => unknown>>;
-  /** What help says instead of the schema's default. */
+  /** Texts that help shows instead of the schema's default. */
   readonly unset?: Readonly<Record<string, string>>;
   /** The heading under which help lists the flags. */
   readonly group?: string;
 }
 
-/** The fields of a schema, in its order, as one may write them. */
+/** The input fields of a schema, in its order. */
 export function fieldsOf(schema: z.ZodObject): { fields: [string, Field][]; required: ReadonlySet<string> } {
   const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
   return { fields: Object.entries(properties) as [string, Field][], required: new Set(required) };
@@ -69,7 +69,7 @@ export function withOptions(command: Command, schema: z.ZodObject, rules: FlagRu
   return command;
 }
 
-/** The fields of `schema` among the flags that were given, under the schema's names. */
+/** The given flags that are fields of `schema`, under the schema's names. */
 export function optionsFrom(schema: z.ZodObject, flags: object, { omit = [], names = {} }: FlagRules = {}): Record<string, unknown> {
   const given = new Map(Object.entries(flags).filter(([, value]) => value !== undefined));
   const found: Record<string, unknown> = {};
@@ -181,7 +181,7 @@ export function list(text: string): string[] {
     .filter((item) => item !== "");
 }
 
-/** PEFT's target_modules: names, "q,v"; anything else is one text, "all-linear" or a regular expression. */
+/** PEFT's target_modules: names, "q,v"; or one text, "all-linear" or a regular expression. */
 export function targetModulesFlag(text: string): string | string[] {
   return /^[\w.,\s]*$/.test(text) ? list(text) : text;
 }

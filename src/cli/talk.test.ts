@@ -93,7 +93,7 @@ test("an error ends a script, but not a person's conversation, which stays as it
 
 test("a conversation longer than the model was made for is told once", async () => {
   const { err } = await talked("hello\nw1\nw2\n", { longest: 6 });
-  expect(err.match(/the model was made for 6/g)).toHaveLength(1);
+  expect(err.match(/the model was trained for at most 6/g)).toHaveLength(1);
 });
 
 test("without a chat template, or with options that make no sense, nothing is said", () => {

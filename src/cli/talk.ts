@@ -1,4 +1,4 @@
-/** @file A conversation line by line: what the person types comes in, answers stream out.
+/** @file A conversation line by line: it reads the user's messages and streams the answers.
  *
  *  A line is a message, or a command when it is one of COMMANDS; """ opens a message of several lines and closes it. */
 
@@ -9,29 +9,29 @@ import { expertMarker, expertOf, legend } from "./expert-colors.ts";
 import { type CommonFlags, type Io, warn } from "./io.ts";
 
 const COMMANDS = {
-  "/experts": "show who served each token, or hide it",
-  "/reset": "start the conversation anew",
+  "/experts": "show or hide the expert of each token",
+  "/reset": "restart the conversation",
   "/help": "this list",
   "/quit": "end (so does Ctrl-D)",
 } as const;
 const HELP = `${Object.entries(COMMANDS)
   .map(([name, what]) => `${name.padEnd(10)}${what}`)
-  .join("\n")}\n"""       open and close a message of several lines\nCtrl-C    break off an answer\n`;
+  .join("\n")}\n"""       open and close a message of several lines\nCtrl-C    interrupt an answer\n`;
 const QUOTES = '"""';
 
 export interface TalkOptions {
   readonly conversation: Conversation;
-  /** Names of the experts that route; none without a pool. */
+  /** Names of the pool's experts; empty without a pool. */
   readonly experts: readonly string[];
   /** Whether to show them from the start. */
   readonly shown: boolean;
-  /** Whether a person types, to whom an error is told without ending the conversation. */
+  /** Whether the input is a terminal. Then an error is printed and the conversation continues. */
   readonly interactive: boolean;
-  /** Tokens that the model was trained on in one text at most, where that is known. */
+  /** The maximum text length in the model's training, if known. */
   readonly longest?: number | undefined;
 }
 
-/** Holds the conversation until the lines end or /quit. */
+/** Runs the conversation until the input ends or /quit. */
 export async function talk(io: Io, flags: CommonFlags, lines: Interface, options: TalkOptions): Promise<void> {
   const { conversation, experts, interactive } = options;
   let shown = options.shown && experts.length > 0;
@@ -45,10 +45,10 @@ export async function talk(io: Io, flags: CommonFlags, lines: Interface, options
     else if (message === "/help") io.err(HELP);
     else if (message === "/reset") {
       conversation.reset();
-      io.err("The conversation starts anew.\n");
+      io.err("The conversation is restarted.\n");
     } else if (message === "/experts") {
       shown = !shown && experts.length > 0;
-      io.err(shown ? `${legend(experts, io)}\n` : experts.length > 0 ? "Experts are hidden.\n" : "There are no experts: give --pool.\n");
+      io.err(shown ? `${legend(experts, io)}\n` : experts.length > 0 ? "Experts are hidden.\n" : "There are no experts: pass --pool.\n");
     } else if (/^\/[a-z]+$/.test(message)) io.err(`There is no command ${message}.\n${HELP}`);
     else if (message.trim() !== "") {
       answering = new AbortController();
@@ -56,19 +56,19 @@ export async function talk(io: Io, flags: CommonFlags, lines: Interface, options
       answering = undefined;
       if (options.longest !== undefined && conversation.length > options.longest && !warned) {
         warned = true;
-        const lengths = `The conversation has ${conversation.length} tokens, and the model was made for ${options.longest}`;
-        warn(io, flags, [`${lengths}: answers may be of no use. /reset starts anew.`]);
+        const lengths = `The conversation has ${conversation.length} tokens, and the model was trained for at most ${options.longest}`;
+        warn(io, flags, [`${lengths}: answers may be poor. /reset restarts the conversation.`]);
       }
     }
   }
   lines.close();
-  if (interactive) io.err("\n"); // what comes next begins a line
+  if (interactive) io.err("\n"); // the next output begins on a new line
 }
 
-/** The messages of a person, with a prompt before each. */
+/** The user's messages, with a prompt before each. */
 async function* messages(lines: Interface): AsyncGenerator<string> {
   let block: string[] | undefined;
-  // Piped lines are all read, and their end seen, while the first are answered: Node 24 refuses a prompt after it.
+  // Piped input may end while the first lines are answered. Node 24 refuses a prompt after the end.
   let ended = false;
   lines.once("close", () => {
     ended = true;

@@ -1,10 +1,10 @@
-/** @file A trace in a terminal: one line a token, one block a module, each in the color of the expert with the most weight there.
+/** @file A trace in a terminal: one line per token, one block per module, in the color of the expert with the most weight.
  *
  *      input
- *      goose   young 0.61   ▮▮▮▮▮▮▮ ▮▮▮▮▮▮▮      blocks in groups, a layer each
+ *      goose   young 0.61   ▮▮▮▮▮▮▮ ▮▮▮▮▮▮▮      blocks in groups, one per layer
  *
- *  Where the modules do not fit beside the token, a block is a layer. Without colors the blocks are left out; the name and
- *  weight, its mean over the modules, stay. */
+ *  If the modules do not fit beside the token, each block is a layer. Without colors there are no blocks, only the name and
+ *  the weight, which is its mean over the modules. */
 
 import { byLayer } from "../evaluation/report/modules.ts";
 import { expertsOfTokens, type Trace, type TracedTokens } from "../evaluation/scoring/trace.ts";
@@ -17,7 +17,7 @@ export function traceLines(trace: Trace, { colors, columns }: { readonly colors:
   return [...(colors ? [legend(experts)] : []), ...lines].join("\n");
 }
 
-/** `columns`: how wide a line may be; undefined without colors. */
+/** `columns`: the maximum width of a line; undefined without colors. */
 function partLines(part: TracedTokens, names: readonly string[], columns: number | undefined): string[] {
   const tokens = part.tokens.map((token) => token.replaceAll("\n", "⏎"));
   const owners = expertsOfTokens(part);
@@ -31,7 +31,7 @@ function partLines(part: TracedTokens, names: readonly string[], columns: number
   });
 }
 
-/** A block for each module, by layer; for each layer, where modules would be wider than `room`. */
+/** A block for each module, grouped by layer; or a block for each layer, if the modules are wider than `room`. */
 function blocks({ modules, ...part }: TracedTokens, token: number, room: number): string {
   const layers = byLayer(modules.map(({ module }) => module)).map(({ modules: own }) =>
     modules.filter(({ module }) => own.includes(module)),

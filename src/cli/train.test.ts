@@ -47,7 +47,7 @@ test("two experts are trained, gated, pooled and routed", async () => {
   const folders = [at("up"), at("up.gate-run"), at("up.run"), at("down")];
   const pooled = await skein("pool", "create", at("pool"), "--base", at("base"), ...folders);
   expect(pooled).toMatchObject({ code: 0, out: `Made ${at("pool")} with 2 experts.\n` });
-  expect(pooled.err.match(/up\.(gate-)?run keeps what a training run goes on from/g)).toHaveLength(2);
+  expect(pooled.err.match(/up\.(gate-)?run is the folder of a training run/g)).toHaveLength(2);
   expect(await skein("pool", "add", at("pool"), at("up.run"))).toMatchObject({ code: 1, err: expect.stringContaining("None of these") });
   const routed = await skein(
     "generate",

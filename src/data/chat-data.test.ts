@@ -80,7 +80,7 @@ test("what has no meaning is named once, with a count", async () => {
   const { warnings } = await read({ messages, id: 1, source: "s" }, { messages, id: 2 }, { messages: [{ ...user, train: true }, answer] });
   expect(warnings).toHaveLength(1);
   expect(warnings[0]).toMatch(
-    /passed over: refusal \(messages: 2\), id \(rows: 2\), source \(rows: 1\), train of role user \(messages: 1\)\./,
+    /are skipped: refusal \(messages: 2\), id \(rows: 2\), source \(rows: 1\), train of role user \(messages: 1\)\./,
   );
 });
 

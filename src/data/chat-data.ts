@@ -8,7 +8,7 @@
  *  each with system?, tools?, functions?, documents? and chat_template_kwargs?, and lists as JSON text too. Messages: chat-messages.ts.
  *
  *  A plain TRL pair stays text; everything else becomes messages, to be rendered by the model's chat template. A model without turns
- *  (T5) is asked with the texts themselves, and for an Alpaca row with Alpaca's own prompt. */
+ *  (T5) gets the texts unchanged, and for an Alpaca row Alpaca's own prompt. */
 
 import { z } from "zod";
 import { DataError } from "../base/errors.ts";
@@ -31,7 +31,7 @@ export interface Chat {
   readonly unlearned?: readonly number[];
   /** The row's file and line. */
   readonly where?: string;
-  /** What a model without a chat template is asked by, where the row's format says it: Alpaca's prompt, of a row without history. */
+  /** The prompt for a model without a chat template, if the row's format defines one: Alpaca's prompt, for a row without history. */
   readonly prompt?: string;
 }
 export type Conversation = Chat | { readonly kind: "text"; readonly prompt: string; readonly completion: string };
@@ -45,7 +45,7 @@ export async function readConversations(path: string, format?: ChatFormat): Prom
   return rows.map((row) => CONVERSIONS[chosen](exactRow(row), noNotes));
 }
 
-/** The conversation in one row, in whatever spelling. What is passed over of the row is noted. */
+/** The conversation in one row of any of the formats. Skipped fields are noted. */
 export function conversationOf(row: Row, notes: RowNotes = noNotes): Conversation {
   return CONVERSIONS[detectChatFormat(row)](exactRow(row), notes);
 }
@@ -74,7 +74,7 @@ function spelling({ value }: Row): ChatFormat | undefined {
   return "instruction" in value && "output" in value ? "alpaca" : undefined;
 }
 
-/** A chat as one question and its answer, for models that know no turns; undefined where it is more than that. */
+/** A chat as one question and its answer, for models without turns; undefined if it is more than that. */
 export function asPair({ messages, tools, prompt }: Chat): { input: string; target: string } | undefined {
   const roles = messages.map(({ role }) => role).join();
   const texts = messages.map(({ content, tool_calls }) => (tool_calls === undefined && typeof content === "string" ? content : undefined));
@@ -117,7 +117,7 @@ function fromAlpaca(row: Row, notes: RowNotes): Conversation {
     { role: "assistant", content: output },
   ];
   const messages = [...earlier, ...last].map((message) => ({ message, isLearned: true }));
-  // Alpaca's rows hold their own rendering as text.
+  // Alpaca's rows contain their own rendering as text.
   const chat = conversation(messages, { row, notes, own: ["instruction", "input", "output", "history", "text"] });
   if (earlier.length > 0) return chat;
   const { system } = row.value;
@@ -137,7 +137,7 @@ function fromOpenAi(row: Row, notes: RowNotes): Conversation {
 /** The messages in a field: a list, or its JSON text. */
 function messagesIn(name: string, { value, where }: Row, { notes, fix }: { notes: RowNotes; fix: string }): ReadMessage[] {
   const list = decoded(value[name], { where, name });
-  if (!Array.isArray(list)) throw new DataError({ code: "data-bad-row", what: `${name} is no list of messages.`, where, fix });
+  if (!Array.isArray(list)) throw new DataError({ code: "data-bad-row", what: `${name} is not a list of messages.`, where, fix });
   return list.map((message: unknown, i) => readMessage(message, i, { where, notes }));
 }
 
@@ -159,7 +159,7 @@ function fromTrl(row: Row, notes: RowNotes): Conversation {
   return conversation([...asked, ...messages(completion, "assistant", asked.length)], { row, notes, own });
 }
 
-/** What a row may hold beside its messages. */
+/** The other fields of a row, besides its messages. */
 const AROUND = ["system", "tools", "functions", "documents", "chat_template_kwargs"];
 
 function notePassedOver({ value }: Row, known: readonly string[], notes: RowNotes): void {
@@ -169,7 +169,7 @@ function notePassedOver({ value }: Row, known: readonly string[], notes: RowNote
 interface ChatSource {
   readonly row: Row;
   readonly notes: RowNotes;
-  /** Fields that the spelling reads itself. */
+  /** Fields that the format itself reads. */
   readonly own: readonly string[];
 }
 
@@ -182,7 +182,7 @@ function conversation(given: readonly ReadMessage[], { row, notes, own }: ChatSo
       code: "data-bad-row",
       what: "The conversation has no answer of the assistant.",
       where,
-      fix: "Add one, or leave the row out.",
+      fix: "Add one, or remove the row.",
     });
   }
   const unlearned = read.flatMap(({ message, isLearned }, i) => (message.role === "assistant" && !isLearned ? [i] : []));
@@ -201,7 +201,7 @@ function conversation(given: readonly ReadMessage[], { row, notes, own }: ChatSo
   };
 }
 
-/** The row's own system text, where the messages do not begin with one. */
+/** The row's own system text, if the messages do not begin with one. */
 function systemMessage(given: readonly ReadMessage[], { value: { system } }: Row, notes: RowNotes): ReadMessage[] {
   if (typeof system !== "string" || system === "") return [];
   if (given[0]?.message.role !== "system") return [{ message: { role: "system", content: system }, isLearned: false }];

@@ -1,7 +1,7 @@
 /** @file One message of a chat row, in OpenAI's words or ShareGPT's, as a template reads it.
  *
  *  weight, loss and train say whether a turn of the assistant is learned. Calls of tools come as tool_calls, as OpenAI's older
- *  function_call, or as a message of their own; their arguments as objects or as JSON text. What else a message holds is passed over,
+ *  function_call, or as a message of their own; their arguments as objects or as JSON text. Other fields of a message are skipped
  *  and counted. */
 
 import * as z from "zod";
@@ -14,7 +14,7 @@ import type { RowNotes } from "./row-notes.ts";
 
 export interface ReadMessage {
   readonly message: ChatMessage;
-  /** Whether it may be learned, if it is the assistant's. */
+  /** Whether the message is learned, if it is the assistant's. */
   readonly isLearned: boolean;
 }
 export interface MessagePlace {
@@ -53,7 +53,7 @@ const KNOWN: ReadonlySet<string> = new Set([..."role from content value tool_cal
 /** Reads a message; `index` counts from 0. */
 export function readMessage(raw: unknown, index: number, { where: row, notes }: MessagePlace): ReadMessage {
   const where = `${row}, message ${index + 1}`;
-  if (!isObject(raw)) throw badMessage(`A message is no object but ${raw === null ? "null" : `a ${typeof raw}`}.`, where);
+  if (!isObject(raw)) throw badMessage(`A message must be an object, not ${raw === null ? "null" : `a ${typeof raw}`}.`, where);
   const given = String(raw.role ?? raw.from ?? "");
   const role = CALLS.has(given) ? "assistant" : ROLES[given];
   if (role === undefined) {
@@ -92,7 +92,7 @@ const functionCall = (call: DataRecord): DataRecord => ({ type: "function", func
 /** Whether weight, loss or train let a turn be learned. */
 function switchOf(raw: DataRecord, { role, where, notes }: MessagePlace & { role: string }): boolean {
   if (raw.train_detail !== undefined && raw.train_detail !== null) {
-    throw badMessage("train_detail says which parts of a message are learned; a turn is learned whole or not at all.", where);
+    throw badMessage("train_detail selects parts of a message to learn, but only whole turns can be learned.", where);
   }
   let isLearned = true;
   for (const name of SWITCHES) {
@@ -100,7 +100,10 @@ function switchOf(raw: DataRecord, { role, where, notes }: MessagePlace & { role
     if (value === undefined || value === null) continue;
     const isOn = value === true || value === 1;
     if (!isOn && value !== false && value !== 0) {
-      throw badMessage(`${name} is ${JSON.stringify(value)}; a turn is learned (1, true) or not (0, false), no less and no more.`, where);
+      throw badMessage(
+        `${name} is ${JSON.stringify(value)}; it must be 1 or true (the turn is learned), or 0 or false (it is not).`,
+        where,
+      );
     }
     if (isOn && role !== "assistant") notes.passedOver(`${name} of role ${role}`, "message"); // only the assistant is learned
     isLearned &&= isOn;

@@ -17,8 +17,8 @@ export function rowNotes(): RowNotes {
     passedOver: (name, of) => count(fields, of === "row" ? `${name} (rows: ` : `${name} (messages: `),
     droppedNull: (name) => count(nulls, `${name} (`),
     sentences: () => [
-      ...sentence("Fields that have no meaning here are passed over", fields),
-      ...sentence("Null values of tool calls and tools are left out, as column formats fill them in", nulls),
+      ...sentence("Fields that are not used are skipped", fields),
+      ...sentence("Null values of tool calls and tools are removed, since column formats add them", nulls),
     ],
   };
 }

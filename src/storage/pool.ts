@@ -116,7 +116,7 @@ export async function addExpert(directory: string, source: string, options: AddE
     throw new PoolError({
       code: "pool-expert-exists",
       data: { expert: name },
-      what: `The pool has an expert "${name}" already.`,
+      what: `The pool already has an expert "${name}".`,
       where: directory,
       fix: "Give another name, or remove the old one first.",
     });

@@ -1,9 +1,9 @@
-/** @file The text that a chat template gives a turn of the assistant, behind the prompt that asks for it.
+/** @file The text that a chat template writes for a turn of the assistant, after the turn's prompt.
  *
- *  Mostly it is what the conversation through the turn has more than the prompt. Two kinds of template need care:
+ *  Usually it is the text of the conversation through the turn, without the prompt. Two kinds of template differ:
  *
- *      the prompt opens with <think>, and the turn is written without its reasoning (R1)     the reasoning is put back
- *      the history is written otherwise once the turn is there (Mistral's system message)    the answer is found by what it follows */
+ *      the prompt opens with <think>, and the turn is written without its reasoning (R1)     the reasoning is restored
+ *      the history changes when the turn is added (Mistral's system message)                 the answer is found by the text before it */
 
 import { DataError } from "../base/errors.ts";
 import { type ChatContext, type ChatMessage, REASONING_KEYS, renderChat, renderedChat, templateFor } from "./chat.ts";
@@ -14,7 +14,7 @@ import { isObject } from "./tool-calls.ts";
 export interface TurnText {
   readonly prompt: string;
   readonly answer: string;
-  /** What of the answer the template marks as generated. */
+  /** The parts of the answer that the template marks as generated. */
   readonly generated: readonly Span[];
 }
 interface Request extends ChatContext {
@@ -37,18 +37,18 @@ export function answerText(tokenizer: Templates, request: Request, index: number
   const spans = generated
     .map(({ start, end }) => ({ start: Math.max(0, start - shift), end: end - shift }))
     .filter(({ start, end }) => end > start);
-  // A turn that was put together by hand is generated whole.
+  // If the answer's text was assembled here, all of it counts as generated.
   return { prompt, answer, generated: Number.isFinite(shift) ? spans : [{ start: 0, end: answer.length }] };
 }
 
-/** The answer where the text of the conversation does not begin with its prompt. */
+/** The answer if the text of the conversation does not begin with its prompt. */
 function rejoined(prompt: string, text: string, { messages, where, onNote }: Request, index: number): string {
   for (const pattern of [/<(\w+)>(\s*)$/, /<(\w+)>\s*<\/\1>\s*$/]) {
     const opening = pattern.exec(prompt);
     if (!opening || !text.startsWith(prompt.slice(0, opening.index))) continue;
     const rest = text.slice(opening.index);
     const [, tag = "", gap] = opening;
-    // Without a gap the prompt has closed the reasoning already.
+    // Without a gap the prompt has already closed the reasoning.
     return gap === undefined ? rest.trimStart() : withReasoning({ tag, gap }, { rest, message: messages[index]!, onNote });
   }
   const anchor = anchorOf(prompt, text, messages[index - 1]?.content);
@@ -56,13 +56,13 @@ function rejoined(prompt: string, text: string, { messages, where, onNote }: Req
   const shared = sharedLength(prompt, text);
   throw new DataError({
     code: "data-template-unstable",
-    what: `The chat template opens an answer with ${JSON.stringify(prompt.slice(shared).slice(-60))}, but writes this one without it (${JSON.stringify(text.slice(shared, shared + 60))}): what the model would have to answer cannot be told.`,
+    what: `The chat template opens an answer with ${JSON.stringify(prompt.slice(shared).slice(-60))}, but writes this one without it (${JSON.stringify(text.slice(shared, shared + 60))}): the text that the model must learn cannot be determined.`,
     where,
-    fix: "Leave the row out, or use a template that writes an answer behind its own generation prompt.",
+    fix: "Remove the row, or use a template that writes an answer after its own generation prompt.",
   });
 }
 
-/** The longest end of the prompt that the text holds too: at least what stands behind the message before, which opens the answer. */
+/** The longest end of the prompt that also occurs in the text: at least the part after the previous message, which opens the answer. */
 function anchorOf(prompt: string, text: string, before: ChatMessage["content"]): string | undefined {
   const said = typeof before === "string" ? before.trim() : "";
   const least = said === "" || !prompt.includes(said) ? LEAST_ANCHOR : prompt.length - prompt.lastIndexOf(said) - said.length;
@@ -73,34 +73,34 @@ function anchorOf(prompt: string, text: string, before: ChatMessage["content"]):
   return undefined;
 }
 const LEAST_ANCHOR = 24; // characters: longer than any opening of a turn
-const MOST_CONTENT = 100; // characters of the message before, which tell its place from those of others
+const MOST_CONTENT = 100; // characters of the previous message, which distinguish its place from others
 
 interface Opening {
   readonly tag: string;
-  /** White space behind the tag. */
+  /** White space after the tag. */
   readonly gap: string;
 }
 
-/** An answer behind a prompt that opened the reasoning: its reasoning, the closing tag, and what the template writes of it. */
+/** An answer to a prompt that opened the reasoning: its reasoning, the closing tag, and the text that the template writes. */
 function withReasoning(
   opening: Opening,
   { rest, message, onNote }: { rest: string; message: ChatMessage; onNote: Request["onNote"] },
 ): string {
   const found = reasoningOf(message, opening);
   if (!found)
-    onNote?.(`answers without reasoning are learned behind an empty one, since the chat template opens each with <${opening.tag}>`);
+    onNote?.(`answers without reasoning are learned after an empty reasoning, since the chat template opens each with <${opening.tag}>`);
   const { reasoning, gap } = found ?? { reasoning: "\n", gap: "\n\n" };
   return `${reasoning}</${opening.tag}>${gap}${rest.trimStart()}`;
 }
 
-/** What the assistant thinks before this answer, from its own field or from the content, and the white space behind it. */
+/** The assistant's reasoning before this answer, from its own field or from the content, and the white space after it. */
 function reasoningOf(message: ChatMessage, opening: Opening): { reasoning: string; gap: string } | undefined {
   const own = REASONING_KEYS.map((key) => message[key]).find((value) => typeof value === "string");
   if (typeof own === "string") return { reasoning: `${own.replace(/^\n+|\n+$/g, "")}\n`, gap: "\n\n" };
   const content = typeof message.content === "string" ? message.content : "";
   const [, tag, before, gap = ""] = new RegExp(`^\\s*(<${opening.tag}>)?([\\s\\S]*?)</${opening.tag}>(\\s*)`).exec(content) ?? [];
   if (before === undefined) return undefined;
-  const isRepeated = tag !== undefined && before.startsWith(opening.gap); // the prompt has written the tag and this white space
+  const isRepeated = tag !== undefined && before.startsWith(opening.gap); // the prompt already contains the tag and this white space
   return { reasoning: isRepeated ? before.slice(opening.gap.length) : before, gap };
 }
 
@@ -114,11 +114,11 @@ function checkCalls(answer: string, { tool_calls: calls }: ChatMessage, where: s
     code: "data-template-refuses",
     what: `The chat template does not write this turn's call of ${String(missing)}: the turn would be learned without it.`,
     where,
-    fix: "Leave the row out, or use a model whose chat template writes tool calls.",
+    fix: "Remove the row, or use a model whose chat template writes tool calls.",
   });
 }
 
-/** What the turn says stands in its answer; what the template leaves out on purpose is noted. */
+/** Checks that the answer contains the turn's text, and notes the parts that the template omits on purpose. */
 function checkContent(tokenizer: Templates, request: Request, { index, answer }: { index: number; answer: string }): void {
   const { messages, where, onNote } = request;
   const message = messages[index]!;
@@ -136,13 +136,13 @@ function checkContent(tokenizer: Templates, request: Request, { index, answer }:
   }
   throw new DataError({
     code: "data-template-refuses",
-    what: "The chat template does not write what the assistant says in this turn, so the turn cannot be learned.",
+    what: "The chat template does not write the assistant's text in this turn, so the turn cannot be learned.",
     where,
-    fix: "Leave the row out, or give the turn in the form that the template expects.",
+    fix: "Remove the row, or write the turn in the form that the template expects.",
   });
 }
 
-/** The reasoning within a content, and what is said behind it. */
+/** The reasoning within a content, and the text after it. */
 function split(content: string): readonly [string, string] {
   const [, thought = "", said = content] = /^\s*<(\w+)>([\s\S]*?)<\/\1>([\s\S]*)$/.exec(content)?.slice(1) ?? [];
   return [thought.trim(), said.trim()];
@@ -150,7 +150,7 @@ function split(content: string): readonly [string, string] {
 
 const PROBE = "skein-probe";
 
-/** Whether the template writes the turn's content, be it changed: another content shows. */
+/** Whether the template writes the turn's content, possibly changed: another content gives another text. */
 function writesProbe(tokenizer: Templates, request: Request, index: number): boolean {
   const messages = [...request.messages.slice(0, index), { ...request.messages[index]!, content: PROBE }];
   return renderChat(tokenizer, messages, request).includes(PROBE);

@@ -1,5 +1,5 @@
-/** @file Where a model keeps its chat templates: chat_template.jinja (newer, wins), or chat_template in tokenizer_config.json, which is
- *  a template or a list of named ones. */
+/** @file Reads a model's chat templates from chat_template.jinja (newer, takes precedence), or from chat_template in tokenizer_config.json,
+ *  which is a template or a list of named ones. */
 
 import * as z from "zod";
 import { CheckpointError } from "../base/errors.ts";
@@ -26,7 +26,7 @@ export function parseChatTemplates({
       code: "template-broken",
       what: "chat_template is neither text nor a list of { name, template }.",
       where,
-      fix: "Mend or remove chat_template.",
+      fix: "Correct or remove chat_template.",
     });
   }
   const named = typeof parsed.data === "string" ? [{ name: "default", template: parsed.data }] : (parsed.data ?? []);

@@ -6,28 +6,28 @@ import type { Tokenizer } from "./tokenizer.ts";
 
 /** One message of a conversation, as chat templates read it. */
 export interface ChatMessage {
-  /** "system", "user", "assistant", "tool": whatever the template knows. */
+  /** "system", "user", "assistant", "tool": any role that the template accepts. */
   readonly role: string;
   /** Text, or parts as in the OpenAI API. */
   readonly content?: string | readonly Readonly<Record<string, unknown>>[] | null;
-  /** tool_calls, name and what else the template reads. */
+  /** tool_calls, name and other fields that the template reads. */
   readonly [field: string]: unknown;
 }
 
-/** What a template reads besides the messages. */
+/** The other inputs of a template, besides the messages. */
 export interface ChatContext {
   /** JSON schemas of functions the model may call. */
   readonly tools?: readonly unknown[] | undefined;
   /** Documents to answer from. */
   readonly documents?: readonly unknown[] | undefined;
-  /** Variables of the template: enable_thinking and the like (chat_template_kwargs). */
+  /** Variables of the template: enable_thinking and others (chat_template_kwargs). */
   readonly templateVariables?: Readonly<Record<string, unknown>> | undefined;
   /** The date for templates that write one. Default: now. */
   readonly date?: Date | undefined;
 }
-/** Which template renders a conversation, and with what beside its messages. */
+/** The options of rendering a conversation. */
 export interface RenderOptions extends ChatContext {
-  /** End with the words that open the assistant's turn. Default false. */
+  /** End with the text that opens the assistant's turn. Default false. */
   readonly addGenerationPrompt?: boolean;
 }
 
@@ -38,7 +38,7 @@ export function renderChat(tokenizer: Templates, messages: readonly ChatMessage[
   return renderedChat(tokenizer, messages, options).text;
 }
 
-/** The conversation as text, and which of it the template marks as generated. */
+/** The conversation as text, and the parts of it that the template marks as generated. */
 export function renderedChat(
   tokenizer: Templates,
   messages: readonly ChatMessage[],
@@ -61,18 +61,18 @@ export function renderedChat(
   try {
     return renderTemplate(source, variables, () => date ?? new Date());
   } catch (error) {
-    // Most often the template's own raise_exception: roles out of order, an unknown role.
+    // Usually the template's own raise_exception: roles out of order, an unknown role.
     throw new DataError({
       code: "data-template-refuses",
-      what: `The model's chat template does not take this conversation: ${messageOf(error)}.`,
+      what: `The model's chat template refuses this conversation: ${messageOf(error)}.`,
       where: `roles: ${messages.map(({ role }) => role).join(", ") || "none"}`,
-      fix: "Give the conversation in the form this model was trained on (see its model card), or another template.",
+      fix: "Use the conversation format that this model was trained on (see its model card), or another template.",
       cause: error,
     });
   }
 }
 
-/** The keys under which people and templates keep what the assistant thinks before it answers. */
+/** The keys that data and templates use for the assistant's reasoning. */
 export const REASONING_KEYS = ["reasoning_content", "reasoning", "thinking"] as const;
 
 /** The message with its reasoning under the key that the template reads. */
@@ -83,12 +83,12 @@ function withKnownReasoning(message: ChatMessage, source: string): ChatMessage {
   return known === undefined ? message : { ...message, [known]: message[given] };
 }
 
-/** Refuses, before anything is said, a model without a chat template or with one that is not Jinja. */
+/** Throws for a model without a chat template or with one that is not valid Jinja. */
 export function checkChatTemplate(tokenizer: Pick<Tokenizer, "chatTemplates">): void {
   parsedTemplate(templateFor(tokenizer));
 }
 
-/** Whether the template writes the date of the day, so that its texts differ from day to day. */
+/** Whether the template writes the current date, so that its texts change from day to day. */
 export function writesDate(tokenizer: Pick<Tokenizer, "chatTemplates">): boolean {
   return [...tokenizer.chatTemplates.values()].some((source) => mentions(source, "strftime_now"));
 }
@@ -102,6 +102,6 @@ export function templateFor({ chatTemplates }: Pick<Tokenizer, "chatTemplates">,
     code: "template-missing",
     what: `This model has no chat template${named.length > 0 ? ` called default (only ${named.join(", ")})` : ""}.`,
     where: "tokenizer_config.json or chat_template.jinja",
-    fix: "Use a model trained for chat, give its prompt as plain text, or put the template into chat_template.jinja beside the tokenizer.",
+    fix: "Use a model trained for chat, write its prompt as plain text, or put the template into chat_template.jinja beside the tokenizer.",
   });
 }

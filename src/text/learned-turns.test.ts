@@ -119,7 +119,7 @@ describe("refused with file, row and turn is", () => {
 
   test("an answer that the template does not write", () => {
     const mute = tokenizerOf("{% for m in messages %}<|{{ m.role }}|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}");
-    expect(refusal(mute, TALK)).toThrow(/does not write what the assistant says[\s\S]*line 3, turn 1 of the assistant/);
+    expect(refusal(mute, TALK)).toThrow(/does not write the assistant's text[\s\S]*line 3, turn 1 of the assistant/);
   });
 
   test("a turn that the template itself refuses, and one written without the opening of its prompt", () => {

@@ -1,10 +1,10 @@
-/** @file What of a conversation a model learns: every turn of the assistant, as the model would have to write it at that point.
+/** @file The tokens of a conversation that a model learns: every turn of the assistant, in the form in which the model must write it.
  *
- *      prompt_i = render(messages before turn i, generation prompt)        what chat feeds
- *      answer_i = what render(messages through turn i) writes behind it, up to the token that ends the turn
+ *      prompt_i = render(messages before turn i, generation prompt)        the tokens that chat feeds
+ *      answer_i = the text of render(messages through turn i) after the prompt, up to the token that ends the turn
  *
- *  A sequence prompt_i answer_i carries an earlier turn j too where it begins with prompt_j answer_j, token by token. Templates that
- *  write a turn otherwise once others follow it (Qwen 3 drops earlier reasoning) get one sequence for each such turn. */
+ *  A sequence prompt_i answer_i also teaches an earlier turn j if it begins with the tokens of prompt_j answer_j. If a template
+ *  changes a turn when others follow it (Qwen 3 drops earlier reasoning), each such turn gets its own sequence. */
 
 import { DataError } from "../base/errors.ts";
 import { answerText, type TurnText } from "./answer-text.ts";
@@ -20,9 +20,9 @@ export interface LearnedSequence {
   readonly ids: readonly number[];
   /** For each token, whether it is learned. */
   readonly mask: readonly boolean[];
-  /** Turns of the assistant that are learned here. */
+  /** The assistant's turns that this sequence teaches. */
   readonly turns: number;
-  /** The tokens that end them; none where a template ends turns by plain text. */
+  /** The tokens that end these turns; empty if a template ends turns by plain text. */
   readonly turnEnds: readonly number[];
 }
 export interface TurnsRequest extends ChatContext {
@@ -31,7 +31,7 @@ export interface TurnsRequest extends ChatContext {
   readonly unlearned?: readonly number[] | undefined;
   /** The row, for messages. */
   readonly where: string;
-  /** Called with what a person should know of a turn. */
+  /** Called with notes about a turn for the user. */
   readonly onNote?: ((note: string) => void) | undefined;
 }
 
@@ -44,7 +44,7 @@ interface Turn {
   readonly learned: readonly boolean[];
 }
 
-/** The sequences that teach a conversation, in its order; none where nothing of it is to be learned. */
+/** The sequences that teach a conversation, in its order; empty if no turn is learned. */
 export function learnedSequences(tokenizer: Tokenizer, request: TurnsRequest): LearnedSequence[] {
   const { messages, unlearned = [] } = request;
   const turns = messages.flatMap(({ role }, i) => (role === "assistant" && !unlearned.includes(i) ? [turnAt(tokenizer, request, i)] : []));
@@ -84,13 +84,13 @@ function turnAt(tokenizer: Tokenizer, request: TurnsRequest, index: number): Tur
   if (learned.includes(true)) return { index, text: written, prompt, answer, learned };
   throw new DataError({
     code: "data-template-refuses",
-    what: "The chat template's {% generation %} blocks leave this turn out: nothing of it would be learned.",
+    what: "The chat template's {% generation %} blocks do not cover this turn, so nothing of it would be learned.",
     where,
-    fix: "Mend the template, take its generation tags out, or give the turn weight 0.",
+    fix: "Correct the template, remove its generation tags, or give the turn weight 0.",
   });
 }
 
-/** Notes what the template does not write of the conversation: of the longest prompt, which holds all that is read. */
+/** Notes the parts of the conversation that the template does not write. The longest prompt contains all that is read. */
 function noteUnread(tokenizer: Tokenizer, { onNote, ...request }: TurnsRequest, last: Turn | undefined): void {
   if (!onNote || !last) return;
   for (const name of unreadNames(tokenizer, request)) onNote(`${name} is not read by the chat template`);
@@ -99,7 +99,7 @@ function noteUnread(tokenizer: Tokenizer, { onNote, ...request }: TurnsRequest, 
     onNote(`messages of role ${role} are not written by the chat template`);
 }
 
-/** What goes wrong in rendering, with the row and turn it goes wrong in. */
+/** Adds the row and the turn to errors of rendering. */
 function located<T>(where: string, work: () => T): T {
   try {
     return work();
@@ -115,7 +115,7 @@ function located<T>(where: string, work: () => T): T {
   }
 }
 
-/** The tokens of the answer that lie in what the template marks as generated. */
+/** Marks the tokens of the answer that the template marks as generated. */
 function marked(tokenizer: Tokenizer, { prompt, answer, generated }: TurnText, ids: readonly number[]): boolean[] {
   const start = tokenizer.encode(prompt, { addSpecialTokens: false }).length;
   const tokensTo = (length: number): number => {
@@ -129,7 +129,7 @@ function marked(tokenizer: Tokenizer, { prompt, answer, generated }: TurnText, i
   return ids.map((_, i) => spans.some(([from, to]) => i >= from && i < to));
 }
 
-/** The tokens of a conversation as chat feeds them to get its next turn. */
+/** The tokens of a conversation that chat feeds to generate the next turn. */
 export function promptTokens(tokenizer: Tokenizer, messages: readonly ChatMessage[], context: ChatContext = {}): number[] {
   return tokenizer.encode(renderChat(tokenizer, messages, { ...context, addGenerationPrompt: true }), { addSpecialTokens: false });
 }

@@ -13,11 +13,11 @@ export function addCache(program: Command, io: Io, summary: string): void {
     const { keptWeights } = await import("../../quantization/store.ts");
     const kept = await keptWeights();
     const rows = kept.map(({ scheme, bytes, base, folder }) => [scheme, megabytes(bytes), base.slice(0, 12) || "-", folder]);
-    const text = kept.length === 0 ? "Nothing is kept." : table([["precision", "size", "base", "folder"], ...rows]);
+    const text = kept.length === 0 ? "No quantized weights are stored." : table([["precision", "size", "base", "folder"], ...rows]);
     show(io, flags, kept, text);
   });
   subcommand(cache, "clear", {
-    summary: "Delete the quantized weights. The next use of a base in few bits makes them again.",
+    summary: "Delete the quantized weights. They are made again when a base is next used in int8 or int4.",
     example: "skein cache clear",
   }).action(async (flags: CommonFlags) => {
     const { clearKeptWeights } = await import("../../quantization/store.ts");

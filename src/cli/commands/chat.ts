@@ -12,7 +12,10 @@ import { samplingOptions, withSamplingFlags } from "./generate.ts";
 
 const chatFlags = z.strictObject({
   system: z.string().optional().meta({ description: "The system message.", value: "text" }),
-  tools: z.string().optional().meta({ description: "JSON of the tools that the chat template tells the model of.", value: "file" }),
+  tools: z
+    .string()
+    .optional()
+    .meta({ description: "A JSON file with the tools that the chat template describes to the model.", value: "file" }),
   chatTemplateKwargs: z.string().optional().meta({
     description: "Variables of the chat template, as in '{\"enable_thinking\": false}'.",
     value: "json",
@@ -21,7 +24,7 @@ const chatFlags = z.strictObject({
   showExperts: z
     .boolean()
     .default(false)
-    .meta({ description: "Show which expert served each token most: by color, or by name where there are none." }),
+    .meta({ description: "Show the expert with the most weight for each token: by color, or by name without colors." }),
 });
 type Flags = ModelFlags & z.input<typeof chatFlags>;
 
@@ -60,12 +63,12 @@ export function addChat(program: Command, io: Io, summary: string): void {
   });
 }
 
-/** The text of a JSON object, refused where it is none. */
+/** Parses the text of a JSON object. */
 function jsonObject(text: string): string {
   try {
     if (isObject(JSON.parse(text))) return text;
   } catch {
-    // said below, as for any other text
+    // the error below covers this case too
   }
   throw new InvalidArgumentError("Expected a JSON object.");
 }

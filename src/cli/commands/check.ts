@@ -1,4 +1,4 @@
-/** @file `skein check`: what an adapter folder holds, before it is used. */
+/** @file `skein check`: checks an adapter folder before it is used. */
 
 import type { Command } from "commander";
 import * as z from "zod";
@@ -7,7 +7,10 @@ import { type CommonFlags, type Io, show, table, warn } from "../io.ts";
 import { withOptions } from "../schema-options.ts";
 
 const checkFlags = z.strictObject({
-  base: z.string().optional().meta({ description: "Hold it against this base model: a folder or a Hugging Face id.", value: "dir" }),
+  base: z
+    .string()
+    .optional()
+    .meta({ description: "Check the adapter against this base model: a folder or a Hugging Face id.", value: "dir" }),
 });
 type Flags = CommonFlags & z.input<typeof checkFlags>;
 
@@ -29,7 +32,7 @@ export function addCheck(program: Command, io: Io, summary: string): void {
       ["folder", report.directory],
       ["kind", report.kind ?? "unknown"],
       ["base model", report.baseName ?? "not named"],
-      ["checked against", report.against === "base" ? String(flags.base) : "itself; give --base DIR to check the fit"],
+      ["checked against", report.against === "base" ? String(flags.base) : "itself; pass --base DIR to check the fit"],
       ...(report.modelTypes ? [["architectures", report.modelTypes.join(", ") || "none that is supported"]] : []),
       ["rank", report.ranks.join(", ") || "-"],
       ["scaling", report.scalings.join(", ") || "-"],
@@ -40,7 +43,7 @@ export function addCheck(program: Command, io: Io, summary: string): void {
       ...report.modules.toSorted(byNumber).map((module) => ["", report.embeddings.includes(module) ? `${module} (embeddings)` : module]),
       [
         "usable",
-        !report.usable ? "no" : report.against === "base" ? "yes" : "yes, if the base is of such an architecture; --base DIR tells",
+        !report.usable ? "no" : report.against === "base" ? "yes" : "yes, if the base has such an architecture; check with --base DIR",
       ],
     ];
     show(io, flags, { ...report, warnings, problems: report.problems.map(onCommandLine) }, table(rows));

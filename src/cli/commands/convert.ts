@@ -1,4 +1,4 @@
-/** @file `skein convert`: adapters and pools that PyTorch saved as pickles, written as PEFT's safetensors. */
+/** @file `skein convert`: converts adapters and pools that PyTorch saved as pickles to PEFT's safetensors. */
 
 import type { Command } from "commander";
 import * as z from "zod";
@@ -16,10 +16,10 @@ const convertFlags = z.strictObject({
     .default("peft")
     .meta({ description: "What the file holds: a PEFT adapter, or a checkpoint of the PHATGOOSE authors.", value: "form" }),
   base: z.string().optional().meta({
-    description: "The base model of the authors' experts, to hold them to and to record: a folder or a Hugging Face id.",
+    description: "The base model of the authors' experts, which is checked and recorded: a folder or a Hugging Face id.",
     value: "dir",
   }),
-  names: z.array(z.string()).optional().meta({ description: "Of the authors' experts, in order.", unset: "the authors'" }),
+  names: z.array(z.string()).optional().meta({ description: "The names of the authors' experts, in order.", unset: "the authors'" }),
 });
 type Flags = CommonFlags & z.output<typeof convertFlags>;
 
@@ -61,7 +61,7 @@ async function convertPool(io: Io, flags: Flags, source: string, out: string): P
     onExpert: (step, steps, note) => bar.update({ step, steps, note }),
   }).finally(() => bar.done());
   warn(io, flags, warnings);
-  const kept = converted.kept > 0 ? ` (${converted.kept} were there from before)` : "";
+  const kept = converted.kept > 0 ? ` (${converted.kept} existed before)` : "";
   show(io, flags, converted, `Made ${out} with ${counted(converted.experts.length, "expert")}${kept}.`);
 }
 
@@ -80,8 +80,8 @@ async function refuseUnused({ from, base, names }: Flags): Promise<void> {
   throw new OptionError({
     code: "option-conflict",
     data: { options: [unused, "from"] },
-    what: `--${unused} has no use with --from ${from}.`,
+    what: `--${unused} has no effect with --from ${from}.`,
     where: `--${unused}`,
-    fix: `Leave it out, or say which checkpoint it is with --from ${FORMS.slice(1).join(", ")}.`,
+    fix: `Omit it, or name the form of the checkpoint with --from ${FORMS.slice(1).join(", ")}.`,
   });
 }

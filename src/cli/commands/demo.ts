@@ -1,4 +1,4 @@
-/** @file `skein demo`: experts trained, gated, pooled, routed and compared while you watch. */
+/** @file `skein demo`: trains experts and gates, makes a pool, routes, and compares. */
 
 import type { Command } from "commander";
 import * as z from "zod";
@@ -15,9 +15,9 @@ const demoFlags = z.strictObject({
   out: z
     .string()
     .optional()
-    .meta({ description: "Folder of everything it makes; a stopped demo goes on from there.", value: "dir", unset: "demo-out/seed-<n>" }),
-  seed: z.int().min(0).default(1).meta({ description: "Decides data, first values and order." }),
-  tests: z.int().min(1).default(100).meta({ description: "Test examples of each task." }),
+    .meta({ description: "The folder for all results. A stopped demo continues from it.", value: "dir", unset: "demo-out/seed-<n>" }),
+  seed: z.int().min(0).default(1).meta({ description: "The seed of data, initial values and order." }),
+  tests: z.int().min(1).default(100).meta({ description: "The number of test examples for each task." }),
 });
 
 export function addDemo(program: Command, io: Io, summary: string): void {
@@ -40,7 +40,7 @@ export function addDemo(program: Command, io: Io, summary: string): void {
     const text = [
       ...grids,
       await served(io, result.trace),
-      `Table, learning curves and who served which token at every module: ${page}`,
+      `Table, learning curves, and the expert of each token at every module: ${page}`,
     ].join("\n\n");
     show(io, flags, { out, page, seconds: result.seconds, ...resultsJson(result.evaluation) }, text);
   });

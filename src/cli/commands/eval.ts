@@ -1,4 +1,4 @@
-/** @file `skein eval`: methods compared on tasks, in one table and one page. */
+/** @file `skein eval`: compares methods on tasks, in one table and one page. */
 
 import { join } from "node:path";
 import type { Command } from "commander";
@@ -26,17 +26,17 @@ const taskFlags = z.strictObject({
     value: "tasks",
     variadic: true,
   }),
-  heldOut: z.array(z.string()).optional().meta({ description: "Tasks to average apart from the others.", value: "tasks", variadic: true }),
+  heldOut: z.array(z.string()).optional().meta({ description: "Tasks that get a separate average.", value: "tasks", variadic: true }),
   benchmark: z.string().optional().meta({ description: "The tasks of a benchmark recipe.", value: "recipe" }),
   data: z.string().optional().meta({
-    description: "Where the datasets are that YAML files name: a folder or a Hugging Face cache; others are fetched from the Hub.",
+    description: "A folder or Hugging Face cache with the datasets that YAML files name. Other datasets are downloaded from the Hub.",
     value: "dir",
     unset: "data",
   }),
   date,
-  limit: z.int().min(1).optional().meta({ description: "Only the first examples of each task." }),
+  limit: z.int().min(1).optional().meta({ description: "The number of first examples of each task to use." }),
   shots: z.int().min(1).optional().meta({
-    description: "Set the first examples of each task aside, labeled, for lorahub to learn from.",
+    description: "The number of first examples of each task that lorahub learns from. They are not evaluated.",
     unset: "5 with lorahub",
   }),
 });
@@ -49,7 +49,7 @@ const methodFlags = z.strictObject({
   }),
   methods: z.array(z.string()).optional().meta({
     description:
-      "What to compare: base, experts, merged, best_individual, oracle, lorahub, moa (its vote), moa-last, moa-per-layer, or a router's name.",
+      "Methods to compare: base, experts, merged, best_individual, oracle, lorahub, moa (its vote), moa-last, moa-per-layer, or a router's name.",
     value: "names",
     unset: "the first five, and --routers, moa or phatgoose",
   }),
@@ -59,8 +59,8 @@ const methodFlags = z.strictObject({
     repeat: true,
   }),
   topK: z.int().min(1).optional().meta({ description: "Experts per token of the routers.", value: "k" }),
-  sweepK: sizes("Also every router with these many experts per token: 1,2,3,5."),
-  sweepPool: sizes("Also every router, the merge and lorahub with the pool's first 4,8,12 experts, and all."),
+  sweepK: sizes("Also evaluate every router with these numbers of experts per token: 1,2,3,5."),
+  sweepPool: sizes("Also evaluate every router, the merge and lorahub with the pool's first 4,8,12 experts, and with all."),
 });
 const resultFlags = z.strictObject({
   out: z.string().optional().meta({
@@ -138,14 +138,14 @@ async function run(io: Io, files: readonly string[], flags: Flags): Promise<void
   show(io, flags, json, terminalTable(evaluation, { colors: io.colors }));
 }
 
-/** Refuses what could not be written at the end. */
+/** Throws for outputs that could not be written at the end. */
 async function checkPlaces({ out, cache, report }: Flags): Promise<void> {
   const { checkFile, checkFolder } = await import("../../checkpoint/atomic.ts");
   for (const folder of [out, cache]) if (folder !== undefined) await checkFolder(folder);
   if (report !== undefined) await checkFile(report);
 }
 
-/** Every task that the command names; without --held-out there are no groups. */
+/** All tasks of the command; without --held-out there are no groups. */
 async function tasksOf(io: Io, files: readonly string[], flags: Flags, tokenizer: Tokenizer): Promise<EvaluationTask[]> {
   const { readTasks } = await import("../../evaluation/tasks/read-task.ts");
   const { heldOut = [], benchmark, limit } = flags;
@@ -164,7 +164,7 @@ async function tasksOf(io: Io, files: readonly string[], flags: Flags, tokenizer
   return [...own, ...(await read(heldOut, "held out"))];
 }
 
-/** The first examples of each task set aside: no method is measured on them. */
+/** Sets the first examples of each task aside. No method is evaluated on them. */
 function withShots(tasks: readonly EvaluationTask[], shots: number): readonly EvaluationTask[] {
   if (shots === 0) return tasks;
   return tasks.map((task) => ({ ...task, examples: task.examples.slice(shots), shots: task.examples.slice(0, shots) }));
@@ -179,7 +179,7 @@ async function expertsOf(io: Io, flags: Flags, model: Model) {
   return experts;
 }
 
-/** The sweeps asked for, on the held-out tasks where some are. */
+/** The requested sweeps, on the held-out tasks if there are any. */
 async function sweepsOf(io: Io, job: EvaluationJob, flags: Flags): Promise<Chart[]> {
   const { sweepK: ks, sweepPool: sizes } = flags;
   const { sweepK, sweepPool } = await import("../../evaluation/comparison/sweeps.ts");
@@ -212,7 +212,7 @@ async function usageOf(
   return used;
 }
 
-/** "arrow:temperature=1,scaleBySqrt=false,spectr": what holds an = belongs to the router before it. */
+/** "arrow:temperature=1,scaleBySqrt=false,spectr": a part with = belongs to the router before it. */
 function routerList(text: string): string[] {
   const names: string[] = [];
   for (const part of list(text)) {

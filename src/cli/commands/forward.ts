@@ -1,4 +1,4 @@
-/** @file `skein forward`: one batch through a model, from file to file. */
+/** @file `skein forward`: runs one batch through a model, from file to file. */
 
 import type { Command } from "commander";
 import * as z from "zod";
@@ -13,7 +13,7 @@ const forwardFlags = z.strictObject({
       "Safetensors with input_ids, attention_mask, decoder_input_ids: int64 [batch, sequence]; routing_bias: float32 [batch, experts].",
     value: "file",
   }),
-  out: z.string().meta({ description: "Where to write logits: float32 [batch, sequence, vocabulary].", value: "file" }),
+  out: z.string().meta({ description: "The output file with the logits: float32 [batch, sequence, vocabulary].", value: "file" }),
   routes: z.boolean().default(false).meta({ description: "Also write routes.<module>.experts and routes.<module>.weights." }),
 });
 type Flags = ModelFlags & z.input<typeof forwardFlags>;
@@ -31,7 +31,7 @@ export function addForward(program: Command, io: Io, summary: string): void {
     const { checkFile } = await import("../../checkpoint/atomic.ts");
     await checkFile(flags.out);
     const { batch, ignored } = await readBatch(flags.inputs);
-    if (ignored.length > 0) warn(io, flags, [`not used, tensors of ${flags.inputs}: ${ignored.join(", ")}`]);
+    if (ignored.length > 0) warn(io, flags, [`tensors of ${flags.inputs} that are not used: ${ignored.join(", ")}`]);
     const warnings: string[] = [];
     await using model = await loadModel(flags.base, {
       ...flags,
@@ -39,8 +39,7 @@ export function addForward(program: Command, io: Io, summary: string): void {
       ...(batch.routingBias && { rows: ownRows }),
       onWarning: (warning) => warnings.push(warning),
     });
-    const idle =
-      flags.routes && flags.pool === undefined ? ["--routes has nothing to write: only experts of a pool (--pool) are routed."] : [];
+    const idle = flags.routes && flags.pool === undefined ? ["--routes has no effect: only experts of a pool (--pool) are routed."] : [];
     warn(io, flags, [...warnings, ...idle]);
     const result = await model.forward(batch, { routes: flags.routes === true });
     await writeForward(flags.out, result);

@@ -1,4 +1,4 @@
-/** @file `skein generate`: prompts in, text out as it comes. */
+/** @file `skein generate`: streams text for prompts. */
 
 import { type Command, InvalidArgumentError } from "commander";
 import * as z from "zod";
@@ -15,7 +15,7 @@ import { interruptible } from "../interrupt.ts";
 import { type Io, warn } from "../io.ts";
 import { type FlagRules, list, optionsFrom, withOptions } from "../schema-options.ts";
 
-// --top-k is the router's, and the model says where it ends.
+// --top-k is the router's option, and the model defines its end tokens.
 const SAMPLING: FlagRules = {
   group: "Generation:",
   omit: ["n", "logprobs", "routes", "eosIds"],
@@ -25,7 +25,7 @@ const SAMPLING: FlagRules = {
 const generateFlags = z.strictObject({
   n: generationSchema.shape.n,
   logprobs: generationSchema.shape.logprobs.meta({
-    description: "With --json: each token's log-probability and those of so many alternatives.",
+    description: "With --json: the log-probability of each token and of this many alternatives.",
     value: "alternatives",
   }),
   routes: generationSchema.shape.routes.meta({ description: "With --json: which experts served each token." }),
@@ -40,7 +40,7 @@ export function withSamplingFlags(command: Command): Command {
   return withOptions(command, generationSchema, SAMPLING);
 }
 
-/** Generation's options among the flags, as the library calls them. */
+/** The options of generation from the flags, under the library's names. */
 export function samplingOptions(flags: object): Record<string, unknown> {
   return optionsFrom(generationSchema, flags, SAMPLING);
 }
@@ -91,7 +91,7 @@ export function addGenerate(program: Command, io: Io, summary: string): void {
   });
 }
 
-/** Rows that choose as the flag says: for each prompt names joined by +, or * for what the router does. */
+/** The choices of experts from the flag: for each prompt, names joined by +, or * for the router's own choice. */
 async function choosing(choices: readonly string[], prompts: number): Promise<RowChoice> {
   const { namedExperts, ownRows, eachRow } = await import("../../inference/row-choices.ts");
   const { OptionError } = await import("../../base/errors.ts");
@@ -102,7 +102,7 @@ async function choosing(choices: readonly string[], prompts: number): Promise<Ro
       data: { option: "experts", expected: prompts, got: choices.length },
       what,
       where: "--experts",
-      fix: "Give one for each prompt, separated by commas; * lets a prompt use all.",
+      fix: "Pass one choice for each prompt, separated by commas. With *, a prompt may use all experts.",
     });
   }
   return eachRow(choices.map((choice) => (choice === "*" ? ownRows : namedExperts(choice.split("+")))));
@@ -135,13 +135,13 @@ async function print(
       } else done.push({ ...event, choices: choices.get(event.index) ?? [] });
     }
   } catch (error) {
-    if (signal.aborted) report(); // what is complete
+    if (signal.aborted) report(); // prints the completed ones
     throw error;
   }
   report();
 }
 
-/** A completion as JSON can hold it; routes as nested lists, [token][k]. */
+/** A completion as JSON, with routes as nested lists [token][k]. */
 function forMachines({ kind: _, choices, routes, ...event }: CompletionEvent & { choices: readonly Choice[] }, tokenizer: Tokenizer) {
   const said = ({ id, logprob }: Choice) => ({ id, token: tokenizer.tokenText(id), logprob });
   const chosen = choices.map((choice) => ({

@@ -10,15 +10,13 @@ import { progress } from "../progress.ts";
 import { optionsFrom, withOptions } from "../schema-options.ts";
 
 const judgeFlags = z.strictObject({
-  endpoint: z.string().meta({ description: "Any server that speaks OpenAI's chat completions, up to /v1.", value: "url" }),
-  model: z.string().meta({ description: "The judge, as the endpoint names it.", value: "name" }),
-  out: z
-    .string()
-    .meta({ description: "Every judgment, one JSON line each; a judging that was stopped goes on from there.", value: "file" }),
+  endpoint: z.string().meta({ description: "The URL of a server with OpenAI's chat completions API, up to /v1.", value: "url" }),
+  model: z.string().meta({ description: "The endpoint's name for the judge model.", value: "name" }),
+  out: z.string().meta({ description: "The judgments, one JSON line each. A stopped run continues from this file.", value: "file" }),
   apiKeyEnv: z
     .string()
     .default("OPENAI_API_KEY")
-    .meta({ description: "The environment variable that holds the key, if the endpoint wants one.", value: "name" }),
+    .meta({ description: "The environment variable with the API key, if the endpoint needs one.", value: "name" }),
 });
 type Flags = CommonFlags & z.input<typeof judgeFlags>;
 
@@ -45,7 +43,7 @@ export function addJudge(program: Command, io: Io, summary: string): void {
     const { pairs: count, wins, losses, ties, split, unreadable, winRate, stderr } = summary;
     const text = [
       `${fileA} wins ${wins}, loses ${losses}, ties ${ties} of ${count} (${split} split by the order, ${unreadable} not readable)`,
-      `win rate ${(100 * winRate).toFixed(1)} %${Number.isFinite(stderr) ? ` ± ${(100 * stderr).toFixed(1)}` : ""}, a tie counting half`,
+      `win rate ${(100 * winRate).toFixed(1)} %${Number.isFinite(stderr) ? ` ± ${(100 * stderr).toFixed(1)}` : ""}, a tie counts half`,
     ];
     show(io, flags, { out, ...summary }, text.join("\n"));
   });

@@ -1,4 +1,4 @@
-/** @file `skein merge`: several adapters made into one. */
+/** @file `skein merge`: merges several adapters into one. */
 
 import type { Command } from "commander";
 import * as z from "zod";

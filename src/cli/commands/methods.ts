@@ -1,4 +1,4 @@
-/** @file `skein methods`: the routing methods with their options and needs, from their registry. */
+/** @file `skein methods`: lists the routing methods with their options and requirements, from their registry. */
 
 import type { Command } from "commander";
 import { subcommand } from "../command.ts";

@@ -1,4 +1,4 @@
-/** @file `skein demo moa`: Mixture-of-LoRAs and its baselines, trained and compared while you watch. */
+/** @file `skein demo moa`: trains and compares Mixture-of-LoRAs and its baselines. */
 
 import type { Command } from "commander";
 import * as z from "zod";
@@ -9,12 +9,9 @@ import { type Progress, progress } from "../progress.ts";
 import { optionsFrom, withOptions } from "../schema-options.ts";
 
 const moaDemoFlags = z.strictObject({
-  out: z
-    .string()
-    .default("moa-demo")
-    .meta({ description: "Folder of everything it makes; a stopped demo goes on from there.", value: "dir" }),
-  seed: z.int().min(0).default(1).meta({ description: "Decides data, first values and order." }),
-  tests: z.int().min(1).default(100).meta({ description: "Test examples of each domain." }),
+  out: z.string().default("moa-demo").meta({ description: "The folder for all results. A stopped demo continues from it.", value: "dir" }),
+  seed: z.int().min(0).default(1).meta({ description: "The seed of data, initial values and order." }),
+  tests: z.int().min(1).default(100).meta({ description: "The number of test examples for each domain." }),
   ablations: z
     .boolean()
     .default(false)
@@ -23,7 +20,7 @@ const moaDemoFlags = z.strictObject({
 
 export function addMoaDemo(demo: Command, io: Io): void {
   const command = subcommand(demo.enablePositionalOptions(), "moa", {
-    summary: "Train a LoRA for each of five domains and routers that tell them apart, and compare with every baseline.",
+    summary: "Train a LoRA for each of five domains and routers that distinguish them, and compare with every baseline.",
     example: "skein demo moa --seed 2 --out moa-demo",
   });
   withOptions(command, moaDemoFlags).action(async (flags: CommonFlags) => {

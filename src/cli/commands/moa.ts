@@ -20,16 +20,16 @@ const expertSteps = expertRecipe.shape.steps.meta({ description: "Optimizer step
 const trainFlags = z.strictObject({
   ...job,
   domains,
-  out: z.string().meta({ description: "The pool to make.", value: "dir" }),
-  loras: named("Domains whose LoRA is trained already: PEFT adapters.", "name=dir"),
-  validation: named("Examples to select the best state by.", "name=file"),
-  fromScratch: z.boolean().default(false).meta({ description: "Leave the first stage out (an ablation)." }),
+  out: z.string().meta({ description: "The folder of the new pool.", value: "dir" }),
+  loras: named("Domains whose LoRA is already trained: PEFT adapters.", "name=dir"),
+  validation: named("Examples that select the best state.", "name=file"),
+  fromScratch: z.boolean().default(false).meta({ description: "Skip the first stage (an ablation)." }),
 });
 const addFlags = z.strictObject({
   ...job,
   data: z.string().meta({ description: "The domain's examples.", value: "file" }),
-  lora: z.string().optional().meta({ description: "Its LoRA, if it is trained already.", value: "dir" }),
-  replay: named("Examples of the other domains, so that the new rows learn what is not theirs.", "name=file"),
+  lora: z.string().optional().meta({ description: "The domain's LoRA, if it is already trained.", value: "dir" }),
+  replay: named("Examples of the other domains, so that the new rows learn to score them low.", "name=file"),
   rows: z
     .enum(["new", "all"])
     .default("new")
@@ -41,7 +41,7 @@ type TrainFlags = JobFlags & z.input<typeof trainFlags>;
 type AddFlags = JobFlags & z.input<typeof addFlags>;
 type GatesFlags = JobFlags & z.input<typeof gatesFlags>;
 
-// A router reads one prompt a row.
+// A router reads one prompt per row.
 const ROUTERS: FlagRules = { group: "Routers and LoRAs:", omit: ["packing"] };
 // A new domain takes these from the model that it joins.
 const NEW_ROWS: FlagRules = { ...ROUTERS, omit: ["packing", "pooling", "states", "labels", "freezeLoras"] };
@@ -52,7 +52,7 @@ const loraRecipe = z.strictObject({
   targets: expertRecipe.shape.targets,
 });
 const LORAS: FlagRules = { group: "Each domain's LoRA:", parsers: { targets: targetModulesFlag } };
-// What both stages share is given once.
+// Options that both stages share are given once.
 const SHARED = [
   "batchSize",
   "microBatchSize",
@@ -138,7 +138,7 @@ function addAddDomain(moa: Command, io: Io): void {
 
 function addRemoveDomain(moa: Command, io: Io): void {
   subcommand(moa, "remove-domain <pool> <name>", {
-    summary: "Take a domain's LoRA and its rows of the routers out.",
+    summary: "Remove a domain's LoRA, and its rows from the routers.",
     example: "skein moa remove-domain my-moa medicine",
   }).action(async (directory: string, name: string, flags: CommonFlags) => {
     const { removeFromMoaPool } = await import("../../inference/moa-pool.ts");

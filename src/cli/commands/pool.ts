@@ -11,16 +11,16 @@ import { withOptions } from "../schema-options.ts";
 
 const createFlags = z.strictObject({ base });
 const addFlags = z.strictObject({
-  base: z.string().optional().meta({ description: "Where the pool's base model is.", value: "dir", unset: "what pool.json says" }),
-  name: z.string().optional().meta({ description: "What to call the expert.", value: "name", unset: "its folder's name" }),
+  base: z.string().optional().meta({ description: "The place of the pool's base model.", value: "dir", unset: "the place in pool.json" }),
+  name: z.string().optional().meta({ description: "The name of the expert.", value: "name", unset: "its folder's name" }),
   reference: z
     .boolean()
     .default(false)
-    .meta({ description: "Record a folder inside the pool's where it is, instead of copying it to experts/." }),
+    .meta({ description: "For a folder inside the pool's folder: record its path instead of copying it to experts/." }),
   convert: z
     .boolean()
     .default(false)
-    .meta({ description: "Convert experts that are pickles (adapter_model.bin) to safetensors; nothing in them is run." }),
+    .meta({ description: "Convert experts that are pickles (adapter_model.bin) to safetensors. No code in them is run." }),
 });
 type CreateFlags = CommonFlags & z.input<typeof createFlags>;
 type AddFlags = CommonFlags & z.input<typeof addFlags>;
@@ -52,7 +52,7 @@ function addPoolCreate(pool: Command, io: Io): void {
 
 function addPoolAdd(pool: Command, io: Io): void {
   const command = subcommand(pool, "add <pool> <experts...>", {
-    summary: "Add experts to a pool, as its last.",
+    summary: "Add experts at the end of a pool.",
     example: "skein pool add my-pool experts/adjectives",
   });
   withOptions(command, addFlags).action(async (directory: string, experts: readonly string[], flags: AddFlags) => {
@@ -67,7 +67,7 @@ function addPoolAdd(pool: Command, io: Io): void {
 
 function addPoolRemove(pool: Command, io: Io): void {
   subcommand(pool, "remove <pool> <names...>", {
-    summary: "Take experts out of a pool; copies in its experts/ folder are deleted.",
+    summary: "Remove experts from a pool. Copies in its experts/ folder are deleted.",
     example: "skein pool remove my-pool nouns",
   }).action(async (directory: string, names: readonly string[], flags: CommonFlags) => {
     const { removeExpert } = await import("../../storage/pool.ts");
@@ -80,7 +80,7 @@ function addPoolRemove(pool: Command, io: Io): void {
 
 function addPoolList(pool: Command, io: Io): void {
   subcommand(pool, "list <pool>", {
-    summary: "List a pool's base model and experts, in the order that routes count them.",
+    summary: "List a pool's base model and experts, in the order of their indices in routes.",
     example: "skein pool list my-pool",
   }).action(async (directory: string, flags: CommonFlags) => {
     const { listPool } = await import("../../storage/pool.ts");

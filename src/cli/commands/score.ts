@@ -1,4 +1,4 @@
-/** @file `skein score`: text metrics over a file of predictions. */
+/** @file `skein score`: computes text metrics for a file of predictions. */
 
 import type { Command } from "commander";
 import { scoreOptions } from "../../evaluation/metrics/score.ts";

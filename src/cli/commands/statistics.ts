@@ -1,4 +1,4 @@
-/** @file `skein statistics` and `skein lorahub`: what routers without gates learn from examples. */
+/** @file `skein statistics` and `skein lorahub`: compute statistics and combinations of experts from examples. */
 
 import type { Command } from "commander";
 import * as z from "zod";
@@ -12,7 +12,7 @@ import { optionsFrom, withOptions } from "../schema-options.ts";
 
 const statisticsFlags = z.strictObject({
   ...baseModel,
-  data: z.string().meta({ description: "The expert's examples, of which the first 1000 are used.", value: "file" }),
+  data: z.string().meta({ description: "The expert's examples. The first 1000 are used.", value: "file" }),
   ...statisticsOptions.shape,
 });
 type StatisticsFlags = CommonFlags & z.input<typeof statisticsFlags>;

@@ -1,4 +1,4 @@
-/** @file `skein trace`: a page that shows which expert served which token. */
+/** @file `skein trace`: writes a page that shows which expert served which token. */
 
 import type { Command } from "commander";
 import * as z from "zod";
@@ -9,7 +9,10 @@ import { optionsFrom, withOptions } from "../schema-options.ts";
 import { samplingOptions, withSamplingFlags } from "./generate.ts";
 
 const traceFlags = z.strictObject({
-  out: z.string().default("trace.html").meta({ description: "The page; the trace itself is printed with --json.", value: "file" }),
+  out: z
+    .string()
+    .default("trace.html")
+    .meta({ description: "The page to write. With --json, the trace itself is printed.", value: "file" }),
 });
 
 export function addTrace(program: Command, io: Io, summary: string): void {

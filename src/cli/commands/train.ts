@@ -1,4 +1,4 @@
-/** @file `skein train` and `skein gate`: an expert, every weight, or the gates of an expert, learned from a file of examples. */
+/** @file `skein train` and `skein gate`: train an expert, every weight, or the gates of an expert from a file of examples. */
 
 import { basename } from "node:path";
 import type { Command } from "commander";
@@ -20,16 +20,16 @@ const jobFlags = {
     description: "Examples: rows of {input, target}, {prompt, completion}, {instruction, output}, {messages}, {conversations} or {text}.",
     value: "file",
   }),
-  validation: z.string().optional().meta({ description: "Examples to select the best state by.", value: "file" }),
+  validation: z.string().optional().meta({ description: "Examples that select the best state.", value: "file" }),
   run,
   date,
   showLabels: z.int().min(0).optional().meta({
-    description: "Show which tokens of the first rows are learned.",
+    description: "The number of first rows to print with their learned tokens.",
     unset: "1 for chats, else 0",
   }),
 };
 const parsers = { date: checkedDate };
-const unset = { date: "that of the run to resume, else now" };
+const unset = { date: "the date of the resumed run, else now" };
 const gateFlags = z.strictObject(jobFlags);
 const trainFlags = z.strictObject({
   ...jobFlags,
@@ -106,7 +106,7 @@ async function train(
 }
 type TrainingJob = import("../../training/train.ts").TrainingJob;
 
-/** Shows what is learned: of chats always, of other rows when --show-labels asks for it. */
+/** Shows the learned tokens: always for chats, for other rows with --show-labels. */
 function showSet(io: Io, flags: GateFlags, set: EncodedSet, of: Omit<Shown, "rows">): void {
   const rows = flags.showLabels ?? (set.hasChats ? 1 : 0);
   if (rows > 0 || set.hasChats) showLearned(io, flags, set, { ...of, rows });

@@ -37,7 +37,7 @@ export function parsedTemplate(source: string): Program {
       code: "template-broken",
       what: `The chat template is not valid Jinja: ${messageOf(error)}.`,
       where: "tokenizer_config.json or chat_template.jinja",
-      fix: "Mend the template.",
+      fix: "Correct the template.",
       cause: error,
     });
   }
