@@ -107,7 +107,7 @@ describe.each([
     );
     expect(serving.map((experts) => [...new Set(experts)].sort())).toEqual([[1], [0], [0, 1]]);
     expect((await skein("generate", "red", ...options, "--experts", "numbers,*")).err).toContain("2 choices of experts for 1 prompt.");
-    expect((await skein("generate", "red", ...options, "--experts", "law")).err).toContain('The pool has no expert "law"');
+    expect((await skein("generate", "red", ...options, "--experts", "law")).err).toContain("The pool has no expert");
   });
 
   test("statistics of another adapter are not used, and told", async () => {

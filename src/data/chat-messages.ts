@@ -92,7 +92,7 @@ const functionCall = (call: DataRecord): DataRecord => ({ type: "function", func
 /** Whether weight, loss or train let a turn be learned. */
 function switchOf(raw: DataRecord, { role, where, notes }: MessagePlace & { role: string }): boolean {
   if (raw.train_detail !== undefined && raw.train_detail !== null) {
-    throw badMessage("train_detail selects parts of a message to learn, but only whole turns can be learned.", where);
+    throw badMessage("train_detail selects parts of a message, but a turn cannot be learned in part.", where);
   }
   let isLearned = true;
   for (const name of SWITCHES) {

@@ -15,7 +15,7 @@ test.each<[string, unknown, RegExp]>([
   [
     "with less data than its shape",
     { inputIds: { ...ids, data: new BigInt64Array(1) }, decoderInputIds },
-    /its shape \[1, 2\] holds not 1 numbers/,
+    /shape \[1, 2\] does not match its 1 numbers/,
   ],
   ["with a mask of weights", { inputIds: ids, attentionMask: int64([1, 2], [2, 5]), decoderInputIds }, /attention_mask holds 2/],
   ["of two sizes", { inputIds: ids, decoderInputIds: int64([2, 1]) }, /decoder_input_ids has 2 rows, input_ids has 1/],
