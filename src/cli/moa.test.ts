@@ -157,7 +157,7 @@ test("an expert that has the new domain's name stays as it is", async () => {
   await mkdir(at("taken.animals.run")); // as a run leaves it that was stopped
   expect((await addAnimals(pool)).err).toContain('The pool already has an expert "animals"');
   expect(await bytes(...files)).toEqual(before);
-  expect((await skein("moa", "remove-domain", pool, "animals")).err).toContain("is an expert of the pool, but no domain");
+  expect((await skein("moa", "remove-domain", pool, "animals")).err).toContain("is an expert of the pool, but not a domain");
 });
 
 test("a domain that was being added when the run was killed is added by the same command", async () => {
