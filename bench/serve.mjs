@@ -60,7 +60,7 @@ function standard(data) {
 /** The server of this checkout on a free port. */
 async function started() {
   const bin = fileURLToPath(new URL("../bin/skein.js", import.meta.url));
-  const args = ["serve", "--json", "--port", "0", "--rows", "128", "--base", options.base, "--precision", options.precision];
+  const args = ["serve", "--json", "--port", "0", "--parallel", "128", "--base", options.base, "--precision", options.precision];
   const child = spawn(process.execPath, [bin, ...args, ...(options.pool ? ["--pool", options.pool] : [])], {
     stdio: ["ignore", "pipe", "ignore"],
   });

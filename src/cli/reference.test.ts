@@ -66,8 +66,8 @@ test("a flag of one name means the same wherever it occurs", async () => {
   expect(several).toEqual([]);
 });
 
-// Examples and results: a file, a folder, or a file for each domain.
-const MANY_VALUES = new Set(["--data", "--out", "--validation"]);
+// Examples and results are a file, a folder, or a file for each domain. An adapter that is served has a name too, as in other servers.
+const MANY_VALUES = new Set(["--data", "--out", "--validation", "--adapter"]);
 
 /** Every command that does something. */
 async function leaves(): Promise<string[][]> {

@@ -21,7 +21,7 @@ const serveFlags = z.strictObject({
   precision: z.enum(PRECISIONS).default("float32").meta({ description: "How the base's weights are kept." }),
   host: z.string().default("127.0.0.1").meta({ description: "The address to listen at.", value: "address" }),
   port: z.int().min(0).max(65535).default(8080).meta({ description: "The port; 0 for any that is free." }),
-  name: z.string().optional().meta({ description: "The base's name in requests.", unset: "that of its folder" }),
+  baseName: z.string().optional().meta({ description: "The base's name in requests.", unset: "that of its folder" }),
   poolName: z.string().optional().meta({ description: "The pool's name in requests.", unset: "that of its folder" }),
   methods: z
     .array(z.string())
@@ -37,7 +37,7 @@ const serveFlags = z.strictObject({
   maxTokens: z.int().min(1).default(4096).meta({ description: "Most tokens of one completion." }),
   context: z.int().min(16).optional().meta({ description: "Most tokens of a prompt and its answer.", unset: "the model's" }),
   queue: z.int().min(1).default(256).meta({ description: "Most completions that run or wait; more are told to come back." }),
-  rows: z.int().min(1).default(64).meta({ description: "Most completions that run side by side." }),
+  parallel: z.int().min(1).default(64).meta({ description: "Most completions that run side by side." }),
   cacheMb: z.int().min(16).default(2048).meta({ description: "Most megabytes of keys and values of running completions." }),
   timeout: z.int().min(1).default(600).meta({ description: "Seconds that one request may take." }),
   drain: z.int().min(0).default(30).meta({ description: "Seconds that running requests have to end when the server is stopped." }),
@@ -58,12 +58,12 @@ async function serve(io: Io, flags: Flags): Promise<void> {
   const { checkFolders } = await import("../../server/open-engine.ts");
   const { ProcessBackend } = await import("../../server/process-backend.ts");
   const { startServer } = await import("../../server/serve.ts");
-  const { base: root, name, pool, poolName, methods, precision, adapterRoot, context: contextLength, rows, cacheMb } = flags;
+  const { base: root, baseName, pool, poolName, methods, precision, adapterRoot, context: contextLength, parallel, cacheMb } = flags;
   const log = stderrLog();
   const engine = {
-    ...{ base: root, name, pool, poolName, methods, precision, adapterRoot, contextLength },
+    ...{ base: root, name: baseName, pool, poolName, methods, precision, adapterRoot, contextLength },
     adapters: adaptersOf(flags.adapter ?? []),
-    limits: { rows, cacheBytes: cacheMb * 2 ** 20 },
+    limits: { rows: parallel, cacheBytes: cacheMb * 2 ** 20 },
   };
   await checkFolders(engine);
   const onBug = (error: string) => log.error({ error }, "the engine failed");
