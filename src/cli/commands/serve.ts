@@ -5,20 +5,18 @@ import type { Command } from "commander";
 import * as z from "zod";
 import { counted } from "../../base/counted.ts";
 import { OptionError } from "../../base/errors.ts";
-import { PRECISIONS } from "../../quantization/scheme.ts";
 import { subcommand } from "../command.ts";
-import { base } from "../common-options.ts";
+import { baseModel } from "../common-options.ts";
 import { type CommonFlags, type Io, show } from "../io.ts";
 import { type FlagRules, optionsFrom, withOptions } from "../schema-options.ts";
 
 const serveFlags = z.strictObject({
-  base,
+  ...baseModel,
   pool: z.string().optional().meta({ description: "A pool whose experts are chosen for every token.", value: "dir" }),
   adapter: z
     .array(z.string())
     .optional()
     .meta({ description: "An adapter to serve alone: its name, and its folder.", value: "name=dir", variadic: true }),
-  precision: z.enum(PRECISIONS).default("float32").meta({ description: "How the base's weights are kept." }),
   host: z.string().default("127.0.0.1").meta({ description: "The address to listen at.", value: "address" }),
   port: z.int().min(0).max(65535).default(8080).meta({ description: "The port; 0 for any that is free." }),
   baseName: z.string().optional().meta({ description: "The base's name in requests.", unset: "that of its folder" }),
