@@ -3,7 +3,9 @@
 import { expect, test } from "vitest";
 import { golden } from "../../tests/golden.ts";
 import { type Random, seededRandom, shuffled } from "../base/random.ts";
+import { baseRiding, expertRiding } from "../inference/riding.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
+import { openRows } from "../inference/row-choices.ts";
 import { plain, singleAdapter, type Woven } from "../inference/woven.ts";
 import { type LoadedModel, loadModel } from "../library/model.ts";
 import { phatgoose } from "../methods/phatgoose.ts";
@@ -46,7 +48,10 @@ function expectSame(actual: readonly Outcome[], expected: readonly Outcome[], wh
 
 async function wovenOf(model: LoadedModel): Promise<Woven[]> {
   const adapters = [3, 4].map((seed) => singleAdapter(randomAdapter(model, seededRandom(seed)), model.base.modules));
-  return [plain, ...adapters, randomPool(model), randomPool(model, { router: smear() })];
+  const experts = randomExperts(model, 5);
+  const shared = new RoutedPool(experts, model.base.modules, { router: phatgoose(), rows: openRows });
+  const riding = experts.slice(0, 2).map((expert) => expertRiding(shared, expert, singleAdapter(expert.adapter, model.base.modules))!);
+  return [plain, ...adapters, randomPool(model, { router: smear() }), shared, shared, baseRiding(shared), ...riding];
 }
 
 /** Jobs whose prompts often begin alike. */
@@ -76,7 +81,8 @@ test.each(["llama/model", "decoders/gemma3_text", "qwen/model", "t5/model"])(
       const random = seededRandom(seed);
       const jobs = randomJobs(model, wovens, random, 20);
       const expected: Outcome[][] = [];
-      for (const job of jobs) expected.push(await alone(job, seed === 1 ? tight.chunk : undefined));
+      for (const job of jobs)
+        expected.push(await alone({ ...job, woven: job.woven.alone ?? job.woven }, seed === 1 ? tight.chunk : undefined));
       const scheduler = new Scheduler(seed === 1 ? tight : { keptBytes: 1_000_000 });
       const order = shuffled([...jobs.keys()], random);
       const running: Promise<void>[] = [];

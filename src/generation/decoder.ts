@@ -12,10 +12,11 @@
 
 import { invariant } from "../base/errors.ts";
 import type { Model } from "../inference/model.ts";
+import type { Woven } from "../inference/woven.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { sameFeeds } from "./feeds.ts";
 import type { KvRow } from "./kv-cache.ts";
-import { openProgram, type Program } from "./program.ts";
+import { Programs } from "./program.ts";
 import { firstRoutes } from "./routes.ts";
 import { RowBatch } from "./row-batch.ts";
 import { checkPrompt, Slot, type SlotOptions, sharedLength } from "./slot.ts";
@@ -27,7 +28,7 @@ export interface DecoderOptions {
   readonly routes?: boolean;
 }
 
-export interface AdmitOptions extends Pick<SlotOptions, "rowFeeds"> {
+export interface AdmitOptions extends Pick<SlotOptions, "rowFeeds" | "alone"> {
   /** Tokens that follow the prompt, if the sequence was begun in another decoder. */
   readonly generated?: readonly number[];
   /** The cache of the first tokens, with their routes if the decoder has routes. */
@@ -47,7 +48,7 @@ export class Decoder {
   readonly #architecture: Architecture;
   /** Whether a token's numbers depend on the whole row, in the form in which it was read. */
   readonly #readsWholeRows: boolean;
-  readonly #program: Program;
+  readonly #programs: Programs;
   readonly #chunk: number;
   /** For a sequence's length, the length up to which its keys stay valid; undefined if they always stay valid. */
   readonly #steadyUntil: ((length: number) => number) | undefined;
@@ -61,21 +62,36 @@ export class Decoder {
   readonly #alone = new Map<RowBatch, number>();
   readonly #places = new Map<Slot, RowBatch>();
 
-  private constructor({ base: { architecture }, woven }: Model, program: Program, chunk: number) {
+  private constructor({ base: { architecture }, woven }: Model, programs: Programs, chunk: number) {
     this.#architecture = architecture;
     this.#readsWholeRows = woven.readsWholeRows ?? false;
-    this.#program = program;
+    this.#programs = programs;
     this.#chunk = chunk;
-    this.#running = new RowBatch(program);
+    this.#running = new RowBatch(programs);
     this.#steadyUntil = architecture.kind === "decoder-only" ? architecture.steadyUntil : undefined;
   }
 
   /** Keeps the model's sessions until it is closed. */
   static async open(model: Model, { chunk = CHUNK, routes = false }: DecoderOptions = {}): Promise<Decoder> {
-    return new Decoder(model, await openProgram(model, routes), chunk);
+    const programs = new Programs(model, routes);
+    await programs.of(model.woven.alone);
+    return new Decoder(model, programs, chunk);
   }
   close(): void {
-    this.#program.close();
+    this.#programs.close();
+  }
+
+  /** Whether rows of this kind can be computed now beside those that are here. */
+  isOpenFor(alone: Woven | undefined): boolean {
+    return this.#kindsWith(alone).every((kind) => this.#programs.isOpen(kind));
+  }
+  /** Opens the graphs that rows of this kind need beside those that are here. */
+  async openFor(alone: Woven | undefined): Promise<void> {
+    for (const kind of this.#kindsWith(alone)) await this.#programs.of(kind);
+  }
+  #kindsWith(alone: Woven | undefined): readonly (Woven | undefined)[] {
+    const isMixed = alone !== undefined && this.slots.some((slot) => slot.alone?.id !== alone.id);
+    return isMixed ? [alone, undefined] : [alone];
   }
 
   get slots(): readonly Slot[] {
@@ -103,10 +119,10 @@ export class Decoder {
   }
 
   /** Adds a prompt. A prompt that the model cannot read is refused. */
-  admit(prompt: readonly number[], { rowFeeds = {}, generated = [], known }: AdmitOptions = {}): Slot {
+  admit(prompt: readonly number[], { rowFeeds = {}, alone, generated = [], known }: AdmitOptions = {}): Slot {
     const architecture = this.#architecture;
     checkPrompt(prompt, architecture);
-    const options = { rowFeeds, prompt };
+    const options = { rowFeeds, alone, prompt };
     const isEncoded = architecture.kind === "encoder-decoder";
     const slot = new Slot([...(isEncoded ? [architecture.decoderStartId] : prompt), ...generated], options);
     if (!this.#isSteady(slot)) return this.#placeAlone(slot);
@@ -132,7 +148,7 @@ export class Decoder {
     const copy = new Slot(slot.pending, slot);
     Object.assign(copy, { tokens: [...slot.tokens], logits: slot.logits, routed: [...slot.routed], encoderRoutes: slot.encoderRoutes });
     const until = this.#alone.get(from);
-    const to = until === undefined ? from : new RowBatch(this.#program);
+    const to = until === undefined ? from : new RowBatch(this.#programs);
     if (until !== undefined) this.#alone.set(to, until);
     to.copy(copy, from, slot);
     this.#places.set(copy, to);
@@ -224,7 +240,7 @@ export class Decoder {
     return !this.#steadyUntil || this.#steadyUntil(length) === this.#steadyUntil(1);
   }
   #placeAlone(slot: Slot): Slot {
-    const batch = new RowBatch(this.#program);
+    const batch = new RowBatch(this.#programs);
     batch.reserve(1, slot.length);
     batch.add(slot);
     this.#alone.set(batch, this.#steadyUntil!(slot.length));
@@ -252,16 +268,17 @@ export class Decoder {
   #nurseryFor(slot: Slot): RowBatch {
     const own = slot.pending.length;
     const fitting = this.#reading.find((batch) => {
-      const isFull = batch.slots.length >= ROWS_READ || (batch.isEncoded && this.#program.encode);
+      if (batch.slots[0]?.alone?.id !== slot.alone?.id) return false; // the cheaper graphs read them
+      const isFull = batch.slots.length >= ROWS_READ || (batch.isEncoded && this.#programs.hasEncoder);
       if (isFull || (batch.slots.some(({ tokens }) => tokens.length > 0) && this.#readsWholeRows)) return false;
-      const lengths = batch.slots.map(({ prompt, pending }) => (this.#program.encode ? prompt.length : pending.length));
-      const length = this.#program.encode ? slot.prompt.length : own;
+      const lengths = batch.slots.map(({ prompt, pending }) => (this.#programs.hasEncoder ? prompt.length : pending.length));
+      const length = this.#programs.hasEncoder ? slot.prompt.length : own;
       if (this.#readsWholeRows) return lengths.every((other) => other === length);
       const [least, most] = [Math.min(length, ...lengths), Math.max(length, ...lengths)];
       return most <= SHORT || most <= 2 * least;
     });
     if (fitting) return fitting;
-    const batch = this.#spare ?? new RowBatch(this.#program);
+    const batch = this.#spare ?? new RowBatch(this.#programs);
     this.#spare = undefined;
     this.#reading.push(batch);
     return batch;

@@ -2,7 +2,7 @@
 
 import { Decoder, type KnownTokens } from "./decoder.ts";
 import type { Entry, RunningJob } from "./job.ts";
-import type { KeptRows } from "./kept-rows.ts";
+import type { KeptAs, KeptRows } from "./kept-rows.ts";
 import { type Sequence, takeToken } from "./sequence.ts";
 import type { Slot } from "./slot.ts";
 
@@ -29,14 +29,16 @@ export class Group {
   /** The error that prevented the decoder. */
   error: unknown;
   /** Settles when the decoder is open or has failed. */
-  readonly opened: Promise<void>;
+  readonly #opened: Promise<void>;
+  /** Settles when what opens now is open or has failed; undefined if nothing opens. */
+  opening: Promise<void> | undefined;
 
-  constructor({ group, job: { model, routes = false } }: RunningJob, kept: KeptRows, chunk?: number) {
+  constructor({ group, hasRoutes: routes, job: { model } }: RunningJob, kept: KeptRows, chunk?: number) {
     this.key = group;
     this.routes = routes;
     this.readsWholeRows = model.woven.readsWholeRows ?? false;
     this.#kept = kept;
-    this.opened = Decoder.open(model, { routes, ...(chunk && { chunk }) }).then(
+    this.#opened = Decoder.open(model, { routes, ...(chunk && { chunk }) }).then(
       (decoder) => {
         this.#decoder = decoder;
       },
@@ -44,11 +46,26 @@ export class Group {
         this.error = error;
       },
     );
+    this.#await(this.#opened);
+  }
+  #await(opening: Promise<void>): void {
+    this.opening = opening.finally(() => {
+      this.opening = undefined;
+    });
+  }
+
+  /** Whether the decoder can read rows of this job. If not, it begins to open what is missing. */
+  isOpenFor(running: RunningJob): boolean {
+    const { alone } = running.job.model.woven;
+    const decoder = this.#decoder;
+    if (decoder?.isOpenFor(alone)) return true;
+    if (decoder && !this.opening) this.#await(decoder.openFor(alone).catch((error: unknown) => running.end(error)));
+    return false;
   }
 
   /** Releases the decoder, now or as soon as it is open. */
   close(): void {
-    void this.opened.then(() => this.#decoder?.close());
+    void this.#opened.then(() => this.#decoder?.close());
   }
 
   /** Undefined until the decoder is open. */
@@ -66,12 +83,13 @@ export class Group {
   admit(decoder: Decoder, job: RunningJob, entry: Entry, room: number): boolean {
     const tokens = [...entry.prompt, ...entry.generated];
     const { held, coming, of } = decoder.shared(tokens, entry.rowFeeds);
-    const kept = this.#kept.find(job.job.model.woven.batch, tokens, entry.rowFeeds, this.routes);
+    const kept = this.#kept.find(keptAs(job, entry), tokens, this.routes);
     const known = Math.max(held, kept?.length ?? 0);
     if (coming - known >= WORTH_WAITING && 2 * coming >= tokens.length + known) return false;
     const best: KnownTokens | undefined = of && held >= (kept?.length ?? 0) ? decoder.known(of, held) : kept;
     const slot = decoder.admit(entry.prompt, {
       rowFeeds: entry.rowFeeds,
+      alone: job.job.model.woven.alone,
       generated: entry.generated,
       ...(best && best.length >= LEAST_SHARED && { known: best }),
     });
@@ -130,9 +148,15 @@ export class Group {
 
   #release(decoder: Decoder, { job, entry, slot, siblings }: Row, keeps: boolean): void {
     const kept = keeps && job.job.keeps !== false ? decoder.keep(slot) : undefined;
-    if (kept) this.#kept.add({ ...kept, batch: job.job.model.woven.batch, tokens: [...slot.tokens], rowFeeds: entry.rowFeeds });
+    if (kept) this.#kept.add({ ...kept, ...keptAs(job, entry), tokens: [...slot.tokens] });
     decoder.release(slot);
     this.#rows.delete(slot);
     job.rows -= 1 + siblings.length;
   }
+}
+
+/** What the cache of an entry depends on, besides its tokens. */
+function keptAs({ job: { model } }: RunningJob, { rowFeeds }: Entry): KeptAs {
+  const { batch, alone } = model.woven;
+  return alone ? { batch: alone.batch, rowFeeds: {} } : { batch, rowFeeds };
 }

@@ -68,8 +68,13 @@ export class RunningJob {
   }
   /** Jobs with equal keys belong to one group. */
   get group(): string {
-    const { model, routes } = this.job;
-    return routes ? `${model.woven.batch} with routes` : model.woven.batch;
+    const { batch } = this.job.model.woven;
+    return this.hasRoutes ? `${batch} with routes` : batch;
+  }
+  /** Whether its sequences record routes. Rows that have their choice from elsewhere have none of their own. */
+  get hasRoutes(): boolean {
+    const { model, routes = false } = this.job;
+    return routes && model.woven.alone === undefined;
   }
 
   /** Reports a token. After the last token of all sequences the job ends. */

@@ -6,11 +6,14 @@ import type { KnownTokens } from "./decoder.ts";
 import { sameFeeds } from "./feeds.ts";
 import { sharedLength } from "./slot.ts";
 
-export interface KeptRow extends KnownTokens {
-  /** Rows with equal graphs and feeds may use each other's caches. */
+/** Rows with equal graphs and feeds may use each other's caches. */
+export interface KeptAs {
   readonly batch: string;
-  readonly tokens: readonly number[];
   readonly rowFeeds: Feeds;
+}
+
+export interface KeptRow extends KnownTokens, KeptAs {
+  readonly tokens: readonly number[];
   readonly bytes: number;
 }
 
@@ -31,7 +34,7 @@ export class KeptRows {
   }
 
   /** The row that shares the most first tokens with these, and how many. `routes`: only rows that hold the routes too. */
-  find(batch: string, tokens: readonly number[], rowFeeds: Feeds, routes: boolean): KnownTokens | undefined {
+  find({ batch, rowFeeds }: KeptAs, tokens: readonly number[], routes: boolean): KnownTokens | undefined {
     let best: { kept: KeptRow; length: number } | undefined;
     for (const kept of this.#rows) {
       if (kept.batch !== batch || (routes && kept.routed.length === 0) || !sameFeeds(kept.rowFeeds, rowFeeds)) continue;

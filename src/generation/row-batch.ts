@@ -6,7 +6,7 @@ import type { Feeds } from "../runtime/session.ts";
 import { crossBuffers } from "./decoder-graphs.ts";
 import { stackedFeeds } from "./feeds.ts";
 import { KvCache, type KvRow } from "./kv-cache.ts";
-import type { Program } from "./program.ts";
+import { kindOf, type Program, type Programs } from "./program.ts";
 import { routesOfRows } from "./routes.ts";
 import type { Slot } from "./slot.ts";
 
@@ -17,7 +17,7 @@ interface Inputs extends Feeds {
 }
 
 export class RowBatch {
-  readonly #program: Program;
+  readonly #programs: Programs;
   readonly #past: KvCache;
   readonly #cross: KvCache | undefined;
   readonly #slots: Slot[] = [];
@@ -26,11 +26,12 @@ export class RowBatch {
   /** The feeds of the last run, and the cache's feeds that they contain. */
   #feeds: Record<string, HostTensor> = {};
   #madeWith: Feeds | undefined;
+  #madeFor: Program | undefined;
 
-  constructor(program: Program) {
-    this.#program = program;
-    this.#past = new KvCache(program.plan.past, { lengths: "cache_lengths" });
-    if (program.encode) this.#cross = new KvCache(crossBuffers(program.plan), { complete: true });
+  constructor(programs: Programs) {
+    this.#programs = programs;
+    this.#past = new KvCache(programs.plan.past, { lengths: "cache_lengths" });
+    if (programs.hasEncoder) this.#cross = new KvCache(crossBuffers(programs.plan), { complete: true });
   }
 
   get slots(): readonly Slot[] {
@@ -120,15 +121,16 @@ export class RowBatch {
 
   /** Reads the prompts of all rows. */
   async encode(): Promise<void> {
-    const { encode, feeds, routes } = this.#program;
+    const program = await this.#programs.of(kindOf(this.#slots));
+    const { encode, feeds } = program;
     invariant(encode && this.#cross && this.#cross.lengths.length === 0, "rows are encoded once, together");
     const { ids, mask } = padded(this.#slots.map(({ prompt }) => prompt));
-    const fetches = await encode.run({ ...feeds, ...this.#rowFeeds(), input_ids: ids, attention_mask: mask });
+    const fetches = await encode.run({ ...feeds, ...this.#rowFeeds(program), input_ids: ids, attention_mask: mask });
     const counts = this.#slots.map(({ prompt }) => prompt.length);
     this.#cross.reserve(counts.length, ids.shape[1]!);
     for (const _ of counts) this.#cross.add();
     this.#cross.write(fetches, counts, "behind");
-    if (routes) {
+    if (this.#programs.routes) {
       routesOfRows(fetches, counts, "start").forEach((row, i) => {
         this.#slots[i]!.encoderRoutes = row;
       });
@@ -139,13 +141,13 @@ export class RowBatch {
   /** Reads up to `width` pending tokens of each row. Rows that reach their last token get logits. Rows with fewer tokens than
    *  others join only the last runs, so that all rows end together. */
   async run(width: number): Promise<void> {
-    const { decode, routes } = this.#program;
+    const program = await this.#programs.of(kindOf(this.#slots));
     const left = this.left;
     const columns = Math.min(width, left);
     const counts = this.#slots.map(({ pending }) => Math.max(0, pending.length - (left - columns)));
-    const fetches = await decode.run(Object.assign(this.#standing(), this.#inputs(counts, columns)));
+    const fetches = await program.decode.run(Object.assign(this.#standing(program), this.#inputs(counts, columns)));
     this.#past.write(fetches, counts);
-    const routed = routes ? routesOfRows(fetches, counts, "end") : undefined;
+    const routed = this.#programs.routes ? routesOfRows(fetches, counts, "end") : undefined;
     const { data, shape } = fetches.logits as HostTensor<"float32">;
     const vocabulary = shape[2]!;
     for (let row = 0; row < counts.length; row++) {
@@ -170,10 +172,11 @@ export class RowBatch {
   }
 
   /** The feeds that stay the same until rows are added or removed, or the caches grow. */
-  #standing(): Record<string, HostTensor> {
-    if (this.#madeWith === this.#past.feeds) return this.#feeds;
+  #standing(program: Program): Record<string, HostTensor> {
+    if (this.#madeWith === this.#past.feeds && this.#madeFor === program) return this.#feeds;
     this.#madeWith = this.#past.feeds;
-    this.#feeds = { ...this.#program.feeds, ...this.#rowFeeds(), ...this.#crossFeeds(), ...this.#past.feeds };
+    this.#madeFor = program;
+    this.#feeds = { ...program.feeds, ...this.#rowFeeds(program), ...this.#crossFeeds(), ...this.#past.feeds };
     return this.#feeds;
   }
 
@@ -187,7 +190,8 @@ export class RowBatch {
     return { ...feeds, attention_mask: mask };
   }
 
-  #rowFeeds(): Feeds {
+  #rowFeeds({ takesRows }: Program): Feeds {
+    if (!takesRows) return {};
     return stackedFeeds(this.#slots.map(({ rowFeeds }) => rowFeeds));
   }
 }

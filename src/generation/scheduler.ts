@@ -115,13 +115,13 @@ export class Scheduler {
       this.#admit();
       const groups = [...this.#groups.values()];
       const running = groups.filter(({ size }) => size > 0);
-      const opening = groups.filter(({ decoder }) => !decoder);
+      const opening = groups.flatMap((group) => group.opening ?? []);
       if (running.length > 0) await this.#turn(running);
       else if (opening.length > 0) {
         const nudged = new Promise<void>((resolve) => {
           this.#nudge = resolve;
         });
-        await Promise.race([nudged, ...opening.map(({ opened }) => opened)]);
+        await Promise.race([nudged, ...opening]);
       } else {
         this.#isRunning = false;
         return;
@@ -236,7 +236,7 @@ export class Scheduler {
     const group = this.#groups.get(job.group) ?? new Group(job, this.#kept, this.#limits.chunk);
     this.#groups.set(job.group, group);
     const { decoder } = group;
-    if (!decoder) return "not now";
+    if (!decoder || !group.isOpenFor(job)) return "not now";
     for (let i = 0; i < Math.min(job.waiting.length, room); i++) {
       const entry = job.waiting[i]!;
       const more = decoder.bytesWith(entry.prompt.length + entry.generated.length + 1) - decoder.bytes;

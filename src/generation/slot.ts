@@ -1,6 +1,7 @@
 /** @file A slot: one sequence in a decoder, independent of the place of its row. */
 
 import { ShapeError } from "../base/errors.ts";
+import type { Woven } from "../inference/woven.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Feeds } from "../runtime/session.ts";
 import { joinedRoutes, lastRoutes, type Routes } from "./routes.ts";
@@ -16,11 +17,14 @@ export interface SlotOptions {
   readonly prompt?: readonly number[];
   /** The feeds of the row's own choice: tensors [1, ...]. */
   readonly rowFeeds?: Feeds;
+  /** What computes the row among others of its kind; without it, always the decoder's model. */
+  readonly alone?: Woven | undefined;
 }
 
 export class Slot {
   readonly prompt: readonly number[];
   readonly rowFeeds: Feeds;
+  readonly alone: Woven | undefined;
   /** Tokens whose keys and values are in the cache. */
   tokens: number[] = [];
   /** Tokens that still have to be read. */
@@ -32,10 +36,11 @@ export class Slot {
   /** The routes of the prompt in the encoder, if there is one. */
   encoderRoutes: Routes | undefined;
 
-  constructor(pending: readonly number[], { prompt = [], rowFeeds = {} }: SlotOptions = {}) {
+  constructor(pending: readonly number[], { prompt = [], rowFeeds = {}, alone }: SlotOptions = {}) {
     this.pending = [...pending];
     this.prompt = prompt;
     this.rowFeeds = rowFeeds;
+    this.alone = alone;
   }
 
   /** Tokens of the sequence, read or not. */

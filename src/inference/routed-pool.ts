@@ -129,6 +129,18 @@ export class RoutedPool implements Woven {
     return new RoutedPool(this.#members, this.#sizes, { ...this.#options, rows }, this.#stack);
   }
 
+  /** Whether rows of the base and of single experts may share its runs. */
+  get takesRiders(): boolean {
+    return this.#options.router.mixes === "outputs" && this.#options.rows !== undefined;
+  }
+  /** Whether a row that may use only this expert computes exactly the expert alone: it is a member as it is, and a candidate at each of
+   *  its modules. */
+  serves(expert: Expert): boolean {
+    const { router } = this.#options;
+    const isCandidate = (module: string) => router.prototype(expert, module) !== undefined;
+    return this.takesRiders && this.#members.includes(expert) && [...expert.adapter.modules.keys()].every(isCandidate);
+  }
+
   /** The base's projections in a graph, with the mixture of experts added. */
   weave(graph: Graph, inner: Seams, onRoute?: OnRoute): Seams {
     const { router, rows } = this.#options;

@@ -36,6 +36,8 @@ export interface Woven {
   /** The feeds with each row's choice, for every run that computes the row: tensors [batch, ...]. Absent when rows
    *  choose nothing. */
   readonly chooseRows?: ((prompts: Prompts) => Promise<Feeds>) | undefined;
+  /** What computes the same numbers at less cost, without choices of rows. A run uses it if all of its rows have the same one. */
+  readonly alone?: Woven;
   /** Whether a token's numbers depend on its whole row, including padding and later tokens. */
   readonly readsWholeRows?: boolean;
   weave(graph: Graph, inner: Seams, onRoute?: OnRoute): Seams;

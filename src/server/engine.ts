@@ -8,7 +8,7 @@ import type { Choice } from "../generation/sampler.ts";
 import { Scheduler, type SchedulerLimits } from "../generation/scheduler.ts";
 import { endingIds, type Sequence, sequencesFor, type TakenToken } from "../generation/sequence.ts";
 import { stopWatch } from "../generation/stop-strings.ts";
-import type { Model } from "../inference/model.ts";
+import { type Model, withWoven } from "../inference/model.ts";
 import { templateFor } from "../text/chat.ts";
 import { textStream } from "../text/stream.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -160,7 +160,7 @@ export class Engine implements b.Backend {
 
   async score(request: b.ScoreRequest): Promise<readonly b.PromptScore[]> {
     const { tokenizer, vocabulary } = this.#parts;
-    const model = await this.#parts.models.open(request);
+    const model = withoutCompany(await this.#parts.models.open(request));
     const prompts = request.prompts.map((input) => this.#idsOf(input));
     const scores = request.top === undefined ? undefined : await promptScores(model, prompts, request.top);
     return prompts.map((ids, i) => ({
@@ -173,7 +173,7 @@ export class Engine implements b.Backend {
   }
 
   async embed(request: b.EmbeddingRequest): Promise<b.Embeddings> {
-    const model = await this.#parts.models.open(request);
+    const model = withoutCompany(await this.#parts.models.open(request));
     const prompts = request.prompts.map((input) => this.#idsOf(input));
     return { vectors: await embedded(model, prompts), promptTokens: sum(prompts.map(({ length }) => length)) };
   }
@@ -207,6 +207,11 @@ export class Engine implements b.Backend {
   async close(): Promise<void> {
     await this.#parts.dispose?.();
   }
+}
+
+/** The model, where no other rows share its runs. */
+function withoutCompany(model: Model): Model {
+  return model.woven.alone ? withWoven(model, model.woven.alone) : model;
 }
 
 const CONTEXT = 8; // tokens; enough for decoders to see that a text does not begin here

@@ -3,7 +3,7 @@
 import type { Expert } from "../adapters/expert.ts";
 import type { Model } from "../inference/model.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
-import { namedExperts } from "../inference/row-choices.ts";
+import { namedExperts, openRows } from "../inference/row-choices.ts";
 import type { Woven } from "../inference/woven.ts";
 import { defaultMethod, openMethod, parsedMethod } from "../methods/registry.ts";
 import { readMoa } from "../storage/moa.ts";
@@ -30,7 +30,9 @@ export async function standardMethod(directory: string): Promise<string> {
 /** What the experts become. */
 export async function openedMethod(model: Model, experts: readonly Expert[], directory: string, text: string): Promise<Woven> {
   const { base, runner } = model;
-  return openMethod({ base, runner, experts, where: directory, moa: () => readMoa(directory) }, parsedMethod(text));
+  const woven = await openMethod({ base, runner, experts, where: directory, moa: () => readMoa(directory) }, parsedMethod(text));
+  // With choices of rows, requests that restrict the experts, and those of the base and of single experts, share its runs.
+  return woven instanceof RoutedPool && !woven.chooseRows && !woven.readsWholeRows ? woven.withRows(openRows) : woven;
 }
 
 /** The same, where only these experts may serve. */

@@ -8,7 +8,9 @@ import { isAbsolute, relative, resolve, sep } from "node:path";
 import type { Expert } from "../adapters/expert.ts";
 import { longestSequence } from "../evaluation/scoring/length.ts";
 import { type Model, withWoven } from "../inference/model.ts";
-import { singleAdapter, type Woven } from "../inference/woven.ts";
+import { baseRiding, expertRiding } from "../inference/riding.ts";
+import type { RoutedPool } from "../inference/routed-pool.ts";
+import { plain, singleAdapter, type Woven } from "../inference/woven.ts";
 import { loadExpert } from "../storage/expert.ts";
 import type { NewExpert, ServedModel, Target } from "./backend.ts";
 import { methodText, restricted } from "./pool-methods.ts";
@@ -32,7 +34,9 @@ export class ServedModels {
   readonly #created = now();
   readonly #adapters = new Map<string, PoolMember>();
   /** One value for an expert, so that requests share a batch. */
-  readonly #single = new WeakMap<Expert, Woven>();
+  readonly #adapted = new WeakMap<Expert, Woven>();
+  /** By the pool that they ride in, and what they are alone. */
+  readonly #riders = new WeakMap<RoutedPool, Map<Woven, Woven>>();
 
   constructor(options: ServedOptions) {
     this.#options = options;
@@ -85,12 +89,31 @@ export class ServedModels {
     if (routing && Object.values(routing).some((value) => value !== undefined)) {
       throw badField("routing", `"${name}" is not routed.${pool ? ` Ask for the model "${pool.id}".` : ""}`);
     }
-    return member ? withWoven(model, this.#alone(member.expert)) : model;
+    return withWoven(model, member ? this.#single(member.expert) : this.#plain());
+  }
+
+  /** The base, beside the pool's rows where there are any. */
+  #plain(): Woven {
+    const carrier = this.#options.pool?.served.carrier;
+    return carrier ? this.#riding(carrier, plain, () => baseRiding(carrier)) : plain;
+  }
+  /** One expert, beside the pool's rows if the pool computes it exactly. */
+  #single(expert: Expert): Woven {
+    const alone = this.#alone(expert);
+    const carrier = this.#options.pool?.served.carrier;
+    return carrier ? this.#riding(carrier, alone, () => expertRiding(carrier, expert, alone) ?? alone) : alone;
+  }
+  #riding(carrier: RoutedPool, alone: Woven, made: () => Woven): Woven {
+    const known = this.#riders.get(carrier) ?? new Map<Woven, Woven>();
+    this.#riders.set(carrier, known);
+    const riding = known.get(alone) ?? made();
+    known.set(alone, riding);
+    return riding;
   }
 
   #alone(expert: Expert): Woven {
-    const woven = this.#single.get(expert) ?? singleAdapter(expert.adapter, this.#options.model.base.modules);
-    this.#single.set(expert, woven);
+    const woven = this.#adapted.get(expert) ?? singleAdapter(expert.adapter, this.#options.model.base.modules);
+    this.#adapted.set(expert, woven);
     return woven;
   }
 

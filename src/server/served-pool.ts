@@ -8,6 +8,7 @@ import type { Expert } from "../adapters/expert.ts";
 import { POOL_FILE, type PoolEntry } from "../adapters/pool-file.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
 import type { Model } from "../inference/model.ts";
+import { RoutedPool } from "../inference/routed-pool.ts";
 import type { Woven } from "../inference/woven.ts";
 import { openPool } from "../storage/pool.ts";
 import { openedMethod, standardMethod, updated } from "./pool-methods.ts";
@@ -30,6 +31,8 @@ export class ServedPool {
   #standard = "phatgoose";
   /** Method -> what the experts become; the least recently used first. */
   #opened = new Map<string, Promise<Woven>>();
+  /** The latest method that was asked for and that rows of the base and of single experts can ride in. */
+  #carrier: { readonly text: string; readonly pool: RoutedPool } | undefined;
 
   private constructor(model: Model, directory: string) {
     this.#model = model;
@@ -44,6 +47,10 @@ export class ServedPool {
 
   get members(): readonly PoolMember[] {
     return this.#members;
+  }
+  /** The routed pool whose runs rows of the base and of single experts share; undefined until one is open. */
+  get carrier(): RoutedPool | undefined {
+    return this.#carrier?.pool;
   }
   /** The method it runs under when none is named. */
   get standard(): string {
@@ -99,10 +106,13 @@ export class ServedPool {
     const isChanged = experts.some((expert) => before.has(expert.name) && before.get(expert.name) !== expert);
     const opened = isChanged || experts.length === 0 ? [] : [...this.#opened];
     this.#members = members;
+    const carrying = this.#carrier?.text;
+    this.#carrier = undefined;
     this.#opened = new Map(
       opened.map(([text, woven]) => {
         const next = woven.then((old) => updated(old, experts) ?? this.#open(text));
         next.catch(() => this.#forget(text, next)); // the next request says why
+        if (text === carrying) this.#carryOn(text, next);
         return [text, next];
       }),
     );
@@ -113,6 +123,7 @@ export class ServedPool {
     const known = this.#opened.get(text);
     const woven = known ?? this.#open(text);
     if (!known) woven.catch(() => this.#forget(text, woven));
+    this.#carryOn(text, woven);
     this.#opened.delete(text);
     this.#opened.set(text, woven);
     if (this.#opened.size > MOST_METHODS) this.#opened.delete([...this.#opened.keys()].find((key) => key !== this.#standard)!);
@@ -122,6 +133,14 @@ export class ServedPool {
   async #open(text: string): Promise<Woven> {
     const experts = this.#members.map(({ expert }) => expert);
     return openedMethod(this.#model, experts, this.directory, text);
+  }
+  #carryOn(text: string, woven: Promise<Woven>): void {
+    void woven.then(
+      (pool) => {
+        if (this.#opened.get(text) === woven && pool instanceof RoutedPool && pool.takesRiders) this.#carrier = { text, pool };
+      },
+      () => {},
+    );
   }
   #forget(text: string, woven: Promise<Woven>): void {
     if (this.#opened.get(text) === woven) this.#opened.delete(text);
