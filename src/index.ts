@@ -62,7 +62,16 @@ export {
   removeExpert,
 } from "./storage/pool.ts";
 export type { Tokenizer } from "./text/tokenizer.ts";
+export type { TrainingJob, TrainingSetting } from "./training/learn.ts";
 export type { LoopHooks, Progress } from "./training/loop.ts";
 export type { ExpertOptions, GateOptions, MoaOptions } from "./training/recipe.ts";
-export { type ExpertJob, type GateJob, type TrainingJob, type TrainingSetting, trainExpert, trainGate } from "./training/train.ts";
+export { type ExpertJob, type GateJob, trainExpert, trainGate } from "./training/train.ts";
 export { type DomainData, type MoaJob, type MoaModel, type TrainMoaJob, trainMoa } from "./training/train-moa.ts";
+export {
+  type ExpertPart,
+  type ExpertsJob,
+  type GatePart,
+  type GatesJob,
+  trainExperts,
+  trainGates,
+} from "./training/train-together.ts";

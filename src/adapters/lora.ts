@@ -10,7 +10,7 @@
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { add, mul, sigmoid } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import { gather, reshape, shaped } from "../graph/ops/movement.ts";
+import { gather, shaped, unsqueeze } from "../graph/ops/movement.ts";
 import type { Float, Graph, Int } from "../graph/value.ts";
 import type { LoraWeights } from "./adapter.ts";
 import type { KindInGraph } from "./kind-in-graph.ts";
@@ -23,15 +23,20 @@ export interface LoraValues {
   readonly bias?: Float;
 }
 
-/** x: [batch, sequence, in] -> scaling (B A x + bias): [batch, sequence, out] */
+/** x: [batch, sequence, in] -> scaling (B A x + bias): [batch, sequence, out]. With A, B and bias of several experts, [experts, ...], each
+ *  has its own x: [experts, rows, in] -> [experts, rows, out]. */
 export function loraDelta(x: Float, { a, b, scaling, bias }: LoraValues): Float {
-  const delta = shaped(matmul(matmul(x, a, { transB: true }), b, { transB: true, alpha: scaling }), ...x.shape.slice(0, -1), b.shape[0]!);
+  const delta = shaped(
+    matmul(matmul(x, a, { transB: true }), b, { transB: true, alpha: scaling }),
+    ...x.shape.slice(0, -1),
+    b.shape.at(-2)!,
+  );
   return bias ? add(delta, mul(bias, scaling)) : delta;
 }
 
-/** sigmoid(vᵀ x): [batch, sequence, 1], from the raw input, no norm. */
+/** sigmoid(vᵀ x): [batch, sequence, 1], from the raw input, no norm. gate: [in]; or [experts, in], for x: [experts, rows, in]. */
 export function trainingGate(x: Float, gate: Float): Float {
-  return sigmoid(matmul(x, reshape(gate, gate.shape[0]!, 1)));
+  return sigmoid(matmul(x, unsqueeze(gate, -1)));
 }
 
 /** ids: int64 [batch, sequence], aT: [in, rank], the transpose of A -> scaling B A[:, id]: [batch, sequence, out] */

@@ -222,6 +222,7 @@ export const DATA_CODES = {
 export const TRAINING_CODES = {
   "training-diverged": code("input", "The loss is not a number.", "done"),
   "training-state-damaged": code("input", "The saved state of a run cannot be read.", "folder"),
+  "training-experts-failed": code("input", "Several of the experts that trained at once failed.", "known"),
   "farm-failed": code("input", "Some experts of a recipe could not be made.", "known"),
   "farm-running": code("conflict", "Another process is making this pool.", "folder"),
   "job-died": code("resource", "The process of a job ended before the job was done."),

@@ -13,6 +13,8 @@ export interface ProgressState {
   readonly secondsLeft?: number;
   /** The current part of the work. */
   readonly note?: string;
+  /** The expert, where several train at once. */
+  readonly expert?: string;
 }
 
 export interface Progress {
@@ -50,6 +52,30 @@ export function progress(io: Io, flags: CommonFlags, { label, clock = () => perf
       if (open) io.err("\n");
       open = false;
     },
+  };
+}
+
+/** Reports the progress of several parts at once. A terminal shows one bar over all of them, with the loss of each; a log and a program
+ *  get lines for each part. */
+export function progressOfEach(io: Io, flags: CommonFlags, { label, ...options }: ProgressOptions) {
+  const whole = progress(io, flags, { label, ...options });
+  const parts = new Map<string, { readonly state: ProgressState; readonly lines: Progress }>();
+  return {
+    update(part: string, state: ProgressState): void {
+      const lines = parts.get(part)?.lines ?? progress(io, flags, { label: flags.json ? label : `${label} ${part}`, ...options });
+      parts.set(part, { state, lines });
+      if (flags.json || !io.terminal) {
+        lines.update(flags.json ? { expert: part, ...state } : state);
+        return;
+      }
+      const states = [...parts.values()].map((one) => one.state);
+      const total = (key: "step" | "steps" | "tokensPerSecond") => states.reduce((sum, one) => sum + (one[key] ?? 0), 0);
+      const losses = [...parts].map(([name, { state: own }]) => `${name} ${own.step}/${own.steps} ${own.loss?.toFixed(3) ?? ""}`);
+      const secondsLeft = Math.max(...states.map((one) => one.secondsLeft ?? 0));
+      const sums = { step: total("step"), steps: total("steps"), tokensPerSecond: total("tokensPerSecond") };
+      whole.update({ ...sums, secondsLeft, note: losses.join("  ") });
+    },
+    done: whole.done,
   };
 }
 

@@ -7,8 +7,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { golden } from "../../tests/golden.ts";
+import { golden, maxDifference } from "../../tests/golden.ts";
 import { writeWordTokenizer } from "../../tests/word-tokenizer.ts";
+import { readSafetensors } from "../checkpoint/safetensors.ts";
 import { skein } from "./captured-io.test-helper.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/skein.js", import.meta.url));
@@ -217,6 +218,46 @@ test("a run that is killed and started again ends with the numbers of an undistu
   expect(await metrics("killed")).toBe(await metrics("whole"));
 });
 
+test("several experts train at once, go on after a kill, and get gates at once", async () => {
+  const options = ["--steps", "30", "--save-every", "7", ...SMALL, "--dropout", "0.1"];
+  const data = ["--base", at("base"), "--data", at("up.jsonl"), at("down.jsonl")];
+  const command = ["train", ...data, "--out-each", at("each"), ...options];
+  const killed = spawn(process.execPath, [BIN, ...command], { stdio: "ignore" });
+  const ended = new Promise((resolve) => killed.once("exit", (_, signal) => resolve(signal)));
+  const lines = async () => (await readFile(at("each/down.run/metrics.jsonl"), "utf8").catch(() => "")).split("\n").length - 1;
+  while ((await lines()) < 10) await sleep(5);
+  killed.kill("SIGKILL");
+  expect(await ended).toBe("SIGKILL");
+  const { code, out, err } = await skein(...command, "--json");
+  expect(code).toBe(0);
+  expect(JSON.parse(out)).toEqual({ out: [at("each/up"), at("each/down")] });
+  const progress = err.split("\n").flatMap((line) => (line.includes("progress") ? [JSON.parse(line)] : []));
+  expect(new Set(progress.map(({ expert }) => expert))).toEqual(new Set(["up", "down"]));
+  for (const name of ["up", "down"]) {
+    const alone = ["train", "--base", at("base"), "--data", at(`${name}.jsonl`), "--out", at(`${name}-alone`), ...options];
+    expect((await skein(...alone)).code).toBe(0);
+    const read = (folder: string) => readSafetensors(join(at(folder), "adapter_model.safetensors"));
+    const [found, expected] = [await read(`each/${name}`), await read(`${name}-alone`)];
+    // Thirty steps of AdamW enlarge the rounding; a step is 0.01.
+    for (const [tensor, values] of expected) expect(maxDifference(found.get(tensor)!, values)).toBeLessThan(2e-3);
+  }
+  const gated = await skein("gate", at("each/up"), at("each/down"), ...data, "--steps", "3", "--batch-size", "2", "--json");
+  expect(JSON.parse(gated.out)).toEqual({ experts: [at("each/up"), at("each/down")] });
+  expect(await readFile(at("each/down/gate_config.json"), "utf8")).toContain("PHATGOOSE");
+});
+
+test.each<[string, string[], string]>([
+  ["several files for one expert", ["--out", "one"], "--out-each DIR"],
+  ["a folder for all and one for each", ["--out", "one", "--out-each", "each"], "Omit --out"],
+  ["no folder", [], "--out DIR"],
+  ["fewer files for validation", ["--out-each", "each", "--validation", "up.jsonl"], "1 files of --validation for 2"],
+])("%s are refused", async (_, options, message) => {
+  const files = options.length === 0 ? [at("up.jsonl")] : [at("up.jsonl"), at("down.jsonl")];
+  const { code, err } = await skein("train", "--base", at("base"), "--data", ...files, ...options);
+  expect(err).toContain(message);
+  expect(code).toBe(1);
+});
+
 test("a run that is asked to stop saves, says how to go on, and exits with 1", async () => {
   const command = ["train", "--base", at("base"), "--data", at("up.jsonl"), "--out", at("stopped"), "--steps", "100000", ...SMALL];
   const child = spawn(process.execPath, [BIN, ...command], { stdio: ["ignore", "ignore", "pipe"] });
@@ -231,12 +272,12 @@ test("a run that is asked to stop saves, says how to go on, and exits with 1", a
 });
 
 test.each<[string, string[], string]>([
-  ["a learning rate below 0", ["--lr", "-1"], "lr"],
-  ["an unknown schedule", ["--schedule", "bumpy"], "schedule"],
-  ["targets that name nothing", ["--targets", "nothing"], "No module of the base"],
-  ["a dataset that is not there", ["--data", "nowhere.jsonl"], "nowhere.jsonl"],
-])("%s is refused before anything is written", async (_, options, message) => {
-  const { code, err } = await skein("train", "--base", at("base"), "--data", at("up.jsonl"), "--out", at("refused"), ...options);
+  ["a learning rate below 0", ["up.jsonl", "--lr", "-1"], "lr"],
+  ["an unknown schedule", ["up.jsonl", "--schedule", "bumpy"], "schedule"],
+  ["targets that name nothing", ["up.jsonl", "--targets", "nothing"], "No module of the base"],
+  ["a dataset that is not there", ["nowhere.jsonl"], "nowhere.jsonl"],
+])("%s is refused before anything is written", async (_, [file, ...options], message) => {
+  const { code, err } = await skein("train", "--base", at("base"), "--data", at(file!), "--out", at("refused"), ...options);
   expect(err).toContain(message);
   expect(code).toBe(1);
   await expect(readFile(at("refused/adapter_config.json"))).rejects.toThrow("ENOENT");

@@ -25,12 +25,13 @@ import { DECISION_RULES } from "../routing/moa-decision.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type Classifier, trainClassifier } from "../training/domain-classifier.ts";
 import { encoded } from "../training/encoded.ts";
+import { learnFrom } from "../training/learn.ts";
 import { freshLora } from "../training/learner.ts";
 import type { LoopHooks } from "../training/loop.ts";
 import { moeLoraLearner, moeLoraWoven } from "../training/moe-lora.ts";
 import { expertRecipe, parseRecipe } from "../training/recipe.ts";
 import { rowVectors } from "../training/router-standards.ts";
-import { learnFrom, targetModules } from "../training/train.ts";
+import { targetModules } from "../training/train.ts";
 import { type MoaModel, trainDomain, trainMoa } from "../training/train-moa.ts";
 import type { Example } from "./documents.ts";
 

@@ -18,6 +18,8 @@ export interface LogitsOptions extends Seams {
   readonly observe?: (name: string, state: Float) => void;
   /** Rows hold several documents: feed `document_ids` and `position_ids` [batch, sequence]. */
   readonly packed?: boolean;
+  /** The name of the number of rows. Default "batch". */
+  readonly batch?: string;
 }
 
 /** Feeds `input_ids`, `attention_mask` [batch, sequence] and, with an encoder, `decoder_input_ids` [batch, targets].
@@ -28,12 +30,16 @@ export function logitsOf(graph: Graph, architecture: Architecture, options: Logi
     : decoderOnlyLogits(graph, architecture, options);
 }
 
-function encoderDecoderLogits(graph: Graph, architecture: EncoderDecoder, { dropout = noDropout, ...rest }: LogitsOptions): Float {
-  const ids = graph.int("input_ids", "batch", "sequence");
-  const encoder = slots(graph, "sequence", graph.int("attention_mask", "batch", "sequence"));
+function encoderDecoderLogits(
+  graph: Graph,
+  architecture: EncoderDecoder,
+  { dropout = noDropout, batch = "batch", ...rest }: LogitsOptions,
+): Float {
+  const ids = graph.int("input_ids", batch, "sequence");
+  const encoder = slots(graph, "sequence", graph.int("attention_mask", batch, "sequence"));
   const encoded = architecture.encode(ids, { ...rest, dropout, attention: fullAttention(encoder, { dropout }) });
   rest.observe?.("encoded", encoded);
-  const targets = graph.int("decoder_input_ids", "batch", "targets");
+  const targets = graph.int("decoder_input_ids", batch, "targets");
   const parts: Parts = { ...rest, dropout, attention: fullAttention(slots(graph, "targets"), { encoder, dropout }) };
   const decoded = architecture.decode(targets, architecture.crossKeysAndValues(encoded, parts), parts);
   rest.observe?.("decoded", decoded);
@@ -43,12 +49,12 @@ function encoderDecoderLogits(graph: Graph, architecture: EncoderDecoder, { drop
 function decoderOnlyLogits(
   graph: Graph,
   architecture: DecoderOnly,
-  { dropout = noDropout, packed = false, ...rest }: LogitsOptions,
+  { dropout = noDropout, packed = false, batch = "batch", ...rest }: LogitsOptions,
 ): Float {
-  const ids = graph.int("input_ids", "batch", "sequence");
-  const mask = graph.int("attention_mask", "batch", "sequence");
-  const positions = packed ? graph.int("position_ids", "batch", "sequence") : positionsOf(mask);
-  const documents = packed ? { documents: graph.int("document_ids", "batch", "sequence") } : {};
+  const ids = graph.int("input_ids", batch, "sequence");
+  const mask = graph.int("attention_mask", batch, "sequence");
+  const positions = packed ? graph.int("position_ids", batch, "sequence") : positionsOf(mask);
+  const documents = packed ? { documents: graph.int("document_ids", batch, "sequence") } : {};
   // The causal mask uses slots instead of positions. For real tokens this is the same; for padding it matches the reference.
   const standing = slots(graph, "sequence", mask);
   const attention = fullAttention({ ...standing, ...documents }, { dropout });

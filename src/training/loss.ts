@@ -18,9 +18,9 @@ export interface Loss {
   readonly perToken: Float;
 }
 
-/** The feed of the labels: int64 [batch, sequence], with an encoder [batch, targets]. */
-export function labelsOf(graph: Graph, { kind }: Pick<Architecture, "kind">): Int {
-  return graph.int("labels", "batch", kind === "encoder-decoder" ? "targets" : "sequence");
+/** The feed of the labels: int64 [batch, sequence], with an encoder [batch, targets]. `batch`: the name of the first size. */
+export function labelsOf(graph: Graph, { kind }: Pick<Architecture, "kind">, batch = "batch"): Int {
+  return graph.int("labels", batch, kind === "encoder-decoder" ? "targets" : "sequence");
 }
 
 /** 1 where a label counts, 0 elsewhere. */
@@ -28,11 +28,17 @@ export function realLabels(labels: Int): Float {
   return toFloat(lessOrEqual(integer(labels, 0), labels));
 }
 
-/** logits: [batch, sequence, vocabulary], labels: int64 [batch, sequence], each the target of its own position. */
-export function crossEntropy(logits: Float, labels: Int): Loss {
+/** The negative loglikelihood of each target, 0 where the label is ignored; and where it is real: both [batch, sequence].
+ *  logits: [batch, sequence, vocabulary], labels: int64 [batch, sequence], each the target of its own position. */
+export function tokenLosses(logits: Float, labels: Int): { readonly perToken: Float; readonly real: Float } {
   const real = realLabels(labels);
   const picked = gatherElements(logSoftmax(logits), unsqueeze(maxInt(labels, 0), -1));
-  const perToken = neg(mul(reshape(picked, ...labels.shape), real));
+  return { perToken: neg(mul(reshape(picked, ...labels.shape), real)), real };
+}
+
+/** logits: [batch, sequence, vocabulary], labels: int64 [batch, sequence], each the target of its own position. */
+export function crossEntropy(logits: Float, labels: Int): Loss {
+  const { perToken, real } = tokenLosses(logits, labels);
   const total = (x: Float) => reduceSum(x, { axes: [0, 1], keep: false });
   const count = total(real);
   return { mean: div(total(perToken), count), count, perToken };

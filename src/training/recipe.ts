@@ -88,6 +88,11 @@ export const moaRecipe = z.strictObject({
   }),
 });
 
+/** How several experts train at once. */
+export const togetherOptions = z.strictObject({
+  atOnce: z.int().min(1).default(4).meta({ description: "Experts in one pass; the others wait until one has ended." }),
+});
+
 /** Options of `trainExpert`; all may be left out. */
 export type ExpertOptions = z.input<typeof expertRecipe>;
 /** Options of `trainGate`; all may be left out. */

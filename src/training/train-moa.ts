@@ -13,11 +13,12 @@ import { type MoaRouter, routerLayers } from "../routing/moa.ts";
 import type { Moa } from "../routing/moa-file.ts";
 import type { Encoded } from "./batches.ts";
 import { dateOf, encoded } from "./encoded.ts";
+import { hashOf, learnFrom, type TrainingSetting } from "./learn.ts";
 import { freshLora } from "./learner.ts";
 import { freshRouters, type MoaParts, moaLearner, trainedParts } from "./moa-learner.ts";
 import { type ExpertOptions, expertRecipe, type MoaOptions, type MoaRecipe, moaRecipe, parseRecipe } from "./recipe.ts";
 import { routerStandards } from "./router-standards.ts";
-import { hashOf, learnFrom, type TrainingSetting, targetModules, trainExpert } from "./train.ts";
+import { targetModules, trainExpert } from "./train.ts";
 
 /** A domain of a Mixture-of-LoRAs model, and what is learned of it. */
 export interface DomainData {
@@ -127,7 +128,7 @@ async function secondStage(
   const learner = moaLearner(model.base, learning, { ...recipe, firstRow });
   const setting = { ...job, ...folder };
   const start = hashOf([...learner.initial].map(([name, tensor]) => [name, Buffer.from(tensor.data.buffer).toString("base64")]));
-  return trainedParts(learning, await learnFrom(setting, learner, data, recipe, { firstRow, start, ...identity }));
+  return trainedParts(learning, await learnFrom(setting, learner, data, recipe, { identity: { firstRow, start, ...identity } }));
 }
 
 /** What `addDomain` is asked. */

@@ -1,6 +1,5 @@
 /** @file The training functions: an expert, its gates, or a whole base. */
 
-import { createHash } from "node:crypto";
 import { basename, resolve } from "node:path";
 import type { Adapter } from "../adapters/adapter.ts";
 import { freshBottleneck } from "../adapters/bottleneck.ts";
@@ -10,12 +9,10 @@ import { withTensors } from "../adapters/in-graph.ts";
 import { gateName } from "../adapters/lora.ts";
 import { isAllLinear, namesTest } from "../adapters/peft-targets.ts";
 import { OptionError } from "../base/errors.ts";
-import { derivedSeed } from "../base/random.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { checkFolder } from "../checkpoint/atomic.ts";
 import { saveCheckpoint } from "../checkpoint/checkpoint.ts";
 import { readTensor } from "../checkpoint/safetensors.ts";
-import type { TrainingExample } from "../data/training-data.ts";
 import type { Base } from "../inference/base.ts";
 import type { Model } from "../inference/model.ts";
 import { noteGates, writeModelCard } from "../storage/card.ts";
@@ -23,35 +20,21 @@ import { saveGates } from "../storage/expert.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import { saveAdapter } from "../storage/peft-save.ts";
 import { saveTurnEnds } from "../storage/turn-end.ts";
-import { dateOf, type EncodeSetting, encoded, encodedSet, rowsOf } from "./encoded.ts";
 import type { EncodedSet } from "./examples.ts";
-import { adapterLearner, freshLora, fullLearner, gateLearner, type Learner, type Parameters } from "./learner.ts";
-import { type LoopData, type LoopHooks, train } from "./loop.ts";
+import { learn, type TrainingJob } from "./learn.ts";
+import { adapterLearner, freshLora, fullLearner, gateLearner, type Parameters } from "./learner.ts";
+import type { Passes } from "./passes.ts";
 import {
-  type CommonRecipe,
   type ExpertOptions,
   type ExpertRecipe,
   expertRecipe,
   type FullOptions,
   fullRecipe,
   type GateOptions,
+  type GateRecipe,
   gateRecipe,
   parseRecipe,
 } from "./recipe.ts";
-import { Run } from "./run.ts";
-import { Trainer } from "./trainer.ts";
-
-/** The inputs of every kind of training, except the data. */
-export interface TrainingSetting extends EncodeSetting {
-  readonly hooks?: LoopHooks;
-  /** Called with what is learned from, before it is. */
-  readonly onEncoded?: (set: EncodedSet) => void;
-}
-/** What every kind of training is asked: the setting and the data. */
-export interface TrainingJob extends TrainingSetting {
-  readonly training: readonly TrainingExample[];
-  readonly validation?: readonly TrainingExample[];
-}
 
 /** The inputs of `trainExpert`. */
 export interface ExpertJob extends TrainingJob {
@@ -91,13 +74,18 @@ export interface FullJob extends TrainingJob {
  *  await model.dispose(); */
 export async function trainExpert(job: ExpertJob): Promise<Adapter> {
   const recipe = parseRecipe(expertRecipe, job.options ?? {});
+  if (job.out) await checkFolder(job.out);
+  return expertOf(job, recipe, freshAdapter(job.model, recipe));
+}
+
+/** Trains the expert that starts as `fresh`, and writes it where the job says. `passes`: of several experts that train at once. */
+export async function expertOf(job: ExpertJob, recipe: ExpertRecipe, fresh: Adapter, passes?: Passes): Promise<Adapter> {
   const { model, out } = job;
-  if (out) await checkFolder(out);
-  const fresh = freshAdapter(model, recipe);
   let ends: EncodedSet["turnEnds"] = [];
-  const parameters = await learn(job, adapterLearner(model.base, fresh), recipe, ({ turnEnds }) => {
+  const onEncoded = ({ turnEnds }: EncodedSet) => {
     ends = turnEnds;
-  });
+  };
+  const parameters = await learn(job, adapterLearner(model.base, fresh), recipe, { onEncoded, passes });
   const adapter = { ...withTensors(fresh, parameters), ...(ends.length > 0 && { turnEnds: ends }) };
   if (out) {
     const { base = model.base.checkpoint.directory } = job;
@@ -117,7 +105,7 @@ export async function trainExpert(job: ExpertJob): Promise<Adapter> {
 }
 
 /** A new adapter, which changes nothing yet. */
-function freshAdapter(model: Model, recipe: ExpertRecipe): Adapter {
+export function freshAdapter(model: Model, recipe: ExpertRecipe): Adapter {
   const { kind, rank, alpha, seed, activation, placement } = recipe;
   const sizes = model.base.modules;
   if (kind === "ia3") {
@@ -142,11 +130,21 @@ const FEEDFORWARD_OUTPUT = /\.(?:wo|down_proj|mlp\.c_proj)$/;
  *  StoppedError as `trainExpert` does. */
 export async function trainGate(job: GateJob): Promise<Gates> {
   const recipe = parseRecipe(gateRecipe, job.options ?? {});
+  return gatesOf(job, recipe, await adapterOf(job));
+}
+
+/** The adapter that a job trains gates for. */
+export async function adapterOf({ model, expert }: Pick<GateJob, "model" | "expert">): Promise<Adapter> {
+  if (typeof expert !== "string") return expert;
+  await checkFolder(expert);
+  return loadAdapter(expert, model.base.modules, { fingerprint: await model.base.fingerprint() });
+}
+
+/** Trains gates for `adapter`, and writes them beside the job's expert. `passes`: of several experts that train at once. */
+export async function gatesOf(job: GateJob, recipe: GateRecipe, adapter: Adapter, passes?: Passes): Promise<Gates> {
   const { model, expert } = job;
-  if (typeof expert === "string") await checkFolder(expert);
   const base = await model.base.fingerprint();
-  const adapter = typeof expert === "string" ? await loadAdapter(expert, model.base.modules, { fingerprint: base }) : expert;
-  const parameters = await learn(job, gateLearner(model.base, adapter), recipe);
+  const parameters = await learn(job, gateLearner(model.base, adapter), recipe, { passes });
   const gates = new Map([...adapter.modules.keys()].map((module) => [module, parameters.get(gateName(module))!]));
   if (typeof expert === "string") {
     const training = { steps: recipe.steps, lr: recipe.lr, seed: recipe.seed };
@@ -175,44 +173,6 @@ export async function trainFull(job: FullJob): Promise<Parameters> {
   const parameters = await learn(job, fullLearner(initial), recipe);
   if (job.out) await saveCheckpoint(job.out, { config: checkpoint.config, tensors: parameters, copyFrom: checkpoint.directory });
   return parameters;
-}
-
-async function learn(job: TrainingJob, learner: Learner, recipe: CommonRecipe, onEncoded?: (set: EncodedSet) => void): Promise<Parameters> {
-  const { date, identity } = await dateOf(job, job.training);
-  const dated = { ...job, date };
-  const set = encodedSet(dated, job.training, recipe);
-  job.onEncoded?.(set);
-  onEncoded?.(set);
-  const data = { training: rowsOf(set, recipe), validation: encoded(dated, job.validation ?? [], recipe) };
-  return learnFrom(job, learner, data, recipe, identity);
-}
-
-/** Trains on encoded examples, in a resumable run if the job names one. `identity`: other values that must match to resume the run. */
-export async function learnFrom(
-  job: TrainingSetting,
-  learner: Learner,
-  data: LoopData,
-  recipe: CommonRecipe,
-  identity: Readonly<Record<string, unknown>> = {},
-): Promise<Parameters> {
-  const { architecture, precision } = job.model.base;
-  const bits = precision === "float32" ? {} : { precision };
-  const config = { kind: learner.kind, ...recipe, base: await job.model.base.fingerprint(), ...bits, data: hashOf(data), ...identity };
-  const run = job.run ? await Run.open(job.run, config) : undefined;
-  const { clip, weightDecay, dropout, seed, packing } = recipe;
-  await using trainer = await Trainer.create(architecture, learner, {
-    clip,
-    adamw: { weightDecay },
-    seed: derivedSeed(seed, "dropout"),
-    packed: packing,
-    ...(dropout === undefined ? {} : { dropout }),
-  });
-  return await train(trainer, architecture, data, recipe, run, job.hooks);
-}
-
-/** A short hash of a JSON value. */
-export function hashOf(data: unknown): string {
-  return createHash("sha256").update(JSON.stringify(data)).digest("hex").slice(0, 16);
 }
 
 /** The modules that a recipe names; by default every projection except the head. Embeddings are allowed only with `embeddings`. */

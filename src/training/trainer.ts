@@ -1,31 +1,21 @@
-/** @file The training graph and one optimizer step: forward, backward, accumulation, clipping, AdamW. */
+/** @file One optimizer step over micro-batches: accumulation, clipping, AdamW. It holds the parameters and their moments. */
 
-import { gradients } from "../autodiff/gradient.ts";
 import { TrainingError } from "../base/errors.ts";
-import { float32, type HostTensor } from "../base/tensor.ts";
-import { createGraph } from "../graph/graph.ts";
-import { add } from "../graph/ops/elementwise.ts";
-import type { Float, Graph } from "../graph/value.ts";
+import { float32 } from "../base/tensor.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { logitsOf } from "../models/logits.ts";
-import { type Feeds, Session, type SessionOptions } from "../runtime/session.ts";
 import { type AdamWOptions, type AdamWState, accumulate, adamwStep, globalNorm, scale } from "./adamw.ts";
 import type { TrainingBatch } from "./batches.ts";
-import { type SeededDropout, seededDropout } from "./dropout.ts";
 import type { Learner, Parameters } from "./learner.ts";
-import { crossEntropy, labelsOf } from "./loss.ts";
+import { openPasses, type Passes, type PassOptions } from "./passes.ts";
 
-export interface TrainerOptions {
-  /** Probability of dropout; the model's own when absent, 0 for none. */
-  readonly dropout?: number;
+export interface StepOptions {
   /** Largest global norm of the gradients (default 1). */
   readonly clip?: number;
   readonly adamw?: AdamWOptions;
+  /** Decides the dropout. */
   readonly seed: number;
-  readonly session?: SessionOptions;
-  /** Several documents share a row; batches contain their positions. */
-  readonly packed?: boolean;
 }
+export interface TrainerOptions extends StepOptions, PassOptions {}
 export interface StepResult {
   /** Mean of the micro-batches' losses, before the step. */
   readonly loss: number;
@@ -33,74 +23,40 @@ export interface StepResult {
   readonly gradientNorm: number;
 }
 
-const gradientName = (parameter: string) => `gradient of ${parameter}`;
-
-interface TrainerParts {
-  readonly training: Session;
-  readonly openScoring: () => Promise<Session>;
-  readonly dropout: SeededDropout | undefined;
-}
-
-/** Holds the sessions and the parameters during training. */
+/** Holds the parameters during training. */
 export class Trainer {
   readonly state: ReadonlyMap<string, AdamWState>;
   readonly #shapes: ReadonlyMap<string, readonly number[]>;
-  readonly #frozen: Feeds;
-  readonly #options: TrainerOptions;
-  readonly #training: Session;
-  readonly #openScoring: () => Promise<Session>;
-  #scoring: Promise<Session> | undefined;
-  readonly #dropout: SeededDropout | undefined;
+  readonly #options: StepOptions;
+  readonly #passes: Passes;
   readonly #sums: ReadonlyMap<string, Float32Array>;
 
-  private constructor(learner: Learner, options: TrainerOptions, { training, openScoring, dropout }: TrainerParts) {
+  /** Starts at `initial`. Disposing the trainer disposes `passes`. */
+  constructor(initial: Parameters, passes: Passes, options: StepOptions) {
     this.#options = options;
-    this.#frozen = learner.frozen;
-    this.#training = training;
-    this.#openScoring = openScoring;
-    this.#dropout = dropout;
-    this.#shapes = new Map([...learner.initial].map(([name, { shape }]) => [name, shape]));
+    this.#passes = passes;
+    this.#shapes = new Map([...initial].map(([name, { shape }]) => [name, shape]));
     this.state = new Map(
-      [...learner.initial].map(([name, { data }]) => [
+      [...initial].map(([name, { data }]) => [
         name,
         { value: data.slice(), m: new Float32Array(data.length), v: new Float32Array(data.length) },
       ]),
     );
-    this.#sums = new Map([...learner.initial].map(([name, { data }]) => [name, new Float32Array(data.length)]));
+    this.#sums = new Map([...initial].map(([name, { data }]) => [name, new Float32Array(data.length)]));
   }
 
+  /** A trainer with its own sessions. */
   static async create(architecture: Architecture, learner: Learner, options: TrainerOptions): Promise<Trainer> {
-    await learner.prepare?.();
-    const rate = options.dropout ?? architecture.dropoutRate;
-    const training = createGraph("training");
-    const dropout = rate > 0 ? seededDropout(training, rate) : undefined;
-    const loss = lossOf(training, architecture, learner, options, dropout);
-    const parameters = [...learner.initial].map(([name, { shape }]) => training.float(name, ...shape));
-    gradients(loss, parameters).forEach((gradient, i) => {
-      training.output(gradientName(parameters[i]!.name), gradient);
-    });
-    // Packed copies of float weights would double the memory without a gain at the batch sizes of training. 8-bit weights without a packed
-    // copy are packed again at every run, and a step takes 1.6 times as long.
-    const session = { prepack: learner.isQuantized ?? false, ...options.session };
-    // Opened at first use: with a base in half precision every session holds a float32 copy.
-    const openScoring = () => {
-      const scoring = createGraph("scoring");
-      lossOf(scoring, architecture, learner, options);
-      return Session.load(scoring, session);
-    };
-    return new Trainer(learner, options, { training: await Session.load(training, session), openScoring, dropout });
+    return new Trainer(learner.initial, await openPasses(architecture, learner, options), options);
   }
 
   /** Mean loss over the real targets of the batches, without dropout. */
   async score(batches: Iterable<TrainingBatch>): Promise<number> {
-    this.#scoring ??= this.#openScoring();
-    const scoring = await this.#scoring;
     let [sum, count] = [0, 0];
     for (const batch of batches) {
-      const { loss, tokens } = await scoring.run({ ...this.#frozen, ...this.#feeds(), ...batch.feeds });
-      const n = Number(tokens!.data[0]);
-      sum += Number(loss!.data[0]) * n;
-      count += n;
+      const { loss, tokens } = await this.#passes.score(this.parameters, batch);
+      sum += loss * tokens;
+      count += tokens;
     }
     return sum / count;
   }
@@ -110,10 +66,9 @@ export class Trainer {
     for (const sum of this.#sums.values()) sum.fill(0);
     let loss = 0;
     for (const [index, batch] of microBatches.entries()) {
-      const noise = this.#dropout?.noise(batch.sizes, this.#options.seed, step, index) ?? {};
-      const results = await this.#training.run({ ...this.#frozen, ...this.#feeds(), ...batch.feeds, ...noise });
-      loss += Number(results.loss!.data[0]) / microBatches.length;
-      for (const [name, sum] of this.#sums) accumulate(sum, results[gradientName(name)]!.data as Float32Array, 1 / microBatches.length);
+      const found = await this.#passes.gradients(this.parameters, batch, [this.#options.seed, step, index]);
+      loss += found.loss / microBatches.length;
+      for (const [name, sum] of this.#sums) accumulate(sum, found.gradients.get(name)!, 1 / microBatches.length);
     }
     const gradientNorm = globalNorm(this.#sums.values());
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) throw diverged(step, loss);
@@ -131,28 +86,12 @@ export class Trainer {
     return new Map([...this.state].map(([name, { value }]) => [name, float32(this.#shapes.get(name)!, value)]));
   }
 
-  #feeds(): Record<string, HostTensor> {
-    return Object.fromEntries(this.parameters);
-  }
-
   async dispose(): Promise<void> {
-    await this.#training.dispose();
-    await (await this.#scoring)?.dispose();
+    await this.#passes.dispose();
   }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
   }
-}
-
-function lossOf(graph: Graph, architecture: Architecture, learner: Learner, { packed }: TrainerOptions, dropout?: SeededDropout): Float {
-  const built = learner.build(graph);
-  const logits = logitsOf(graph, architecture, { ...built, ...(dropout ? { dropout: dropout.apply } : {}), ...(packed ? { packed } : {}) });
-  const { mean, count } = crossEntropy(logits, labelsOf(graph, architecture));
-  const extra = built.extraLoss?.();
-  const loss = extra ? (built.textTeaches === false ? extra : add(mean, extra)) : mean;
-  graph.output("loss", loss);
-  graph.output("tokens", count);
-  return loss;
 }
 
 /** The error for a loss that is not a number after `step` steps. */

@@ -1,113 +1,160 @@
 /** @file `skein train` and `skein gate`: train an expert, every weight, or the gates of an expert from a file of examples. */
 
-import { basename } from "node:path";
+import { basename, join } from "node:path";
 import type { Command } from "commander";
 import * as z from "zod";
-import type { EncodedSet } from "../../training/examples.ts";
-import { expertRecipe, gateRecipe } from "../../training/recipe.ts";
-import { baseOptions } from "../base-model.ts";
+import { OptionError } from "../../base/errors.ts";
+import { expertRecipe, gateRecipe, togetherOptions } from "../../training/recipe.ts";
 import { subcommand } from "../command.ts";
-import { baseModel, checkedDate, date, dateOf, run } from "../common-options.ts";
-import { interruptible } from "../interrupt.ts";
-import { type CommonFlags, type Io, show, warn } from "../io.ts";
-import { type Shown, showLearned } from "../learned-rows.ts";
-import { progress } from "../progress.ts";
+import { checkedDate } from "../common-options.ts";
+import { type CommonFlags, type Io, show } from "../io.ts";
 import { optionsFrom, targetModulesFlag, withOptions } from "../schema-options.ts";
+import { checkCount, type DataFlags, dataFlags, jobFlags, withJob } from "../training-job.ts";
 
-const jobFlags = {
-  ...baseModel,
-  data: z.string().meta({
-    description: "Examples: rows of {input, target}, {prompt, completion}, {instruction, output}, {messages}, {conversations} or {text}.",
-    value: "file",
-  }),
-  validation: z.string().optional().meta({ description: "Examples that select the best state.", value: "file" }),
-  run,
-  date,
-  showLabels: z.int().min(0).optional().meta({
-    description: "The number of first rows to print with their learned tokens.",
-    unset: "1 for chats, else 0",
-  }),
-};
 const parsers = { date: checkedDate };
 const unset = { date: "the date of the resumed run, else now" };
-const gateFlags = z.strictObject(jobFlags);
 const trainFlags = z.strictObject({
   ...jobFlags,
-  out: z.string().meta({ description: "Folder of the expert (a PEFT adapter), or with --full of the checkpoint.", value: "dir" }),
+  out: z.string().optional().meta({
+    description: "Folder of the expert (a PEFT adapter), or with --full of the checkpoint.",
+    value: "dir",
+    unset: "with --out-each none",
+  }),
+  outEach: z.string().optional().meta({
+    description: "Train an expert for each file of --data, at once, into DIR/<name of the file>.",
+    value: "dir",
+    unset: "one expert",
+  }),
   full: z.boolean().default(false).meta({ description: "Train every weight instead of an adapter." }),
 });
-type GateFlags = CommonFlags & z.input<typeof gateFlags>;
 type TrainFlags = CommonFlags & z.input<typeof trainFlags>;
+type TogetherFlags = z.input<typeof togetherOptions>;
 
 const GROUP = "Training:";
 
 export function addTrain(program: Command, io: Io, summary: string): void {
   const command = subcommand(program, "train", {
     summary,
-    example: "skein train --base models/t5 --data nouns.jsonl --validation nouns-valid.jsonl --out experts/nouns --steps 500",
+    example:
+      "skein train --base models/t5 --data nouns.jsonl --validation nouns-valid.jsonl --out experts/nouns --steps 500\n" +
+      "$ skein train --base models/t5 --data nouns.jsonl verbs.jsonl --out-each experts",
   });
   withOptions(command, trainFlags, { parsers, unset });
+  withOptions(command, togetherOptions);
   const rules = { group: GROUP, unset: { lr: "5e-3; with --full 1e-3" }, parsers: { targets: targetModulesFlag } };
-  withOptions(command, expertRecipe, rules).action(async (flags: TrainFlags) => {
-    const { trainExpert, trainFull } = await import("../../training/train.ts");
-    const { full = false, out, data } = flags;
+  withOptions(command, expertRecipe, rules).action(async (flags: TrainFlags & TogetherFlags) => {
     const options = optionsFrom(expertRecipe, flags);
-    await train(io, flags, { run: `${out}.run`, label: "train" }, async (job) => {
-      if (full) await trainFull({ ...job, out, options });
-      else await trainExpert({ ...job, out, base: flags.base, data: basename(data), options });
+    if (flags.outEach !== undefined) return trainEach(io, flags, flags.outEach, options);
+    const { full = false, out } = flags;
+    const file = onlyFile(flags);
+    if (out === undefined) throw noFolder();
+    const { trainExpert, trainFull } = await import("../../training/train.ts");
+    await withJob(io, flags, "train", async (job, files) => {
+      const one = { ...(await files.of(file)), ...job, run: flags.run ?? `${out}.run`, ...files.forOne, out, options };
+      if (full) await trainFull(one);
+      else await trainExpert({ ...one, base: flags.base, data: basename(file) });
     });
     show(io, flags, { out }, `Wrote ${out}.`);
   });
 }
 
-export function addGate(program: Command, io: Io, summary: string): void {
-  const command = subcommand(program, "gate <expert>", {
-    summary,
-    example: "skein gate experts/nouns --base models/t5 --data nouns.jsonl",
+async function trainEach(io: Io, flags: TrainFlags & TogetherFlags, outEach: string, options: Record<string, unknown>): Promise<void> {
+  const { full = false, out, run: runs = outEach, data } = flags;
+  if (full || out !== undefined) throw contradiction(["outEach", full ? "full" : "out"]);
+  const { trainExperts } = await import("../../training/train-together.ts");
+  const names = data.map(nameOfFile);
+  await withJob(io, flags, "train", async (job, files) => {
+    const experts = await inOrder(data, async (file, i) => {
+      const name = names[i]!;
+      const places = { out: join(outEach, name), run: join(runs, `${name}.run`), data: basename(file) };
+      return { name, ...places, ...(await files.of(file)) };
+    });
+    await trainExperts({ ...job, ...files.forEach, base: flags.base, experts, options, ...optionsFrom(togetherOptions, flags) });
   });
-  withOptions(command, gateFlags, { parsers, unset });
-  withOptions(command, gateRecipe, { group: GROUP }).action(async (expert: string, flags: GateFlags) => {
+  const folders = names.map((name) => join(outEach, name));
+  show(io, flags, { out: folders }, folders.map((folder) => `Wrote ${folder}.`).join("\n"));
+}
+
+export function addGate(program: Command, io: Io, summary: string): void {
+  const command = subcommand(program, "gate <experts...>", {
+    summary,
+    example:
+      "skein gate experts/nouns --base models/t5 --data nouns.jsonl\n" +
+      "$ skein gate experts/nouns experts/verbs --base models/t5 --data nouns.jsonl verbs.jsonl",
+  });
+  withOptions(command, dataFlags, { parsers, unset });
+  withOptions(command, togetherOptions);
+  withOptions(command, gateRecipe, { group: GROUP }).action(async (folders: string[], flags: DataFlags & TogetherFlags) => {
+    const options = optionsFrom(gateRecipe, flags);
+    const [expert] = folders as [string];
+    if (folders.length > 1) return gateEach(io, flags, folders, options);
+    const file = onlyFile(flags);
     const { trainGate } = await import("../../training/train.ts");
-    await train(io, flags, { run: `${expert}.gate-run`, label: "gate" }, async (job) => {
-      await trainGate({ ...job, expert, options: optionsFrom(gateRecipe, flags) });
+    await withJob(io, flags, "gate", async (job, files) => {
+      const one = { ...(await files.of(file)), ...job, ...files.forOne, run: flags.run ?? `${expert}.gate-run` };
+      await trainGate({ ...one, expert, options });
     });
     show(io, flags, { expert }, `Wrote gates to ${expert}.`);
   });
 }
 
-/** Loads what a job needs, and runs it with progress and Ctrl-C. */
-async function train(
+async function gateEach(
   io: Io,
-  flags: GateFlags,
-  { run, label }: { run: string; label: string },
-  work: (job: TrainingJob) => Promise<void>,
+  flags: DataFlags & TogetherFlags,
+  folders: readonly string[],
+  options: Record<string, unknown>,
 ): Promise<void> {
-  const { loadModel } = await import("../../library/model.ts");
-  const { readTrainingExamples } = await import("../../data/training-data.ts");
-  const onWarning = (message: string) => warn(io, flags, [message]);
-  await using model = await loadModel(flags.base, { ...baseOptions(io, flags), onWarning: (warning) => warn(io, flags, [warning]) });
-  const tokenizer = await model.base.tokenizer();
-  const job = {
-    model,
-    tokenizer,
-    date: dateOf(flags.date),
-    training: await readTrainingExamples(flags.data, { onWarning }),
-    ...(flags.validation === undefined ? {} : { validation: await readTrainingExamples(flags.validation, { onWarning }) }),
-    run: flags.run ?? run,
-    onWarning,
-    onEncoded: (set: EncodedSet) => showSet(io, flags, set, { tokenizer, kind: model.base.architecture.kind }),
-  };
-  const bar = progress(io, flags, { label });
-  try {
-    await interruptible(io, (signal) => work({ ...job, hooks: { onProgress: bar.update, signal } }));
-  } finally {
-    bar.done();
-  }
+  const { data, run: runs } = flags;
+  checkCount("data", data, folders);
+  const { trainGates } = await import("../../training/train-together.ts");
+  await withJob(io, flags, "gate", async (job, files) => {
+    const experts = await inOrder(folders, async (expert, i) => {
+      const name = basename(expert);
+      const own = runs === undefined ? `${expert}.gate-run` : join(runs, `${name}.gate-run`);
+      return { name, expert, run: own, ...(await files.of(data[i]!)) };
+    });
+    await trainGates({ ...job, ...files.forEach, experts, options, ...optionsFrom(togetherOptions, flags) });
+  });
+  show(io, flags, { experts: folders }, folders.map((expert) => `Wrote gates to ${expert}.`).join("\n"));
 }
-type TrainingJob = import("../../training/train.ts").TrainingJob;
 
-/** Shows the learned tokens: always for chats, for other rows with --show-labels. */
-function showSet(io: Io, flags: GateFlags, set: EncodedSet, of: Omit<Shown, "rows">): void {
-  const rows = flags.showLabels ?? (set.hasChats ? 1 : 0);
-  if (rows > 0 || set.hasChats) showLearned(io, flags, set, { ...of, rows });
+async function inOrder<T, R>(items: readonly T[], work: (item: T, index: number) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (const [i, item] of items.entries()) results.push(await work(item, i));
+  return results;
+}
+
+/** "data/nouns.jsonl.gz" -> "nouns" */
+function nameOfFile(file: string): string {
+  return basename(file).replace(/\.[^.]+(?:\.gz)?$/, "");
+}
+
+function onlyFile({ data }: DataFlags): string {
+  const [file, ...others] = data as [string, ...string[]];
+  if (others.length === 0) return file;
+  throw new OptionError({
+    code: "option-count",
+    data: { option: "data", expected: "1", got: data.length },
+    what: `There are ${data.length} files of examples for one expert.`,
+    where: "data",
+    fix: "Put all examples of an expert into one file, or train an expert for each file with --out-each DIR.",
+  });
+}
+
+function noFolder(): OptionError {
+  return new OptionError({
+    code: "option-empty",
+    data: { option: "out" },
+    what: "No folder for the result is named.",
+    fix: "Name it with --out DIR, or with --out-each DIR for several experts.",
+  });
+}
+
+function contradiction(options: readonly string[]): OptionError {
+  return new OptionError({
+    code: "option-conflict",
+    data: { options },
+    what: `--out-each trains an adapter for each file of --data, so it does not go with --${options[1]}.`,
+    fix: `Omit --${options[1]}.`,
+  });
 }

@@ -1,0 +1,210 @@
+/** @file Passes of several experts at once: every expert hands in its micro-batch, and one run computes all of them. The frozen base is
+ *  read once for all, forward and backward.
+ *
+ *  Each expert keeps its own loop (loop.ts) with its own data, rate, optimizer and run. A run starts when every expert that trains has
+ *  handed in a micro-batch. An expert that has ended or failed leaves, and the others go on without it. Validations run first, so that
+ *  the experts then take their steps together again. */
+
+import { gradients } from "../autodiff/gradient.ts";
+import { float32, type HostTensor, int64 } from "../base/tensor.ts";
+import { createGraph } from "../graph/graph.ts";
+import { div } from "../graph/ops/elementwise.ts";
+import { reshape } from "../graph/ops/movement.ts";
+import { reduceSum } from "../graph/ops/reduce.ts";
+import type { Float, Graph } from "../graph/value.ts";
+import type { Architecture } from "../models/architecture.ts";
+import { logitsOf } from "../models/logits.ts";
+import { type Feeds, type Fetches, Session } from "../runtime/session.ts";
+import type { TrainingBatch } from "./batches.ts";
+import { type SeededDropout, seededDropout } from "./dropout.ts";
+import { JOINT_ROWS, type JointLearner } from "./joint-learner.ts";
+import type { Parameters } from "./learner.ts";
+import { IGNORED, labelsOf, tokenLosses } from "./loss.ts";
+import { type Gradients, gradientName, openedOnce, type Passes, type PassOptions, passSession, rowSeeds, type Score } from "./passes.ts";
+
+/** One expert's micro-batch, and where its result goes. */
+interface Request {
+  readonly parameters: Parameters;
+  readonly batch: TrainingBatch;
+  /** Of the dropout; undefined for a validation. */
+  readonly seed?: readonly number[];
+  readonly resolve: (result: Gradients & Score) => void;
+  readonly reject: (error: unknown) => void;
+}
+interface Member {
+  readonly frozen: Feeds;
+  waiting: Request | undefined;
+}
+type Handed = Member & { readonly waiting: Request };
+
+export class JointPasses {
+  readonly #architecture: Architecture;
+  readonly #training: Session;
+  readonly #scoring: ReturnType<typeof openedOnce>;
+  readonly #dropout: SeededDropout | undefined;
+  readonly #members = new Set<Member>();
+  readonly #stacks = new Map<string, Float32Array>();
+  #isRunning = false;
+
+  private constructor(architecture: Architecture, training: Session, scoring: ReturnType<typeof openedOnce>, dropout?: SeededDropout) {
+    this.#architecture = architecture;
+    this.#training = training;
+    this.#scoring = scoring;
+    this.#dropout = dropout;
+  }
+
+  static async open(architecture: Architecture, learner: JointLearner, options: PassOptions): Promise<JointPasses> {
+    await learner.prepare();
+    const rate = options.dropout ?? architecture.dropoutRate;
+    const graph = createGraph("joint training");
+    const dropout = rate > 0 ? seededDropout(graph, rate) : undefined;
+    const loss = lossOf(graph, architecture, learner, options, dropout);
+    const parameters = [...learner.shapes].map(([name, shape]) => graph.float(name, "experts", ...shape));
+    gradients(loss, parameters).forEach((gradient, i) => {
+      graph.output(gradientName(parameters[i]!.name), gradient);
+    });
+    const session = passSession(learner, options);
+    const scoring = openedOnce(() => {
+      const scoringGraph = createGraph("joint scoring");
+      lossOf(scoringGraph, architecture, learner, options);
+      return Session.load(scoringGraph, session);
+    });
+    return new JointPasses(architecture, await Session.load(graph, session), scoring, dropout);
+  }
+
+  /** The passes of one more expert. `frozen`: its own feeds that do not learn. Disposing them takes the expert out of the batches. */
+  join(frozen: Feeds = {}): Passes {
+    const member: Member = { frozen, waiting: undefined };
+    this.#members.add(member);
+    const ask = (parameters: Parameters, batch: TrainingBatch, seed?: readonly number[]) =>
+      new Promise<Gradients & Score>((resolve, reject) => {
+        member.waiting = { parameters, batch, resolve, reject, ...(seed && { seed }) };
+        void this.#meet();
+      });
+    return {
+      gradients: ask,
+      score: (parameters, batch) => ask(parameters, batch),
+      dispose: async () => {
+        this.#members.delete(member);
+        void this.#meet();
+      },
+    };
+  }
+
+  /** Runs what was handed in, once nobody is missing. */
+  async #meet(): Promise<void> {
+    const members = [...this.#members].filter((member): member is Handed => member.waiting !== undefined);
+    if (this.#isRunning || members.length === 0 || members.length < this.#members.size) return;
+    this.#isRunning = true;
+    const validating = members.filter(({ waiting }) => waiting.seed === undefined);
+    for (const group of this.#together(validating.length > 0 ? validating : members)) {
+      const requests = group.map(({ waiting }) => waiting);
+      try {
+        const results = await this.#run(group);
+        requests.forEach(({ resolve }, i) => {
+          resolve(results[i]!);
+        });
+      } catch (error) {
+        for (const { reject } of requests) reject(error);
+      }
+      for (const member of group as Member[]) member.waiting = undefined;
+    }
+    this.#isRunning = false;
+    void this.#meet();
+  }
+
+  /** Splits the experts into those whose micro-batches fit into one run: a longer neighbor must not change a row's rotary frequencies. */
+  #together(members: readonly Handed[]): Handed[][] {
+    const steadyUntil = this.#architecture.kind === "decoder-only" ? this.#architecture.steadyUntil : undefined;
+    const groups = new Map<number, Handed[]>();
+    for (const member of members) {
+      const range = steadyUntil?.(member.waiting.batch.sizes.sequence!) ?? 0;
+      groups.set(range, [...(groups.get(range) ?? []), member]);
+    }
+    return [...groups.values()];
+  }
+
+  async #run(members: readonly Handed[]): Promise<(Gradients & Score)[]> {
+    const requests = members.map(({ waiting }) => waiting);
+    const { feeds, sizes } = joined(requests.map(({ batch }) => batch));
+    const isTraining = requests[0]!.seed !== undefined;
+    const seeds = requests.flatMap(({ seed }) => (seed ? rowSeeds(sizes.rows, seed) : []));
+    const noise = isTraining ? this.#dropout?.noise(sizes, seeds) : undefined;
+    const parameters = this.#stacked(requests.map((request) => request.parameters));
+    const frozen = this.#stacked(members.map((member) => new Map(Object.entries(member.frozen) as [string, HostTensor<"float32">][])));
+    const session = isTraining ? this.#training : await this.#scoring.get();
+    const results = await session.run({ ...frozen, ...parameters, ...feeds, ...noise });
+    return requests.map((request, expert) => ofExpert(results, expert, isTraining ? [...request.parameters.keys()] : []));
+  }
+
+  /** The experts' tensors side by side: [experts, ...]. The arrays are used again for the next run. */
+  #stacked(experts: readonly Parameters[]): Feeds {
+    const feeds: Record<string, HostTensor> = {};
+    for (const [name, { shape, data }] of experts[0]!) {
+      const length = data.length * experts.length;
+      const known = this.#stacks.get(name);
+      const array = known?.length === length ? known : new Float32Array(length);
+      this.#stacks.set(name, array);
+      for (const [i, expert] of experts.entries()) array.set(expert.get(name)!.data, i * data.length);
+      feeds[name] = float32([experts.length, ...shape], array);
+    }
+    return feeds;
+  }
+
+  async dispose(): Promise<void> {
+    await this.#training.dispose();
+    await this.#scoring.dispose();
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+}
+
+/** The sum of the experts' losses: its gradient in an expert's parameters is that of the expert's own loss. */
+function lossOf(graph: Graph, architecture: Architecture, learner: JointLearner, { packed }: PassOptions, dropout?: SeededDropout): Float {
+  graph.int("expert_rows", "experts", "rows"); // only its shape is read
+  const options = { batch: JOINT_ROWS, ...(dropout ? { dropout: dropout.apply } : {}), ...(packed ? { packed } : {}) };
+  const logits = logitsOf(graph, architecture, { ...learner.build(graph), ...options });
+  const { perToken, real } = tokenLosses(logits, labelsOf(graph, architecture, JOINT_ROWS));
+  const [, width] = perToken.shape;
+  const total = (x: Float) => reduceSum(reshape(x, "experts", "rows", width!), { axes: [1, 2], keep: false });
+  const tokens = total(real);
+  const losses = div(total(perToken), tokens);
+  graph.output("loss", losses);
+  graph.output("tokens", tokens);
+  return reduceSum(losses, { axes: [0], keep: false });
+}
+
+const FILLERS: Readonly<Record<string, number>> = { labels: IGNORED, document_ids: -1 };
+
+/** The micro-batches below each other, padded to the most rows and the longest row. Added rows have nothing to learn. */
+function joined(batches: readonly TrainingBatch[]): { feeds: Feeds; sizes: Readonly<Record<string, number>> & { readonly rows: number } } {
+  const most = (name: string) => Math.max(...batches.map(({ sizes }) => sizes[name] ?? 0));
+  const [rows, experts] = [most("batch"), batches.length];
+  const feeds: Record<string, HostTensor> = { expert_rows: int64([experts, rows]) };
+  for (const name of Object.keys(batches[0]!.feeds)) {
+    const parts = batches.map((batch) => batch.feeds[name] as HostTensor<"int64">);
+    const width = Math.max(...parts.map(({ shape }) => shape[1]!));
+    const data = new BigInt64Array(experts * rows * width).fill(BigInt(FILLERS[name] ?? 0));
+    parts.forEach((part, expert) => {
+      const [count, own] = part.shape as [number, number];
+      for (let row = 0; row < count; row++) data.set(part.data.subarray(row * own, (row + 1) * own), (expert * rows + row) * width);
+    });
+    feeds[name] = int64([experts * rows, width], data);
+  }
+  return { feeds, sizes: { experts, rows, sequence: most("sequence"), targets: most("targets") } };
+}
+
+/** One expert's part of the results. */
+function ofExpert(results: Fetches, expert: number, parameters: readonly string[]): Gradients & Score {
+  const own = (name: string) => {
+    const { data, shape } = results[name] as HostTensor<"float32">;
+    const length = data.length / shape[0]!;
+    return data.subarray(expert * length, (expert + 1) * length);
+  };
+  return {
+    loss: own("loss")[0]!,
+    tokens: own("tokens")[0]!,
+    gradients: new Map(parameters.map((name) => [name, own(gradientName(name))])),
+  };
+}

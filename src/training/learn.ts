@@ -1,0 +1,81 @@
+/** @file Trains a learner on a job's examples: encodes them, opens the run to resume, and calls the loop. */
+
+import { createHash } from "node:crypto";
+import { derivedSeed } from "../base/random.ts";
+import type { TrainingExample } from "../data/training-data.ts";
+import { dateOf, type EncodeSetting, encoded, encodedSet, rowsOf } from "./encoded.ts";
+import type { EncodedSet } from "./examples.ts";
+import type { Learner, Parameters } from "./learner.ts";
+import { type LoopData, type LoopHooks, train } from "./loop.ts";
+import { openPasses, type Passes, type PassOptions } from "./passes.ts";
+import type { CommonRecipe } from "./recipe.ts";
+import { Run } from "./run.ts";
+import { Trainer } from "./trainer.ts";
+
+/** The inputs of every kind of training, except the data. */
+export interface TrainingSetting extends EncodeSetting {
+  readonly hooks?: LoopHooks;
+  /** Called with what is learned from, before it is. */
+  readonly onEncoded?: (set: EncodedSet) => void;
+}
+/** What every kind of training is asked: the setting and the data. */
+export interface TrainingJob extends TrainingSetting {
+  readonly training: readonly TrainingExample[];
+  readonly validation?: readonly TrainingExample[];
+}
+
+interface LearnOptions {
+  readonly onEncoded?: (set: EncodedSet) => void;
+  readonly passes?: Passes | undefined;
+}
+
+/** Encodes the job's examples and trains on them. */
+export async function learn(
+  job: TrainingJob,
+  learner: Learner,
+  recipe: CommonRecipe,
+  { onEncoded, passes }: LearnOptions = {},
+): Promise<Parameters> {
+  const { date, identity } = await dateOf(job, job.training);
+  const dated = { ...job, date };
+  const set = encodedSet(dated, job.training, recipe);
+  job.onEncoded?.(set);
+  onEncoded?.(set);
+  const data = { training: rowsOf(set, recipe), validation: encoded(dated, job.validation ?? [], recipe) };
+  return learnFrom(job, learner, data, recipe, { identity, passes });
+}
+
+interface LearnFromOptions {
+  /** Other values that must match to resume the run. */
+  readonly identity?: Readonly<Record<string, unknown>>;
+  /** Default: the learner's own. */
+  readonly passes?: Passes | undefined;
+}
+
+/** Trains on encoded examples, in a resumable run if the job names one. */
+export async function learnFrom(
+  job: TrainingSetting,
+  learner: Learner,
+  data: LoopData,
+  recipe: CommonRecipe,
+  { identity = {}, passes }: LearnFromOptions = {},
+): Promise<Parameters> {
+  const { architecture, precision } = job.model.base;
+  const bits = precision === "float32" ? {} : { precision };
+  const config = { kind: learner.kind, ...recipe, base: await job.model.base.fingerprint(), ...bits, data: hashOf(data), ...identity };
+  const run = job.run ? await Run.open(job.run, config) : undefined;
+  const { clip, weightDecay, seed } = recipe;
+  const own = passes ?? (await openPasses(architecture, learner, passOptions(recipe)));
+  await using trainer = new Trainer(learner.initial, own, { clip, adamw: { weightDecay }, seed: derivedSeed(seed, "dropout") });
+  return await train(trainer, architecture, data, recipe, run, job.hooks);
+}
+
+/** What a recipe says of its passes. */
+export function passOptions({ dropout, packing }: Pick<CommonRecipe, "dropout" | "packing">): PassOptions {
+  return { packed: packing, ...(dropout === undefined ? {} : { dropout }) };
+}
+
+/** A short hash of a JSON value. */
+export function hashOf(data: unknown): string {
+  return createHash("sha256").update(JSON.stringify(data)).digest("hex").slice(0, 16);
+}
