@@ -42,6 +42,7 @@ const LAYERS = [
   "demo",
   "studies",
   "fleet",
+  "doctor",
   "server",
   "cli",
 ];

@@ -1,10 +1,8 @@
 /** @file On WebGPU no operator on floats runs on the CPU. Only operators on sizes, positions and masks do; these are integers on the host. */
 
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expect, test } from "vitest";
 import { int64 } from "../src/base/tensor.ts";
+import { placementOf } from "../src/doctor/placement.ts";
 import { type Batch, batchFeeds } from "../src/inference/batch.ts";
 import { RoutedPool } from "../src/inference/routed-pool.ts";
 import { loadModel } from "../src/library/model.ts";
@@ -18,31 +16,6 @@ import { golden, goldenTensors } from "./golden.ts";
 import { differentiated } from "./gradients.ts";
 
 const skipped = webgpuMissing ?? (process.env.SKEIN_DEVICE === "webgpu" ? undefined : "run by npm run check:webgpu");
-const INTEGERS = new Set(["int64", "int32", "bool"]);
-
-interface Event {
-  readonly cat: string;
-  readonly name: string;
-  readonly args: { readonly provider?: string; readonly op_name?: string; readonly input_type_shape?: readonly Record<string, unknown>[] };
-}
-
-/** The kernels that ran during `use`, from ONNX Runtime's profile: the number on the device, and those on the CPU with float inputs. */
-async function placed(use: (options: SessionOptions) => Promise<void>): Promise<{ device: number; floatsOnHost: string[] }> {
-  const folder = await mkdtemp(join(tmpdir(), "skein-placement-"));
-  try {
-    await use({ engine: webgpu, profile: join(folder, "run") });
-    const files = await Promise.all((await readdir(folder)).map((file) => readFile(join(folder, file), "utf8")));
-    const kernels = files
-      .flatMap((text) => JSON.parse(text) as Event[])
-      .filter(({ cat, name }) => cat === "Node" && name.endsWith("_kernel_time"));
-    const host = kernels.filter(({ args }) => args.provider === "CPUExecutionProvider");
-    const ofFloats = host.filter(({ args }) => args.input_type_shape?.some((input) => !INTEGERS.has(Object.keys(input)[0] ?? "int64")));
-    return { device: kernels.length - host.length, floatsOnHost: ofFloats.map(({ args }) => args.op_name ?? "?") };
-  } finally {
-    await rm(folder, { recursive: true });
-  }
-}
-
 const base = await goldenTensors("t5/golden.safetensors");
 const t5: Batch = {
   inputIds: base.int("input_ids"),
@@ -80,7 +53,7 @@ const USES: Readonly<Record<string, (options: SessionOptions) => Promise<void>>>
 };
 
 test.skipIf(skipped).each(Object.entries(USES))(`%s ${skipped ? `(skipped: ${skipped})` : ""}`, async (_, use) => {
-  const { device, floatsOnHost } = await placed(use);
+  const { device, floatsOnHost } = await placementOf(webgpu, use);
   expect(device).toBeGreaterThan(20);
   expect(floatsOnHost).toEqual([]);
 });

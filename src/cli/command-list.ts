@@ -110,6 +110,11 @@ export const COMMANDS: readonly ListedCommand[] = [
     load: async () => (await import("./commands/cache.ts")).addCache,
   },
   {
+    name: "doctor",
+    summary: "Examine this machine's devices: whether they compute rightly, how fast, and which one --device auto chooses.",
+    load: async () => (await import("./commands/doctor.ts")).addDoctor,
+  },
+  {
     name: "score",
     summary: 'Score a file of {"prediction", "references"} lines with ROUGE, BLEU, chrF, SQuAD or exact match.',
     load: async () => (await import("./commands/score.ts")).addScore,

@@ -3,12 +3,13 @@
 import { InvalidArgumentError } from "commander";
 import * as z from "zod";
 import { precisionOption } from "../quantization/scheme.ts";
+import { deviceOption } from "../runtime/device.ts";
 import { parseDate } from "../text/template/strftime.ts";
 
 export const base = z.string().meta({ description: "The base model: a folder or a Hugging Face id.", value: "dir" });
 
 /** Every command that computes with a base takes these. */
-export const baseModel = { base, precision: precisionOption };
+export const baseModel = { base, precision: precisionOption, device: deviceOption };
 
 export const run = z.string().optional().meta({ description: "Folder to resume from.", value: "dir", unset: "beside the result" });
 

@@ -97,8 +97,9 @@ export interface OpAttributes {
    *  [out, blocks]. Operand 3: the zeros, uint8 [out, ceil(blocks / 2)]; absent where all are 8. The engine rounds each row of x in blocks too.
    *  Operands 4 and 5 (optional, for the gradient) are operands 1 and 3 as uint4, [out, blocks * block] and [out, 2 ceil(blocks / 2)]. */
   MatMulNBits: { readonly in: number; readonly out: number; readonly block: number };
-  /** operand 0 * operand 1, in blocks along the last axis: uint4 [rows, n], float [rows, n / block]. */
-  DequantizeLinear: { readonly block: number };
+  /** operand 0 * operand 1, in blocks along the last axis: uint4 [rows, n], float [rows, n / block]. Without blocks, each column has one
+   *  factor: int8 [rows, n], float [n]. */
+  DequantizeLinear: { readonly block?: number };
   // fused, inference only
   /** sum_j softmax_k(scores)_j (B_j f(A_j x + a_j) + b_j), k experts per row; f is the identity when absent.
    *  Inputs: x [rows, n], scores [rows, E], A [E, r, n], a [E, r] or none, B [E, n, r], b [E, n] or none. */

@@ -20,6 +20,9 @@ import { fileWeights } from "../models/weights.ts";
 import { type Precision, quantizationPlan, type Scheme } from "../quantization/scheme.ts";
 import { quantizedSeams } from "../quantization/seams.ts";
 import { openStore, type QuantizedStore } from "../quantization/store.ts";
+import { engineFor } from "../runtime/device.ts";
+import type { Device, Engine } from "../runtime/engine.ts";
+import { standardEngine } from "../runtime/session.ts";
 import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
@@ -36,6 +39,8 @@ export interface Base {
   readonly modules: ModuleSizes;
   /** How the base's projections and embeddings are stored and multiplied. */
   readonly precision: Precision;
+  /** The engine that computes this base, unless a runner names another. */
+  readonly engine: Engine;
   /** Warnings about its configuration and about tensors that are not read. */
   readonly warnings: readonly string[];
   /** The tokenizer of the checkpoint. It is read at the first call. */
@@ -52,6 +57,9 @@ export interface Base {
 export interface BaseOptions {
   /** "auto" means float32 if the weights fit into a quarter of the memory, else int8. Default float32. */
   readonly precision?: Precision | "auto" | undefined;
+  /** The hardware that computes. "auto" means the fastest that a short measurement finds (runtime/device.ts). Default: the device that the
+   *  environment variable SKEIN_DEVICE names, else the CPU. */
+  readonly device?: Device | "auto" | undefined;
   /** Called while weights are quantized, with the numbers of weights. */
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -59,14 +67,15 @@ export interface BaseOptions {
 /** Opens the base model in a folder, in the Hugging Face cache, or on the Hub. With int8 or int4, the weights are quantized at the first
  *  use and stored on disk (quantization/store.ts).
  *  @throws CheckpointError for a base that is missing, cannot be read or is not supported. */
-export async function openBase(name: string, { precision = "float32", onProgress }: BaseOptions = {}): Promise<Base> {
+export async function openBase(name: string, { precision = "float32", device, onProgress }: BaseOptions = {}): Promise<Base> {
   const checkpoint = await openCheckpoint(await resolveModel(name));
   const warnings = await checkpointNotes(checkpoint, architectureOf(checkpoint), { readTensor, haveSameBytes });
   const scheme = precision === "auto" ? fitting(checkpoint) : precision;
-  if (scheme === "float32") return { ...baseOf(checkpoint), warnings };
+  const engine = device === undefined ? standardEngine() : await engineFor(device);
+  if (scheme === "float32") return { ...baseOf(checkpoint), engine, warnings };
   const plan = quantizationPlan(architectureOf(checkpoint), scheme);
   const options = { scheme, fingerprint: await fingerprint(checkpoint), ...(onProgress && { onProgress }) };
-  return { ...baseOf(checkpoint, { precision: scheme, store: await openStore(checkpoint, plan, options) }), warnings };
+  return { ...baseOf(checkpoint, { precision: scheme, store: await openStore(checkpoint, plan, options) }), engine, warnings };
 }
 
 function fitting({ tensors }: Checkpoint): Precision {
@@ -83,6 +92,7 @@ export function baseOf(checkpoint: Checkpoint, quantized?: { readonly precision:
     architecture,
     modules: modulesOf(checkpoint, architecture),
     precision: quantized?.precision ?? "float32",
+    engine: standardEngine(),
     warnings: [],
     tokenizer: once(() => loadTokenizer(checkpoint.directory)),
     fingerprint: once(() => fingerprint(checkpoint)),

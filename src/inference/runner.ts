@@ -163,7 +163,7 @@ export class Runner {
     const graph = createGraph(kind.graph);
     build(graph, (onRoute) => partsOf(this.base, woven, graph, onRoute));
     this.#built++;
-    return Session.load(graph, this.#options);
+    return Session.load(graph, { engine: this.base.engine, ...this.#options });
   }
 
   #leave(kept: Kept): void {

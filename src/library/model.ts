@@ -176,10 +176,10 @@ export class LoadedModel implements Model {
  *  await model.dispose(); */
 export async function loadModel(
   name: string,
-  { onWarning = () => {}, precision, onProgress, sessions, engine, threads, prepack, profile, ...options }: LoadOptions = {},
+  { onWarning = () => {}, precision, device, onProgress, sessions, engine, threads, prepack, profile, ...options }: LoadOptions = {},
 ): Promise<LoadedModel> {
   checkOptions(options);
-  const base = await openBase(name, given({ precision, onProgress }));
+  const base = await openBase(name, given({ precision, device, onProgress }));
   const runner = new Runner(base, given({ sessions, engine, threads, prepack, profile }));
   const { woven, warnings } = await openWoven({ base, runner, woven: plain }, options);
   [...base.warnings, ...warnings].forEach(onWarning);

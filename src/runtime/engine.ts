@@ -8,6 +8,10 @@ import type { Capabilities } from "../graph/lowering/capabilities.ts";
 import type { Mixture } from "../graph/lowering/mixture.ts";
 import type { Graph } from "../graph/value.ts";
 
+/** The hardware of an engine. The package onnxruntime-node comes with cpu and webgpu; the others need a build of ONNX Runtime that has them. */
+export const DEVICES = ["cpu", "webgpu", "cuda", "coreml", "dml"] as const;
+export type Device = (typeof DEVICES)[number];
+
 /** A tensor in an engine's own memory. It owns memory of the device: `using` or `dispose` it. */
 export interface DeviceTensor extends Disposable {
   readonly location: "device";
@@ -63,7 +67,7 @@ export interface Session extends AsyncDisposable {
 export interface Engine {
   readonly name: string;
   /** The hardware that the engine runs on. */
-  readonly device: "cpu" | "webgpu";
+  readonly device: Device;
   readonly capabilities: Capabilities;
   /** Loads a graph. An engine whose native library or device is missing throws an EngineError. */
   load(graph: Graph, options?: LoadOptions): Promise<Session>;

@@ -1,6 +1,9 @@
 /** @file ONNX Runtime in Node, one engine for each device. Only this file imports the package `onnxruntime-node`, and only when the first
  *  graph is loaded. Commands and programs that compute nothing work without the native library. */
 
+import { readdir } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import type * as Ort from "onnxruntime-node";
 import { EngineError, invariant, messageOf } from "../base/errors.ts";
 import type { HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
@@ -11,6 +14,7 @@ import { serialize } from "../graph/onnx/serialize.ts";
 import type { DType } from "../graph/sizes.ts";
 import type { Graph } from "../graph/value.ts";
 import {
+  type Device,
   type DeviceFeeds,
   type DeviceTensor,
   type Engine,
@@ -27,7 +31,10 @@ type Library = typeof Ort;
 const COMPOSED = "no engine has it as one operator";
 
 /** ONNX Runtime on the CPU. It has every operator except Skein's own, which are lowered. */
-export const cpu: Engine = onnxRuntime("cpu", { lacks: { Int8MatMul: COMPOSED }, float16: false, deviceTensors: false });
+export const cpu: Engine = onnxRuntime("cpu", { lacks: { Int8MatMul: COMPOSED }, integerProducts: true, float16: false, deviceTensors: false });
+
+/** Devices that builds of ONNX Runtime other than the package's may have. The library computes on the CPU what such a device lacks. */
+export const OTHERS: readonly Engine[] = (["cuda", "coreml", "dml"] as const).map((device) => onnxRuntime(device, cpu.capabilities));
 
 const CPU_ONLY = "it runs on the CPU: its operands leave the device and come back";
 
@@ -45,11 +52,12 @@ export const webgpu: Engine = onnxRuntime("webgpu", {
     Sin: "it is right to 1e-4 only",
     Cos: "it is right to 1e-4 only",
   },
+  integerProducts: false,
   float16: false,
   deviceTensors: true,
 });
 
-function onnxRuntime(device: Engine["device"], capabilities: Capabilities): Engine {
+function onnxRuntime(device: Device, capabilities: Capabilities): Engine {
   const engine: Engine = {
     name: device,
     device,
@@ -241,6 +249,16 @@ function library(): Promise<Library> {
   return known;
 }
 
+/** Why this installation of ONNX Runtime has no such device; undefined if it has it. Whether the machine has one too, only a session tells. */
+export async function notInstalled(device: Device): Promise<string | undefined> {
+  const found = (await library()).listSupportedBackends().find(({ name }) => name === device);
+  if (!found) return `this build of ONNX Runtime has no ${device}`;
+  const name = `onnxruntime_providers_${device}`;
+  const files = join(dirname(createRequire(import.meta.url).resolve("onnxruntime-node")), "..", "bin");
+  if (found.bundled || (await readdir(files, { recursive: true })).some((file) => file.includes(name))) return undefined;
+  return `the package onnxruntime-node comes without ${name}; its install script downloads it`;
+}
+
 /** Loads the package. A failure becomes an error that says what to install. */
 export async function openLibrary<T>(load: () => Promise<T>): Promise<T> {
   try {
@@ -258,15 +276,20 @@ export async function openLibrary<T>(load: () => Promise<T>): Promise<T> {
   }
 }
 
+/** The first line without ONNX Runtime's own file, line and condition. */
+function reasonIn(message: string): string {
+  return message.split("\n")[0]!.replace(/^.*\bwas false\. /, "");
+}
+
 /** Creates a session. A failure becomes an error that says that the device is missing. */
 async function opened(engine: Engine, create: () => Promise<Ort.InferenceSession>): Promise<Ort.InferenceSession> {
   try {
     return await create();
   } catch (cause) {
-    if (engine.device === "cpu" || !/adapter|WebGPU|Vulkan|device/i.test(messageOf(cause))) throw cause;
+    if (engine.device === "cpu" || !/adapter|WebGPU|Vulkan|device|backend|provider/i.test(messageOf(cause))) throw cause;
     throw new EngineError({
       code: "engine-no-device",
-      what: `The engine ${engine.name} found no device that it can use: ${messageOf(cause).split("\n")[0]}`,
+      what: `The engine ${engine.name} found no device that it can use: ${reasonIn(messageOf(cause))}`,
       fix: "Install the driver of the GPU (on Linux a Vulkan driver and its loader, libvulkan1), or compute on the CPU.",
       cause,
     });

@@ -3,7 +3,7 @@
 import { OptionError } from "../base/errors.ts";
 import type { Graph } from "../graph/value.ts";
 import type { Session as AnySession, Engine, LoadOptions } from "./engine.ts";
-import { cpu, webgpu } from "./onnxruntime-node.ts";
+import { cpu, OTHERS, webgpu } from "./onnxruntime-node.ts";
 
 export type { Feeds, Fetches } from "./engine.ts";
 
@@ -14,12 +14,17 @@ export interface SessionOptions extends LoadOptions {
 
 export type Session = AnySession;
 export const Session = {
-  load(graph: Graph, { engine = engineNamed(process.env.SKEIN_DEVICE ?? cpu.name), ...options }: SessionOptions = {}): Promise<AnySession> {
+  load(graph: Graph, { engine = standardEngine(), ...options }: SessionOptions = {}): Promise<AnySession> {
     return engine.load(graph, options);
   },
 } as const;
 
-export const ENGINES: readonly Engine[] = [cpu, webgpu];
+export const ENGINES: readonly Engine[] = [cpu, webgpu, ...OTHERS];
+
+/** The engine that the environment variable SKEIN_DEVICE names, else the CPU. */
+export function standardEngine(): Engine {
+  return engineNamed(process.env.SKEIN_DEVICE ?? cpu.name);
+}
 
 /** The engine of this name. */
 export function engineNamed(name: string): Engine {

@@ -10,6 +10,7 @@ import { openBase } from "../inference/base.ts";
 import { Runner } from "../inference/runner.ts";
 import { plain } from "../inference/woven.ts";
 import type { Precision } from "../quantization/scheme.ts";
+import type { Device } from "../runtime/engine.ts";
 import { listPool } from "../storage/pool.ts";
 import { Engine } from "./engine.ts";
 import { ServedModels } from "./served-models.ts";
@@ -22,6 +23,7 @@ export interface EngineOptions {
   /** The base's name in requests; the folder's or the Hub's name when absent. */
   readonly name?: string | undefined;
   readonly precision?: Precision | "auto" | undefined;
+  readonly device?: Device | "auto" | undefined;
   readonly pool?: string | undefined;
   readonly poolName?: string | undefined;
   /** Methods listed beside the pool's own, and opened before anything is answered. */
@@ -44,8 +46,8 @@ export interface EngineEvents {
 const UNBOUNDED = 8192; // tokens, where a model knows no limit
 
 export async function openEngine(options: EngineOptions, { onWarning = () => {} }: EngineEvents = {}): Promise<Engine> {
-  const { base: root, precision, pool, methods = [], adapters = {}, adapterRoot, limits, sessions = 24, watchEvery = 1000 } = options;
-  const base = await openBase(root, { precision });
+  const { base: root, precision, device, pool, methods = [], adapters = {}, adapterRoot, limits, sessions = 24, watchEvery = 1000 } = options;
+  const base = await openBase(root, { precision, device });
   const runner = new Runner(base, { sessions });
   const model = { base, runner, woven: plain };
   const id = options.name ?? nameOf(root);

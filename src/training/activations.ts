@@ -37,7 +37,7 @@ export async function averageActivations(
   const used = examples.slice(0, MOST_GATHERED_EXAMPLES);
   if (used.length === 0)
     throw new DataError({ code: "data-empty", what: "There are no examples to gather activations from.", fix: "Give at least one." });
-  await using session = await Session.load(activationGraph(model, adapter), { prepack: false });
+  await using session = await Session.load(activationGraph(model, adapter), { prepack: false, engine: model.base.engine });
   const sums = new Map([...adapter.modules.keys()].map((module) => [module, new Float64Array(model.base.modules.get(module)!.in)]));
   for (const part of chunks(used, batchSize)) {
     const results = await session.run({

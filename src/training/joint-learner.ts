@@ -12,7 +12,8 @@ import { flattened } from "../graph/sizes.ts";
 import type { Float, Graph } from "../graph/value.ts";
 import type { Base } from "../inference/base.ts";
 import type { Linear } from "../models/linear.ts";
-import type { Built } from "./learner.ts";
+import type { SessionOptions } from "../runtime/session.ts";
+import { type Built, trainingSession } from "./learner.ts";
 
 /** The name of the number of rows in a graph of several experts. */
 export const JOINT_ROWS = "experts*rows";
@@ -21,19 +22,24 @@ export interface JointLearner {
   /** The shapes of one expert's parameters, by the names of the graph inputs. */
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   readonly prepare: () => Promise<void>;
-  readonly isQuantized: boolean;
+  /** How sessions of its graphs are loaded. */
+  readonly session: SessionOptions;
   /** The base's tensors and seams, with the experts' parts woven in. Parameters have the shape [experts, ...]. */
   build(graph: Graph): Built;
 }
 
 /** Trains LoRAs of the form of `adapter`, which has none on embeddings; or, with `gated`, gates for them. The base is frozen. */
-export function jointLearner({ modules, seams, forTraining, precision }: Base, adapter: LoraAdapter, { gated = false } = {}): JointLearner {
+export function jointLearner(
+  { modules, seams, forTraining, precision, engine }: Base,
+  adapter: LoraAdapter,
+  { gated = false } = {},
+): JointLearner {
   const gates = [...adapter.modules.keys()].map((module) => [gateName(module), [modules.get(module)!.in]] as const);
   const tensors = [...adapterTensors(adapter)].map(([name, { shape }]) => [name, shape] as const);
   return {
     shapes: new Map(gated ? gates : tensors),
     prepare: forTraining,
-    isQuantized: precision !== "float32",
+    session: trainingSession({ precision, engine }),
     build: (graph) => {
       const base = seams(graph);
       return { ...base, linear: withExperts(base.linear, adapter, gated) };

@@ -12,7 +12,7 @@ import type { Base } from "../inference/base.ts";
 import type { Parts } from "../models/architecture.ts";
 import { baseSeams } from "../models/embedding.ts";
 import { inputWeights } from "../models/weights.ts";
-import type { Feeds } from "../runtime/session.ts";
+import type { Feeds, SessionOptions } from "../runtime/session.ts";
 
 export type Parameters = ReadonlyMap<string, HostTensor<"float32">>;
 
@@ -32,8 +32,8 @@ export interface Learner {
   readonly frozen: Feeds;
   /** Called once before `build`: prepares what gradients through the base need. */
   readonly prepare?: () => Promise<void>;
-  /** Whether the base is quantized. */
-  readonly isQuantized?: boolean;
+  /** How sessions of its graphs are loaded. */
+  readonly session?: SessionOptions;
   /** The base's tensors and seams, with the learner's part woven in. */
   build(graph: Graph): Built;
 }
@@ -49,6 +49,12 @@ export interface LoraOptions {
 
 // The authors' initialization of A (src/models/custom_modules/lora/lora_linear.py:16-21); B starts at 0.
 const INITIAL_A = 0.01;
+
+/** How a base's training graphs are loaded. Packed copies of float weights would double the memory without a gain at the batch sizes of
+ *  training. 8-bit weights without a packed copy are packed again at every run, and a step takes 1.6 times as long. */
+export function trainingSession({ precision, engine }: Pick<Base, "precision" | "engine">): SessionOptions {
+  return { engine, prepack: precision !== "float32" };
+}
 
 /** A new LoRA on every target: A ~ 0.01 N(0, 1), B = 0. On embeddings A = 0 and B ~ N(0, 1), as in PEFT: a token reads only one
  *  column of A, and a small column would grow slowly. */
@@ -73,13 +79,13 @@ export function freshLora(sizes: ModuleSizes, { targets, rank, scaling, seed }: 
 }
 
 /** Trains `adapter`, of any kind; the base is frozen. */
-export function adapterLearner({ modules, seams, forTraining, precision }: Base, adapter: Adapter): Learner {
+export function adapterLearner({ modules, seams, forTraining, precision, engine }: Base, adapter: Adapter): Learner {
   return {
     kind: adapter.kind,
     initial: adapterTensors(adapter),
     frozen: {},
     prepare: forTraining,
-    isQuantized: precision !== "float32",
+    session: trainingSession({ precision, engine }),
     build: (graph) => {
       const base = seams(graph);
       return { ...base, ...adapted(base, adapter, modules) };
@@ -88,7 +94,7 @@ export function adapterLearner({ modules, seams, forTraining, precision }: Base,
 }
 
 /** Trains one gate per module of `adapter`. Gates start at 0, where the adapter has half its effect. Base and adapter are frozen. */
-export function gateLearner({ modules, seams, forTraining, precision }: Base, adapter: Adapter): Learner {
+export function gateLearner({ modules, seams, forTraining, precision, engine }: Base, adapter: Adapter): Learner {
   needInputs(adapter, "The expert");
   const gates = [...adapter.modules.keys()].map((module): [string, HostTensor<"float32">] => [
     gateName(module),
@@ -99,7 +105,7 @@ export function gateLearner({ modules, seams, forTraining, precision }: Base, ad
     initial: new Map(gates),
     frozen: Object.fromEntries(adapterTensors(adapter)),
     prepare: forTraining,
-    isQuantized: precision !== "float32",
+    session: trainingSession({ precision, engine }),
     build: (graph) => {
       const base = seams(graph);
       return { ...base, ...adapted(base, adapter, modules, { gated: true }) };

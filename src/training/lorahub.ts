@@ -44,7 +44,7 @@ export async function lorahub(
     experts,
     experts.map(() => 0),
   );
-  await using session = await Session.load(lossGraph(model.base, template), { prepack: false });
+  await using session = await Session.load(lossGraph(model.base, template), { prepack: false, engine: model.base.engine });
   const batches = chunks(examples, BATCH).map((part) => collate(part, model.base.architecture).feeds);
   const loss = async (weights: readonly number[]) => {
     const tensors = Object.fromEntries(adapterTensors(combinedLora(experts, weights)));

@@ -39,7 +39,7 @@ import {
   unstackedLoras,
 } from "../routing/moa.ts";
 import type { RouterStates } from "../routing/moa-file.ts";
-import type { Built, Learner, Parameters } from "./learner.ts";
+import { type Built, type Learner, type Parameters, trainingSession } from "./learner.ts";
 import { plainRouter, promptIn, type Standard, type Standards, standardized, whitenedIn } from "./router-standards.ts";
 
 export interface MoaLearning {
@@ -78,7 +78,7 @@ export interface MoaParts {
 
 /** Trains routers and, unless frozen, LoRAs. Batches contain the rows' domains. */
 export function moaLearner(
-  { architecture, modules, seams, forTraining, precision }: Base,
+  { architecture, modules, seams, forTraining, precision, engine }: Base,
   { adapters, routers, standards }: MoaParts,
   options: MoaLearning,
 ): Learner {
@@ -89,7 +89,7 @@ export function moaLearner(
     initial: new Map([...(options.freezeLoras ? [] : stack.tensors), ...rows.learning]),
     frozen: Object.fromEntries([...(options.freezeLoras ? stack.tensors : []), ...rows.frozen]),
     prepare: forTraining,
-    isQuantized: precision !== "float32",
+    session: trainingSession({ precision, engine }),
     build: (graph) => {
       const reader = new RouterReader(graph, architecture, { adapters, routers, ...(standards && { standards }) }, options);
       return options.labels ? labeled(graph, seams(graph), architecture, stack, reader, options) : unlabeled(seams(graph), stack, reader);

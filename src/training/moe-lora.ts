@@ -7,10 +7,14 @@ import type { Base } from "../inference/base.ts";
 import { identityOf, type Woven } from "../inference/woven.ts";
 import { type LoraStack, stackedLoras } from "../routing/moa.ts";
 import { tokenMixture, tokenRouterName } from "../routing/moa-token-router.ts";
-import type { Learner, Parameters } from "./learner.ts";
+import { type Learner, type Parameters, trainingSession } from "./learner.ts";
 
 /** Trains all LoRAs and one router [experts, in] per module, from N(0, 0.02). */
-export function moeLoraLearner({ modules, seams, forTraining, precision }: Base, adapters: readonly LoraAdapter[], seed: number): Learner {
+export function moeLoraLearner(
+  { modules, seams, forTraining, precision, engine }: Base,
+  adapters: readonly LoraAdapter[],
+  seed: number,
+): Learner {
   const stack = stackedLoras(adapters, modules);
   const routers = [...stack.shapes].map(([module, shape]): [string, HostTensor<"float32">] => {
     const random = seededRandom(derivedSeed(seed, "router", module));
@@ -22,7 +26,7 @@ export function moeLoraLearner({ modules, seams, forTraining, precision }: Base,
     initial: new Map([...stack.tensors, ...routers]),
     frozen: {},
     prepare: forTraining,
-    isQuantized: precision !== "float32",
+    session: trainingSession({ precision, engine }),
     build: (graph) => {
       const base = seams(graph);
       return { ...base, linear: tokenMixture(base.linear, stack) };

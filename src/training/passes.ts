@@ -51,10 +51,9 @@ export function rowSeeds(rows: number, seed: readonly number[]): number[] {
 /** The name of a parameter's gradient among a graph's outputs. */
 export const gradientName = (parameter: string) => `gradient of ${parameter}`;
 
-/** Packed copies of float weights would double the memory without a gain at the batch sizes of training. 8-bit weights without a packed
- *  copy are packed again at every run, and a step takes 1.6 times as long. */
-export function passSession({ isQuantized }: Pick<Learner, "isQuantized">, { session }: PassOptions): SessionOptions {
-  return { prepack: isQuantized ?? false, ...session };
+/** How a learner's graphs are loaded; the options go first. */
+export function passSession({ session }: Pick<Learner, "session">, options: PassOptions): SessionOptions {
+  return { prepack: false, ...session, ...options.session };
 }
 
 /** Calls `open` at the first call. With a base in half precision every session holds a float32 copy of it, so that a run without

@@ -345,6 +345,7 @@ export const CASES: { readonly [Op in OpType]: Cases } = {
   },
   DequantizeLinear: {
     "two blocks a row": (s) => s.graph.apply("DequantizeLinear", [E.cast(s.int(16, 3, 32), "uint4"), s.float(3, 2)], { block: 16 }),
+    "a factor for each column": (s) => s.graph.apply("DequantizeLinear", [bytes(s, 6, 4), constants(s, 4)], {}),
   },
   MoE: {
     "two of five experts": (s) =>

@@ -141,6 +141,6 @@ export const linalg = {
     const weights = reshape(sub(reshape(levels, out, blocks, block), shift), ...levels.shape);
     return [matmul(g, slice(weights, -1, 0, inputs))];
   }) satisfies Rule<"MatMulNBits">,
-  DequantizeLinear: { stop: "weights in 4 bits are frozen" },
+  DequantizeLinear: { stop: "weights in few bits are frozen" },
   MoE: { stop: "the fused mixture serves inference; training uses plain products", unwritten: true },
 } as const;

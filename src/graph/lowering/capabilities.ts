@@ -34,6 +34,9 @@ export type Use = (typeof FUSED)[number] | (typeof PLAIN)[number] | (typeof COMP
 export interface Capabilities {
   /** Uses that the engine cannot run, or computes wrongly, each with the reason. A lowered graph has none of them. */
   readonly lacks: Readonly<Partial<Record<Use, string>>>;
+  /** Whether products of 8-bit integers run on the device. If not, the weights are widened to floats for each product, and the other operand is
+   *  not rounded. */
+  readonly integerProducts: boolean;
   /** Whether values may be float16. */
   readonly float16: boolean;
   /** Whether values can stay on the device between runs. */

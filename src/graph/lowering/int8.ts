@@ -7,6 +7,7 @@
 
 import { float32 } from "../../base/tensor.ts";
 import { abs, div, max, mul } from "../ops/elementwise.ts";
+import { matmul } from "../ops/linalg.ts";
 import { reduceMax } from "../ops/reduce.ts";
 import type { Float, Value } from "../value.ts";
 
@@ -24,4 +25,9 @@ export function int8Product(x: Float, values: Value<"int8">, scales: Float): Flo
   const levels = graph.apply("QuantizeLinear", [div(x, most), step, middle], {})[0]!;
   const product = graph.apply("MatMulIntegerToFloat", [levels, values, step, scales, middle], {})[0] as Float;
   return mul(product, most);
+}
+
+/** The same product where the device has no products of integers: the weights become floats, and x is not rounded. */
+export function int8ProductInFloats(x: Float, values: Value<"int8">, scales: Float): Float {
+  return matmul(x, x.graph.apply("DequantizeLinear", [values, scales], {})[0] as Float);
 }

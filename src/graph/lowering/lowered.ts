@@ -11,7 +11,7 @@ import { reduceMax, reduceSum } from "../ops/reduce.ts";
 import { flattened } from "../sizes.ts";
 import type { Bool, Float, Graph, Int, Node, Value } from "../value.ts";
 import type { Capabilities, Use } from "./capabilities.ts";
-import { int8Product } from "./int8.ts";
+import { int8Product, int8ProductInFloats } from "./int8.ts";
 import { type Mixture, mixtureOf } from "./mixture.ts";
 import { rmsNormOf } from "./norms.ts";
 import { cosineOf, sineOf } from "./trigonometry.ts";
@@ -20,7 +20,7 @@ import { cosineOf, sineOf } from "./trigonometry.ts";
 type Decomposition<Op extends OpType> = (
   operands: readonly Value[],
   attributes: OpAttributes[Op],
-  options: LoweringOptions,
+  options: LoweringOptions & Partial<Pick<Capabilities, "integerProducts">>,
 ) => readonly Value[];
 
 export interface LoweringOptions {
@@ -28,8 +28,10 @@ export interface LoweringOptions {
   readonly mixture?: Mixture | undefined;
 }
 
+type Lacking = Pick<Capabilities, "lacks"> & Partial<Pick<Capabilities, "integerProducts">>;
+
 /** The lowered graph, or `graph` itself if the engine lacks none of its operators. */
-export function lowered(graph: Graph, { lacks }: Pick<Capabilities, "lacks">, options: LoweringOptions = {}): Graph {
+export function lowered(graph: Graph, { lacks, integerProducts = true }: Lacking, options: LoweringOptions = {}): Graph {
   const { nodes, used } = reachable(graph);
   const missing = new Map(
     nodes.flatMap((node) =>
@@ -45,14 +47,14 @@ export function lowered(graph: Graph, { lacks }: Pick<Capabilities, "lacks">, op
     const operands = node.inputs.map((input) => input && known.get(input)!);
     const use = missing.get(node);
     const results = copy.scope(node.scope, () =>
-      use ? decomposition(use)(operands as Value[], node.attributes, options) : copy.apply(node.op, operands, node.attributes),
+      use ? decomposition(use)(operands as Value[], node.attributes, { ...options, integerProducts }) : copy.apply(node.op, operands, node.attributes),
     );
     node.outputs.forEach((output, i) => {
       known.set(output, results[i]!);
     });
   }
   for (const [name, value] of graph.outputs) copy.output(name, known.get(value)!);
-  return lowered(copy, { lacks }, options); // a decomposition may use what the engine lacks too
+  return lowered(copy, { lacks, integerProducts }, options); // a decomposition may use what the engine lacks too
 }
 
 /** The uses that the reachable nodes of a graph make of operators an engine may lack. */
@@ -121,7 +123,9 @@ const DECOMPOSITIONS = {
     const centered = sub(x as Float, reduceMax(x as Float, { axes: [axis] }));
     return [sub(centered, log(reduceSum(exp(centered), { axes: [axis] })))];
   },
-  Int8MatMul: ([x, values, scales]) => [int8Product(x as Float, values as Value<"int8">, scales as Float)],
+  Int8MatMul: ([x, values, scales], _, { integerProducts }) => [
+    (integerProducts ? int8Product : int8ProductInFloats)(x as Float, values as Value<"int8">, scales as Float),
+  ],
   // As elements instead of rows: each number of an update is added to the row at its index.
   ScatterND: ([x, index, updates]) => {
     const [rows, ...rest] = x!.shape;

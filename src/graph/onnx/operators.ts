@@ -110,7 +110,7 @@ export const ENCODINGS: { readonly [Op in OpType]: Encoding<Op> } = {
     domain: "com.microsoft",
     attributes: { K: { int: inputs }, N: { int: out }, bits: { int: 4 }, block_size: { int: block }, accuracy_level: { int: 4 } },
   }),
-  DequantizeLinear: ({ block }) => ({ attributes: { axis: { int: -1 }, block_size: { int: block } } }),
+  DequantizeLinear: ({ block }) => ({ attributes: { axis: { int: -1 }, ...(block && { block_size: { int: block } }) } }),
   MoE: ({ k, activation = "identity" }) => ({
     domain: "com.microsoft",
     attributes: { activation_type: { string: activation }, k: { int: k }, normalize_routing_weights: { int: 1 } },
