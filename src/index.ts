@@ -50,6 +50,7 @@ export type { Woven } from "./inference/woven.ts";
 export { type LoadedModel, type LoadOptions, loadModel, type WithOptions } from "./library/model.ts";
 export type { WovenOptions } from "./methods/open.ts";
 export type { Precision } from "./quantization/scheme.ts";
+export type { Device } from "./runtime/engine.ts";
 export {
   type AddExpertOptions,
   addExpert,

@@ -65,12 +65,12 @@ export async function examine(onDevice: (device: Device, devices: number) => voi
 }
 
 /** Compares the CPU's results with the known numbers. */
-function likeKnown({ logits, losses }: Results): SelfTest {
+export function likeKnown({ logits, losses }: Results): SelfTest {
   return selfTest([["logits of the base", differenceOf(logits, KNOWN_LOGITS)]], learns(losses));
 }
 
 /** Compares a device's results with the CPU's. */
-function likeReference(own: Results, cpu: Results): SelfTest {
+export function likeReference(own: Results, cpu: Results): SelfTest {
   const differences: [string, number][] = [
     ["logits of the base", differenceOf(own.logits, cpu.logits)],
     ["logits of a routed pool", differenceOf(own.routed, cpu.routed)],

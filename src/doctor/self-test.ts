@@ -1,11 +1,11 @@
 /** @file A small computation of every kind, for a comparison of devices: a routed forward, greedy generation, and three training steps, over the
  *  demo's base with random experts. */
 
-import { fileURLToPath } from "node:url";
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
 import { float32, int64 } from "../base/tensor.ts";
+import { DEMO_BASE } from "../demo/demo.ts";
 import { generateBatch } from "../generation/generate.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
 import { type LoadedModel, loadModel } from "../library/model.ts";
@@ -28,7 +28,6 @@ export interface Results {
   readonly losses: readonly number[];
 }
 
-const DEMO_BASE = fileURLToPath(new URL("../../assets/demo-base", import.meta.url));
 const [EXPERTS, RANK, STEPS, NEW_TOKENS] = [3, 4, 3, 6];
 const IDS = [17, 42, 5, 203, 88, 9, 311, 1];
 const LABELS = [23, 9, 140, 1];
@@ -82,7 +81,9 @@ function randomExperts({ base }: LoadedModel): Expert[] {
     const modules: LoraAdapter["modules"] = new Map(
       [...fresh.modules].map(([module, weights]) => [module, { ...weights, b: normal(`b ${index} ${module}`, 0.3, weights.b.shape) }]),
     );
-    const gates = new Map([...modules.keys()].map((module) => [module, normal(`gate ${index} ${module}`, 1, [base.modules.get(module)!.in])]));
+    const gates = new Map(
+      [...modules.keys()].map((module) => [module, normal(`gate ${index} ${module}`, 1, [base.modules.get(module)!.in])]),
+    );
     return { name: `random-${index}`, adapter: { ...fresh, modules }, gates, warnings: [] };
   });
 }

@@ -31,7 +31,12 @@ type Library = typeof Ort;
 const COMPOSED = "no engine has it as one operator";
 
 /** ONNX Runtime on the CPU. It has every operator except Skein's own, which are lowered. */
-export const cpu: Engine = onnxRuntime("cpu", { lacks: { Int8MatMul: COMPOSED }, integerProducts: true, float16: false, deviceTensors: false });
+export const cpu: Engine = onnxRuntime("cpu", {
+  lacks: { Int8MatMul: COMPOSED },
+  integerProducts: true,
+  float16: false,
+  deviceTensors: false,
+});
 
 /** Devices that builds of ONNX Runtime other than the package's may have. The library computes on the CPU what such a device lacks. */
 export const OTHERS: readonly Engine[] = (["cuda", "coreml", "dml"] as const).map((device) => onnxRuntime(device, cpu.capabilities));

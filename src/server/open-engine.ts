@@ -46,7 +46,18 @@ export interface EngineEvents {
 const UNBOUNDED = 8192; // tokens, where a model knows no limit
 
 export async function openEngine(options: EngineOptions, { onWarning = () => {} }: EngineEvents = {}): Promise<Engine> {
-  const { base: root, precision, device, pool, methods = [], adapters = {}, adapterRoot, limits, sessions = 24, watchEvery = 1000 } = options;
+  const {
+    base: root,
+    precision,
+    device,
+    pool,
+    methods = [],
+    adapters = {},
+    adapterRoot,
+    limits,
+    sessions = 24,
+    watchEvery = 1000,
+  } = options;
   const base = await openBase(root, { precision, device });
   const runner = new Runner(base, { sessions });
   const model = { base, runner, woven: plain };

@@ -321,7 +321,11 @@ export const MEANINGS: { readonly [Op in OpType]: Meaning<Op> } = {
     ];
   },
   DequantizeLinear: ([levels, scales], { block }) => [
-    tabulated("float32", levels!.shape, ([row, i]) => elementAt(levels!, [row!, i!]) * elementAt(scales!, block ? [row!, Math.floor(i! / block)] : [i!])),
+    tabulated(
+      "float32",
+      levels!.shape,
+      ([row, i]) => elementAt(levels!, [row!, i!]) * elementAt(scales!, block ? [row!, Math.floor(i! / block)] : [i!]),
+    ),
   ],
   MoE: (inputs, { k }) => [mixture(inputs, k)],
 };

@@ -29,7 +29,9 @@ function described({ processor, cores, devices, auto }: Examination): string {
 function deviceLines({ device, missing, speed, selfTest, placement, replaced }: DeviceReport): string[] {
   if (missing || !speed || !selfTest) return [`${device}: cannot be used. ${missing}`];
   const rates = `${rounded(speed.gflops)} GFLOP/s in a product of matrices, ${rounded(speed.gigabytes)} GB/s in a product with one row`;
-  const test = selfTest.passed ? `passed (largest difference ${selfTest.difference.toExponential(1)})` : `FAILED. ${selfTest.problems.join(" ")}`;
+  const test = selfTest.passed
+    ? `passed (largest difference ${selfTest.difference.toExponential(1)})`
+    : `FAILED. ${selfTest.problems.join(" ")}`;
   const fallen = placement && counted(placement.floatsOnHost);
   return [
     `${device}: ${rates}`,

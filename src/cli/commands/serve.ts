@@ -56,7 +56,19 @@ async function serve(io: Io, flags: Flags): Promise<void> {
   const { checkFolders } = await import("../../server/open-engine.ts");
   const { ProcessBackend } = await import("../../server/process-backend.ts");
   const { startServer } = await import("../../server/serve.ts");
-  const { base: root, baseName, pool, poolName, methods, precision, device, adapterRoot, context: contextLength, parallel, cacheMb } = flags;
+  const {
+    base: root,
+    baseName,
+    pool,
+    poolName,
+    methods,
+    precision,
+    device,
+    adapterRoot,
+    context: contextLength,
+    parallel,
+    cacheMb,
+  } = flags;
   const log = stderrLog();
   const engine = {
     ...{ base: root, name: baseName, pool, poolName, methods, precision, device, adapterRoot, contextLength },

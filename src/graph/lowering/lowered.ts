@@ -47,7 +47,9 @@ export function lowered(graph: Graph, { lacks, integerProducts = true }: Lacking
     const operands = node.inputs.map((input) => input && known.get(input)!);
     const use = missing.get(node);
     const results = copy.scope(node.scope, () =>
-      use ? decomposition(use)(operands as Value[], node.attributes, { ...options, integerProducts }) : copy.apply(node.op, operands, node.attributes),
+      use
+        ? decomposition(use)(operands as Value[], node.attributes, { ...options, integerProducts })
+        : copy.apply(node.op, operands, node.attributes),
     );
     node.outputs.forEach((output, i) => {
       known.set(output, results[i]!);
