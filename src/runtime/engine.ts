@@ -8,8 +8,8 @@ import type { Capabilities } from "../graph/lowering/capabilities.ts";
 import type { Mixture } from "../graph/lowering/mixture.ts";
 import type { Graph } from "../graph/value.ts";
 
-/** The hardware of an engine. The package onnxruntime-node comes with cpu and webgpu; the others need a build of ONNX Runtime that has them. */
 export const DEVICES = ["cpu", "webgpu", "cuda", "coreml", "dml"] as const;
+/** The hardware of an engine. The package onnxruntime-node comes with cpu and webgpu; the others need a build of ONNX Runtime that has them. */
 export type Device = (typeof DEVICES)[number];
 
 /** A tensor in an engine's own memory. It owns memory of the device: `using` or `dispose` it. */
