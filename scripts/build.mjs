@@ -1,4 +1,5 @@
-/** @file Builds src/ into dist/ when dist/ is missing or was built from other sources. Uses only Node's own modules.
+/** @file Builds src/ into dist/, and the playground of web/ into dist/web, when they are missing or were built from other sources. Uses only
+ *  Node's own modules; the playground needs vite, a development dependency. Without it the server leads from / to its description.
  *
  *  dist/.stamp holds a hash of every source's name, size and time. It is written last, so an interrupted build does not count.
  *  A lock file lets one process build while others wait. Types are not checked here, so that unfinished edits can be run;
@@ -14,12 +15,14 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const dist = join(root, "dist");
 const stamp = join(dist, ".stamp");
+const pages = join(dist, "web");
+const bundler = join(root, "node_modules", "vite", "bin", "vite.js");
 const compiler = join(root, "node_modules", "typescript", "bin", "tsc");
 const lock = join(root, "node_modules", ".skein-build.lock");
 
 /** Updates dist/ from src/. On failure it writes the reason to stderr and returns false. */
 export async function buildIfStale({ force = false } = {}) {
-  if (!force && isFresh()) return true;
+  if (!force && isFresh() && arePagesFresh()) return true;
   if (!existsSync(compiler)) {
     if (existsSync(join(dist, "cli", "main.js"))) return true; // no compiler: use the existing build
     console.error("skein: not installed yet.\n  fix:   Run `npm ci` in this folder first.");
@@ -27,14 +30,19 @@ export async function buildIfStale({ force = false } = {}) {
   }
   await takeLock();
   try {
-    return (!force && isFresh()) || build();
+    return ((!force && isFresh()) || build()) && ((!force && arePagesFresh()) || buildPages());
   } finally {
     rmSync(lock, { force: true });
   }
 }
 
 function isFresh() {
-  return existsSync(stamp) && readFileSync(stamp, "utf8") === sourceHash();
+  return existsSync(stamp) && readFileSync(stamp, "utf8") === hashOf(sources());
+}
+
+function arePagesFresh() {
+  const own = join(pages, ".stamp");
+  return !canBuildPages() || (existsSync(own) && readFileSync(own, "utf8") === hashOf(pageSources()));
 }
 
 /** Every file the build depends on, relative to the root. */
@@ -45,9 +53,22 @@ function sources() {
   return [...found.sort(), join(root, "tsconfig.json"), join(root, "package.json")];
 }
 
-function sourceHash() {
+function canBuildPages() {
+  return existsSync(bundler) && existsSync(join(root, "web"));
+}
+
+/** Files of the playground, and the look that it shares with reports. */
+function pageSources() {
+  const own = readdirSync(join(root, "web"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !entry.name.endsWith(".md"))
+    .map((entry) => join(entry.parentPath, entry.name));
+  const shared = ["look", "curves", "html", "modules"].map((name) => join(root, "src", "evaluation", "report", `${name}.ts`));
+  return [...own.sort(), ...shared];
+}
+
+function hashOf(files) {
   const hash = createHash("sha256");
-  for (const file of sources()) {
+  for (const file of files) {
     const { size, mtimeMs } = statSync(file);
     hash.update(`${file} ${size} ${mtimeMs}\n`);
   }
@@ -55,7 +76,7 @@ function sourceHash() {
 }
 
 function build() {
-  const hash = sourceHash(); // before compiling, so that an edit during the build counts as a change
+  const hash = hashOf(sources()); // before compiling, so that an edit during the build counts as a change
   if (process.stderr.isTTY) console.error("skein: building...");
   rmSync(stamp, { force: true });
   const options = ["-p", join(root, "tsconfig.json"), "--noCheck"];
@@ -69,12 +90,27 @@ function build() {
   return true;
 }
 
+/** The playground; where vite is not installed, whatever was built before stays. */
+function buildPages() {
+  if (!canBuildPages()) return true;
+  const hash = hashOf(pageSources());
+  const args = [bundler, "build", "--config", join(root, "web", "vite.config.ts"), "--logLevel", "warn"];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: "utf8" });
+  if (status !== 0) {
+    console.error(`skein: the build of the playground failed.\n${stdout}${stderr}`);
+    return false;
+  }
+  writeFileSync(join(pages, ".stamp"), hash);
+  return true;
+}
+
 /** Removes the output of deleted sources. Other files are overwritten and not removed first, since a running program may still
  *  import them. */
 function prune() {
   const known = new Set(sources().map((file) => relative(join(root, "src"), file).replace(/\.ts$/, "")));
   for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
     const file = join(entry.parentPath, entry.name);
+    if (file.startsWith(pages)) continue;
     if (entry.isFile() && !known.has(relative(dist, file).replace(/\.(js|js\.map|d\.ts)$/, ""))) rmSync(file);
   }
 }

@@ -12,7 +12,7 @@ const EXCEPTIONS = {
   "src/graph/onnx/onnx_pb.ts": "generated from onnx.proto",
 };
 
-const sizes = ["src", "scripts", "bin", "bench", "examples", "tests"].flatMap(filesOf).map((file) => ({
+const sizes = ["src", "web", "scripts", "bin", "bench", "examples", "tests"].flatMap(filesOf).map((file) => ({
   file: relative(root, file).split(sep).join("/"),
   lines: readFileSync(file, "utf8").split("\n").length - 1,
 }));
@@ -28,7 +28,7 @@ process.exitCode = long.some(({ lines }) => lines > FAIL) ? 1 : 0;
 function filesOf(folder) {
   try {
     return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile() && /\.(ts|mjs|js)$/.test(entry.name))
+      .filter((entry) => entry.isFile() && /\.(ts|tsx|mjs|js)$/.test(entry.name))
       .map((entry) => join(entry.parentPath, entry.name));
   } catch {
     return []; // a folder that does not exist has no files

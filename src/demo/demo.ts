@@ -8,7 +8,7 @@ import type { Chart } from "../evaluation/comparison/chart.ts";
 import { type Evaluation, type EvaluationProgress, evaluate } from "../evaluation/comparison/evaluate.ts";
 import type { EvaluationTask } from "../evaluation/comparison/evaluation-task.ts";
 import type { Method } from "../evaluation/comparison/methods.ts";
-import { readCurves } from "../evaluation/report/curves.ts";
+import { readCurves } from "../evaluation/report/read-curves.ts";
 import { type RouteUsage, routeUsage } from "../evaluation/scoring/route-usage.ts";
 import { type Trace, trace } from "../evaluation/scoring/trace.ts";
 import { type Model, withWoven } from "../inference/model.ts";

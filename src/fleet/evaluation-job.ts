@@ -11,7 +11,7 @@ import { evaluate } from "../evaluation/comparison/evaluate.ts";
 import type { EvaluationTask } from "../evaluation/comparison/evaluation-task.ts";
 import type { Method } from "../evaluation/comparison/methods.ts";
 import { saveResults } from "../evaluation/comparison/results.ts";
-import { readCurves } from "../evaluation/report/curves.ts";
+import { readCurves } from "../evaluation/report/read-curves.ts";
 import { writeReport } from "../evaluation/report/report.ts";
 import { type RouteUsage, routeUsage } from "../evaluation/scoring/route-usage.ts";
 import { hubDatasets } from "../evaluation/tasks/hub-data.ts";

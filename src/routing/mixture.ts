@@ -43,7 +43,8 @@ export function routed(graph: Graph, inner: Linear, { router, topK, modules, row
     const narrow = biasedScores(x, module, shape, router, rowBias);
     const each = () => expand(narrow, x.shape[0]!, x.shape[1]!, "experts");
     const { renormalize = true } = router;
-    onRoute?.(module, chosen(reversed(each()), topK, { renormalize }));
+    const inOrder = reversed(each());
+    onRoute?.(module, { ...chosen(inOrder, topK, { renormalize }), scores: inOrder });
     const factor = (name: string) => factors.get(name)!;
     const scores = router.mixes === "outputs" ? each() : narrow;
     const mixed = mixingOf(shape.kind).project({ x, base, scores, topK, mixes: router.mixes, shape, factor });

@@ -22,6 +22,9 @@ export interface Route {
   readonly experts: Int;
   /** [batch, sequence, k]; each row sums to 1, or to 0 if no expert is a candidate. */
   readonly weights: Float;
+  /** [batch, sequence, experts]: what the k best were chosen by; absent where a method has no scores of single tokens. BARRED for experts
+   *  that are no candidates. */
+  readonly scores?: Float;
 }
 
 /** How every expert is scored for every token at a module; the k best serve it. */

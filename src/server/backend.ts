@@ -63,6 +63,8 @@ export interface GenerationRequest extends Target {
   readonly form?: TextForm | undefined;
   /** Whether to report which experts served each token. */
   readonly routes: boolean;
+  /** Token ids that every answer begins with; what follows is generated. Not together with `form`. */
+  readonly forced?: readonly number[] | undefined;
   /** Special tokens are part of the text. */
   readonly showsSpecialTokens?: boolean | undefined;
   /** Whose request it is: clients take turns. */
@@ -148,6 +150,57 @@ export interface Embeddings {
   readonly promptTokens: number;
 }
 
+/** A prompt and its answer, to look into: how every expert was scored for their tokens. */
+export interface InspectRequest extends Target {
+  readonly prompt: PromptInput;
+  readonly answer: readonly number[];
+  /** The token whose scores are wanted one by one; none when absent. */
+  readonly at?: { readonly part: "prompt" | "answer"; readonly token: number } | undefined;
+}
+/** Tokens that use the same modules. An answer's token has the scores of the token it is predicted from. */
+export interface InspectedTokens {
+  readonly modules: readonly string[];
+  /** [tokens][modules]: entropy of the softmax over all candidates, from 0 (one expert) to 1 (all alike). */
+  readonly entropy: readonly (readonly number[])[];
+  /** [tokens][modules]: how much more of that softmax the best expert has than the second. */
+  readonly margin: readonly (readonly number[])[];
+  /** [modules][experts] of the token that was asked for; null for experts that are no candidates. */
+  readonly scores?: readonly (readonly (number | null)[])[];
+}
+export interface Inspection {
+  readonly experts: readonly string[];
+  readonly promptTokens: readonly string[];
+  readonly prompt: InspectedTokens;
+  readonly answer: InspectedTokens;
+}
+
+/** An expert of the pool, for people. */
+export interface ExpertCard {
+  readonly name: string;
+  readonly kind: string;
+  /** Of its tensors in memory. */
+  readonly bytes: number;
+  readonly parameters: number;
+  /** Smallest and largest; absent for kinds without a rank. */
+  readonly ranks?: readonly [number, number];
+  readonly modules: readonly string[];
+  readonly root: string;
+  readonly sha256?: string;
+  /** What it brings for routers besides its weights. */
+  readonly brings: readonly ("gates" | "activations" | "embeddings")[];
+  /** Its README.md; empty without one. */
+  readonly card: string;
+}
+export interface PoolCards {
+  readonly id: string;
+  readonly method: string;
+  readonly experts: readonly ExpertCard[];
+  /** [experts][experts], -1 to 1; null where two experts have nothing to compare. */
+  readonly similarity: readonly (readonly (number | null)[])[];
+  /** What `similarity` compares. */
+  readonly comparedBy: "gates" | "updates" | "nothing";
+}
+
 export interface TokenizeRequest {
   readonly prompt: PromptInput;
   readonly addSpecialTokens: boolean;
@@ -190,6 +243,9 @@ export interface Backend {
   submit(request: GenerationRequest): Stream;
   score(request: ScoreRequest): Promise<readonly PromptScore[]>;
   embed(request: EmbeddingRequest): Promise<Embeddings>;
+  inspect(request: InspectRequest): Promise<Inspection>;
+  /** Undefined without a pool. */
+  poolCards(): Promise<PoolCards | undefined>;
   tokenize(request: TokenizeRequest): Promise<Tokenized>;
   detokenize(ids: readonly number[]): Promise<string>;
   tokenizerInfo(): Promise<TokenizerInfo>;

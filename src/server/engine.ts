@@ -15,7 +15,10 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import { specialText, turnEndIds } from "../text/turn-end.ts";
 import type * as b from "./backend.ts";
 import { embedded } from "./embeddings.ts";
+import { forcedTokens } from "./forced.ts";
 import { Grammars } from "./grammar.ts";
+import { inspected } from "./inspect.ts";
+import { poolCards } from "./pool-cards.ts";
 import { badField, Cancelled, RequestProblem } from "./problem.ts";
 import { promptScores } from "./prompt-scores.ts";
 import { idsOf, toolStyleOf } from "./prompts.ts";
@@ -79,7 +82,9 @@ export class Engine implements b.Backend {
     };
     const ends = endingIds(settings);
     const form = this.#formOf(request);
-    const constraints = form ? await this.#grammars.constraints(form, ends, prompts.length * settings.n) : [];
+    const count = prompts.length * settings.n;
+    const forced = this.#forcedIds(request);
+    const constraints = form ? await this.#grammars.constraints(form, ends, count) : forcedTokens(forced, count);
     const sequences = sequencesFor(architecture, prompts, settings, textOf, constraints);
     const constraintOf = new Map(sequences.map(({ ids }, i) => [ids as readonly number[], constraints[i]]));
     if (signal.aborted) {
@@ -106,6 +111,14 @@ export class Engine implements b.Backend {
         },
       },
     );
+  }
+
+  #forcedIds({ forced = [], form }: b.GenerationRequest): readonly number[] {
+    const { vocabularySize } = this.#parts.model.base.architecture;
+    const unknown = forced.find((id) => id >= vocabularySize);
+    if (unknown !== undefined) throw badField("forced", `Token id ${unknown} is outside the vocabulary of ${vocabularySize}.`);
+    if (forced.length > 0 && form) throw badField("forced", "An answer of a given form begins as the form says.");
+    return forced;
   }
 
   /** What the answer must be: a call that is wanted, or what the request says. */
@@ -176,6 +189,19 @@ export class Engine implements b.Backend {
     const model = withoutCompany(await this.#parts.models.open(request));
     const prompts = request.prompts.map((input) => this.#idsOf(input));
     return { vectors: await embedded(model, prompts), promptTokens: sum(prompts.map(({ length }) => length)) };
+  }
+
+  async inspect(request: b.InspectRequest): Promise<b.Inspection> {
+    const { vocabulary, models } = this.#parts;
+    const model = await models.open(request);
+    const prompt = this.#idsOf(request.prompt);
+    if (request.answer.length > 0) this.#idsOf({ ids: request.answer });
+    const parts = await inspected(model, prompt, request);
+    return { experts: model.woven.experts, promptTokens: prompt.map(vocabulary.textOf), ...parts };
+  }
+  async poolCards(): Promise<b.PoolCards | undefined> {
+    const { pool } = this.#parts.models;
+    return pool && poolCards(pool.id, pool.served);
   }
 
   async tokenize({ prompt, addSpecialTokens }: b.TokenizeRequest): Promise<b.Tokenized> {

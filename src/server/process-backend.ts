@@ -173,6 +173,12 @@ export class ProcessBackend implements b.Backend {
   embed(request: b.EmbeddingRequest) {
     return this.#whenReady("embed", request);
   }
+  inspect(request: b.InspectRequest) {
+    return this.#whenReady("inspect", request);
+  }
+  poolCards() {
+    return this.#whenReady("poolCards");
+  }
   tokenize(request: b.TokenizeRequest) {
     return this.#whenReady("tokenize", request);
   }

@@ -5,7 +5,18 @@ import type { EngineOptions } from "./open-engine.ts";
 import type { ProblemData, Thrown } from "./problem.ts";
 
 /** The calls with one answer. */
-export type PlainCall = "models" | "score" | "embed" | "tokenize" | "detokenize" | "tokenizerInfo" | "addExpert" | "removeExpert" | "stats";
+export type PlainCall =
+  | "models"
+  | "score"
+  | "embed"
+  | "inspect"
+  | "poolCards"
+  | "tokenize"
+  | "detokenize"
+  | "tokenizerInfo"
+  | "addExpert"
+  | "removeExpert"
+  | "stats";
 
 export type ToEngine =
   | { readonly kind: "open"; readonly options: EngineOptions }

@@ -9,6 +9,7 @@ import { createApp } from "./http/app.ts";
 import { Metrics } from "./http/metrics.ts";
 import { listModels } from "./http/other-routes.ts";
 import { Load, type Log, type RequestLimits, type Service } from "./http/service.ts";
+import { Shelf, type ShelfOptions } from "./http/shelf.ts";
 import { stderrLog } from "./log.ts";
 
 export interface ServeOptions {
@@ -23,6 +24,8 @@ export interface ServeOptions {
   readonly logsPrompts?: boolean | undefined;
   readonly limits?: Partial<RequestLimits> | undefined;
   readonly version: string;
+  /** Results and training runs that the playground shows. */
+  readonly shelf?: ShelfOptions | undefined;
   readonly log?: Log | undefined;
 }
 
@@ -55,6 +58,7 @@ export async function startServer(backend: Backend, options: ServeOptions): Prom
     allowsRuntimeUpdates: allowsRuntimeUpdates ?? false,
     logsPrompts: logsPrompts ?? false,
     version,
+    shelf: new Shelf(options.shelf),
   });
   const server = await listening(app.fetch, host, port);
   const address = server.address();

@@ -42,6 +42,10 @@ export class ServedModels {
     this.#options = options;
   }
 
+  get pool(): ServedOptions["pool"] {
+    return this.#options.pool;
+  }
+
   get list(): readonly ServedModel[] {
     const { id, root, pool, methods = [], model } = this.#options;
     const contextLength = longestSequence(model);

@@ -39,6 +39,11 @@ const serveFlags = z.strictObject({
   cacheMb: z.int().min(16).default(2048).meta({ description: "Most megabytes of keys and values of running completions." }),
   timeout: z.int().min(1).default(600).meta({ description: "Seconds that one request may take." }),
   drain: z.int().min(0).default(30).meta({ description: "Seconds that running requests have to end when the server is stopped." }),
+  results: z.string().optional().meta({
+    description: "Show this evaluation in the playground: the folder that skein eval --out wrote, or its results.json.",
+    value: "path",
+  }),
+  runs: z.string().optional().meta({ description: "Show the learning curves of the training runs in this folder.", value: "dir" }),
   logPrompts: z.boolean().default(false).meta({ description: "Write requests into the log." }),
 });
 type Flags = CommonFlags & z.output<typeof serveFlags>;
@@ -87,6 +92,7 @@ async function serve(io: Io, flags: Flags): Promise<void> {
     allowsRuntimeUpdates: flags.allowRuntimeUpdates,
     logsPrompts: flags.logPrompts,
     limits: { queue: flags.queue, maxTokens: flags.maxTokens, timeout: flags.timeout * 1000 },
+    shelf: { results: flags.results, runs: flags.runs },
     version: version(),
     log,
   });

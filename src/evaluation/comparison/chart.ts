@@ -13,7 +13,7 @@ export interface Series {
   readonly points: readonly Point[];
   /** Drawn dashed, in the color of the previous series: validation after training. */
   readonly dashed?: boolean;
-  /** Its color index for `hueOf`: an expert's or a method's. Default: its index in the chart. */
+  /** Its color index for `markOf`: an expert's or a method's. Default: its index in the chart. */
   readonly color?: number;
 }
 /** Curves over one axis: what sweeps give and reports draw. */

@@ -1,10 +1,8 @@
-/** @file Line charts as inline SVG: learning curves from the metrics.jsonl of runs, and sweeps over k or the size of a pool. */
+/** @file Line charts as inline SVG: learning curves, and sweeps over k or the size of a pool. */
 
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { codeOf } from "../../checkpoint/atomic.ts";
 import type { Chart, Point, Series } from "../comparison/chart.ts";
-import { escaped, hueOf } from "./html.ts";
+import { escaped } from "./html.ts";
+import { markClass } from "./look.ts";
 
 const [WIDTH, HEIGHT] = [640, 260];
 const FRAME = { left: 46, right: 12, top: 20, bottom: 34 };
@@ -12,14 +10,14 @@ const MOST_POINTS = 60; // more is noise at this size
 const MOST_OWN_TICKS = 12;
 const TICK_WIDTH = 24; // width of a number, in pixels
 
-/** A chart's drawing, and the hue of each series. */
+/** A chart's drawing, and the mark of each series. */
 export interface Drawing {
   readonly width: number;
   readonly height: number;
   /** The elements inside an svg element. */
   readonly body: string;
   /** Solid series in their order. */
-  readonly names: readonly { readonly name: string; readonly hue: number }[];
+  readonly names: readonly { readonly name: string; readonly mark: string }[];
   readonly hasDashed: boolean;
 }
 
@@ -28,7 +26,7 @@ export function chartFigure(chart: Chart): string {
   const drawing = chartDrawing(chart);
   if (!drawing) return "";
   const { title, x, y } = chart;
-  const solid = drawing.names.map(({ name, hue }) => `<span class="expert" style="--h:${hue}">${escaped(name)}</span>`);
+  const solid = drawing.names.map(({ name, mark }) => `<span class="expert ${mark}">${escaped(name)}</span>`);
   return `<figure><h3>${escaped(title)}</h3>
 <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(`${title}: ${y} by ${x}`)}">
 ${drawing.body}
@@ -54,10 +52,10 @@ export function chartDrawing({ x, y, logarithmic = false, percent = false, serie
         range,
       )
     : scale(ends, range);
-  const colors = colorsOf(series);
+  const marks = marksOf(series);
   const textOf = percent ? (value: number) => `${tickText(100 * value)} %` : tickText;
-  const lines = series.map((one, i) => lineHtml(one, colors[i]!, { x: xs.at, y: ys.at, textOf }));
-  const names = series.flatMap(({ name, dashed }, i) => (dashed ? [] : [{ name, hue: colors[i]! }]));
+  const lines = series.map((one, i) => lineHtml(one, marks[i]!, { x: xs.at, y: ys.at, textOf }));
+  const names = series.flatMap(({ name, dashed }, i) => (dashed ? [] : [{ name, mark: marks[i]! }]));
   const body = `${axes(xs, ys, { x, y, textOf })}\n${lines.join("\n")}`;
   return { width: WIDTH, height: HEIGHT, body, names, hasDashed: series.some(({ dashed }) => dashed) };
 }
@@ -115,12 +113,12 @@ function axes(xs: Scale, ys: Scale, { x, y, textOf }: { x: string; y: string; te
 
 const tickText = (value: number) => Number(value.toPrecision(6)).toString();
 
-/** Hues: a dashed series has that of the series before it. */
-function colorsOf(series: readonly Series[]): number[] {
+/** Classes: a dashed series has the mark of the series before it. */
+function marksOf(series: readonly Series[]): string[] {
   let solid = -1;
   return series.map(({ dashed, color }) => {
     if (!dashed) solid++;
-    return hueOf(color ?? Math.max(0, solid));
+    return markClass(color ?? Math.max(0, solid));
   });
 }
 
@@ -131,7 +129,7 @@ interface Pen {
   readonly textOf: (value: number) => string;
 }
 
-function lineHtml({ name, points, dashed }: Series, hue: number, { x, y, textOf }: Pen): string {
+function lineHtml({ name, points, dashed }: Series, mark: string, { x, y, textOf }: Pen): string {
   const kept = thinned(points);
   const at = kept.map((point) => `${x(point.x).toFixed(1)},${y(point.y).toFixed(1)}`);
   const few = points.length <= 12;
@@ -143,7 +141,7 @@ function lineHtml({ name, points, dashed }: Series, hue: number, { x, y, textOf 
         return `${error > 0 ? whisker : ""}<circle cx="${cx}" cy="${cy}" r="3" data-tip="${escaped(`${name}: ${textOf(Number(point.y.toPrecision(4)))} at ${point.x}`)}"/>`;
       })
     : [];
-  return `<g style="--h:${hue}"><polyline class="series${dashed ? " dashed" : ""}" points="${at.join(" ")}"/>${marks.join("")}</g>`;
+  return `<g class="${mark}"><polyline class="series${dashed ? " dashed" : ""}" points="${at.join(" ")}"/>${marks.join("")}</g>`;
 }
 
 /** At most MOST_POINTS points, each the mean of adjacent ones. */
@@ -155,34 +153,4 @@ function thinned(points: readonly Point[]): Point[] {
     const mean = (of: (point: Point) => number) => part.reduce((sum, point) => sum + of(point), 0) / part.length;
     return { x: mean((point) => point.x), y: mean((point) => point.y) };
   });
-}
-
-const TITLES: Readonly<Record<string, string>> = { lora: "Experts", gate: "Gates", full: "All weights" };
-
-/** The learning curves of all runs in a folder, one chart for each kind of training. */
-export async function readCurves(folder: string): Promise<Chart[]> {
-  const charts = new Map<string, Series[]>();
-  for (const name of (await readdir(folder)).sort()) {
-    const run = await readRun(join(folder, name));
-    if (!run) continue;
-    const series = charts.get(run.kind) ?? [];
-    charts.set(run.kind, series);
-    series.push({ name, points: run.training });
-    if (run.validation.length > 0) series.push({ name, points: run.validation, dashed: true });
-  }
-  return [...charts].map(([kind, series]) => ({ title: TITLES[kind] ?? kind, x: "step", y: "loss per token", logarithmic: true, series }));
-}
-
-async function readRun(folder: string): Promise<{ kind: string; training: Point[]; validation: Point[] } | undefined> {
-  try {
-    const config: unknown = JSON.parse(await readFile(join(folder, "config.json"), "utf8"));
-    const lines = (await readFile(join(folder, "metrics.jsonl"), "utf8")).split("\n").filter((line) => line.trim() !== "");
-    const metrics = lines.map((line): Record<string, number> => JSON.parse(line));
-    const of = (field: string) => metrics.flatMap((line) => (line[field] === undefined ? [] : [{ x: line.step ?? 0, y: line[field] }]));
-    const kind = typeof config === "object" && config !== null && "kind" in config ? String(config.kind) : "runs";
-    return { kind, training: of("loss"), validation: of("validationLoss") };
-  } catch (error) {
-    if (codeOf(error) === "ENOENT" || codeOf(error) === "ENOTDIR" || error instanceof SyntaxError) return undefined; // no run, or one being written
-    throw error;
-  }
 }

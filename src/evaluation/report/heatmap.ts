@@ -3,7 +3,8 @@
  *  The color shows the expert with the largest weight, its strength shows the weight. Tapping or hovering shows all weights. */
 
 import { expertsOfTokens, type ModuleTrace, type Trace, type TracedTokens } from "../scoring/trace.ts";
-import { escaped, hueOf, legend, visible } from "./html.ts";
+import { escaped, legend, visible } from "./html.ts";
+import { markClass } from "./look.ts";
 import { byLayer, shortName } from "./modules.ts";
 
 /** Legend, text and map of every part of the trace. */
@@ -20,7 +21,7 @@ function coloredTokens(part: TracedTokens, experts: readonly string[]): string {
   return part.tokens
     .map((token, i) => {
       const tip = `“${token.trim()}”: mostly ${experts[owners[i]!] ?? ""}`;
-      return `<span class="expert" style="--h:${hueOf(owners[i]!)}" data-tip="${escaped(tip)}">${visible(token)}</span>`;
+      return `<span class="expert ${markClass(owners[i]!)}" data-tip="${escaped(tip)}">${visible(token)}</span>`;
     })
     .join("");
 }
@@ -49,5 +50,5 @@ function cellHtml({ module, experts: chosen, weights }: ModuleTrace, token: numb
   if (best === undefined) return '<td class="none"></td>';
   const shares = chosen[token]!.map((expert, j) => `${experts[expert] ?? expert} ${Math.round(100 * weights[token]![j]!)} %`);
   const tip = `“${text.trim()}” at ${module}: ${shares.join(", ")}`;
-  return `<td style="--h:${hueOf(best)};--w:${weights[token]![0]!.toFixed(2)}" data-tip="${escaped(tip)}"></td>`;
+  return `<td class="${markClass(best)}" style="--w:${weights[token]![0]!.toFixed(2)}" data-tip="${escaped(tip)}"></td>`;
 }

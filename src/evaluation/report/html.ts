@@ -1,4 +1,6 @@
-/** @file HTML as text: escaping, and the color of an expert. */
+/** @file HTML as text: escaping, and the marks of experts. */
+
+import { markClass } from "./look.ts";
 
 /** Escapes text for an element or a quoted attribute. */
 export function escaped(text: string): string {
@@ -10,13 +12,8 @@ export function visible(token: string): string {
   return escaped(token.replaceAll("\n", "⏎")) || "∅";
 }
 
-/** An expert's hue in degrees. The golden angle separates neighbors, for any number of experts. */
-export function hueOf(expert: number): number {
-  return Math.round((expert * 137.508 + 210) % 360);
-}
-
-/** The experts' names, each in its color. */
+/** The experts' names, each in its mark. */
 export function legend(names: readonly string[]): string {
-  const items = names.map((name, expert) => `<span class="expert" style="--h:${hueOf(expert)}">${escaped(name)}</span>`);
+  const items = names.map((name, expert) => `<span class="expert ${markClass(expert)}">${escaped(name)}</span>`);
   return `<p class="legend">${items.join(" ")}</p>`;
 }

@@ -3,6 +3,7 @@
  *  Texts that appear on hovering also appear on touch: a tap on an element with `data-tip` shows its text at the bottom. */
 
 import { escaped } from "./html.ts";
+import { LOOK } from "./look.ts";
 
 export interface Section {
   readonly title: string;
@@ -25,7 +26,7 @@ export interface Page {
 export function page({ title, lead = "", sections, footer = "" }: Page): string {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escaped(title)}</title><style>${STYLE}</style></head>
+<title>${escaped(title)}</title><style>${LOOK}${STYLE}</style></head>
 <body>
 <header><h1>${escaped(title)}</h1>${lead}</header>
 <main>
@@ -45,18 +46,11 @@ function sectionHtml({ title, about, body, folded }: Section): string {
 }
 
 const STYLE = `
-:root{color-scheme:light dark;--ground:#fff;--ink:#1c1f24;--soft:#5d6673;--line:#dfe3e8;--panel:#f6f7f9;--best:#0b6e4f;--bar:#b9d6f2;
---mark:42%;font:16px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif;-webkit-text-size-adjust:100%}
-@media(prefers-color-scheme:dark){:root{--ground:#14171b;--ink:#e8eaed;--soft:#9aa3af;--line:#2c323a;--panel:#1c2026;--best:#5fd3a8;--bar:#24496e;--mark:62%}}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:66rem;padding:1rem 1rem 3.5rem;background:var(--ground);color:var(--ink)}
-h1{font-size:1.5rem;line-height:1.2;margin:.5rem 0}h2{font-size:1.15rem;margin:0 0 .25rem}h3{font-size:.95rem;margin:1.25rem 0 .25rem}
+body{max-width:66rem;padding:1rem 1rem 3.5rem}
 section,details{margin:1.25rem 0;padding:1rem;background:var(--panel);border:1px solid var(--line);border-radius:10px}
 summary{font-weight:600;font-size:1.15rem;cursor:pointer}section details,details details{padding:0;border:0}section summary,details details summary{font-size:.95rem}
-.about,.facts,footer,figcaption,.note{color:var(--soft);font-size:.875rem;margin:.1rem 0 .7rem}.facts code{overflow-wrap:anywhere}
+.facts code{overflow-wrap:anywhere}
 .lead{padding-left:1.2rem;margin:.6rem 0}
-.scroll{overflow-x:auto;max-width:100%;-webkit-overflow-scrolling:touch}
-table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}
 table.grid{width:100%}
 .grid th,.grid td{padding:.3rem .55rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 .grid thead th{vertical-align:bottom;font-weight:600;white-space:normal;min-width:4.2rem;color:var(--soft)}
@@ -66,20 +60,16 @@ table.grid{width:100%}
 .grid small{color:var(--soft);display:inline-block;min-width:2.6rem;text-align:left;font-size:.75rem}.grid:not(:has(td small:not(:empty))) td small{display:none}
 .grid th small{display:block;font-weight:400}.grid td.share{background:linear-gradient(90deg,var(--bar) var(--v),transparent 0) no-repeat 0 90%/100% 3px}
 .told th{font-style:italic}
-.expert{background:hsl(var(--h) 75% 50%/.25);border-bottom:2px solid hsl(var(--h) 75% var(--mark));border-radius:3px;padding:0 .2em;white-space:pre-wrap}
-.legend{font-size:.8rem;line-height:1.9;margin:.4rem 0}.legend .expert{margin-right:.2em}
 .tokens{line-height:2;margin:.3rem 0 .6rem;overflow-wrap:anywhere}
 .map table{border-collapse:separate;border-spacing:1px;font-size:.75rem}
 .map th{font-weight:400}.map .layer{font-weight:600;text-align:left;padding:0 .2rem;white-space:nowrap;border-left:2px solid var(--line);color:var(--soft)}
 .map .module{vertical-align:bottom;padding:.1rem 0}.map .module span{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap;font-size:.68rem;color:var(--soft)}
 .map tbody th{position:sticky;left:0;background:var(--panel);text-align:right;padding:0 .4rem;white-space:pre;max-width:8rem;overflow:hidden;text-overflow:ellipsis}
-.map td{min-width:.95rem;height:1.15rem;padding:0;background:hsl(var(--h,0) 75% var(--mark)/calc(.12 + .88*var(--w,0)));border-radius:2px;cursor:pointer}
+.map td{min-width:.95rem;height:1.15rem;padding:0;background:var(--f),color-mix(in srgb,var(--c) calc(12% + 88%*var(--w,0)),transparent);border-radius:2px;cursor:pointer}
 .map td.none{background:none;cursor:auto}.map .first{border-left:2px solid var(--line)}
 .use th,.use td{padding:.25rem .3rem}.use thead th{min-width:0;text-align:center;height:1px}.use thead span{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap;max-height:8rem}
-.use tbody th{white-space:nowrap}.use td{text-align:center;min-width:2.1rem;background:hsl(var(--h) 75% var(--mark)/var(--w));cursor:pointer;border-bottom:1px solid var(--panel)}
-svg{display:block;width:100%;max-width:44rem;height:auto}svg text{font:11px system-ui,sans-serif;fill:var(--soft)}svg .axis{stroke:var(--line)}
-svg .series{fill:none;stroke-width:1.6;stroke-linejoin:round;stroke:hsl(var(--h) 75% var(--mark))}svg .dashed{stroke-dasharray:5 3}
-svg circle{fill:hsl(var(--h) 75% var(--mark))}svg .whisker{stroke:hsl(var(--h) 75% var(--mark));stroke-width:1}
+.use tbody th{white-space:nowrap}.use td{text-align:center;min-width:2.1rem;background:color-mix(in srgb,var(--c,transparent) calc(var(--w,0)*var(--most)),transparent);cursor:pointer;border-bottom:1px solid var(--panel)}
+svg{display:block;width:100%;max-width:44rem;height:auto}svg text{font:11px system-ui,sans-serif;fill:var(--soft)}
 figure{margin:.6rem 0}
 #tip{position:fixed;left:0;right:0;bottom:0;margin:0;padding:.6rem 1rem;background:var(--ink);color:var(--ground);font-size:.9rem;text-align:center}
 #tip:empty{display:none}

@@ -5,8 +5,9 @@ import { expect, test } from "vitest";
 import { madeUpEvaluation } from "../comparison/evaluation.test-helper.ts";
 import type { RouteUsage } from "../scoring/route-usage.ts";
 import type { Trace } from "../scoring/trace.ts";
-import { chartFigure, readCurves } from "./curves.ts";
+import { chartFigure } from "./curves.ts";
 import { byLayer, shortName } from "./modules.ts";
+import { readCurves } from "./read-curves.ts";
 import { reportPage } from "./report.ts";
 import { tracePage } from "./trace-page.ts";
 
@@ -119,12 +120,12 @@ test("a method keeps its color from one sweep to the next, and settings and per 
     series: names.map((name) => ({ name, points })),
   });
   const both = reportPage({ evaluation, sweeps: [sweep("spectr", "arrow"), sweep("merged", "arrow", "spectr")] });
-  const huesOf = (name: string) => [...both.matchAll(new RegExp(`--h:(\\d+)">${name}</span>`, "g"))].map(([, hue]) => hue);
-  expect(huesOf("arrow")).toHaveLength(2);
-  for (const name of ["arrow", "spectr"]) expect(new Set(huesOf(name)).size).toBe(1);
-  expect(new Set(["arrow", "spectr", "merged"].map((name) => huesOf(name)[0])).size).toBe(3);
+  const marksOf = (name: string) => [...both.matchAll(new RegExp(`expert (k\\d+ [^"]*)">${name}</span>`, "g"))].map(([, mark]) => mark);
+  expect(marksOf("arrow")).toHaveLength(2);
+  for (const name of ["arrow", "spectr"]) expect(new Set(marksOf(name)).size).toBe(1);
+  expect(new Set(["arrow", "spectr", "merged"].map((name) => marksOf(name)[0])).size).toBe(3);
   const others = reportPage({ evaluation, sweeps: [sweep("retrieval", "merged", "arrow:temperature=1", "arrow")] });
-  expect(others).toContain(`--h:${huesOf("arrow")[0]}">arrow</span>`);
+  expect(others).toContain(`expert ${marksOf("arrow")[0]}">arrow</span>`);
   const svg = chartFigure(sweep("arrow"));
   expect([...svg.matchAll(/text-anchor="middle">([^<]*)</g)].map(([, text]) => text)).toEqual(["1", "8"]);
   expect(svg).toContain(">50 %</text>");

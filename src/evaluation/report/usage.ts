@@ -1,7 +1,8 @@
 /** @file Expert use as colored tables: tasks x experts, layers x experts, with entropy and agreement with the oracle. */
 
 import { entropyOf, type ModuleUse, meanUse, type RouteUsage, type TaskUse } from "../scoring/route-usage.ts";
-import { escaped, hueOf } from "./html.ts";
+import { escaped } from "./html.ts";
+import { markClass } from "./look.ts";
 import { layerOf } from "./modules.ts";
 
 /** `oracle`: each task's best single expert, by task name. */
@@ -41,9 +42,9 @@ function lineHtml(name: string, use: readonly number[], experts: readonly string
   const cells = use.map((share, expert) => {
     const tip = `${name}: ${experts[expert] ?? expert} ${(100 * share).toFixed(1)} %`;
     const text = share === top ? `<b>${(100 * share).toFixed(0)}</b>` : (100 * share).toFixed(0);
-    return `<td style="--h:${hueOf(expert)};--w:${Math.min(1, 1.2 * share).toFixed(2)}" data-tip="${escaped(tip)}">${text}</td>`;
+    return `<td class="${markClass(expert)}" style="--w:${Math.min(1, 1.2 * share).toFixed(2)}" data-tip="${escaped(tip)}">${text}</td>`;
   });
-  const rest = extra.map((text) => `<td style="--h:0;--w:0">${escaped(text)}</td>`);
+  const rest = extra.map((text) => `<td>${escaped(text)}</td>`);
   return `<tr><th scope="row">${escaped(name)}</th>${cells.join("")}${rest.join("")}</tr>`;
 }
 

@@ -11,10 +11,14 @@ import { chat } from "./chat.ts";
 import { complete } from "./completions.ts";
 import { describe, docsPage } from "./describe.ts";
 import * as other from "./other-routes.ts";
+import { PLAYGROUND_PATHS, servePlayground } from "./playground.ts";
 import { respond } from "./responses.ts";
 import { responsesRequest } from "./responses-schema.ts";
 import * as schemas from "./schemas.ts";
 import type { Caller, Service } from "./service.ts";
+import { Shelf } from "./shelf.ts";
+import * as own from "./skein-routes.ts";
+import { generateRequest, inspectRequest, samplesRequest } from "./skein-schemas.ts";
 import { errorBody } from "./sse.ts";
 
 export interface AppOptions {
@@ -25,6 +29,8 @@ export interface AppOptions {
   /** Whether prompts go to the log. */
   readonly logsPrompts?: boolean;
   readonly version: string;
+  /** Results and training runs to show. */
+  readonly shelf?: Shelf;
 }
 
 interface Variables {
@@ -33,11 +39,12 @@ interface Variables {
 type Answer = Response | object;
 type Handle<T> = (service: Service, caller: Caller, request: T) => Promise<Answer>;
 
-const OPEN = new Set(["/health", "/ready"]);
+/** Without a key: the page itself has a field for it. */
+const OPEN = new Set(["/health", "/ready", ...PLAYGROUND_PATHS]);
 
 export function createApp(service: Service, options: AppOptions): OpenAPIHono<Variables> {
   const app = new OpenAPIHono<Variables>();
-  const { keys, hosts, allowsRuntimeUpdates = false, logsPrompts = false, version } = options;
+  const { keys, hosts, allowsRuntimeUpdates = false, logsPrompts = false, version, shelf = new Shelf() } = options;
   const { limits, log, metrics, backend } = service;
 
   app.use(async (c, next) => {
@@ -94,6 +101,9 @@ export function createApp(service: Service, options: AppOptions): OpenAPIHono<Va
   post(["/v1/embeddings"], schemas.embeddingRequest, other.embed);
   post(["/tokenize", "/v1/tokenize"], schemas.tokenizeRequest, other.tokenize);
   post(["/detokenize", "/v1/detokenize"], schemas.detokenizeRequest, other.detokenize);
+  post(["/skein/generate"], generateRequest, own.generateEvents);
+  post(["/skein/inspect"], inspectRequest, own.inspect);
+  post(["/skein/samples"], samplesRequest, (_, __, request) => own.samples(shelf, request));
   const guarded = <T>(handle: Handle<T>): Handle<T> => {
     return async (...all) => {
       if (!allowsRuntimeUpdates) throw other.runtimeUpdatesOff();
@@ -105,6 +115,9 @@ export function createApp(service: Service, options: AppOptions): OpenAPIHono<Va
 
   app.get("/v1/models", async (c) => c.json(await other.listModels(service)));
   app.get("/v1/models/:id{.+}", async (c) => c.json(await other.oneModel(service, c.req.param("id"))));
+  app.get("/skein/world", async (c) => c.json(await own.world(service, shelf, version)));
+  app.get("/skein/pool", async (c) => c.json(await own.pool(service, shelf)));
+  app.get("/skein/results", async (c) => c.json(await shelf.results()));
   app.get("/tokenizer_info", async (c) => c.json(await backend.tokenizerInfo()));
   app.get("/health", (c) => c.json({ status: "ok" }));
   app.get("/ready", (c) => (backend.isReady ? c.json({ status: "ready" }) : c.json({ status: "starting" }, 503)));
@@ -115,7 +128,7 @@ export function createApp(service: Service, options: AppOptions): OpenAPIHono<Va
   describe(app);
   app.doc31("/openapi.json", { openapi: "3.1.0", info: { title: "Skein", version } });
   app.get("/docs", (c) => c.html(docsPage(app.getOpenAPI31Document({ openapi: "3.1.0", info: { title: "Skein", version } }))));
-  app.get("/", (c) => c.redirect("/docs"));
+  servePlayground(app);
 
   const paths = new Set(app.routes.map(({ path }) => path));
   const known = (path: string) => (paths.has(path) ? path : path.startsWith("/v1/models/") ? "/v1/models/:id" : "other");

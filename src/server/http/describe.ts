@@ -4,6 +4,7 @@ import type { OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Env } from "hono";
 import { responsesRequest } from "./responses-schema.ts";
 import * as schemas from "./schemas.ts";
+import * as own from "./skein-schemas.ts";
 
 interface Route {
   readonly method: "get" | "post";
@@ -24,6 +25,18 @@ const ROUTES: readonly Route[] = [
   { method: "post", path: "/tokenize", summary: "The token ids of a text or a conversation.", body: schemas.tokenizeRequest },
   { method: "post", path: "/detokenize", summary: "The text of token ids.", body: schemas.detokenizeRequest },
   { method: "get", path: "/tokenizer_info", summary: "The tokenizer's configuration." },
+  { method: "get", path: "/skein/world", summary: "What the playground needs to know first: models, methods, limits, examples." },
+  {
+    method: "post",
+    path: "/skein/generate",
+    summary: "One answer as events: each token with its id, route and alternatives.",
+    body: own.generateRequest,
+  },
+  { method: "post", path: "/skein/inspect", summary: "How every expert was scored, those that lost too.", body: own.inspectRequest },
+  { method: "get", path: "/skein/pool", summary: "The pool's experts: sizes, cards, similarity, training curves." },
+  { method: "get", path: "/skein/results", summary: "The results.json that the server was started with." },
+  { method: "post", path: "/skein/samples", summary: "Items of a task with the answers of methods.", body: own.samplesRequest },
+  { method: "get", path: "/", summary: "The playground." },
   { method: "get", path: "/health", summary: "Whether the process lives." },
   { method: "get", path: "/ready", summary: "Whether the engine answers." },
   { method: "get", path: "/metrics", summary: "Counters, in Prometheus's text form." },
@@ -78,6 +91,9 @@ const NAMES = new Map<z.ZodType, string>([
   [schemas.unloadRequest, "UnloadAdapterRequest"],
   [schemas.tokenizeRequest, "TokenizeRequest"],
   [schemas.detokenizeRequest, "DetokenizeRequest"],
+  [own.generateRequest, "SkeinGenerateRequest"],
+  [own.inspectRequest, "SkeinInspectRequest"],
+  [own.samplesRequest, "SkeinSamplesRequest"],
 ]);
 
 function escaped(text: string): string {

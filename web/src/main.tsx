@@ -1,0 +1,18 @@
+/** @file The page begins here: a session that the page or its address carries, then the server. */
+
+import { render } from "preact";
+import "virtual:look.css";
+import "./style.css";
+import { App } from "./app.tsx";
+import { carried, openLink, show } from "./open.ts";
+import { connect, fail } from "./store.ts";
+
+render(<App />, document.getElementById("app")!);
+try {
+  const session = carried();
+  if (session) show(session);
+  else void connect().then(openLink);
+} catch (error) {
+  fail(error);
+}
+window.addEventListener("hashchange", () => void openLink());
