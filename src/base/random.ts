@@ -44,9 +44,20 @@ export function derivedSeed(...parts: readonly (number | string)[]): number {
 /** A shuffled copy (Fisher and Yates 1938). */
 export function shuffled<T>(items: readonly T[], random: Random): T[] {
   const copy = [...items];
-  for (let i = copy.length - 1; i > 0; i--) {
-    const j = random.integer(i + 1);
-    [copy[i], copy[j]] = [copy[j]!, copy[i]!];
-  }
+  shuffle(copy, random);
   return copy;
+}
+
+/** The numbers from 0 to before `count`, in the order that `shuffled` gives a list of this length. */
+export function shuffledNumbers(count: number, random: Random): Uint32Array {
+  const numbers = new Uint32Array(count).map((_, i) => i);
+  shuffle(numbers, random);
+  return numbers;
+}
+
+function shuffle<T>(items: { [index: number]: T; readonly length: number }, random: Random): void {
+  for (let i = items.length - 1; i > 0; i--) {
+    const j = random.integer(i + 1);
+    [items[i], items[j]] = [items[j]!, items[i]!];
+  }
 }

@@ -15,17 +15,19 @@ export interface Shown {
 
 /** Prints counts, and the first rows with the learned tokens in [[ ]]. */
 export function showLearned(io: Io, flags: CommonFlags, set: EncodedSet, { tokenizer, rows, kind }: Shown): void {
-  const { answers, tokens } = set;
+  const { answers, tokens, excerpt } = set;
   const first = set.examples.flatMap((example, i) => (set.rows[i]! < (set.rows[0] ?? 0) + rows ? [{ example, row: set.rows[i]! }] : []));
   const lines = first.map(({ example, row }) => ({
     row: row + 1,
     text: kind === "decoder-only" ? marked(example, tokenizer) : paired(example, tokenizer),
   }));
   if (flags.json) {
-    io.err(`${JSON.stringify({ learned: { answers, tokens: tokens.learned, of: tokens.all }, rows: lines })}\n`);
+    const learned = { answers, tokens: tokens.learned, of: tokens.all, ...(excerpt && { excerpt }) };
+    io.err(`${JSON.stringify({ learned, rows: lines })}\n`);
     return;
   }
-  io.err(`Loss falls on ${counted(answers, "answer")}: ${tokens.learned} of ${counted(tokens.all, "token")}.\n`);
+  const place = excerpt ? `In the first ${excerpt.rows} of ${excerpt.of} rows, loss` : "Loss";
+  io.err(`${place} falls on ${counted(answers, "answer")}: ${tokens.learned} of ${counted(tokens.all, "token")}.\n`);
   for (const { row, text } of lines) io.err(`Row ${row}, learned in [[ ]]: ${text}\n`);
 }
 

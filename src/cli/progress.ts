@@ -2,6 +2,7 @@
  *
  *      train  ████████████░░░░░░░░  612/1000  loss 0.8312  24.1k tokens/s  3:12 left */
 
+import type { FileProgress } from "../data/example-file.ts";
 import type { DownloadProgress } from "../hub/resolve-model.ts";
 import type { CommonFlags, Io } from "./io.ts";
 
@@ -95,6 +96,20 @@ export function downloadProgress(io: Io, flags: CommonFlags): (state: DownloadPr
     last = `${step} ${note}`;
     bar.update({ step, steps, note });
     if (isDone) bar.done();
+  };
+}
+
+/** Reports how a large data file is read, in megabytes, and checked, in rows. */
+export function dataProgress(io: Io, flags: CommonFlags): (state: FileProgress) => void {
+  const bars = { read: progress(io, flags, { label: "read" }), check: progress(io, flags, { label: "check" }) };
+  let last = "";
+  return ({ part, done, total }) => {
+    const percent = `${part} ${Math.floor((100 * done) / Math.max(1, total))}`;
+    if (percent === last) return; // a million rows would be a thousand lines
+    last = percent;
+    const [unit, note] = part === "read" ? [MEGABYTE, "MB"] : [1, "rows"];
+    bars[part].update({ step: Math.round(done / unit), steps: Math.max(1, Math.round(total / unit)), note });
+    if (done >= total) bars[part].done();
   };
 }
 

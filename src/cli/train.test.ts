@@ -271,6 +271,23 @@ test("a run that is asked to stop saves, says how to go on, and exits with 1", a
   expect(err).toContain("Run the same command again");
 });
 
+test("a large file is learned row by row with progress; --check names its bad rows before the first step", async () => {
+  const rows = Array.from({ length: 60_000 }, (_, i) => JSON.stringify({ input: `red ${"green ".repeat(8)}${i}`, target: "one" }));
+  await writeFile(at("large.jsonl"), rows.join("\n"));
+  const command = ["--base", at("base"), "--out", at("large"), "--steps", "3", ...SMALL, "--json"];
+  const { code, err } = await skein("train", ...command, "--data", at("large.jsonl"));
+  expect(code).toBe(0);
+  const parts = err.match(/(?<="progress":")\w+/g)!;
+  expect(new Set(parts)).toEqual(new Set(["read", "train", "check"]));
+  expect(parts.length).toBeLessThan(250);
+  await writeFile(at("large.jsonl"), [...rows, "no row", ...rows.slice(0, 9), "{}"].join("\n"));
+  const refused = await skein("train", ...command, "--data", at("large.jsonl"), "--check", "--run", at("checked.run"));
+  expect(refused.code).toBe(1);
+  expect(refused.err).toContain(`${at("large.jsonl")}, line 60001`);
+  expect(refused.err).toContain("1 more row has problems: line 60011.");
+  expect(refused.err).not.toContain('"progress":"train"');
+});
+
 test.each<[string, string[], string]>([
   ["a learning rate below 0", ["up.jsonl", "--lr", "-1"], "lr"],
   ["an unknown schedule", ["up.jsonl", "--schedule", "bumpy"], "schedule"],

@@ -2,13 +2,14 @@
 
 import * as z from "zod";
 import { OptionError } from "../base/errors.ts";
+import type { ExampleFile } from "../data/example-file.ts";
 import type { EncodedSet } from "../training/examples.ts";
 import { baseOptions } from "./base-model.ts";
 import { baseModel, date, dateOf, run } from "./common-options.ts";
 import { interruptible } from "./interrupt.ts";
 import { type CommonFlags, type Io, warn } from "./io.ts";
 import { type Shown, showLearned } from "./learned-rows.ts";
-import { progress, progressOfEach } from "./progress.ts";
+import { dataProgress, progress, progressOfEach } from "./progress.ts";
 
 export const jobFlags = {
   ...baseModel,
@@ -26,6 +27,10 @@ export const jobFlags = {
     .array(z.string())
     .optional()
     .meta({ description: "Examples that select the best state; one file for each of --data.", value: "file", variadic: true }),
+  check: z
+    .boolean()
+    .default(false)
+    .meta({ description: "Check all rows of a large data file before the first step, not beside the first steps." }),
   run,
   date,
   showLabels: z.int().min(0).optional().meta({
@@ -53,12 +58,17 @@ export async function withJob(
   const onEncoded = (set: EncodedSet) => showSet(io, flags, set, shown);
   const bar = progress(io, flags, { label });
   const bars = progressOfEach(io, flags, { label });
+  const opened: ExampleFile[] = [];
   try {
     await interruptible(io, async (signal) => {
       await work(
         { model, tokenizer, date: dateOf(flags.date), onWarning },
         {
-          of: (file) => filesOf(flags, file, onWarning),
+          of: async (file) => {
+            const { training, ...held } = await filesOf(io, flags, file, onWarning);
+            if ("close" in training) opened.push(training);
+            return { training, ...held };
+          },
           forOne: { onEncoded, hooks: { onProgress: bar.update, signal } },
           forEach: { onEncoded: (_, set) => onEncoded(set), hooks: { onProgress: bars.update, signal } },
         },
@@ -67,6 +77,7 @@ export async function withJob(
   } finally {
     bar.done();
     bars.done();
+    for (const file of opened) await file.close();
   }
 }
 
@@ -82,11 +93,13 @@ interface Files {
   readonly forEach: Pick<ExpertsJob, "hooks" | "onEncoded">;
 }
 
-async function filesOf({ data, validation }: DataFlags, file: string, onWarning: (message: string) => void): ReturnType<Files["of"]> {
+async function filesOf(io: Io, flags: DataFlags, file: string, onWarning: (message: string) => void): ReturnType<Files["of"]> {
+  const { openTrainingExamples } = await import("../data/example-file.ts");
   const { readTrainingExamples } = await import("../data/training-data.ts");
+  const { data, validation, check = false } = flags;
   const held = validation?.[data.indexOf(file)];
   return {
-    training: await readTrainingExamples(file, { onWarning }),
+    training: await openTrainingExamples(file, { onWarning, onProgress: dataProgress(io, flags), check }),
     ...(held === undefined ? {} : { validation: await readTrainingExamples(held, { onWarning }) }),
   };
 }

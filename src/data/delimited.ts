@@ -10,21 +10,45 @@ const CR = 0x0d;
 
 /** Rows as objects of strings, keyed by the header. */
 export function parseDelimited(text: string, delimiter: string, path: string): Row[] {
-  const [header, ...lines] = records(Buffer.from(text), delimiter, path);
+  const [header, ...lines] = records(text, { delimiter, path });
   if (!header) return [];
   refuseTwins(header, path);
-  return lines.map(({ fields, line }) => {
-    const where = `${path}, line ${line}`;
-    if (fields.length !== header.fields.length) {
-      throw new DataError({
-        code: "data-bad-csv",
-        what: `Expected ${header.fields.length} fields as in the header, got ${fields.length}.`,
-        where,
-        fix: "Quote fields that hold the delimiter, quotes or line ends; a header line with names is needed.",
-      });
-    }
-    return { value: Object.fromEntries(header.fields.map((name, i) => [name, fields[i]])), where };
-  });
+  return lines.map((line) => rowOf(line, header.fields, path));
+}
+
+/** The names in a header, which is the text's one record. */
+export function parseHeader(text: string, delimiter: string, path: string): readonly string[] {
+  const [header] = records(text, { delimiter, path });
+  invariant(header, "a header is a record");
+  refuseTwins(header, path);
+  return header.fields;
+}
+
+/** One record of a file, which begins on `line`. */
+export function parseRecord(text: string, { header, line, ...file }: { header: readonly string[]; line: number } & File): Row {
+  const [record] = records(text, { ...file, firstLine: line });
+  invariant(record, "a record has a field");
+  return rowOf(record, header, file.path);
+}
+
+interface File {
+  readonly delimiter: string;
+  readonly path: string;
+  /** The line of the file on which the text begins; 1 by default. */
+  readonly firstLine?: number;
+}
+
+function rowOf({ fields, line }: Line, header: readonly string[], path: string): Row {
+  const where = `${path}, line ${line}`;
+  if (fields.length !== header.length) {
+    throw new DataError({
+      code: "data-bad-csv",
+      what: `Expected ${header.length} fields as in the header, got ${fields.length}.`,
+      where,
+      fix: "Quote fields that hold the delimiter, quotes or line ends; a header line with names is needed.",
+    });
+  }
+  return { value: Object.fromEntries(header.map((name, i) => [name, fields[i]])), where };
 }
 
 interface Line {
@@ -45,7 +69,9 @@ function refuseTwins({ fields, line }: Line, path: string): void {
   });
 }
 
-function records(bytes: Buffer, delimiter: string, path: string): Line[] {
+function records(text: string, { delimiter, path, firstLine = 1 }: File): Line[] {
+  const bytes = Buffer.from(text);
+  const place = (offset: number) => placeOf(bytes, offset, { path, firstLine });
   const starts: number[] = []; // the byte offset of each record
   let at = 0; // the offset of the current field
   /** Called at the end of each field. The parser accepts a closing quote anywhere, so its result is compared with the bytes. */
@@ -54,17 +80,17 @@ function records(bytes: Buffer, delimiter: string, path: string): Line[] {
       at = behindLineEnds(bytes, at);
       starts.push(at);
     } else at++;
-    if (quoting && bytes.toString("utf8", at, end) !== `"${value.replaceAll('"', '""')}"`) refuseClosing(bytes, at, path);
+    if (quoting && bytes.toString("utf8", at, end) !== `"${value.replaceAll('"', '""')}"`) refuseClosing(bytes, at, place);
     at = end;
     return value;
   };
   const rows = parsed(bytes, delimiter, checked, () => {
     const isFirst = bytes[at] === CR || bytes[at] === LF;
-    return placeOf(bytes, isFirst ? behindLineEnds(bytes, at) : at === 0 ? 0 : at + 1, path);
+    return place(isFirst ? behindLineEnds(bytes, at) : at === 0 ? 0 : at + 1);
   });
   invariant(starts.length === rows.length, "every record of a CSV file begins somewhere");
   const lines = lineNumbers(bytes, starts);
-  return rows.map((fields, i) => ({ fields, line: lines[i]! }));
+  return rows.map((fields, i) => ({ fields, line: lines[i]! + firstLine - 1 }));
 }
 
 type Cast = (value: string, context: InfoField) => string;
@@ -86,14 +112,14 @@ function parsed(bytes: Buffer, delimiter: string, cast: Cast, opening: () => str
 }
 
 /** A field that begins with a quote and does not end with one. */
-function refuseClosing(bytes: Buffer, start: number, path: string): never {
+function refuseClosing(bytes: Buffer, start: number, place: (offset: number) => string): never {
   const [quoted = ""] = /^"(?:[^"]|"")*"/.exec(bytes.toString("utf8", start)) ?? [];
   const behind = start + Buffer.byteLength(quoted);
   const [character = ""] = bytes.toString("utf8", behind, behind + 4);
   throw new DataError({
     code: "data-bad-csv",
     what: `A quoted field is closed and goes on: ${JSON.stringify(character)} stands behind its closing quote.`,
-    where: placeOf(bytes, behind, path),
+    where: place(behind),
     fix: 'Write a quote inside a quoted field twice (""), or take away what stands behind the closing one.',
   });
 }
@@ -105,9 +131,9 @@ function behindLineEnds(bytes: Buffer, from: number): number {
 }
 
 /** File, line and column of an offset. Columns count characters, from 1. */
-function placeOf(bytes: Buffer, offset: number, path: string): string {
+function placeOf(bytes: Buffer, offset: number, { path, firstLine }: { path: string; firstLine: number }): string {
   const lines = bytes.toString("utf8", 0, offset).split(/\r\n|\n|\r/);
-  return `${path}, line ${lines.length}, column ${[...(lines.at(-1) ?? "")].length + 1}`;
+  return `${path}, line ${lines.length + firstLine - 1}, column ${[...(lines.at(-1) ?? "")].length + 1}`;
 }
 
 /** The line number of each offset, from 1. The offsets are in ascending order. */

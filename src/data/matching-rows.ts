@@ -9,15 +9,9 @@ import { createInterface } from "node:readline";
 import { createGunzip } from "node:zlib";
 import { parquetMetadataAsync, parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
-import { DataError, messageOf } from "../base/errors.ts";
+import { DataError } from "../base/errors.ts";
 import type { Row } from "./row.ts";
-import { asRecord, dataFormat, parseJson, plain, readRows } from "./rows.ts";
-
-/** Bytes that are read in parts: a file's, or those that a server gives by ranges. */
-export interface ByteSource {
-  readonly byteLength: number;
-  slice(start: number, end?: number): Promise<ArrayBuffer>;
-}
+import { asRecord, type ByteSource, bytesOf, dataFormat, parseJson, plain, readRows, unreadable, unreadableParquet } from "./rows.ts";
 
 /** Values of fields: a row matches when each field has one of its values. No fields match every row. */
 export type RowFilter = Readonly<Record<string, string | readonly string[]>>;
@@ -32,16 +26,10 @@ export async function* matchingRows(path: string, filter: RowFilter): AsyncGener
   const format = dataFormat(path);
   if (format === "parquet") {
     const file = await open(path).catch((cause: unknown) => {
-      const fix = "Check the path, and that the file can be read.";
-      throw new DataError({ code: "data-unreadable", what: `The file cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
+      throw unreadable(path, cause);
     });
     try {
-      const { size } = await file.stat();
-      const slice = async (start: number, end = size) => {
-        const { buffer, bytesRead } = await file.read(new Uint8Array(end - start), 0, end - start, start);
-        return buffer.buffer.slice(0, bytesRead);
-      };
-      yield* matchingParquetRows({ byteLength: size, slice }, path, filter);
+      yield* matchingParquetRows(await bytesOf(file), path, filter);
     } finally {
       await file.close();
     }
@@ -63,8 +51,7 @@ async function* matchingLines(path: string, filter: RowFilter): AsyncGenerator<R
     }
   } catch (cause) {
     if (cause instanceof DataError) throw cause;
-    const fix = "Check the path, and that the file can be read.";
-    throw new DataError({ code: "data-unreadable", what: `The file cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
+    throw unreadable(path, cause);
   } finally {
     bytes.destroy();
   }
@@ -74,8 +61,7 @@ async function* matchingLines(path: string, filter: RowFilter): AsyncGenerator<R
 export async function* matchingParquetRows(file: ByteSource, name: string, filter: RowFilter): AsyncGenerator<Row> {
   const fields = Object.keys(filter);
   const metadata = await parquetMetadataAsync(file).catch((cause: unknown) => {
-    const fix = "Check that the file is complete; a Git LFS pointer or a broken download is a common reason.";
-    throw new DataError({ code: "data-unreadable", what: `The Parquet file cannot be read: ${messageOf(cause)}`, where: name, fix, cause });
+    throw unreadableParquet(name, cause);
   });
   let start = 0;
   for (const group of metadata.row_groups) {

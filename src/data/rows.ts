@@ -2,7 +2,7 @@
  *
  *  A `.json` file may hold JSON lines, as many published ones do. Text must be UTF-8. */
 
-import { readFile } from "node:fs/promises";
+import { type FileHandle, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import { parquetReadObjects } from "hyparquet";
@@ -13,7 +13,7 @@ import { parseDelimited } from "./delimited.ts";
 import type { DataRecord, Row } from "./row.ts";
 
 export const DATA_FORMATS = ["jsonl", "ndjson", "json", "csv", "tsv", "parquet"] as const;
-type Format = (typeof DATA_FORMATS)[number];
+export type Format = (typeof DATA_FORMATS)[number];
 
 /** Whether `readRows` knows this kind of file. */
 export function isDataFile(path: string): boolean {
@@ -29,20 +29,22 @@ export function dataFormat(path: string): Format | undefined {
 /** All rows of a file; a file without rows is an error. */
 export async function readRows(path: string): Promise<Row[]> {
   const format = dataFormat(path);
-  if (!format) {
-    throw new DataError({
-      code: "data-unknown-format",
-      what: "The kind of this data file is not known from its name.",
-      where: path,
-      fix: `Use one of ${DATA_FORMATS.map((name) => `.${name}`).join(", ")}, optionally followed by .gz.`,
-    });
-  }
+  if (!format) throw unknownFormat(path);
   const bytes = await readBytes(path);
   const rows = format === "parquet" ? await parquetRows(bytes, path) : textRows(decodeUtf8(bytes, path), path, format);
   if (rows.length === 0) {
     throw new DataError({ code: "data-empty", what: "The dataset is empty.", where: path, fix: "Give a file with at least one example." });
   }
   return rows;
+}
+
+export function unknownFormat(path: string): DataError {
+  return new DataError({
+    code: "data-unknown-format",
+    what: "The kind of this data file is not known from its name.",
+    where: path,
+    fix: `Use one of ${DATA_FORMATS.map((name) => `.${name}`).join(", ")}, optionally followed by .gz.`,
+  });
 }
 
 /** The text of a UTF-8 file; decompressed if its name ends in .gz. */
@@ -55,9 +57,14 @@ async function readBytes(path: string): Promise<Uint8Array> {
     const bytes = await readFile(path);
     return path.endsWith(".gz") ? await promisify(gunzip)(bytes) : bytes;
   } catch (cause) {
-    const fix = "Check the path, and that the file can be read.";
-    throw new DataError({ code: "data-unreadable", what: `The file cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
+    throw unreadable(path, cause);
   }
+}
+
+/** The error for a file that cannot be read. */
+export function unreadable(path: string, cause: unknown): DataError {
+  const fix = "Check the path, and that the file can be read.";
+  return new DataError({ code: "data-unreadable", what: `The file cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
 }
 
 function decodeUtf8(bytes: Uint8Array, path: string): string {
@@ -175,9 +182,30 @@ async function parquetRows(bytes: Uint8Array, path: string): Promise<Row[]> {
         ),
     }));
   } catch (cause) {
-    const fix = "Check that the file is complete; a Git LFS pointer or a broken download is a common reason.";
-    throw new DataError({ code: "data-unreadable", what: `The Parquet file cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
+    throw unreadableParquet(path, cause);
   }
+}
+
+/** The error for a Parquet file that cannot be read. */
+export function unreadableParquet(path: string, cause: unknown): DataError {
+  const fix = "Check that the file is complete; a Git LFS pointer or a broken download is a common reason.";
+  return new DataError({ code: "data-unreadable", what: `The Parquet file cannot be read: ${messageOf(cause)}`, where: path, fix, cause });
+}
+
+/** Bytes that are read in parts: a file's, or those that a server gives by ranges. */
+export interface ByteSource {
+  readonly byteLength: number;
+  slice(start: number, end?: number): Promise<ArrayBuffer>;
+}
+
+/** The bytes of an open file. */
+export async function bytesOf(file: FileHandle): Promise<ByteSource> {
+  const { size } = await file.stat();
+  const slice = async (start: number, end = size) => {
+    const { buffer, bytesRead } = await file.read(new Uint8Array(end - start), 0, end - start, start);
+    return buffer.buffer.slice(0, bytesRead);
+  };
+  return { byteLength: size, slice };
 }
 
 /** Converts values to those of JSON: 64-bit integers to numbers if they fit, else to digits; dates to ISO 8601; an absent list to null. */

@@ -55,7 +55,9 @@ export function examplesOfRows(rows: readonly Row[], name: string, { onWarning }
 /** Fields for evaluation. */
 const FOR_EVALUATION = ["targets", "choices", "label", "id"];
 
-function trainingExample(row: Row, notes: RowNotes): TrainingExample {
+/** The example in one row; skipped fields are noted.
+ *  @throws DataError for a row that cannot be read. */
+export function trainingExample(row: Row, notes: RowNotes): TrainingExample {
   const { value } = row;
   const note = (...known: readonly string[]) => {
     for (const name of Object.keys(value)) if (!known.includes(name)) notes.passedOver(name, "row");
@@ -75,7 +77,7 @@ function trainingExample(row: Row, notes: RowNotes): TrainingExample {
 }
 
 /** Whether the part to learn is blank: the whole text, the target, or a turn of the assistant without a tool call. */
-function lacksAnswer(example: TrainingExample): boolean {
+export function lacksAnswer(example: TrainingExample): boolean {
   switch (example.kind) {
     case "pair":
       return isBlank(example.target);
@@ -91,20 +93,25 @@ function lacksAnswer(example: TrainingExample): boolean {
 const isBlank = (content: ChatMessage["content"]) => typeof content === "string" && content.trim() === "";
 const ANSWER_FIELDS = ["target", "completion", "output", "text"];
 
-/** One error for all such rows of a file, since published files have a few among thousands. */
-function withoutAnswer(rows: readonly Row[]): DataError {
+/** One error for all such rows of a file, since published files have a few among thousands. `rows` are the first of `count`. */
+export function withoutAnswer(rows: readonly Row[], count = rows.length): DataError {
   const [{ value, where }, ...others] = rows as [Row, ...Row[]];
-  const places = others.slice(0, MOST_PLACES).map((row) => row.where.slice(row.where.lastIndexOf(", ") + 2));
-  const more = others.length > MOST_PLACES ? [`${others.length - MOST_PLACES} more`] : [];
-  const also = others.length > 0 ? ` The same is true of ${[...places, ...more].join(", ")}.` : "";
+  const also = others.length > 0 ? ` The same is true of ${placesOf(others, count - 1)}.` : "";
   return new DataError({
     code: "data-empty-answer",
     what: `The ${ANSWER_FIELDS.find((field) => field in value) ?? "assistant's answer"} is empty: there is nothing to learn from.${also}`,
     where,
-    fix: others.length > 0 ? `Fill them in, or leave these ${rows.length} rows out.` : "Fill it in, or leave the row out.",
+    fix: others.length > 0 ? `Fill them in, or leave these ${count} rows out.` : "Fill it in, or leave the row out.",
   });
 }
-const MOST_PLACES = 30;
+
+/** "line 3, line 8 and 4 more", of rows that are the first of `count`. */
+export function placesOf(rows: readonly Pick<Row, "where">[], count: number): string {
+  const places = rows.slice(0, MOST_PLACES).map(({ where }) => where.slice(where.lastIndexOf(", ") + 2));
+  return [...places, ...(count > places.length ? [`${count - places.length} more`] : [])].join(", ");
+}
+/** The number of rows that one error names. */
+export const MOST_PLACES = 30;
 
 /** A completion without the final mark that some files have; encoding adds the model's own. */
 export function withoutEndOfText(completion: string): string {

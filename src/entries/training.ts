@@ -1,5 +1,13 @@
 /** @file `skein/training`: training data, statistics of experts, LoraHub, whole bases, and Mixture-of-LoRAs models in folders. */
 
+export {
+  type Examine,
+  type ExampleFile,
+  type FileProgress,
+  type OpenOptions,
+  openTrainingExamples,
+  type PlacedExample,
+} from "../data/example-file.ts";
 export { type ReadOptions, readTrainingExamples, type TrainingExample } from "../data/training-data.ts";
 export { addToMoaPool, createMoaPool, removeFromMoaPool } from "../inference/moa-pool.ts";
 export type { Found, SearchOptions } from "../routing/lorahub.ts";

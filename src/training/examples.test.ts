@@ -15,9 +15,10 @@ import { loadTokenizer } from "../text/load-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { collate, type Encoded, type TrainingBatch } from "./batches.ts";
 import { encoded } from "./encoded.ts";
-import { encodeExamples, packed } from "./examples.ts";
+import { encodeExamples } from "./examples.ts";
 import { adapterLearner, freshLora } from "./learner.ts";
 import { IGNORED } from "./loss.ts";
+import { packed } from "./packing.ts";
 import { expertRecipe, parseRecipe } from "./recipe.ts";
 import { targetModules } from "./train.ts";
 

@@ -42,6 +42,8 @@ export interface EncodedSet {
   readonly turnEnds: readonly number[];
   /** Notes, each once with its count. */
   readonly notes: readonly string[];
+  /** For the first rows of a large file: how many they are, and how many there are. */
+  readonly excerpt?: { readonly rows: number; readonly of: number };
 }
 
 /** Token ids of every example. Examples above the limits are cut and counted. */
@@ -58,13 +60,11 @@ export function encodeExamples(
       fix: "Give a dataset with at least one example.",
     });
   const notes = new Map<string, number>();
-  const encode = architecture.kind === "encoder-decoder" ? encodePair : encodeSequences;
-  const encoded = examples.flatMap((example, row) => {
-    const onNote = (note: string): void => void notes.set(note, (notes.get(note) ?? 0) + 1);
-    const cuts = isLearned(example) ? encode(example, tokenizer, { ...limits, where: whereOf(example, row), onNote }) : [];
-    return [cuts].flat().map((cut) => ({ ...cut, row }));
-  });
-  const learnable = encoded.filter(({ labels }) => labels.some((label) => label !== IGNORED));
+  const onNote = (note: string): void => void notes.set(note, (notes.get(note) ?? 0) + 1);
+  const encoded = examples.flatMap((example, row) =>
+    encodedRow(example, { ...limits, tokenizer, architecture, where: whereOf(example, row), onNote }).map((cut) => ({ ...cut, row })),
+  );
+  const learnable = encoded.filter(hasLearned);
   if (learnable.length === 0) throw nothingToLearn(encoded.length, limits);
   return {
     examples: learnable.map(({ inputs, labels }) => ({ inputs, labels })),
@@ -76,8 +76,38 @@ export function encodeExamples(
     hasChats: examples.some(({ kind }) => kind === "messages"),
     tokens: { all: total(learnable, ({ inputs }) => inputs.length + 1), learned: total(learnable, learnedTokens) },
     turnEnds: [...new Set(learnable.flatMap(({ turnEnds = [] }) => turnEnds))],
-    notes: [...notes].map(([note, count]) => `${note} (${counted(count, "time")}).`),
+    notes: noteLines(notes),
   };
+}
+
+/** What one row is encoded for. */
+export interface EncodingPlace extends Place {
+  readonly tokenizer: Tokenizer;
+  readonly architecture: Pick<Architecture, "kind">;
+}
+
+/** The sequences of one row; none if it says that nothing of it is learned. */
+export function encodedRow(example: TrainingExample, place: EncodingPlace): Cut[] {
+  if (!isLearned(example)) return [];
+  const { tokenizer, architecture } = place;
+  return architecture.kind === "encoder-decoder" ? [encodePair(example, tokenizer, place)] : encodeSequences(example, tokenizer, place);
+}
+
+/** Refuses an example that the model cannot learn in its form, as `encodedRow` does. Only chats need their tokens for that. */
+export function checkEncodable(example: TrainingExample, place: EncodingPlace): void {
+  if (!isLearned(example)) return;
+  if (place.architecture.kind === "encoder-decoder") pairOf(example, place.where);
+  else if (example.kind === "messages") encodeSequences(example, place.tokenizer, place);
+}
+
+/** Whether something is left to learn. */
+export function hasLearned({ labels }: Encoded): boolean {
+  return labels.some((label) => label !== IGNORED);
+}
+
+/** Notes with their counts, as sentences. */
+export function noteLines(notes: ReadonlyMap<string, number>): string[] {
+  return [...notes].map(([note, count]) => `${note} (${counted(count, "time")}).`);
 }
 
 function total<T>(items: readonly T[], of: (item: T) => number): number {
@@ -88,7 +118,8 @@ function learnedTokens({ labels }: Encoded): number {
   return labels.filter((label) => label !== IGNORED).length;
 }
 
-function nothingToLearn(encoded: number, { maxInput }: EncodeLimits): DataError {
+/** The error for examples of which nothing can be learned, after `encoded` of them were encoded. */
+export function nothingToLearn(encoded: number, { maxInput }: Pick<EncodeLimits, "maxInput">): DataError {
   if (encoded === 0) {
     const what = "The data says of every answer that it is not to be learned (weight 0, loss false or train false).";
     return new DataError({ code: "data-empty-answer", what, fix: "Let some be learned." });
@@ -102,7 +133,7 @@ function nothingToLearn(encoded: number, { maxInput }: EncodeLimits): DataError 
 }
 
 /** Whether a row has an answer that is learned. */
-function isLearned(example: TrainingExample): boolean {
+export function isLearned(example: TrainingExample): boolean {
   return example.kind !== "messages" || example.messages.some(({ role }, i) => role === "assistant" && !example.unlearned?.includes(i));
 }
 
@@ -110,7 +141,8 @@ function whereOf(example: TrainingExample, row: number): string {
   return (example.kind === "messages" ? example.where : undefined) ?? `example ${row + 1}`;
 }
 
-interface Cut extends Encoded {
+/** An encoded sequence, cut to the limits. */
+export interface Cut extends Encoded {
   readonly isCut: boolean;
   /** Answers that carry loss. */
   readonly answers: number;
@@ -202,23 +234,4 @@ function sequencesOf(example: TrainingExample, tokenizer: Tokenizer, { where, da
 
 function withEnd(ids: number[], { eosId }: Tokenizer): number[] {
   return eosId === undefined || ids.at(-1) === eosId ? ids : [...ids, eosId];
-}
-
-// Rows that may still have room; older ones are almost full.
-const OPEN_ROWS = 64;
-
-/** Packs several short examples into one row, first fit in order. Attention and positions stay within each example. For decoder-only models. */
-export function packed(examples: readonly Encoded[], length: number): Encoded[] {
-  const rows: { inputs: number[]; labels: number[]; positions: number[]; documents: number[] }[] = [];
-  for (const { inputs, labels } of examples) {
-    const open = rows.slice(-OPEN_ROWS).find((candidate) => candidate.inputs.length + inputs.length <= length);
-    const row = open ?? { inputs: [], labels: [], positions: [], documents: [] };
-    if (!open) rows.push(row);
-    const document = row.documents.length === 0 ? 0 : row.documents.at(-1)! + 1;
-    row.inputs.push(...inputs);
-    row.labels.push(...labels);
-    row.positions.push(...inputs.keys());
-    row.documents.push(...inputs.map(() => document));
-  }
-  return rows;
 }

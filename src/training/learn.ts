@@ -2,8 +2,9 @@
 
 import { createHash } from "node:crypto";
 import { derivedSeed } from "../base/random.ts";
+import type { ExampleFile } from "../data/example-file.ts";
 import type { TrainingExample } from "../data/training-data.ts";
-import { dateOf, type EncodeSetting, encoded, encodedSet, rowsOf } from "./encoded.ts";
+import { dateOf, type EncodeSetting, encoded, encodedSet, encodedStream, isList, rowsOf } from "./encoded.ts";
 import type { EncodedSet } from "./examples.ts";
 import type { Learner, Parameters } from "./learner.ts";
 import { type LoopData, type LoopHooks, train } from "./loop.ts";
@@ -15,18 +16,23 @@ import { Trainer } from "./trainer.ts";
 /** The inputs of every kind of training, except the data. */
 export interface TrainingSetting extends EncodeSetting {
   readonly hooks?: LoopHooks;
-  /** Called with what is learned from, before it is. */
+  /** Called with what is learned from, before it is; for a large file with its first rows. */
   readonly onEncoded?: (set: EncodedSet) => void;
 }
 /** What every kind of training is asked: the setting and the data. */
 export interface TrainingJob extends TrainingSetting {
-  readonly training: readonly TrainingExample[];
+  /** Examples in memory, or a large file of them (`openTrainingExamples` of skein/training). */
+  readonly training: readonly TrainingExample[] | ExampleFile;
   readonly validation?: readonly TrainingExample[];
 }
 
 interface LearnOptions {
-  readonly onEncoded?: (set: EncodedSet) => void;
   readonly passes?: Passes | undefined;
+}
+/** What was learned, and the tokens that ended the turns of its chats. */
+export interface Learned {
+  readonly parameters: Parameters;
+  readonly turnEnds: readonly number[];
 }
 
 /** Encodes the job's examples and trains on them. */
@@ -34,15 +40,22 @@ export async function learn(
   job: TrainingJob,
   learner: Learner,
   recipe: CommonRecipe,
-  { onEncoded, passes }: LearnOptions = {},
-): Promise<Parameters> {
-  const { date, identity } = await dateOf(job, job.training);
+  { passes }: LearnOptions = {},
+): Promise<Learned> {
+  const { training } = job;
+  const { date, identity } = await dateOf(job, training);
   const dated = { ...job, date };
-  const set = encodedSet(dated, job.training, recipe);
+  const validation = encoded(dated, job.validation ?? [], recipe);
+  if (!isList(training)) {
+    const stream = await encodedStream(dated, training, recipe);
+    const hash = hashOf({ training: training.hash, validation });
+    const parameters = await learnFrom(job, learner, { training: stream, validation }, recipe, { identity, passes, hash });
+    return { parameters, turnEnds: stream.turnEnds };
+  }
+  const set = encodedSet(dated, training, recipe);
   job.onEncoded?.(set);
-  onEncoded?.(set);
-  const data = { training: rowsOf(set, recipe), validation: encoded(dated, job.validation ?? [], recipe) };
-  return learnFrom(job, learner, data, recipe, { identity, passes });
+  const parameters = await learnFrom(job, learner, { training: rowsOf(set, recipe), validation }, recipe, { identity, passes });
+  return { parameters, turnEnds: set.turnEnds };
 }
 
 interface LearnFromOptions {
@@ -50,6 +63,8 @@ interface LearnFromOptions {
   readonly identity?: Readonly<Record<string, unknown>>;
   /** Default: the learner's own. */
   readonly passes?: Passes | undefined;
+  /** The hash of the data. Default: that of the encoded examples. */
+  readonly hash?: string | undefined;
 }
 
 /** Trains on encoded examples, in a resumable run if the job names one. */
@@ -58,11 +73,11 @@ export async function learnFrom(
   learner: Learner,
   data: LoopData,
   recipe: CommonRecipe,
-  { identity = {}, passes }: LearnFromOptions = {},
+  { identity = {}, passes, hash = hashOf(data) }: LearnFromOptions = {},
 ): Promise<Parameters> {
   const { architecture, precision } = job.model.base;
   const bits = precision === "float32" ? {} : { precision };
-  const config = { kind: learner.kind, ...recipe, base: await job.model.base.fingerprint(), ...bits, data: hashOf(data), ...identity };
+  const config = { kind: learner.kind, ...recipe, base: await job.model.base.fingerprint(), ...bits, data: hash, ...identity };
   const run = job.run ? await Run.open(job.run, config) : undefined;
   const { clip, weightDecay, seed } = recipe;
   const own = passes ?? (await openPasses(architecture, learner, passOptions(recipe)));

@@ -4,6 +4,7 @@ import { chunks } from "../base/chunks.ts";
 import { stopped } from "../base/stopped.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { collate, type Encoded, exampleOrder, type TrainingBatch } from "./batches.ts";
+import type { BatchSource } from "./example-stream.ts";
 import type { Parameters } from "./learner.ts";
 import type { Best, Run } from "./run.ts";
 import { rateFactor, type Schedule } from "./schedule.ts";
@@ -41,7 +42,7 @@ export interface LoopHooks {
   readonly signal?: AbortSignal;
 }
 export interface LoopData {
-  readonly training: readonly Encoded[];
+  readonly training: readonly Encoded[] | BatchSource;
   /** Without examples nothing is selected, and the last parameters are kept. */
   readonly validation: readonly Encoded[];
 }
@@ -56,10 +57,12 @@ export async function train(
   hooks: LoopHooks = {},
 ): Promise<Parameters> {
   const { steps, batchSize, microBatchSize, lr, schedule, seed, validateEvery, saveEvery } = options;
-  const examplesOf = exampleOrder(data.training, seed);
+  const { source, examplesOf } = batchesOf(data, seed);
   const validation = chunks(byLength(data.validation), microBatchSize).map((examples) => collate(examples, architecture));
   const restored = (await run?.restore(trainer)) ?? { step: 0 };
+  if (restored.place !== undefined) source?.seek(restored.place);
   let best: Best | undefined = restored.best;
+  const save = (step: number) => run?.save(step, trainer, { ...(best && { best }), ...(source && { place: source.place }) });
   const clock = progressClock(restored.step, steps);
 
   const validate = async (step: number) => {
@@ -74,22 +77,32 @@ export async function train(
 
   for (let step = restored.step; step < steps; step++) {
     if (hooks.signal?.aborted) {
-      await run?.save(step, trainer, best);
+      await save(step);
       throw stopped({ work: "training", done: step, total: steps, parts: "steps", kept: run?.directory, option: "run" });
     }
     const rate = lr * rateFactor(schedule, step, steps);
-    const batches = chunks(byLength(examplesOf(step, batchSize)), microBatchSize).map((examples) => collate(examples, architecture));
+    const batches = chunks(byLength(await examplesOf(step, batchSize)), microBatchSize).map((examples) => collate(examples, architecture));
+    const start = performance.now();
     const { loss, gradientNorm } = await trainer.step(step, rate, batches);
+    const duration = performance.now() - start;
     const done = step + 1;
     await run?.log({ step: done, loss, lr: rate, gradientNorm });
     const saves = done % saveEvery === 0 || done === steps;
     if (validates && (done % validateEvery === 0 || done === steps)) await validate(done);
     else if (saves) await checkFinite(trainer, done, batches);
-    if (saves) await run?.save(done, trainer, best);
+    if (saves) await save(done);
     const tokens = batches.reduce((sum, { feeds }) => sum + feeds.input_ids!.data.length + feeds.labels!.data.length, 0);
     hooks.onProgress?.({ step: done, steps, loss, lr: rate, ...clock.tick(done, tokens) });
+    await source?.afterStep(duration);
   }
+  await source?.finish();
   return best?.parameters ?? copied(trainer.parameters);
+}
+
+/** Batches from a list depend on the step alone; those of a source are made one after another. */
+function batchesOf({ training }: LoopData, seed: number) {
+  if ("next" in training) return { source: training, examplesOf: (_: number, batchSize: number) => training.next(batchSize) };
+  return { source: undefined, examplesOf: exampleOrder(training, seed) };
 }
 
 /** A step may have made the parameters useless: a state is saved only if its loss is still a number. */

@@ -26,6 +26,8 @@ export interface SavedState {
   /** Optimizer steps taken. */
   readonly step: number;
   readonly best?: Best;
+  /** The place in the data, of data that is read in order. */
+  readonly place?: string;
 }
 export interface Metric {
   readonly step: number;
@@ -81,14 +83,15 @@ export class Run {
       state.m.set(read(`m ${name}`).data);
       state.v.set(read(`v ${name}`).data);
     }
-    const { step, bestStep, bestLoss } = saved.metadata as Record<string, string>;
+    const { step, bestStep, bestLoss, place } = saved.metadata as Record<string, string>;
     await this.#truncateMetrics(Number(step));
-    if (bestStep === undefined) return { step: Number(step) };
+    const state = { step: Number(step), ...(place === undefined ? {} : { place }) };
+    if (bestStep === undefined) return state;
     const parameters = new Map([...trainer.state.keys()].map((name) => [name, read(`best ${name}`)]));
-    return { step: Number(step), best: { step: Number(bestStep), loss: Number(bestLoss), parameters } };
+    return { ...state, best: { step: Number(bestStep), loss: Number(bestLoss), parameters } };
   }
 
-  async save(step: number, trainer: Trainer, best?: Best): Promise<void> {
+  async save(step: number, trainer: Trainer, { best, place }: Omit<SavedState, "step"> = {}): Promise<void> {
     const tensors = new Map<string, HostTensor>();
     for (const [name, tensor] of trainer.parameters) {
       const { m, v } = trainer.state.get(name)!;
@@ -97,7 +100,11 @@ export class Run {
       tensors.set(`v ${name}`, float32(tensor.shape, v));
       if (best) tensors.set(`best ${name}`, best.parameters.get(name)!);
     }
-    const metadata = { step: String(step), ...(best ? { bestStep: String(best.step), bestLoss: String(best.loss) } : {}) };
+    const metadata = {
+      step: String(step),
+      ...(best ? { bestStep: String(best.step), bestLoss: String(best.loss) } : {}),
+      ...(place === undefined ? {} : { place }),
+    };
     await writeSafetensors(join(this.directory, STATE), tensors, { metadata });
   }
 

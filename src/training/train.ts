@@ -20,7 +20,6 @@ import { saveGates } from "../storage/expert.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import { saveAdapter } from "../storage/peft-save.ts";
 import { saveTurnEnds } from "../storage/turn-end.ts";
-import type { EncodedSet } from "./examples.ts";
 import { learn, type TrainingJob } from "./learn.ts";
 import { adapterLearner, freshLora, fullLearner, gateLearner, type Parameters } from "./learner.ts";
 import type { Passes } from "./passes.ts";
@@ -81,11 +80,7 @@ export async function trainExpert(job: ExpertJob): Promise<Adapter> {
 /** Trains the expert that starts as `fresh`, and writes it where the job says. `passes`: of several experts that train at once. */
 export async function expertOf(job: ExpertJob, recipe: ExpertRecipe, fresh: Adapter, passes?: Passes): Promise<Adapter> {
   const { model, out } = job;
-  let ends: EncodedSet["turnEnds"] = [];
-  const onEncoded = ({ turnEnds }: EncodedSet) => {
-    ends = turnEnds;
-  };
-  const parameters = await learn(job, adapterLearner(model.base, fresh), recipe, { onEncoded, passes });
+  const { parameters, turnEnds: ends } = await learn(job, adapterLearner(model.base, fresh), recipe, { passes });
   const adapter = { ...withTensors(fresh, parameters), ...(ends.length > 0 && { turnEnds: ends }) };
   if (out) {
     const { base = model.base.checkpoint.directory } = job;
@@ -144,7 +139,7 @@ export async function adapterOf({ model, expert }: Pick<GateJob, "model" | "expe
 export async function gatesOf(job: GateJob, recipe: GateRecipe, adapter: Adapter, passes?: Passes): Promise<Gates> {
   const { model, expert } = job;
   const base = await model.base.fingerprint();
-  const parameters = await learn(job, gateLearner(model.base, adapter), recipe, { passes });
+  const { parameters } = await learn(job, gateLearner(model.base, adapter), recipe, { passes });
   const gates = new Map([...adapter.modules.keys()].map((module) => [module, parameters.get(gateName(module))!]));
   if (typeof expert === "string") {
     const training = { steps: recipe.steps, lr: recipe.lr, seed: recipe.seed };
@@ -170,7 +165,7 @@ export async function trainFull(job: FullJob): Promise<Parameters> {
   if (job.out) await checkFolder(job.out);
   const initial = new Map<string, HostTensor<"float32">>();
   for (const [name, info] of checkpoint.tensors) initial.set(name, (await readTensor(info)) as HostTensor<"float32">);
-  const parameters = await learn(job, fullLearner(initial), recipe);
+  const { parameters } = await learn(job, fullLearner(initial), recipe);
   if (job.out) await saveCheckpoint(job.out, { config: checkpoint.config, tensors: parameters, copyFrom: checkpoint.directory });
   return parameters;
 }
