@@ -26,5 +26,7 @@ export interface Expert {
   readonly embeddings?: ExampleEmbeddings;
   /** Fingerprint of the base model the gates were trained on. */
   readonly baseFingerprint?: string;
+  /** The files it was read from; absent for an expert made in memory. It holds for this very adapter, not for one made from it. */
+  readonly source?: { readonly adapter: Adapter; readonly sha256: string };
   readonly warnings: readonly string[];
 }

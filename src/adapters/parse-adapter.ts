@@ -5,7 +5,7 @@
 
 import { AdapterError, invariant } from "../base/errors.ts";
 import { fileIn } from "../base/paths.ts";
-import type { HostTensor } from "../base/tensor.ts";
+import { elements, type HostTensor, withShape } from "../base/tensor.ts";
 import { parseSafetensors } from "../checkpoint/safetensors-bytes.ts";
 import type { Header, TensorInfo } from "../checkpoint/safetensors-header.ts";
 import type { Ia3Adapter, Ia3Weights, LoraAdapter, LoraWeights } from "./adapter.ts";
@@ -113,6 +113,6 @@ function loraWeights(fit: Fitted, read: Read): LoraWeights {
 
 function ia3Weights(fit: Fitted, read: Read): Ia3Weights {
   invariant(fit.kind === "ia3", "an (IA)3 configuration fits (IA)3 tensors");
-  const { data } = read(fit.scale);
-  return { scale: { dtype: "float32", shape: [data.length], data }, feedforward: fit.feedforward };
+  const scale = read(fit.scale);
+  return { scale: withShape(scale, [elements(scale.shape)]), feedforward: fit.feedforward };
 }

@@ -24,9 +24,9 @@ export function checkFingerprint(what: string, where: string, recorded: string |
 
 /** A file's float tensor as float32. `where` names the file. */
 export function float32Of(name: string, tensor: HostTensor, where: string): HostTensor<"float32"> {
-  const { dtype, shape, data } = tensor;
-  if (data instanceof Float32Array) return { dtype: "float32", shape, data };
-  if (data instanceof Float64Array) return { dtype: "float32", shape, data: Float32Array.from(data) };
+  const { dtype, shape } = tensor;
+  if (isFloat32(tensor)) return tensor; // the same value, since its numbers may still be on disk
+  if (tensor.data instanceof Float64Array) return { dtype: "float32", shape, data: Float32Array.from(tensor.data) };
   throw new AdapterError({
     code: "adapter-dtype",
     data: { tensor: name, dtype },
@@ -34,4 +34,8 @@ export function float32Of(name: string, tensor: HostTensor, where: string): Host
     where,
     fix: "Save it in a float format.",
   });
+}
+
+function isFloat32(tensor: HostTensor): tensor is HostTensor<"float32"> {
+  return tensor.dtype === "float32";
 }

@@ -22,6 +22,48 @@ export interface HostTensor<D extends HostDType = HostDType> {
   readonly data: HostArrays[D];
 }
 
+/** The formats in which files hold floats. */
+export type FloatFormat = "F32" | "F16" | "BF16";
+
+/** The numbers of a tensor in the place where they are stored: a file, or bytes in memory. */
+export interface Stored {
+  readonly format: FloatFormat;
+  /** Copies the tensor's bytes, as they are stored, to `bytes`, which has their length. */
+  readInto(bytes: Uint8Array): void;
+}
+
+/** A float32 tensor that stays where it is stored. `data` reads and widens its numbers, and they are read again when they were freed. */
+export interface StoredTensor extends HostTensor<"float32"> {
+  readonly stored: Stored;
+}
+
+export function isStored(tensor: HostTensor): tensor is StoredTensor {
+  return "stored" in tensor;
+}
+
+/** A float32 tensor whose numbers `make` computes when they are read. They are freed when memory is short, and then made again. */
+export function madeOnDemand(shape: readonly number[], make: () => Float32Array): HostTensor<"float32"> {
+  let made: WeakRef<Float32Array> | undefined;
+  return {
+    dtype: "float32",
+    shape,
+    get data() {
+      const known = made?.deref();
+      if (known) return known;
+      const data = make();
+      made = new WeakRef(data);
+      return data;
+    },
+  };
+}
+
+/** The same numbers under another shape. Stored numbers stay where they are. */
+export function withShape(tensor: HostTensor<"float32">, shape: readonly number[]): HostTensor<"float32"> {
+  if (!isStored(tensor)) return { dtype: "float32", shape, data: tensor.data };
+  const other = madeOnDemand(shape, () => tensor.data);
+  return Object.defineProperty(other, "stored", { value: tensor.stored, enumerable: true });
+}
+
 /** Number of elements of a shape: the product of its sizes, 1 for a scalar. */
 export function elements(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);

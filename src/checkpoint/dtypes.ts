@@ -5,7 +5,7 @@
  *  Files are little-endian, as are all machines that ONNX Runtime supports. */
 
 import { getFloat16, setFloat16 } from "@petamoriken/float16";
-import type { HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
+import type { FloatFormat, HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
 
 /** Bytes per number of every dtype this reader knows. */
 export const DTYPE_BYTES = {
@@ -41,11 +41,9 @@ export function decode(dtype: FileDType, buffer: ArrayBuffer): Decoded | undefin
     case "F64":
       return { dtype: "float64", data: new Float64Array(buffer) };
     case "F32":
-      return { dtype: "float32", data: new Float32Array(buffer) };
     case "F16":
-      return { dtype: "float32", data: float16ToFloat32(new Uint16Array(buffer)) };
     case "BF16":
-      return { dtype: "float32", data: bfloat16ToFloat32(new Uint16Array(buffer)) };
+      return { dtype: "float32", data: float32Numbers(dtype, buffer) };
     case "I64":
       return { dtype: "int64", data: new BigInt64Array(buffer) };
     case "I32":
@@ -67,6 +65,13 @@ export function decode(dtype: FileDType, buffer: ArrayBuffer): Decoded | undefin
     case "F8_E5M2":
       return undefined;
   }
+}
+
+/** The numbers of a float format in float32, exactly. F32 is a view of `buffer`. */
+export function float32Numbers(format: FloatFormat, buffer: ArrayBuffer): Float32Array {
+  if (format === "F32") return new Float32Array(buffer);
+  const bits = new Uint16Array(buffer);
+  return format === "F16" ? float16ToFloat32(bits) : bfloat16ToFloat32(bits);
 }
 
 /** The safetensors name of each host dtype that is written unchanged. */

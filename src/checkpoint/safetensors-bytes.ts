@@ -1,8 +1,8 @@
 /** @file Reads a safetensors file from memory; also holds the code that reading from memory and from disk share. */
 
 import { CheckpointError } from "../base/errors.ts";
-import type { HostTensor } from "../base/tensor.ts";
-import { decode } from "./dtypes.ts";
+import { type HostTensor, madeOnDemand, type Stored } from "../base/tensor.ts";
+import { decode, float32Numbers } from "./dtypes.ts";
 import { corrupt, type Header, MAX_HEADER_BYTES, parseHeader, type TensorInfo } from "./safetensors-header.ts";
 
 const LFS_POINTER = "version "; // the start of the text file that git stores in place of a large file
@@ -52,4 +52,28 @@ export function hostTensor(info: TensorInfo, bytes: ArrayBuffer): HostTensor {
     where: info.file,
     fix: "Convert the file to float32, float16 or bfloat16.",
   });
+}
+
+/** A float tensor that stays stored until its numbers are read; undefined for dtypes that are read at once. */
+export function storedTensor({ dtype, shape, bytes }: TensorInfo, readInto: Stored["readInto"]): HostTensor<"float32"> | undefined {
+  if (dtype !== "F32" && dtype !== "F16" && dtype !== "BF16") return undefined;
+  const tensor = madeOnDemand(shape, () => {
+    const own = new Uint8Array(bytes);
+    readInto(own);
+    return float32Numbers(dtype, own.buffer);
+  });
+  return Object.defineProperty(tensor, "stored", { value: new StoredBytes(dtype, readInto), enumerable: true });
+}
+
+class StoredBytes implements Stored {
+  readonly format: Stored["format"];
+  readonly #readInto: Stored["readInto"];
+
+  constructor(format: Stored["format"], readInto: Stored["readInto"]) {
+    this.format = format;
+    this.#readInto = readInto;
+  }
+  readInto(bytes: Uint8Array): void {
+    this.#readInto(bytes);
+  }
 }

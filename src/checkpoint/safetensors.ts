@@ -8,7 +8,7 @@ import { CheckpointError, invariant, messageOf } from "../base/errors.ts";
 import { elements, type HostTensor } from "../base/tensor.ts";
 import { codeOf, replaceFile, writeAll } from "./atomic.ts";
 import { DTYPE_BYTES, encode, FILE_DTYPE, type FileDType } from "./dtypes.ts";
-import { headerLength, hostTensor, tooShort } from "./safetensors-bytes.ts";
+import { headerLength, hostTensor, parseSafetensors, tooShort } from "./safetensors-bytes.ts";
 import { corrupt, METADATA, parseHeader, type TensorInfo } from "./safetensors-header.ts";
 
 export type { TensorInfo } from "./safetensors-header.ts";
@@ -41,6 +41,17 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
 /** Reads one tensor. F16 and BF16 become float32, exactly; I16, U16 int32, U32 int64; the others keep their dtype. */
 export async function readTensor(info: TensorInfo): Promise<HostTensor> {
   return withFile(info.file, (handle) => readFrom(handle, info));
+}
+
+/** Reads a whole file into memory, in one go. */
+export async function readWhole(path: string): Promise<SafetensorsFile & { readonly read: (info: TensorInfo) => HostTensor }> {
+  return withFile(path, async (handle) => {
+    const file = await realpath(path);
+    const stat = await handle.stat();
+    if (!stat.isFile()) throw corrupt(file, "it is a folder or device.");
+    const bytes = new Uint8Array(await readRange(handle, { file, offset: 0, bytes: stat.size }));
+    return { path: file, ...parseSafetensors(bytes, file) };
+  });
 }
 
 /** Reads all tensors of a file. */

@@ -25,6 +25,11 @@ export function hubHome(env: Environment): string {
   return env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface");
 }
 
+/** The folder of what Skein computes once and keeps: $SKEIN_CACHE, else skein/ beside the hub's cache. */
+export function skeinCache(env: Environment): string {
+  return env.SKEIN_CACHE || join(hubHome(env), "skein");
+}
+
 /** The folder of one model or dataset in the cache. */
 export function repositoryCache({ type, name }: Pick<HubRepository, "type" | "name">, env: Environment): string {
   const cache = env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(hubHome(env), "hub");

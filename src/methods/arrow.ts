@@ -9,9 +9,10 @@
  *                from a random start, which may not converge: v <- Aᵀ (Bᵀ B) (A v), normalized. */
 
 import * as z from "zod";
+import type { LoraWeights } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { topRightSingularVector } from "../adapters/linalg.ts";
-import { float32, type HostTensor } from "../base/tensor.ts";
+import { float32, type HostTensor, madeOnDemand } from "../base/tensor.ts";
 import { abs } from "../graph/ops/elementwise.ts";
 import { products, type Scaling } from "../routing/comparison.ts";
 import { type Router, remembered } from "../routing/router.ts";
@@ -46,43 +47,46 @@ export function arrow({
     mixes: "outputs",
     renormalize,
     remedy: "Use LoRA experts.",
+    ...(prototype.kind !== "mean" && { computation: prototype.kind === "power" ? `arrow-power-${prototype.seed}` : "arrow-singular" }),
     prototype: remembered((expert: Expert, module: string) => {
       const lora = loraOf(expert).get(module);
-      if (!lora) return undefined;
-      if (prototype.kind === "mean") return meanRow(lora.a);
-      if (prototype.kind === "power") return powerIteration(lora.a, lora.b, torchNormal(lora.a.shape[1]!, prototype.seed));
-      return float32([1, lora.a.shape[1]!], Float32Array.from(topRightSingularVector(lora.a, lora.b)));
+      return lora && madeOnDemand([1, lora.a.shape[1]!], () => direction(lora, prototype));
     }),
     scores: (x, prototypes) => abs(products(x, prototypes, { temperature, scaleBySqrt })),
   };
 }
 
-/** The mean of A's rows: [1, in]. a: [rank, in] */
-function meanRow({ shape: [rank = 0, width = 0], data }: Tensor): Tensor {
+/** An expert's vector at a module: [in]. */
+function direction({ a, b }: LoraWeights, how: NonNullable<ArrowOptions["prototype"]>): Float32Array {
+  if (how.kind === "power") return powerIteration(a, b, torchNormal(a.shape[1]!, how.seed)).data;
+  return how.kind === "mean" ? meanRow(a) : Float32Array.from(topRightSingularVector(a, b));
+}
+
+/** The mean of A's rows: [in]. a: [rank, in] */
+function meanRow({ shape: [rank = 0, width = 0], data }: Tensor): Float32Array {
   const mean = (column: number) => Array.from({ length: rank }, (_, row) => data[row * width + column]! / rank);
-  return float32(
-    [1, width],
-    Float32Array.from({ length: width }, (_, i) => mean(i).reduce((sum, value) => sum + value, 0)),
-  );
+  return Float32Array.from({ length: width }, (_, i) => mean(i).reduce((sum, value) => sum + value, 0));
 }
 
 const ITERATIONS = 15; // PEFT's
 const EPSILON = 1e-8; // added to the norm, as in PEFT
 
 /** PEFT's estimate of v: [1, in], from a start [in]. a: [rank, in], b: [out, rank] */
-export function powerIteration(a: Tensor, b: Tensor, start: Float32Array): Tensor {
-  const [rank = 0, width = 0] = a.shape;
-  const [out = 0] = b.shape;
+export function powerIteration(
+  { shape: [rank = 0, width = 0], data: a }: Tensor,
+  { shape: [out = 0], data: b }: Tensor,
+  start: Float32Array,
+): Tensor {
   const gram = Array.from({ length: rank * rank }, (_, at) => {
     let sum = 0;
-    for (let o = 0; o < out; o++) sum += b.data[o * rank + Math.floor(at / rank)]! * b.data[o * rank + (at % rank)]!;
+    for (let o = 0; o < out; o++) sum += b[o * rank + Math.floor(at / rank)]! * b[o * rank + (at % rank)]!;
     return sum;
   });
   let v = normalized(Float64Array.from(start));
   for (let pass = 0; pass < ITERATIONS; pass++) {
-    const low = Array.from({ length: rank }, (_, r) => v.reduce((sum, value, i) => sum + a.data[r * width + i]! * value, 0));
+    const low = Array.from({ length: rank }, (_, r) => v.reduce((sum, value, i) => sum + a[r * width + i]! * value, 0));
     const turned = low.map((_, r) => low.reduce((sum, value, c) => sum + gram[r * rank + c]! * value, 0));
-    v = normalized(Float64Array.from(v, (_, i) => turned.reduce((sum, value, r) => sum + a.data[r * width + i]! * value, 0)));
+    v = normalized(Float64Array.from(v, (_, i) => turned.reduce((sum, value, r) => sum + a[r * width + i]! * value, 0)));
   }
   return float32([1, width], Float32Array.from(v));
 }

@@ -5,18 +5,21 @@ import { PoolError } from "../base/errors.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
 import { withoutGeneralKnowledge } from "../routing/general-knowledge.ts";
 import type { Router } from "../routing/router.ts";
+import { stackShapes } from "../routing/stack.ts";
+import { withKeptPrototypes } from "../storage/kept-prototypes.ts";
 import type { MethodSetting } from "./method.ts";
 
 /** The routed pool. `general`: names of general experts, whose mean is subtracted from the others. */
 export async function openRouter(
-  { base, experts, where, rows }: MethodSetting,
+  { base, experts, where, rows, onWarning }: MethodSetting,
   router: Router,
   general?: readonly string[],
 ): Promise<RoutedPool> {
   const { candidates, ...joining } = general ? withoutGeneralKnowledge(experts, general, where) : { candidates: experts };
-  const pool = new RoutedPool(candidates, base.modules, { router, ...joining, rows }); // refuses experts that no router supports
+  stackShapes(candidates, base.modules, router); // refuses experts that no router supports
   checkCandidates(candidates, router, where);
-  return pool;
+  const kept = await withKeptPrototypes(router, candidates, { onWarning });
+  return new RoutedPool(candidates, base.modules, { router: kept, ...joining, rows });
 }
 
 /** Refuses an expert that the router can score at no module: it could never be chosen. */

@@ -9,7 +9,7 @@
 import * as z from "zod";
 import type { Expert } from "../adapters/expert.ts";
 import { spectralFactors } from "../adapters/linalg.ts";
-import { float32 } from "../base/tensor.ts";
+import { madeOnDemand } from "../base/tensor.ts";
 import { sqrt, square } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { reshape } from "../graph/ops/movement.ts";
@@ -34,14 +34,10 @@ export function spectr({ topK = 2, renormalize = true, temperature = 1, scaleByS
     mixes: "outputs",
     renormalize,
     remedy: "Use LoRA experts.",
+    computation: "spectr",
     prototype: remembered((expert: Expert, module: string) => {
       const lora = loraOf(expert).get(module);
-      if (!lora) return undefined;
-      const { sv } = spectralFactors(lora.a, lora.b);
-      return float32(
-        sv.shape,
-        sv.data.map((value) => value * lora.scaling),
-      );
+      return lora && madeOnDemand(lora.a.shape, () => spectralFactors(lora.a, lora.b).sv.data.map((value) => value * lora.scaling));
     }),
     scores: (x, prototypes, rows) => {
       const products = matmul(x, prototypes, { transB: true });

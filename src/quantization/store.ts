@@ -20,7 +20,7 @@ import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { encode, FILE_DTYPE } from "../checkpoint/dtypes.ts";
 import { exactDigest } from "../checkpoint/fingerprint.ts";
 import { openSafetensors, readTensor, streamSafetensors, type TensorInfo, writeSafetensors } from "../checkpoint/safetensors.ts";
-import { type Environment, hubHome } from "../hub/cache.ts";
+import { type Environment, skeinCache } from "../hub/cache.ts";
 import { intoColumns } from "./int8.ts";
 import { quantized, storedShapes } from "./quantize.ts";
 import type { Scheme, TensorPlan } from "./scheme.ts";
@@ -46,7 +46,7 @@ export interface StoreOptions {
 
 /** The folder of Skein's files for base models. */
 export function quantizedCache(env: Environment = process.env): string {
-  return env.SKEIN_CACHE ? join(env.SKEIN_CACHE, "quantized") : join(hubHome(env), "skein", "quantized");
+  return join(skeinCache(env), "quantized");
 }
 
 export interface QuantizedStore {

@@ -8,7 +8,7 @@
  *
  *  The epsilons are the PHATGOOSE authors' (r-three/phatgoose, src/models/addons/moe.py:396-422). */
 
-import { float32, type HostTensor } from "../base/tensor.ts";
+import { type HostTensor, madeOnDemand, withShape } from "../base/tensor.ts";
 import { add, div, mul, sqrt, square } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { reduceSum, standardize } from "../graph/ops/reduce.ts";
@@ -60,23 +60,21 @@ function unit(x: Float): Float {
   return div(x, add(sqrt(reduceSum(square(x))), UNIT_EPSILON));
 }
 
-/** An expert's vector, normalized once, on the host: [in] -> [1, in]. */
-export function normalized({ data }: HostTensor<"float32">, how: Normalization): HostTensor<"float32"> {
+/** An expert's vector, normalized on the host when it is read: [in] -> [1, in]. */
+export function normalized(vector: HostTensor<"float32">, how: Normalization): HostTensor<"float32"> {
+  const shape = [1, vector.shape[0]!];
+  return how === "none" ? withShape(vector, shape) : madeOnDemand(shape, () => normalizedNumbers(vector.data, how));
+}
+
+function normalizedNumbers(data: Float32Array, how: "layer" | "unit"): Float32Array {
   const n = data.length;
-  if (how === "none") return float32([1, n], data);
   if (how === "unit") {
     const norm = Math.sqrt(data.reduce((sum, v) => sum + v * v, 0)) + UNIT_EPSILON;
-    return float32(
-      [1, n],
-      data.map((v) => v / norm),
-    );
+    return data.map((v) => v / norm);
   }
   const mean = data.reduce((sum, v) => sum + v, 0) / n;
   const variance = data.reduce((sum, v) => sum + (v - mean) ** 2, 0) / n;
-  return float32(
-    [1, n],
-    data.map((v) => (v - mean) / Math.sqrt(variance + EPSILON)),
-  );
+  return data.map((v) => (v - mean) / Math.sqrt(variance + EPSILON));
 }
 
 /** Scales `scores`, for routers that do not compute them as a product. */

@@ -11,13 +11,17 @@ import type { Router } from "./router.ts";
 /** The shapes of one expert's factors, by name. */
 export type Factors = Readonly<Record<string, readonly number[]>>;
 
-export interface ModuleShape {
+/** The stack of one module's adapters. */
+export interface FactorShape {
   readonly kind: Adapter["kind"];
   /** The form that all experts of a module must share, as text. */
   readonly form: string;
   readonly in: number;
   readonly out: number;
   readonly factors: Factors;
+}
+/** The stack with what a router adds. */
+export interface ModuleShape extends FactorShape {
   /** Rows of a prototype. */
   readonly rows: number;
   /** Whether an expert is not a candidate here. */
@@ -43,7 +47,7 @@ export interface Mixing<Weights> {
   /** The layout with room for each of `weights`. */
   factors(weights: readonly Weights[], size: { readonly in: number; readonly out: number }): Factors;
   /** Writes one expert into its records, which are zero before. */
-  fill(weights: Weights, records: Readonly<Record<string, Float32Array>>, shape: ModuleShape): void;
+  fill(weights: Weights, records: Readonly<Record<string, Float32Array>>, shape: FactorShape): void;
   /** The projection with its experts mixed in: [batch, sequence, out]. */
   project(options: MixOptions): Float;
 }

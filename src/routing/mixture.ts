@@ -13,9 +13,11 @@ import { expand, unsqueeze } from "../graph/ops/movement.ts";
 import { flattened } from "../graph/sizes.ts";
 import type { Float, Graph } from "../graph/value.ts";
 import type { Linear } from "../models/linear.ts";
+import { factorName } from "./factor-stack.ts";
 import { type ModuleShape, reversed } from "./mixing.ts";
+import { mixingOf } from "./mixings.ts";
 import { chosen, type Route, type Router, shareOfBest } from "./router.ts";
-import { mixingOf, stackNames } from "./stack.ts";
+import { stackNames } from "./stack.ts";
 
 /** The feed of the rows' bias on the scores: [batch, experts] of 0, or BARRED for experts that a row may not use. */
 export const ROW_BIAS = "routing_bias";
@@ -38,7 +40,7 @@ export function routed(graph: Graph, inner: Linear, { router, topK, modules, row
     const shape = modules.get(module);
     if (!shape) return base(x);
     const factors = new Map(
-      Object.entries(shape.factors).map(([name, sizes]) => [name, graph.float(stackNames(module).factor(name), "experts", ...sizes)]),
+      Object.entries(shape.factors).map(([name, sizes]) => [name, graph.float(factorName(module, name), "experts", ...sizes)]),
     );
     const narrow = biasedScores(x, module, shape, router, rowBias);
     const each = () => expand(narrow, x.shape[0]!, x.shape[1]!, "experts");

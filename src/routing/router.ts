@@ -43,6 +43,8 @@ export interface Router {
   readonly remedy: string;
   /** What an expert must bring for it, where that can be made from the expert and examples. */
   readonly needs?: "gates" | "activations";
+  /** The name of a long computation that makes prototypes from adapters alone, with what its results depend on. They can be kept under it. */
+  readonly computation?: string;
   /** The expert's vectors that the router scores with at `module`: [rows, in]. If experts differ in rows, the smaller ones are filled
    *  with 0. Undefined if the expert cannot be scored there; it is then not a candidate. */
   prototype(expert: Expert, module: string): HostTensor<"float32"> | undefined;
@@ -70,7 +72,7 @@ export function candidateWeights(scores: Float): Float {
   return where(less(scores, LEAST), 0, softmax(max(scores, LEAST)));
 }
 
-/** `prototype`, computed once for each expert and module. */
+/** `prototype`, computed when it is read, and remembered for each expert and module while memory allows. */
 export function remembered(prototype: Router["prototype"]): Router["prototype"] {
   const known = new WeakMap<Expert, Map<string, HostTensor<"float32"> | undefined>>();
   return (expert, module) => {

@@ -1,108 +1,34 @@
-/** @file A pool's experts stacked into the feeds of a routed graph, one set per module.
+/** @file A pool's experts stacked into the feeds of a routed graph, one set per module: the adapters' factors (factor-stack.ts), and
  *
- *      experts.<module>.<factor>    [experts, ...]         the adapters' factors, with the scaling folded in
  *      experts.<module>.prototypes  [experts * rows, in]   the router's vectors
  *      experts.<module>.bars        [experts]              0, or BARRED if the expert lacks the module; absent if none lacks it
  *
- *  The last expert comes first (mixture.ts says why). A stack is immutable: `with` and `without` return new ones. Buffers grow by
- *  doubling and are shared, so adding an expert copies only that expert's bytes and rebuilds no graph. */
+ *  The last expert comes first (mixture.ts says why). A stack is immutable: `with` and `without` return new ones. Buffers have
+ *  spare room and are shared, so adding an expert copies only that expert's bytes and rebuilds no graph. */
 
-import type { Adapter, LoraWeights } from "../adapters/adapter.ts";
+import type { LoraWeights } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { needInputs } from "../adapters/modules.ts";
 import { PoolError } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
+import { copyNumbers } from "../checkpoint/copy-numbers.ts";
 import type { Feeds } from "../runtime/session.ts";
-import { bottleneckMixing } from "./bottleneck-mixing.ts";
-import { ia3Mixing } from "./ia3-mixing.ts";
-import { loraMixing } from "./lora-mixing.ts";
-import type { Mixing, ModuleShape } from "./mixing.ts";
+import { FactorStack } from "./factor-stack.ts";
+import type { ModuleShape } from "./mixing.ts";
+import { mixingOf } from "./mixings.ts";
+import { Records } from "./records.ts";
 import { BARRED, type Router } from "./router.ts";
-
-type Mixings = { readonly [A in Adapter as A["kind"]]: Mixing<A["modules"] extends ReadonlyMap<string, infer W> ? W : never> };
-const MIXINGS: Mixings = { lora: loraMixing, ia3: ia3Mixing, bottleneck: bottleneckMixing };
-
-/** The mixing functions of a kind of adapter. */
-export function mixingOf(kind: Adapter["kind"]): Mixing<unknown> {
-  return MIXINGS[kind] as Mixing<unknown>;
-}
 
 type Sizes = ReadonlyMap<string, { readonly in: number; readonly out: number }>;
 
-/** The buffer that snapshots of one sequence of records share. `used` counts the records that a snapshot can see. */
-interface Store {
-  readonly data: Float32Array;
-  used: number;
-}
+export const stackNames = (module: string) => ({ prototypes: `experts.${module}.prototypes`, bars: `experts.${module}.bars` });
 
-/** Equal float32 records, the last one first: an immutable view of a store that grows by doubling. */
-class Records {
-  readonly #shape: readonly number[];
-  readonly #size: number;
-  readonly #store: Store;
-  readonly #count: number;
-
-  private constructor(shape: readonly number[], size: number, store: Store, count: number) {
-    this.#shape = shape;
-    this.#size = size;
-    this.#store = store;
-    this.#count = count;
-  }
-  /** An empty view with capacity. */
-  static none(shape: readonly number[], room: number): Records {
-    const size = shape.reduce((product, n) => product * n, 1);
-    return new Records(shape, size, { data: new Float32Array(size * room), used: 0 }, 0);
-  }
-
-  /** A view with one more record, which holds zeros and which the caller fills. Other views do not change. */
-  with(): { readonly records: Records; readonly record: Float32Array } {
-    const needed = (this.#count + 1) * this.#size;
-    const isFree = this.#store.used === this.#count && needed <= this.#store.data.length;
-    const store = isFree ? this.#store : this.#copied(Math.max(this.#count + 1, this.#count * 2));
-    store.used = this.#count + 1;
-    const start = store.data.length - needed;
-    return {
-      records: new Records(this.#shape, this.#size, store, this.#count + 1),
-      record: store.data.subarray(start, start + this.#size),
-    };
-  }
-
-  /** A view without one record. If it is the last one, it is only hidden; otherwise the others are copied. */
-  without(index: number): Records {
-    const left = this.#count - 1;
-    if (index === left) return new Records(this.#shape, this.#size, this.#store, left);
-    const data = new Float32Array(left * this.#size);
-    const seen = this.#seen;
-    const at = (this.#count - 1 - index) * this.#size;
-    data.set(seen.subarray(0, at));
-    data.set(seen.subarray(at + this.#size), at);
-    return new Records(this.#shape, this.#size, { data, used: left }, left);
-  }
-
-  get tensor(): HostTensor<"float32"> {
-    return { dtype: "float32", shape: [this.#count, ...this.#shape], data: this.#seen };
-  }
-  get #seen(): Float32Array {
-    return this.#store.data.subarray(this.#store.data.length - this.#count * this.#size);
-  }
-  #copied(room: number): Store {
-    const data = new Float32Array(room * this.#size);
-    data.set(this.#seen, data.length - this.#count * this.#size);
-    return { data, used: this.#count };
-  }
-}
-
-export const stackNames = (module: string) => ({
-  factor: (name: string) => `experts.${module}.${name}`,
-  prototypes: `experts.${module}.prototypes`,
-  bars: `experts.${module}.bars`,
-});
-
-interface ModuleRecords {
-  readonly factors: Readonly<Record<string, Records>>;
+/** What a router adds to one module's factors. */
+interface ModuleVectors {
   readonly prototypes: Records;
   readonly bars: Records;
 }
+type Vectors = ReadonlyMap<string, ModuleVectors>;
 
 /** The stacked experts of every module that at least one of them covers. It is immutable and shares its buffers with the stacks that
  *  it was made from. */
@@ -111,38 +37,33 @@ export class ExpertStack {
   readonly names: readonly string[];
   readonly feeds: Feeds;
   readonly #router: Router;
-  readonly #records: ReadonlyMap<string, ModuleRecords>;
+  readonly #factors: FactorStack;
+  readonly #vectors: Vectors;
 
   private constructor(
-    modules: ReadonlyMap<string, ModuleShape>,
-    router: Router,
+    parts: { readonly modules: ReadonlyMap<string, ModuleShape>; readonly router: Router; readonly factors: FactorStack },
     names: readonly string[],
-    records: ReadonlyMap<string, ModuleRecords>,
+    vectors: Vectors,
   ) {
-    this.modules = modules;
+    this.modules = parts.modules;
     this.names = names;
-    this.#router = router;
-    this.#records = records;
-    this.feeds = feedsOf(modules, records);
+    this.#router = parts.router;
+    this.#factors = parts.factors;
+    this.#vectors = vectors;
+    this.feeds = { ...parts.factors.feeds, ...feedsOf(parts.modules, vectors) };
   }
 
   static of(modules: ReadonlyMap<string, ModuleShape>, router: Router, experts: readonly Expert[]): ExpertStack {
-    const room = experts.length;
-    const none = [...modules].map(([module, { in: inputs, factors, rows }]): [string, ModuleRecords] => [
-      module,
-      {
-        factors: mapped(factors, (shape) => Records.none(shape, room)),
-        prototypes: Records.none([rows, inputs], room),
-        bars: Records.none([], room),
-      },
-    ]);
-    const records = experts.reduce((known, expert) => withExpert(known, expert, modules, router), new Map(none));
-    return new ExpertStack(
+    const none = [...modules].map(([module, { in: inputs, rows }]): [string, ModuleVectors] => {
+      return [module, { prototypes: Records.none([rows, inputs], experts.length), bars: Records.none([], experts.length) }];
+    });
+    const factors = FactorStack.of(
       modules,
-      router,
-      experts.map(({ name }) => name),
-      records,
+      experts.map(({ adapter }) => adapter),
     );
+    const vectors = experts.reduce((known: Vectors, expert) => withExpert(known, expert, router), new Map(none));
+    const names = experts.map(({ name }) => name);
+    return new ExpertStack({ modules, router, factors }, names, vectors);
   }
 
   /** Whether `expert` fits into these records. A larger rank, a new module, or the first expert that lacks a module needs a new graph. */
@@ -166,56 +87,37 @@ export class ExpertStack {
 
   /** A stack with one more expert at the end; it must fit. */
   with(expert: Expert): ExpertStack {
-    const records = withExpert(this.#records, expert, this.modules, this.#router);
-    return new ExpertStack(this.modules, this.#router, [...this.names, expert.name], records);
+    const parts = { modules: this.modules, router: this.#router, factors: this.#factors.with(expert.adapter) };
+    return new ExpertStack(parts, [...this.names, expert.name], withExpert(this.#vectors, expert, this.#router));
   }
 
   /** A stack without the expert at this index. Graphs that were built for this stack also work for the result. */
   without(index: number): ExpertStack {
-    const records = [...this.#records].map(([module, { factors, prototypes, bars }]): [string, ModuleRecords] => [
-      module,
-      { factors: mapped(factors, (factor) => factor.without(index)), prototypes: prototypes.without(index), bars: bars.without(index) },
-    ]);
-    return new ExpertStack(
-      this.modules,
-      this.#router,
-      this.names.filter((_, i) => i !== index),
-      new Map(records),
-    );
+    const vectors = [...this.#vectors].map(([module, { prototypes, bars }]): [string, ModuleVectors] => {
+      return [module, { prototypes: prototypes.without(index), bars: bars.without(index) }];
+    });
+    const parts = { modules: this.modules, router: this.#router, factors: this.#factors.without(index) };
+    const names = this.names.filter((_, i) => i !== index);
+    return new ExpertStack(parts, names, new Map(vectors));
   }
 }
 
-function withExpert(
-  known: ReadonlyMap<string, ModuleRecords>,
-  expert: Expert,
-  modules: ReadonlyMap<string, ModuleShape>,
-  router: Router,
-): Map<string, ModuleRecords> {
+function withExpert(known: Vectors, expert: Expert, router: Router): Vectors {
   return new Map(
-    [...known].map(([module, records]): [string, ModuleRecords] => {
-      const shape = modules.get(module)!;
-      const factors = mapped(records.factors, (factor) => factor.with());
+    [...known].map(([module, records]): [string, ModuleVectors] => {
       const [prototypes, bars] = [records.prototypes.with(), records.bars.with()];
-      const weights = expert.adapter.modules.get(module);
-      const prototype = weights && router.prototype(expert, module);
-      if (weights && prototype) {
-        prototypes.record.set(prototype.data);
-        mixingOf(shape.kind).fill(
-          weights,
-          mapped(factors, ({ record }) => record),
-          shape,
-        );
-      } else bars.record[0] = BARRED;
-      return [module, { factors: mapped(factors, (factor) => factor.records), prototypes: prototypes.records, bars: bars.records }];
+      const prototype = expert.adapter.modules.has(module) ? router.prototype(expert, module) : undefined;
+      if (prototype) copyNumbers(prototype, prototypes.record);
+      else bars.record[0] = BARRED;
+      return [module, { prototypes: prototypes.records, bars: bars.records }];
     }),
   );
 }
 
-function feedsOf(modules: ReadonlyMap<string, ModuleShape>, records: ReadonlyMap<string, ModuleRecords>): Feeds {
+function feedsOf(modules: ReadonlyMap<string, ModuleShape>, vectors: Vectors): Feeds {
   const feeds: Record<string, HostTensor> = {};
-  for (const [module, { factors, prototypes, bars }] of records) {
+  for (const [module, { prototypes, bars }] of vectors) {
     const names = stackNames(module);
-    for (const [name, factor] of Object.entries(factors)) feeds[names.factor(name)] = factor.tensor;
     feeds[names.prototypes] = flattenedRows(prototypes.tensor);
     if (modules.get(module)!.barred) feeds[names.bars] = bars.tensor;
   }
@@ -275,10 +177,6 @@ function shapesOf(experts: readonly Expert[], sizes: Sizes, router: Router): Map
 function flattenedRows({ dtype, shape, data }: HostTensor<"float32">): HostTensor<"float32"> {
   const [experts = 0, rows = 0, inputs = 0] = shape;
   return { dtype, shape: [experts * rows, inputs], data };
-}
-
-function mapped<T, U>(record: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> {
-  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
 }
 
 /** The LoRA weights of an expert, for methods that support only LoRA. */

@@ -8,8 +8,9 @@ import { BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE } from "../adapters/file-names.
 import type { ModuleSizes } from "../adapters/modules.ts";
 import { AdapterError } from "../base/errors.ts";
 import { makeFolder, writeFileAtomically } from "../checkpoint/atomic.ts";
-import { openSafetensors, readTensor, writeSafetensors } from "../checkpoint/safetensors.ts";
+import { openSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { exists } from "./files.ts";
+import { intoMemory, type OpenTensors } from "./tensor-source.ts";
 
 /** Whether the folder contains a bottleneck adapter. */
 export function isBottleneckFolder(directory: string): Promise<boolean> {
@@ -22,15 +23,19 @@ export async function bottleneckSizes(directory: string): Promise<ModuleSizes> {
 }
 
 /** Reads a bottleneck adapter for a base model with these modules. */
-export async function loadBottleneck(directory: string, modules: ModuleSizes, fingerprint?: string): Promise<BottleneckAdapter> {
+export async function loadBottleneck(
+  directory: string,
+  modules: ModuleSizes,
+  { fingerprint, open = intoMemory }: { readonly fingerprint?: string | undefined; readonly open?: OpenTensors } = {},
+): Promise<BottleneckAdapter> {
   const config = await readFile(join(directory, BOTTLENECK_CONFIG_FILE), "utf8");
   const file = join(directory, BOTTLENECK_FILE);
   if (!(await exists(file))) {
     const fix = "Use the base model it was trained on, or save the adapter again with Skein.";
     throw new AdapterError({ code: "adapter-incomplete", what: `${BOTTLENECK_FILE} is missing.`, where: directory, fix });
   }
-  const header = await openSafetensors(file);
-  return parseBottleneck({ directory, config, header, read: readTensor }, modules, fingerprint);
+  const { read, ...header } = await open(file);
+  return parseBottleneck({ directory, config, header, read }, modules, fingerprint);
 }
 
 /** Writes `adapter` into `directory`, each file whole or not at all. */

@@ -107,7 +107,7 @@ function byNames(report: AdapterReport): AdapterReport {
 async function describedBottleneck(directory: string, modules?: ModuleSizes, fingerprint?: string): Promise<Partial<AdapterReport>> {
   const file = join(directory, BOTTLENECK_FILE);
   const { tensors } = await openSafetensors(file);
-  const adapter = await loadBottleneck(directory, modules ?? (await bottleneckSizes(directory)), fingerprint);
+  const adapter = await loadBottleneck(directory, modules ?? (await bottleneckSizes(directory)), { fingerprint });
   const gates = await readGates(directory, new Set(adapter.modules.keys()), modules ?? (await bottleneckSizes(directory)));
   return {
     kind: "bottleneck",

@@ -9,12 +9,14 @@ import { type FoundGates, type GateRecord, gateFiles, parseGates } from "../adap
 import type { ModuleSizes } from "../adapters/modules.ts";
 import { checkFingerprint } from "../adapters/tensor-file.ts";
 import { AdapterError } from "../base/errors.ts";
+import type { HostTensor } from "../base/tensor.ts";
 import { writeFileAtomically } from "../checkpoint/atomic.ts";
-import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
+import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { isBottleneckFolder } from "./bottleneck.ts";
 import { exists } from "./files.ts";
-import { loadAdapter, openAdapter } from "./peft.ts";
+import { adapterFolder, adapterFrom } from "./peft.ts";
 import { readSideFiles } from "./side-files.ts";
+import { intoMemory, type OpenTensors } from "./tensor-source.ts";
 
 /** What an expert is called, and which base it must belong to. */
 export interface LoadExpertOptions {
@@ -27,11 +29,22 @@ export interface LoadExpertOptions {
 /** Reads an adapter folder and the gates beside it, if there are any.
  *  @throws AdapterError for an adapter, gates or statistics that do not fit the modules or the fingerprint. */
 export async function loadExpert(directory: string, modules: ModuleSizes, options: LoadExpertOptions = {}): Promise<Expert> {
-  const folder = (await isBottleneckFolder(directory)) ? directory : (await openAdapter(directory)).directory;
-  const adapter = await loadAdapter(folder, modules, options);
+  return expertFrom(intoMemory, directory, modules, options);
+}
+
+/** The same, with the files of the adapter and its gates opened by `open`. */
+export async function expertFrom(
+  open: OpenTensors,
+  directory: string,
+  modules: ModuleSizes,
+  options: LoadExpertOptions,
+): Promise<Expert> {
+  const folder = (await isBottleneckFolder(directory)) ? directory : await adapterFolder(directory);
+  const adapter = await adapterFrom(open, folder, modules, options);
   const name = options.name ?? basename(resolve(directory));
-  const found = await readGates(folder, new Set(adapter.modules.keys()), modules);
-  const { warnings: notes, ...side } = await readSideFiles(folder, new Set(adapter.modules.keys()), modules);
+  const covered = new Set(adapter.modules.keys());
+  const found = await readGates(folder, covered, modules, open);
+  const { warnings: notes, ...side } = await readSideFiles(folder, covered, modules);
   if (!found) return { name, adapter, ...side, warnings: [...adapter.warnings, ...notes] };
   const { gates, baseFingerprint, warnings } = found;
   checkFingerprint(`The gates of expert "${name}" were`, join(folder, GATE_CONFIG_FILE), baseFingerprint, options.fingerprint);
@@ -46,7 +59,12 @@ export async function loadExpert(directory: string, modules: ModuleSizes, option
 }
 
 /** Reads the gates in a folder and checks them against the adapter's modules; undefined when there are none. */
-export async function readGates(directory: string, covered: ReadonlySet<string>, modules: ModuleSizes): Promise<FoundGates | undefined> {
+export async function readGates(
+  directory: string,
+  covered: ReadonlySet<string>,
+  modules: ModuleSizes,
+  open: OpenTensors = intoMemory,
+): Promise<FoundGates | undefined> {
   const [configFile, file] = [join(directory, GATE_CONFIG_FILE), join(directory, GATE_FILE)];
   const [hasConfig, hasTensors] = [await exists(configFile), await exists(file)];
   if (!hasConfig && !hasTensors) return undefined;
@@ -59,8 +77,10 @@ export async function readGates(directory: string, covered: ReadonlySet<string>,
       fix: "Copy both gate files, or remove both.",
     });
   }
-  const contents = { config: await readFile(configFile, "utf8"), tensors: await readSafetensors(file), configFile, file };
-  return parseGates(contents, covered, modules);
+  const { tensors: infos, read } = await open(file);
+  const tensors = new Map<string, HostTensor>();
+  for (const [name, info] of infos) tensors.set(name, await read(info));
+  return parseGates({ config: await readFile(configFile, "utf8"), tensors, configFile, file }, covered, modules);
 }
 
 /** Writes gates (one [in] vector per module) beside the adapter in `directory`, each file atomically.

@@ -10,9 +10,10 @@ import { parsePeftConfig } from "../adapters/peft-config.ts";
 import type { OpenedAdapter } from "../adapters/peft-fit.ts";
 import { checkFingerprint } from "../adapters/tensor-file.ts";
 import { AdapterError } from "../base/errors.ts";
-import { openSafetensors, readTensor } from "../checkpoint/safetensors.ts";
+import { openSafetensors } from "../checkpoint/safetensors.ts";
 import { isBottleneckFolder, loadBottleneck } from "./bottleneck.ts";
 import { exists } from "./files.ts";
+import { intoMemory, type OpenTensors } from "./tensor-source.ts";
 import { readTurnEnds } from "./turn-end.ts";
 
 /** Which base an adapter must belong to. */
@@ -23,11 +24,23 @@ export interface LoadAdapterOptions {
 
 /** Reads an adapter for a base model with these modules. Throws an AdapterError with a remedy if it does not fit.
  *  @throws AdapterError for a folder that holds no adapter, and for one that does not fit the modules or the fingerprint. */
-export async function loadAdapter(directory: string, modules: ModuleSizes, { fingerprint }: LoadAdapterOptions = {}): Promise<Adapter> {
-  if (await isBottleneckFolder(directory)) return withTurnEnds(await loadBottleneck(directory, modules, fingerprint), directory);
-  const opened = await openAdapter(directory);
-  checkFingerprint("The adapter was", opened.directory, opened.baseFingerprint, fingerprint);
-  return withTurnEnds(await adapterOf(opened, modules, readTensor), opened.directory);
+export async function loadAdapter(directory: string, modules: ModuleSizes, options: LoadAdapterOptions = {}): Promise<Adapter> {
+  return adapterFrom(intoMemory, directory, modules, options);
+}
+
+/** The same, with tensor files opened by `open`. */
+export async function adapterFrom(
+  open: OpenTensors,
+  directory: string,
+  modules: ModuleSizes,
+  { fingerprint }: LoadAdapterOptions,
+): Promise<Adapter> {
+  if (await isBottleneckFolder(directory)) return withTurnEnds(await loadBottleneck(directory, modules, { fingerprint, open }), directory);
+  const { directory: found, config } = await adapterConfig(directory);
+  const { read, ...file } = await open(join(found, TENSOR_FILE));
+  const opened = openedAdapter({ directory: found, config, ...file });
+  checkFingerprint("The adapter was", found, opened.baseFingerprint, fingerprint);
+  return withTurnEnds(await adapterOf(opened, modules, read), found);
 }
 
 async function withTurnEnds(adapter: Adapter, directory: string): Promise<Adapter> {
@@ -37,12 +50,20 @@ async function withTurnEnds(adapter: Adapter, directory: string): Promise<Adapte
 
 /** Opens an adapter folder: reads its configuration and the header of its tensor file. */
 export async function openAdapter(directory: string): Promise<OpenedAdapter> {
+  const found = await adapterConfig(directory);
+  return openedAdapter({ ...found, ...(await openSafetensors(join(found.directory, TENSOR_FILE))) });
+}
+
+/** The folder that holds the adapter, and its configuration. Its tensor file exists. */
+async function adapterConfig(directory: string): Promise<{ directory: string; config: string }> {
   const found = await adapterFolder(directory);
   const config = await readFile(join(found, CONFIG_FILE), "utf8");
   const file = join(found, TENSOR_FILE);
-  if (!(await exists(file))) parsePeftConfig(config, join(found, CONFIG_FILE)); // throws if the files are another library's
-  await refusePickle(found, file);
-  return openedAdapter({ directory: found, config, ...(await openSafetensors(file)) });
+  if (!(await exists(file))) {
+    parsePeftConfig(config, join(found, CONFIG_FILE)); // throws if the files are another library's
+    await refusePickle(found);
+  }
+  return { directory: found, config };
 }
 
 /** The folder itself if it holds an adapter, else its only subfolder that does (PEFT saves named adapters like this). */
@@ -72,8 +93,7 @@ export async function adapterFolder(directory: string): Promise<string> {
   });
 }
 
-async function refusePickle(directory: string, file: string): Promise<void> {
-  if (await exists(file)) return;
+async function refusePickle(directory: string): Promise<never> {
   const pickle = join(directory, PICKLE_FILE);
   if (!(await exists(pickle)))
     throw new AdapterError({

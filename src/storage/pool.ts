@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 import { copyFile, readdir, readFile, realpath, rename, rm } from "node:fs/promises";
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
 import type { Expert } from "../adapters/expert.ts";
-import { BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, CONFIG_FILE, GATE_CONFIG_FILE, GATE_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
+import { BOTTLENECK_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
 import type { ModuleSizes } from "../adapters/modules.ts";
 import {
   checkExpertName,
@@ -23,13 +23,13 @@ import {
   parsePool,
 } from "../adapters/pool-file.ts";
 import { PoolError } from "../base/errors.ts";
+import { inParallel } from "../base/in-parallel.ts";
 import { makeFolder, writeFileAtomically, writing } from "../checkpoint/atomic.ts";
 import { isBottleneckFolder } from "./bottleneck.ts";
-import { loadExpert } from "./expert.ts";
+import { expertFrom } from "./expert.ts";
+import { Desk, ExpertFiles, HASHED_FILES } from "./expert-files.ts";
 import { exists, fileHash } from "./files.ts";
 import { openAdapter } from "./peft.ts";
-
-const HASHED_FILES = [CONFIG_FILE, TENSOR_FILE, BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, GATE_CONFIG_FILE, GATE_FILE];
 
 /** The local folder of an expert from the hub. */
 export type HubResolver = (id: string, revision: string) => Promise<string>;
@@ -40,9 +40,9 @@ export interface Pool {
   readonly base: PoolBase;
   /** In expert order. */
   readonly experts: readonly PoolEntry[];
-  /** Reads one expert, by index or name. */
+  /** Opens one expert, by index or name. Its numbers stay in its files until they are used, so the files must not change. */
   load(expert: number | string): Promise<Expert>;
-  /** Reads all experts, in order. */
+  /** Opens all experts, in order. */
   loadAll(): Promise<Expert[]>;
 }
 
@@ -51,6 +51,8 @@ export interface OpenPoolOptions {
   /** The base model's fingerprint. A pool for another base is refused. */
   readonly fingerprint?: string;
   readonly resolveHub?: HubResolver;
+  /** Whether all experts are compared with their hashes at once, or each one when its numbers are read. Default "now". */
+  readonly verify?: "now" | "when read";
 }
 
 /** Refuses a folder that holds a pool already. Call it before long work whose result is written there. */
@@ -160,7 +162,7 @@ export async function recordExpert(directory: string, name: string): Promise<voi
  *  const woven = await openMethod({ base, runner, experts: await pool.loadAll() }, parsedMethod("phatgoose"));
  *  console.log(model.withWoven(woven).woven.experts); // [ "opposites" ]
  *  await model.dispose(); */
-export async function openPool(directory: string, modules: ModuleSizes, { fingerprint, resolveHub }: OpenPoolOptions = {}): Promise<Pool> {
+export async function openPool(directory: string, modules: ModuleSizes, { fingerprint, resolveHub, verify = "now" }: OpenPoolOptions = {}): Promise<Pool> {
   const { base, experts } = await listPool(directory);
   if (fingerprint !== undefined && base.fingerprint !== undefined && base.fingerprint !== fingerprint) {
     throw new PoolError({
@@ -171,32 +173,35 @@ export async function openPool(directory: string, modules: ModuleSizes, { finger
       fix: `Load "${base.name}", or make a pool for this base model.`,
     });
   }
-  const folders = new Map<string, string>();
-  for (const entry of experts) folders.set(entry.name, await verified(directory, entry, resolveHub));
-  const load = (expert: number | string) => {
-    const entry = typeof expert === "string" ? entryOf(experts, expert, directory) : experts[expert];
-    const folder = entry && folders.get(entry.name);
-    if (!entry || folder === undefined) {
+  const desk = new Desk();
+  const folders = new Map(await inParallel(experts, async (entry) => [entry.name, await filesOf(directory, entry, resolveHub, desk)] as const));
+  if (verify === "now") {
+    await inParallel(experts, async (entry) => {
+      if ((await expertHash(folders.get(entry.name)!.folder)) !== entry.sha256) throw changedExpert(directory, entry, folders.get(entry.name)!.folder);
+    });
+  }
+  const load = async (which: number | string) => {
+    const entry = typeof which === "string" ? entryOf(experts, which, directory) : experts[which];
+    const files = entry && folders.get(entry.name);
+    if (!entry || !files) {
       throw new PoolError({
         code: "pool-expert-unknown",
-        data: { expert: String(expert), known: experts.map(({ name }) => name) },
-        what: `There is no expert ${expert}: the pool has ${experts.length}.`,
+        data: { expert: String(which), known: experts.map(({ name }) => name) },
+        what: `There is no expert ${which}: the pool has ${experts.length}.`,
         where: directory,
         fix: "Count from 0.",
       });
     }
-    return loadExpert(folder, modules, { name: entry.name, ...(base.fingerprint && { fingerprint: base.fingerprint }) });
+    const options = { name: entry.name, ...(base.fingerprint && { fingerprint: base.fingerprint }) };
+    const expert = await expertFrom(files.open, files.folder, modules, options);
+    return { ...expert, source: { adapter: expert.adapter, sha256: entry.sha256 } };
   };
-  const loadAll = async () => {
-    const loaded: Expert[] = [];
-    for (const { name } of experts) loaded.push(await load(name));
-    return loaded;
-  };
+  const loadAll = () => inParallel(experts, ({ name }) => load(name));
   return { directory, base, experts, load, loadAll };
 }
 
-/** The folder of an expert, after checking that its files are unchanged. */
-async function verified(directory: string, entry: PoolEntry, resolveHub: HubResolver | undefined): Promise<string> {
+/** The files of an expert. That they are unchanged is checked when they are read. */
+async function filesOf(directory: string, entry: PoolEntry, resolveHub: HubResolver | undefined, desk: Desk): Promise<ExpertFiles> {
   const folder = await folderOf(directory, entry, resolveHub);
   if (!(await exists(join(folder, TENSOR_FILE))) && !(await exists(join(folder, BOTTLENECK_FILE)))) {
     throw new PoolError({
@@ -207,13 +212,18 @@ async function verified(directory: string, entry: PoolEntry, resolveHub: HubReso
       fix: "Restore its folder, or take it out with removeExpert.",
     });
   }
-  if ((await expertHash(folder)) === entry.sha256) return folder;
-  throw new PoolError({
+  const changed = (cause?: unknown) => changedExpert(directory, entry, folder, cause);
+  return new ExpertFiles(folder, { sha256: entry.sha256, changed, desk });
+}
+
+function changedExpert(directory: string, { name }: PoolEntry, folder: string, cause?: unknown): PoolError {
+  return new PoolError({
     code: "pool-expert-changed",
-    data: { pool: directory, expert: entry.name },
-    what: `Expert "${entry.name}" changed since it was added: its files no longer have the SHA-256 in pool.json.`,
+    data: { pool: directory, expert: name },
+    what: `Expert "${name}" changed since it was added: its files no longer have the SHA-256 in pool.json.`,
     where: folder,
     fix: "Restore its files, or remove it and add it again.",
+    cause,
   });
 }
 

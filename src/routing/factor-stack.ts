@@ -1,0 +1,117 @@
+/** @file The adapters of a pool stacked into feeds, one set per module:
+ *
+ *      experts.<module>.<factor>    [experts, ...]         with the scaling folded in; the last expert comes first
+ *
+ *  A stack does not depend on the router. All methods that are opened on one pool share it, and so do the pools that `with` and `without`
+ *  make of it: a stack of the same adapters is made once, and found again for as long as somebody holds it. */
+
+import type { Adapter } from "../adapters/adapter.ts";
+import type { HostTensor } from "../base/tensor.ts";
+import type { Feeds } from "../runtime/session.ts";
+import type { FactorShape } from "./mixing.ts";
+import { mixingOf } from "./mixings.ts";
+import { Records } from "./records.ts";
+
+export type FactorShapes = ReadonlyMap<string, FactorShape>;
+type ModuleFactors = ReadonlyMap<string, Readonly<Record<string, Records>>>;
+
+export const factorName = (module: string, factor: string) => `experts.${module}.${factor}`;
+
+/** Immutable; it shares its buffers with the stacks that it was made from. */
+export class FactorStack {
+  readonly shapes: FactorShapes;
+  readonly adapters: readonly Adapter[];
+  readonly feeds: Feeds;
+  readonly #factors: ModuleFactors;
+
+  private constructor(shapes: FactorShapes, adapters: readonly Adapter[], factors: ModuleFactors) {
+    this.shapes = shapes;
+    this.adapters = adapters;
+    this.#factors = factors;
+    this.feeds = feedsOf(factors);
+    remember(this);
+  }
+
+  static of(shapes: FactorShapes, adapters: readonly Adapter[]): FactorStack {
+    const known = knownStack(shapes, adapters);
+    if (known) return known;
+    const none = [...shapes].map(([module, { factors }]) => {
+      return [module, mapped(factors, (shape) => Records.none(shape, adapters.length))] as const;
+    });
+    const factors = adapters.reduce((before, adapter) => withAdapter(before, adapter, shapes), new Map(none) as ModuleFactors);
+    return new FactorStack(shapes, adapters, factors);
+  }
+
+  /** A stack with one more adapter at the end; it must fit into the shapes. */
+  with(adapter: Adapter): FactorStack {
+    const adapters = [...this.adapters, adapter];
+    const known = knownStack(this.shapes, adapters);
+    return known ?? new FactorStack(this.shapes, adapters, withAdapter(this.#factors, adapter, this.shapes));
+  }
+
+  /** A stack without the adapter at this index. */
+  without(index: number): FactorStack {
+    const adapters = this.adapters.filter((_, i) => i !== index);
+    const known = knownStack(this.shapes, adapters);
+    if (known) return known;
+    const factors = [...this.#factors].map(([module, records]) => [module, mapped(records, (factor) => factor.without(index))] as const);
+    return new FactorStack(this.shapes, adapters, new Map(factors));
+  }
+}
+
+function withAdapter(before: ModuleFactors, adapter: Adapter, shapes: FactorShapes): ModuleFactors {
+  return new Map(
+    [...before].map(([module, factors]) => {
+      const grown = mapped(factors, (factor) => factor.with());
+      const [weights, shape] = [adapter.modules.get(module), shapes.get(module)!];
+      if (weights) {
+        mixingOf(shape.kind).fill(
+          weights,
+          mapped(grown, ({ record }) => record),
+          shape,
+        );
+      }
+      return [module, mapped(grown, ({ records }) => records)] as const;
+    }),
+  );
+}
+
+function feedsOf(factors: ModuleFactors): Feeds {
+  const feeds: Record<string, HostTensor> = {};
+  for (const [module, records] of factors) {
+    for (const [name, factor] of Object.entries(records)) feeds[factorName(module, name)] = factor.tensor;
+  }
+  return feeds;
+}
+
+// Stacks by the first of their adapters. An adapter never changes, so the same adapters in the same shapes give the same stack.
+const stacks = new WeakMap<Adapter, WeakRef<FactorStack>[]>();
+
+function remember(stack: FactorStack): void {
+  const [first] = stack.adapters;
+  if (!first) return;
+  const held = (stacks.get(first) ?? []).filter((other) => other.deref());
+  stacks.set(first, [...held, new WeakRef(stack)]);
+}
+
+function knownStack(shapes: FactorShapes, adapters: readonly Adapter[]): FactorStack | undefined {
+  const [first] = adapters;
+  for (const held of (first && stacks.get(first)) ?? []) {
+    const stack = held.deref();
+    if (!stack || stack.adapters.length !== adapters.length) continue;
+    if (adapters.every((adapter, i) => adapter === stack.adapters[i]) && sameShapes(stack.shapes, shapes)) return stack;
+  }
+  return undefined;
+}
+
+function sameShapes(one: FactorShapes, other: FactorShapes): boolean {
+  return one === other || (one.size === other.size && [...one].every(([module, shape]) => isSame(shape, other.get(module))));
+}
+
+function isSame(one: FactorShape, other: FactorShape | undefined): boolean {
+  return other?.kind === one.kind && other.form === one.form && JSON.stringify(other.factors) === JSON.stringify(one.factors);
+}
+
+export function mapped<T, U>(record: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
+}

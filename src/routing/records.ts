@@ -1,0 +1,73 @@
+/** @file Equal records of numbers, one for each expert of a stack, the last one first (mixture.ts says why): an immutable view of a buffer
+ *  that grows. Views of one buffer share it, so that one more expert costs only that expert's bytes. */
+
+import type { HostTensor } from "../base/tensor.ts";
+
+/** The buffer that views share. `used` counts the records that some view can see. */
+interface Store {
+  readonly data: Float32Array;
+  used: number;
+}
+
+// Records that are not used yet take addresses but no memory: the system gives a page when it is first written.
+const spare = (count: number) => count + Math.max(4, Math.ceil(count / 2));
+
+export class Records {
+  readonly #shape: readonly number[];
+  readonly #size: number;
+  readonly #store: Store;
+  readonly #count: number;
+  #tensor: HostTensor<"float32"> | undefined;
+
+  private constructor(shape: readonly number[], size: number, store: Store, count: number) {
+    this.#shape = shape;
+    this.#size = size;
+    this.#store = store;
+    this.#count = count;
+  }
+
+  /** An empty view with room for `count` records and some more. */
+  static none(shape: readonly number[], count: number): Records {
+    const size = shape.reduce((product, n) => product * n, 1);
+    return new Records(shape, size, { data: new Float32Array(size * spare(count)), used: 0 }, 0);
+  }
+
+  /** A view with one more record, which holds zeros and which the caller fills. Other views do not change. */
+  with(): { readonly records: Records; readonly record: Float32Array } {
+    const needed = (this.#count + 1) * this.#size;
+    const isFree = this.#store.used === this.#count && needed <= this.#store.data.length;
+    const store = isFree ? this.#store : this.#copied(spare(this.#count + 1));
+    store.used = this.#count + 1;
+    const start = store.data.length - needed;
+    return {
+      records: new Records(this.#shape, this.#size, store, this.#count + 1),
+      record: store.data.subarray(start, start + this.#size),
+    };
+  }
+
+  /** A view without one record. If it is the last one, it is only hidden; otherwise the others are copied. */
+  without(index: number): Records {
+    const left = this.#count - 1;
+    if (index === left) return new Records(this.#shape, this.#size, this.#store, left);
+    const data = new Float32Array(spare(left) * this.#size);
+    const [seen, start] = [this.#seen, data.length - left * this.#size];
+    const at = (this.#count - 1 - index) * this.#size;
+    data.set(seen.subarray(0, at), start);
+    data.set(seen.subarray(at + this.#size), start + at);
+    return new Records(this.#shape, this.#size, { data, used: left }, left);
+  }
+
+  /** All records: [count, ...shape]. One value for a view, so that an engine wraps it once. */
+  get tensor(): HostTensor<"float32"> {
+    this.#tensor ??= { dtype: "float32", shape: [this.#count, ...this.#shape], data: this.#seen };
+    return this.#tensor;
+  }
+  get #seen(): Float32Array {
+    return this.#store.data.subarray(this.#store.data.length - this.#count * this.#size);
+  }
+  #copied(room: number): Store {
+    const data = new Float32Array(room * this.#size);
+    data.set(this.#seen, data.length - this.#count * this.#size);
+    return { data, used: this.#count };
+  }
+}
