@@ -21,11 +21,18 @@ export async function writeRandomPool(folder, base, { count, rank = 16, dtype = 
     const length = elements(shape);
     at = (at + 7919) % noise.length;
     const data = new Float32Array(length);
-    for (let from = 0; from < length; from += noise.length - at) data.set(noise.subarray(at, at + Math.min(noise.length - at, length - from)), from);
+    for (let from = 0; from < length; from += noise.length - at)
+      data.set(noise.subarray(at, at + Math.min(noise.length - at, length - from)), from);
     return { dtype: "float32", shape, data };
   };
   const names = Array.from({ length: count }, (_, i) => `expert-${i}`);
-  const [config, gateConfig] = [configOf(targets.map(([module]) => module), rank), { gate_type: "PHATGOOSE", base_fingerprint: await fingerprint() }];
+  const [config, gateConfig] = [
+    configOf(
+      targets.map(([module]) => module),
+      rank,
+    ),
+    { gate_type: "PHATGOOSE", base_fingerprint: await fingerprint() },
+  ];
   const options = dtype === "F32" ? {} : { dtype };
   let bytes = 0;
   for (const name of names) {

@@ -91,9 +91,10 @@ function refuseTensors(directory: string, names: ReadonlySet<string>): never {
   if (pickle !== undefined) {
     throw new CheckpointError({
       code: "checkpoint-pickled",
-      what: `The tensors of this checkpoint are pickled (${pickle}); opening a pickle runs the code in it, so it is not read.`,
+      what: `The tensors of this checkpoint are pickled (${pickle}); opening a pickle can run code, so it is not opened.`,
       where: directory,
-      fix: "Convert it once, in a place you trust, with Python: from transformers import AutoModel...; model = AutoModelForCausalLM (or AutoModelForSeq2SeqLM).from_pretrained(folder); model.save_pretrained(folder, safe_serialization=True).",
+      fix: "Convert it first, which reads its tensors and runs nothing.",
+      data: { folder: directory },
     });
   }
   const other = [...names].filter((name) => name.endsWith(".safetensors"));

@@ -1,15 +1,21 @@
 /** @file Copies the numbers of float tensors between arrays. Numbers that are still on disk are read straight into the array. */
 
-import { type HostTensor, isStored } from "../base/tensor.ts";
+import { elements, type HostTensor, isStored, type StoredTensor } from "../base/tensor.ts";
 import { float32Numbers } from "./dtypes.ts";
 
-/** Copies a tensor's numbers to the start of `to`, which holds zeros where it is longer. */
+/** Copies a tensor's numbers to the start of `to`. */
 export function copyNumbers(tensor: HostTensor<"float32">, to: Float32Array): void {
-  const count = tensor.shape.reduce((product, size) => product * size, 1);
-  if (!isStored(tensor)) return to.set(tensor.data);
-  const { format } = tensor.stored;
-  if (format === "F32") return tensor.stored.readInto(new Uint8Array(to.buffer, to.byteOffset, 4 * count));
+  if (isStored(tensor)) readNumbers(tensor, to);
+  else to.set(tensor.data);
+}
+
+function readNumbers({ shape, stored }: StoredTensor, to: Float32Array): void {
+  const count = elements(shape);
+  if (stored.format === "F32") {
+    stored.readInto(new Uint8Array(to.buffer, to.byteOffset, 4 * count));
+    return;
+  }
   const bits = new Uint8Array(2 * count);
-  tensor.stored.readInto(bits);
-  to.set(float32Numbers(format, bits.buffer));
+  stored.readInto(bits);
+  to.set(float32Numbers(stored.format, bits.buffer));
 }

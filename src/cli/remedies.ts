@@ -11,6 +11,9 @@ const ANOTHER_RUN = "Name another folder with --run, or delete this one to start
 
 const REMEDIES: Remedies = {
   "checkpoint-is-adapter": () => "This is an adapter: pass its folder as --adapter, and the model it was trained on as the base.",
+  "checkpoint-pickled": ({ folder }) => folder && `Convert it, which runs no code of it: skein convert ${folder} OUT --from base.`,
+  "pool-too-large": () =>
+    "Use fewer experts, or a router that takes one expert for each text (single, retrieval, moa) with --max-resident N.",
   "adapter-on-embeddings": () =>
     "Use it on every token (--adapter), merge it (skein merge, or router merged), or train it again without embeddings.",
   "adapter-needs-base": () => "Pass the base model (--base DIR). If the tensor equals the base's, the adapter is usable.",

@@ -2,7 +2,7 @@
 
 import type { Model } from "../inference/model.ts";
 import type { Lease } from "../inference/runner.ts";
-import type { Woven } from "../inference/woven.ts";
+import { feedsOfRows, type Woven } from "../inference/woven.ts";
 import type { Feeds, Session } from "../runtime/session.ts";
 import { buildDecode, buildEncode, type DecodePlan, fetchRoutes, planOf } from "./decoder-graphs.ts";
 
@@ -12,6 +12,8 @@ export interface Program {
   readonly encode: Session | undefined;
   /** Fed in every run. */
   readonly feeds: Feeds;
+  /** The feeds of rows with these choices. */
+  readonly feedsOf: (choices: Feeds) => Feeds;
   /** Whether runs take the choices of rows. */
   readonly takesRows: boolean;
   /** Releases the sessions. */
@@ -94,7 +96,8 @@ async function openProgram({ base: { architecture }, runner, woven }: Model, rou
     const decode = await leased({ graph: "decode", routes }, woven, (graph, parts) =>
       buildDecode(graph, architecture, parts(routes ? fetchRoutes(graph) : undefined), plan),
     );
-    return { decode, encode, feeds: woven.feeds, takesRows: woven.chooseRows !== undefined, close };
+    const feedsOf = (choices: Feeds) => feedsOfRows(woven, choices);
+    return { decode, encode, feeds: woven.feeds, takesRows: woven.chooseRows !== undefined, feedsOf, close };
   } catch (error) {
     close();
     throw error;

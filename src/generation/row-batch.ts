@@ -190,9 +190,9 @@ export class RowBatch {
     return { ...feeds, attention_mask: mask };
   }
 
-  #rowFeeds({ takesRows }: Program): Feeds {
+  #rowFeeds({ takesRows, feedsOf }: Program): Feeds {
     if (!takesRows) return {};
-    return stackedFeeds(this.#slots.map(({ rowFeeds }) => rowFeeds));
+    return feedsOf(stackedFeeds(this.#slots.map(({ rowFeeds }) => rowFeeds)));
   }
 }
 

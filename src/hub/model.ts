@@ -19,14 +19,19 @@ function wantedFiles(paths: readonly string[], model: HubRepository): string[] {
   const wanted = paths.filter((path) => tensors.test(path) || others.test(path));
   if (wanted.some((path) => path.endsWith(".safetensors"))) return wanted;
   const pickle = paths.find((path) => /\.(bin|pt|pth|ckpt)$/.test(path));
+  if (pickle !== undefined) {
+    throw new CheckpointError({
+      code: "checkpoint-pickled",
+      data: { folder: "" },
+      where: placeOf(model),
+      what: `This model's tensors are pickled (${pickle}); opening a pickle can run code, so it is not fetched.`,
+      fix: `See its page for a revision with safetensors (the hub's converter offers one as ${model.name}@refs/pr/N), or download it and convert it, which runs nothing.`,
+    });
+  }
   throw new CheckpointError({
-    code: pickle ? "checkpoint-pickled" : "checkpoint-no-tensors",
+    code: "checkpoint-no-tensors",
     where: placeOf(model),
-    what: pickle
-      ? `This model's tensors are pickled (${pickle}); opening a pickle runs the code in it, so it is not fetched.`
-      : "This repository holds no safetensors.",
-    fix: pickle
-      ? `See its page for a revision with safetensors (the hub's converter offers one as ${model.name}@refs/pr/N), or convert it with Python and pass the folder.`
-      : "Check that this is the model you meant.",
+    what: "This repository holds no safetensors.",
+    fix: "Check that this is the model you meant.",
   });
 }

@@ -38,6 +38,8 @@ export interface Woven {
   readonly chooseRows?: ((prompts: Prompts) => Promise<Feeds>) | undefined;
   /** What computes the same numbers at less cost, without choices of rows. A run uses it if all of its rows have the same one. */
   readonly alone?: Woven;
+  /** More feeds of a run, from the choices of its rows: for what is in memory only while rows use it. */
+  readonly feedsOfChosen?: ((choices: Feeds) => Feeds) | undefined;
   /** Whether a token's numbers depend on its whole row, including padding and later tokens. */
   readonly readsWholeRows?: boolean;
   weave(graph: Graph, inner: Seams, onRoute?: OnRoute): Seams;
@@ -45,6 +47,11 @@ export interface Woven {
 
 /** The base model alone. */
 export const plain: Woven = { key: "plain", id: "plain", batch: "plain", feeds: {}, experts: [], weave: (_, inner) => inner };
+
+/** The feeds of a run whose rows have these choices, without those of every run. */
+export function feedsOfRows({ feedsOfChosen }: Woven, choices: Feeds): Feeds {
+  return feedsOfChosen ? { ...choices, ...feedsOfChosen(choices) } : choices;
+}
 
 /** One adapter on every token. */
 export function singleAdapter(adapter: Adapter, sizes: ModuleSizes): Woven {

@@ -25,6 +25,8 @@ export interface MethodSetting extends PoolParts {
   readonly where?: string | undefined;
   /** How rows of a batch choose their own experts. Default: not at all, unless the method requires it. */
   readonly rows?: RowChoice | undefined;
+  /** The number of experts in memory, for methods that choose one expert for each row. Default: all. */
+  readonly maxResident?: number | undefined;
   /** Called with warnings about the result. */
   readonly onWarning?: ((warning: string) => void) | undefined;
 }
@@ -46,6 +48,8 @@ export interface RoutingMethod<S extends Shape = Shape> {
   readonly refuses?: { readonly topK?: string; readonly rows?: string };
   /** Whether it is what a pool runs under when no method is named; the last in the registry to say so is taken. */
   readonly isDefaultFor?: (pool: PoolParts) => Promise<boolean>;
+  /** Whether it chooses one expert for each row, so that the others need not be in memory. */
+  readonly takesOneExpert?: true;
   /** Whether other files in the pool determine which experts are used. A part of the pool then cannot be tried alone. */
   readonly hasFixedExperts?: boolean;
   /** The router alone, for methods that score every expert for every token independently of the pool; undefined if the options also

@@ -2,12 +2,27 @@
  *  inference/moa-woven.ts the two passes). */
 
 import * as z from "zod";
-import { PoolError } from "../base/errors.ts";
+import { OptionError, PoolError } from "../base/errors.ts";
 import { moaPoolOf } from "../inference/moa-pool.ts";
 import { MoaWoven } from "../inference/moa-woven.ts";
+import type { Prompts } from "../inference/prompts.ts";
+import { ResidentExperts } from "../inference/resident-experts.ts";
 import { plain } from "../inference/woven.ts";
+import { type LoraStack, routerOf } from "../routing/moa.ts";
 import { DECISION_RULES } from "../routing/moa-decision.ts";
 import { method } from "./method.ts";
+
+const NO_LORAS: LoraStack = { shapes: new Map(), tensors: new Map() };
+
+function adaptedStates(where: string | undefined): OptionError {
+  return new OptionError({
+    code: "option-not-for-router",
+    data: { options: ["maxResident"], router: "moa" },
+    what: "These routers read states that the domains' LoRAs have changed, so all of them must be in memory.",
+    where: where ?? "maxResident",
+    fix: "Leave it out, or train routers that read the base's states.",
+  });
+}
 
 export const moaMethod = method({
   name: "moa",
@@ -25,13 +40,14 @@ export const moaMethod = method({
     topK: "Router moa takes one LoRA for a text, or for a layer.",
     rows: "Router moa chooses a domain for each row itself.",
   },
+  takesOneExpert: true,
   hasFixedExperts: true,
   isDefaultFor: async ({ moa }) => (await moa?.()) !== undefined,
   reads: async ({ moa: read }) => {
     const moa = await read?.();
     return moa && { ...moa, routers: [...moa.routers] };
   },
-  open: async ({ base, runner, experts, where, moa: read, onWarning }, options) => {
+  open: async ({ base, runner, experts, where, moa: read, maxResident, onWarning }, options) => {
     const moa = await read?.();
     if (!moa) {
       throw new PoolError({
@@ -44,6 +60,12 @@ export const moaMethod = method({
     }
     const { experts: domains, others } = moaPoolOf(base, moa, experts, where);
     if (others.length > 0) onWarning?.(`Experts without a domain, not used: ${others.join(", ")}.`);
-    return new MoaWoven({ base, runner, woven: plain }, moa, domains, options);
+    const model = { base, runner, woven: plain };
+    if (maxResident === undefined) return new MoaWoven(model, moa, domains, options);
+    if (moa.states !== "base") throw adaptedStates(where);
+    const routers = new MoaWoven(model, moa, domains, options, NO_LORAS);
+    const choose = async (prompts: Prompts) => (await routers.decide(prompts)).map((decision) => decision.domains);
+    const places = { count: routers.layers.length, of: (module: string) => routerOf(module, routers.layers) };
+    return new ResidentExperts(domains, base.modules, { most: maxResident, choose, places });
   },
 });

@@ -5,17 +5,20 @@ import { OptionError } from "../base/errors.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
 import type { Model } from "../inference/model.ts";
 import { openExperts } from "../inference/open.ts";
+import { checkMemory, poolBytes } from "../inference/pool-memory.ts";
 import type { RowChoice } from "../inference/row-choices.ts";
 import { plain, singleAdapter, type Woven } from "../inference/woven.ts";
 import { readMoa } from "../storage/moa.ts";
 import { loadAdapter } from "../storage/peft.ts";
-import { defaultMethod, hasOption, openMethod, parsedMethod } from "./registry.ts";
+import { defaultMethod, hasOption, openMethod, parsedMethod, takesOneExpert } from "./registry.ts";
 import type { wovenOptions } from "./woven-options.ts";
 
 /** What to put on a base: nothing, one adapter, or a pool of experts under a routing method. */
 export interface WovenOptions extends Readonly<z.input<typeof wovenOptions>> {
   /** How the rows of a batch choose their own experts. Default: not at all. */
   readonly rows?: RowChoice | undefined;
+  /** Called before the experts of a pool are read: how many will be in memory, and their bytes. */
+  readonly onPool?: ((needs: { readonly experts: number; readonly bytes: number }) => void) | undefined;
 }
 export interface OpenedWoven {
   readonly woven: Woven;
@@ -27,7 +30,7 @@ export interface OpenedWoven {
 export async function openWoven(model: Model, options: WovenOptions): Promise<OpenedWoven> {
   checkOptions(options);
   const { base, runner } = model;
-  const { adapter: name, pool, router, topK, decide, domain, rows } = options;
+  const { adapter: name, pool, router, topK, maxResident, decide, domain, rows } = options;
   if (name !== undefined) {
     const adapter = await loadAdapter(await resolveModel(name), base.modules, { fingerprint: await base.fingerprint() });
     return { woven: singleAdapter(adapter, base.modules), warnings: adapter.warnings };
@@ -41,12 +44,15 @@ export async function openWoven(model: Model, options: WovenOptions): Promise<Op
   const experts = await openExperts(model, pool);
   const warnings: string[] = [];
   const onWarning = (warning: string) => warnings.push(warning);
-  const woven = await openMethod({ base, runner, experts, where: pool, moa, rows, onWarning }, choice);
+  if (maxResident === undefined) checkMemory(experts, { where: pool, canLoadOnDemand: takesOneExpert(method) });
+  const resident = Math.min(experts.length, maxResident ?? experts.length);
+  options.onPool?.({ experts: resident, bytes: Math.round((poolBytes(experts) * resident) / experts.length) || 0 });
+  const woven = await openMethod({ base, runner, experts, where: pool, moa, rows, maxResident, onWarning }, choice);
   return { woven, warnings: [...warnings, ...experts.flatMap((expert) => expert.warnings.map((warning) => `${expert.name}: ${warning}`))] };
 }
 
 /** Refuses contradictory options before anything is read. */
-export function checkOptions({ adapter, pool, router, topK, decide, domain, rows }: WovenOptions): void {
+export function checkOptions({ adapter, pool, router, topK, maxResident, decide, domain, rows }: WovenOptions): void {
   if (adapter !== undefined && pool !== undefined) {
     throw new OptionError({
       code: "option-conflict",
@@ -61,6 +67,9 @@ export function checkOptions({ adapter, pool, router, topK, decide, domain, rows
   }
   if (pool === undefined && (router !== undefined || topK !== undefined)) {
     throw needsPool(["router", "topK"], "A router needs a pool of experts to choose from.");
+  }
+  if (pool === undefined && maxResident !== undefined) {
+    throw needsPool(["maxResident"], "Only the experts of a pool can be read when they are chosen.");
   }
   if (pool === undefined && (decide !== undefined || domain !== undefined)) {
     throw needsPool(["decide", "domain"], "Domains are those of a pool with Mixture-of-LoRAs routers.");

@@ -66,6 +66,11 @@ export function takesPartOfPool(text: string): boolean {
   return named(text).method.hasFixedExperts !== true;
 }
 
+/** Whether the method that `text` names chooses one expert for each row. */
+export function takesOneExpert(text: string): boolean {
+  return named(text).method.takesOneExpert === true;
+}
+
 /** Whether the method that `text` names refuses a common option. */
 export function refuses(text: string, option: "topK" | "rows"): boolean {
   return named(text).method.refuses?.[option] !== undefined;
@@ -101,11 +106,26 @@ export async function openMethod(setting: MethodSetting, choice: MethodChoice): 
       fix: "Use another router.",
     });
   }
+  if (setting.maxResident !== undefined) checkResident(method, setting);
   const { topK } = options;
   if (typeof topK === "number" && topK > experts.length && experts.length > 0) {
     onWarning?.(`The pool has ${counted(experts.length, "expert")}, so top-k is ${experts.length}, not ${topK}.`);
   }
   return method.open(setting, options);
+}
+
+function checkResident({ name, takesOneExpert }: RoutingMethod, { rows }: MethodSetting): void {
+  if (takesOneExpert && !rows) return;
+  const able = METHODS.filter((method) => method.takesOneExpert).map((method) => method.name);
+  throw new OptionError({
+    code: "option-not-for-router",
+    data: { options: ["maxResident"], router: name },
+    what: takesOneExpert
+      ? "Rows cannot choose their own experts while only a part of the pool is in memory."
+      : `Router ${name} mixes experts for every token, so all of them must be in memory.`,
+    where: "maxResident",
+    fix: takesOneExpert ? "Leave out one of the two options." : `Leave it out, or use one of: ${able.join(", ")}.`,
+  });
 }
 
 /** A method's note for readers of results. */

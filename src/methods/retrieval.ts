@@ -6,6 +6,8 @@ import type { ModuleSizes } from "../adapters/modules.ts";
 import { DataError } from "../base/errors.ts";
 import { float32 } from "../base/tensor.ts";
 import { BASE_EMBEDDER, baseEmbedder, type Embedder, textEmbedder, textPrompts } from "../inference/embedder.ts";
+import type { Prompts } from "../inference/prompts.ts";
+import { ResidentExperts } from "../inference/resident-experts.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
 import { ownRows, type RowChoice } from "../inference/row-choices.ts";
 import { plain } from "../inference/woven.ts";
@@ -36,10 +38,13 @@ export async function embeddedExamples(inputs: readonly string[], embedder: Embe
 
 /** Each row uses the expert with the example nearest to its prompt. */
 export function retrievalRows(embedder: Embedder): RowChoice {
-  return async (prompts, experts) => {
-    const scores = similarities(await embedder.embed(prompts), librariesOf(experts, embedder.name));
-    return oneExpertBias(scores.map(bestIndex), experts.length);
-  };
+  return async (prompts, experts) => oneExpertBias(await nearestExperts(embedder, experts)(prompts), experts.length);
+}
+
+/** The index of the expert with the example nearest to each prompt. */
+function nearestExperts(embedder: Embedder, experts: readonly Expert[]): (prompts: Prompts) => Promise<number[]> {
+  const libraries = librariesOf(experts, embedder.name);
+  return async (prompts) => similarities(await embedder.embed(prompts), libraries).map(bestIndex);
 }
 
 /** A pool whose rows choose by retrieval, or by the rule that `rows` makes from it. */
@@ -56,10 +61,14 @@ export const retrievalMethod = method({
     embedder: z.string().optional().meta({ description: "A BERT-like encoder; the base model's own states when absent." }),
   }),
   refuses: { topK: "Retrieval takes one expert for a text." },
+  takesOneExpert: true,
   details: ({ embedder }) => ({ embedder: embedder ?? BASE_EMBEDDER }),
-  open: async ({ base, runner, experts, rows }, { embedder }) => {
+  open: async ({ base, runner, experts, rows, maxResident }, { embedder }) => {
     const model = { base, runner, woven: plain };
     const chosen = embedder === undefined ? baseEmbedder(model) : await textEmbedder(embedder, model, await base.tokenizer());
-    return retrievalPool(base.modules, experts, chosen, rows);
+    if (maxResident === undefined) return retrievalPool(base.modules, experts, chosen, rows);
+    const nearest = nearestExperts(chosen, experts);
+    const choose = async (prompts: Prompts) => (await nearest(prompts)).map((expert) => [expert]);
+    return new ResidentExperts(experts, base.modules, { most: maxResident, choose });
   },
 });

@@ -12,6 +12,12 @@ export const wovenOptions = z.strictObject({
     unset: "moa for a pool with Mixture-of-LoRAs routers, else phatgoose",
   }),
   topK: z.int().min(1).optional().meta({ description: "Experts per token at each module.", value: "k", unset: "the router's" }),
+  maxResident: z.int().min(1).optional().meta({
+    description:
+      "Experts in memory; the others are read when a row chooses them. For routers that take one expert a row: single, retrieval, moa.",
+    value: "n",
+    unset: "all",
+  }),
   decide: z.enum(DECISION_RULES).optional().meta({
     description: "How the routers of a Mixture-of-LoRAs pool decide.",
     value: "rule",

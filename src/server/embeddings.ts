@@ -3,6 +3,7 @@
 import { type HostTensor, padded } from "../base/tensor.ts";
 import type { Float } from "../graph/value.ts";
 import type { Model } from "../inference/model.ts";
+import { feedsOfRows } from "../inference/woven.ts";
 import { pooledUnit } from "../models/bert.ts";
 import { logitsOf } from "../models/logits.ts";
 
@@ -19,7 +20,7 @@ export async function embedded(model: Model, prompts: readonly (readonly number[
 async function batch({ base, runner, woven }: Model, prompts: readonly (readonly number[])[]): Promise<Float32Array[]> {
   const { ids, mask } = padded(prompts);
   const wanted = base.architecture.kind === "encoder-decoder" ? "encoded" : "decoded";
-  const rows = await woven.chooseRows?.({ inputIds: ids, attentionMask: mask });
+  const rows = feedsOfRows(woven, (await woven.chooseRows?.({ inputIds: ids, attentionMask: mask })) ?? {});
   const { embedding } = await runner.session(
     { graph: "embed" },
     woven,

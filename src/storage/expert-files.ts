@@ -61,7 +61,8 @@ export class ExpertFiles {
       let at = 0;
       const files = new Map(
         wanted.map((file) => {
-          const own = all.subarray(at, (at += file.size));
+          const own = all.subarray(at, at + file.size);
+          at += file.size;
           readFully(file.descriptor, own);
           return [file.name, own];
         }),

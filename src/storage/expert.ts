@@ -33,12 +33,7 @@ export async function loadExpert(directory: string, modules: ModuleSizes, option
 }
 
 /** The same, with the files of the adapter and its gates opened by `open`. */
-export async function expertFrom(
-  open: OpenTensors,
-  directory: string,
-  modules: ModuleSizes,
-  options: LoadExpertOptions,
-): Promise<Expert> {
+export async function expertFrom(open: OpenTensors, directory: string, modules: ModuleSizes, options: LoadExpertOptions): Promise<Expert> {
   const folder = (await isBottleneckFolder(directory)) ? directory : await adapterFolder(directory);
   const adapter = await adapterFrom(open, folder, modules, options);
   const name = options.name ?? basename(resolve(directory));

@@ -32,7 +32,10 @@ export function prototypeCache(env: Environment = process.env): string {
 export async function withKeptPrototypes(
   router: Router,
   experts: readonly Expert[],
-  { env = process.env, onWarning = () => {} }: { readonly env?: Environment; readonly onWarning?: ((warning: string) => void) | undefined } = {},
+  {
+    env = process.env,
+    onWarning = () => {},
+  }: { readonly env?: Environment; readonly onWarning?: ((warning: string) => void) | undefined } = {},
 ): Promise<Router> {
   if (router.computation === undefined) return router;
   const folder = join(prototypeCache(env), router.computation);
@@ -68,7 +71,8 @@ async function readKept(router: Router, expert: Expert, path: string): Promise<P
   if (file?.metadata.version !== VERSION) return undefined;
   if (file.metadata.digest !== digestOf(new Map([...file.tensors].map(([name, info]) => [name, file.read(info)])))) return undefined;
   const modules = [...expert.adapter.modules.keys()];
-  if (modules.some((module) => String(file.tensors.get(module)?.shape) !== String(router.prototype(expert, module)?.shape))) return undefined;
+  if (modules.some((module) => String(file.tensors.get(module)?.shape) !== String(router.prototype(expert, module)?.shape)))
+    return undefined;
   const prototypes = [...file.tensors].map(([module, info]): [string, HostTensor<"float32">] => {
     const read = (to: Uint8Array) => {
       if (!readPart(info, to)) to.set(bytesOf(router.prototype(expert, module)!)); // the cache was cleared meanwhile
@@ -102,7 +106,8 @@ async function keep(router: Router, expert: Expert, path: string): Promise<void>
 
 function digestOf(tensors: ReadonlyMap<string, HostTensor>): string {
   const hash = createHash("sha256");
-  for (const [name, tensor] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) hash.update(`${name} ${tensor.shape}\n`).update(bytesOf(tensor));
+  for (const [name, tensor] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1)))
+    hash.update(`${name} ${tensor.shape}\n`).update(bytesOf(tensor));
   return hash.digest("hex");
 }
 

@@ -162,7 +162,11 @@ export async function recordExpert(directory: string, name: string): Promise<voi
  *  const woven = await openMethod({ base, runner, experts: await pool.loadAll() }, parsedMethod("phatgoose"));
  *  console.log(model.withWoven(woven).woven.experts); // [ "opposites" ]
  *  await model.dispose(); */
-export async function openPool(directory: string, modules: ModuleSizes, { fingerprint, resolveHub, verify = "now" }: OpenPoolOptions = {}): Promise<Pool> {
+export async function openPool(
+  directory: string,
+  modules: ModuleSizes,
+  { fingerprint, resolveHub, verify = "now" }: OpenPoolOptions = {},
+): Promise<Pool> {
   const { base, experts } = await listPool(directory);
   if (fingerprint !== undefined && base.fingerprint !== undefined && base.fingerprint !== fingerprint) {
     throw new PoolError({
@@ -174,10 +178,13 @@ export async function openPool(directory: string, modules: ModuleSizes, { finger
     });
   }
   const desk = new Desk();
-  const folders = new Map(await inParallel(experts, async (entry) => [entry.name, await filesOf(directory, entry, resolveHub, desk)] as const));
+  const folders = new Map(
+    await inParallel(experts, async (entry) => [entry.name, await filesOf(directory, entry, resolveHub, desk)] as const),
+  );
   if (verify === "now") {
     await inParallel(experts, async (entry) => {
-      if ((await expertHash(folders.get(entry.name)!.folder)) !== entry.sha256) throw changedExpert(directory, entry, folders.get(entry.name)!.folder);
+      if ((await expertHash(folders.get(entry.name)!.folder)) !== entry.sha256)
+        throw changedExpert(directory, entry, folders.get(entry.name)!.folder);
     });
   }
   const load = async (which: number | string) => {

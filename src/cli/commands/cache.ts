@@ -28,7 +28,12 @@ export function addCache(program: Command, io: Io, summary: string): void {
     const { clearKeptPrototypes } = await import("../../storage/kept-prototypes.ts");
     const gone = [...(await clearKeptWeights()), ...(await clearKeptPrototypes())];
     const bytes = gone.reduce((sum, kept) => sum + kept.bytes, 0);
-    show(io, flags, { deleted: gone.map(({ folder }) => folder), bytes }, `Deleted ${megabytes(bytes)} in ${counted(gone.length, "folder")}.`);
+    show(
+      io,
+      flags,
+      { deleted: gone.map(({ folder }) => folder), bytes },
+      `Deleted ${megabytes(bytes)} in ${counted(gone.length, "folder")}.`,
+    );
   });
 }
 

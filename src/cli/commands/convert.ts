@@ -1,4 +1,4 @@
-/** @file `skein convert`: converts adapters and pools that PyTorch saved as pickles to PEFT's safetensors. */
+/** @file `skein convert`: converts adapters, bases and pools that PyTorch saved as pickles to safetensors. */
 
 import type { Command } from "commander";
 import * as z from "zod";
@@ -8,13 +8,16 @@ import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { progress } from "../progress.ts";
 import { withOptions } from "../schema-options.ts";
 
-const FORMS = ["peft", "phatgoose", "average-activation", "merged-experts"] as const;
+const FORMS = ["peft", "base", "phatgoose", "average-activation", "merged-experts"] as const;
 
 const convertFlags = z.strictObject({
   from: z
     .enum(FORMS)
     .default("peft")
-    .meta({ description: "What the file holds: a PEFT adapter, or a checkpoint of the PHATGOOSE authors.", value: "form" }),
+    .meta({
+      description: "What the files hold: a PEFT adapter, a base model (pytorch_model.bin), or a checkpoint of the PHATGOOSE authors.",
+      value: "form",
+    }),
   base: z.string().optional().meta({
     description: "The base model of the authors' experts, which is checked and recorded: a folder or a Hugging Face id.",
     value: "dir",
@@ -33,6 +36,7 @@ export function addConvert(program: Command, io: Io, summary: string): void {
     const flags = { ...given, from: given.from ?? "peft" };
     await refuseUnused(flags);
     if (flags.from === "peft") return convertAdapter(io, flags, source, out);
+    if (flags.from === "base") return convertModel(io, flags, source, out);
     if (flags.from === "merged-experts") return convertMerged(io, flags, source, out);
     return convertPool(io, flags, source, out);
   });
@@ -43,6 +47,12 @@ async function convertAdapter(io: Io, flags: Flags, source: string, out: string)
   const { warnings, ...converted } = await convertPeft(source, out);
   warn(io, flags, warnings);
   show(io, flags, converted, `Wrote ${counted(converted.tensors, "tensor")} of ${converted.source} to ${out}.`);
+}
+
+async function convertModel(io: Io, flags: Flags, source: string, out: string): Promise<void> {
+  const { convertBase } = await import("../../storage/convert-base.ts");
+  const converted = await convertBase(source, out);
+  show(io, flags, converted, `Wrote ${counted(converted.tensors, "tensor")}, ${(converted.bytes / 1e6).toFixed(1)} MB, to ${out}.`);
 }
 
 async function convertMerged(io: Io, flags: Flags, source: string, out: string): Promise<void> {
@@ -74,7 +84,11 @@ async function baseOf({ base }: Flags) {
 
 async function refuseUnused({ from, base, names }: Flags): Promise<void> {
   const unused =
-    from === "peft" && base !== undefined ? "base" : names !== undefined && /^(?:peft|merged-experts)$/.test(from) ? "names" : "";
+    /^(?:peft|base)$/.test(from) && base !== undefined
+      ? "base"
+      : names !== undefined && /^(?:peft|base|merged-experts)$/.test(from)
+        ? "names"
+        : "";
   if (unused === "") return;
   const { OptionError } = await import("../../base/errors.ts");
   throw new OptionError({
@@ -82,6 +96,6 @@ async function refuseUnused({ from, base, names }: Flags): Promise<void> {
     data: { options: [unused, "from"] },
     what: `--${unused} has no effect with --from ${from}.`,
     where: `--${unused}`,
-    fix: `Omit it, or name the form of the checkpoint with --from ${FORMS.slice(1).join(", ")}.`,
+    fix: `Omit it, or name the form of the checkpoint with --from ${FORMS.slice(2).join(", ")}.`,
   });
 }

@@ -10,6 +10,7 @@ import { throwIfStopped } from "../../base/stopped.ts";
 import { type HostTensor, int64, padded } from "../../base/tensor.ts";
 import type { Model } from "../../inference/model.ts";
 import { type Prompts, promptsOf } from "../../inference/prompts.ts";
+import { feedsOfRows } from "../../inference/woven.ts";
 import type { Architecture } from "../../models/architecture.ts";
 import type { Feeds } from "../../runtime/session.ts";
 import { longestSequence } from "./length.ts";
@@ -130,7 +131,7 @@ async function scoreBatch(model: Model, jobs: readonly Job[]): Promise<Likelihoo
   const { architecture } = base;
   const shared = architecture.kind === "encoder-decoder" || jobs.some(({ context }) => context.length > 0);
   const perRow = woven.chooseRows !== undefined;
-  const rowFeeds = await woven.chooseRows?.(startsOf(jobs, architecture));
+  const rowFeeds = feedsOfRows(woven, (await woven.chooseRows?.(startsOf(jobs, architecture))) ?? {});
   const fetches = await runner.session(
     { graph: "score", shared, perRow },
     woven,
