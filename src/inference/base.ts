@@ -72,15 +72,27 @@ export async function openBase(name: string, { precision = "float32", device, on
   const warnings = await checkpointNotes(checkpoint, architectureOf(checkpoint), { readTensor, haveSameBytes });
   const scheme = precision === "auto" ? fitting(checkpoint) : precision;
   const engine = device === undefined ? standardEngine() : await engineFor(device);
-  if (scheme === "float32") return { ...baseOf(checkpoint), engine, warnings };
+  if (scheme === "float32") return { ...baseOf(checkpoint), engine, warnings: [...warnings, ...widenedNote(checkpoint)] };
   const plan = quantizationPlan(architectureOf(checkpoint), scheme);
   const options = { scheme, fingerprint: await fingerprint(checkpoint), ...(onProgress && { onProgress }) };
   return { ...baseOf(checkpoint, { precision: scheme, store: await openStore(checkpoint, plan, options) }), engine, warnings };
 }
 
 function fitting({ tensors }: Checkpoint): Precision {
-  const bytes = [...tensors.values()].reduce((sum, { shape }) => sum + 4 * elements(shape), 0);
-  return bytes <= totalmem() / 4 ? "float32" : "int8";
+  return float32Bytes([...tensors.values()]) <= totalmem() / 4 ? "float32" : "int8";
+}
+
+const float32Bytes = (tensors: readonly TensorInfo[]) => tensors.reduce((sum, { shape }) => sum + 4 * elements(shape), 0);
+
+const WORTH_SAYING = 1e9; // bytes
+
+/** The cost of weights in 16 bits at float32: the engine widens them into a copy in memory, while it maps weights in float32. */
+function widenedNote({ tensors }: Checkpoint): string[] {
+  const half = [...tensors.values()].filter(({ dtype }) => dtype === "F16" || dtype === "BF16");
+  const bytes = float32Bytes(half);
+  if (bytes < WORTH_SAYING) return [];
+  const gigabytes = (bytes / 1e9).toFixed(1);
+  return [`The weights are in ${half[0]!.dtype}; as float32 they take ${gigabytes} GB of memory, and ${(bytes / 4e9).toFixed(1)} GB in int8.`];
 }
 
 /** The base model of a checkpoint whose keys and tensors have been checked; `quantized` holds its weights in fewer bits. */
