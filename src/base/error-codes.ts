@@ -99,7 +99,11 @@ export const CHECKPOINT_CODES = {
   "checkpoint-no-config": code("missing", "The folder has no config.json."),
   "checkpoint-is-adapter": code("input", "The folder holds an adapter, where a base model is expected.", "folder"),
   "checkpoint-no-tensors": code("missing", "The folder has no safetensors file of a model."),
-  "checkpoint-pickled": code("unsupported", "The tensors are pickled and must be converted first, or are in a form that is not supported.", "folder"),
+  "checkpoint-pickled": code(
+    "unsupported",
+    "The tensors are pickled and must be converted first, or are in a form that is not supported.",
+    "folder",
+  ),
   "checkpoint-unreadable": code("resource", "A folder or file cannot be opened."),
   "checkpoint-bad-json": code("input", "A JSON file of the checkpoint is not valid."),
   "checkpoint-shards-disagree": code("input", "The index and the shards do not belong together."),

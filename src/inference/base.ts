@@ -92,7 +92,9 @@ function widenedNote({ tensors }: Checkpoint): string[] {
   const bytes = float32Bytes(half);
   if (bytes < WORTH_SAYING) return [];
   const gigabytes = (bytes / 1e9).toFixed(1);
-  return [`The weights are in ${half[0]!.dtype}; as float32 they take ${gigabytes} GB of memory, and ${(bytes / 4e9).toFixed(1)} GB in int8.`];
+  return [
+    `The weights are in ${half[0]!.dtype}; as float32 they take ${gigabytes} GB of memory, and ${(bytes / 4e9).toFixed(1)} GB in int8.`,
+  ];
 }
 
 /** The base model of a checkpoint whose keys and tensors have been checked; `quantized` holds its weights in fewer bits. */

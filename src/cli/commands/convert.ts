@@ -11,13 +11,10 @@ import { withOptions } from "../schema-options.ts";
 const FORMS = ["peft", "base", "phatgoose", "average-activation", "merged-experts"] as const;
 
 const convertFlags = z.strictObject({
-  from: z
-    .enum(FORMS)
-    .default("peft")
-    .meta({
-      description: "What the files hold: a PEFT adapter, a base model (pytorch_model.bin), or a checkpoint of the PHATGOOSE authors.",
-      value: "form",
-    }),
+  from: z.enum(FORMS).default("peft").meta({
+    description: "What the files hold: a PEFT adapter, a base model (pytorch_model.bin), or a checkpoint of the PHATGOOSE authors.",
+    value: "form",
+  }),
   base: z.string().optional().meta({
     description: "The base model of the authors' experts, which is checked and recorded: a folder or a Hugging Face id.",
     value: "dir",
