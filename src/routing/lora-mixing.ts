@@ -10,6 +10,7 @@
  *  width is the larger of the module's in and out: the fused mixture needs square experts, so the shorter side is padded. */
 
 import type { LoraWeights } from "../adapters/adapter.ts";
+import { copyNumbers } from "../checkpoint/copy-numbers.ts";
 import { add } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { pad, slice, unsqueeze } from "../graph/ops/movement.ts";
@@ -25,12 +26,11 @@ export const loraMixing: Mixing<LoraWeights> = {
   },
   fill: ({ rank, scaling, a, b, bias }, records, { in: inputs, out, factors }) => {
     const [stackRank = 0, width = 0] = factors.a!;
-    fillRows(records.a!, a.data, { length: inputs, width });
-    fillRows(
-      records.b!,
-      b.data.map((value) => value * scaling),
-      { length: rank, width: stackRank },
-    );
+    if (inputs === width) copyNumbers(a, records.a!);
+    else fillRows(records.a!, a.data, { length: inputs, width });
+    if (rank === stackRank) copyNumbers(b, records.b!);
+    else fillRows(records.b!, b.data, { length: rank, width: stackRank });
+    if (scaling !== 1) for (let i = 0; i < out * stackRank; i++) records.b![i]! *= scaling;
     if (bias) for (let i = 0; i < out; i++) records.bias![i] = bias.data[i]! * scaling;
   },
   project: ({ x, base, scores, topK, mixes, shape, factor }) => {
