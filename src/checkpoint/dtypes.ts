@@ -4,7 +4,7 @@
  *  writing rounds to nearest, ties to even. Both exist only on disk; float32 in memory holds them exactly.
  *  Files are little-endian, as are all machines that ONNX Runtime supports. */
 
-import { getFloat16, setFloat16 } from "@petamoriken/float16";
+import { setFloat16 } from "@petamoriken/float16";
 import type { FloatFormat, HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
 
 /** Bytes per number of every dtype this reader knows. */
@@ -120,15 +120,17 @@ let float16Table: Float32Array | undefined; // all 65,536 values, computed once;
 
 /** float16 bits -> the same numbers in float32. */
 export function float16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
-  float16Table ??= readFloat16(Uint16Array.from({ length: 65536 }, (_, i) => i));
+  float16Table ??= Float32Array.from({ length: 65536 }, (_, half) => float16Value(half));
   const values = new Float32Array(bits.length);
   for (let i = 0; i < bits.length; i++) values[i] = float16Table[bits[i]!]!;
   return values;
 }
 
-function readFloat16(bits: Uint16Array): Float32Array {
-  const view = new DataView(bits.buffer);
-  return Float32Array.from(bits, (_, i) => getFloat16(view, 2 * i, true));
+function float16Value(bits: number): number {
+  const [exponent, fraction] = [(bits >> 10) & 0x1f, bits & 0x3ff];
+  const size =
+    exponent === 0 ? fraction * 2 ** -24 : exponent < 31 ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction ? NaN : Infinity;
+  return bits & 0x8000 ? -size : size;
 }
 
 /** float32 -> the nearest float16's bits, ties to even; beyond 65,504 becomes infinity. */

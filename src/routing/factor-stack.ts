@@ -35,11 +35,18 @@ export class FactorStack {
   static of(shapes: FactorShapes, adapters: readonly Adapter[]): FactorStack {
     const known = knownStack(shapes, adapters);
     if (known) return known;
-    const none = [...shapes].map(([module, { factors }]) => {
-      return [module, mapped(factors, (shape) => Records.none(shape, adapters.length))] as const;
+    const modules = [...shapes].map(([module, shape]) => {
+      return { module, shape, made: mapped(shape.factors, (factor) => Records.of(factor, adapters.length)) };
     });
-    const factors = adapters.reduce((before, adapter) => withAdapter(before, adapter, shapes), new Map(none) as ModuleFactors);
-    return new FactorStack(shapes, adapters, factors);
+    // One adapter after another, so that the files of each are read once.
+    for (const [i, adapter] of adapters.entries()) {
+      for (const { module, shape, made } of modules) {
+        const weights = adapter.modules.get(module);
+        const records = mapped(made, ({ record }) => record(i));
+        if (weights) mixingOf(shape.kind).fill(weights, records, shape);
+      }
+    }
+    return new FactorStack(shapes, adapters, new Map(modules.map(({ module, made }) => [module, mapped(made, ({ records }) => records)])));
   }
 
   /** A stack with one more adapter at the end; it must fit into the shapes. */

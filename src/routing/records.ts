@@ -1,7 +1,7 @@
 /** @file Equal records of numbers, one for each expert of a stack, the last one first (mixture.ts says why): an immutable view of a buffer
  *  that grows. Views of one buffer share it, so that one more expert costs only that expert's bytes. */
 
-import type { HostTensor } from "../base/tensor.ts";
+import { elements, type HostTensor } from "../base/tensor.ts";
 
 /** The buffer that views share. `used` counts the records that some view can see. */
 interface Store {
@@ -26,10 +26,12 @@ export class Records {
     this.#count = count;
   }
 
-  /** An empty view with room for `count` records and some more. */
-  static none(shape: readonly number[], count: number): Records {
-    const size = shape.reduce((product, n) => product * n, 1);
-    return new Records(shape, size, { data: new Float32Array(size * spare(count)), used: 0 }, 0);
+  /** A view of `count` records, which hold zeros and which the caller fills, with room for some more. */
+  static of(shape: readonly number[], count: number): { readonly records: Records; readonly record: (index: number) => Float32Array } {
+    const size = elements(shape);
+    const data = new Float32Array(size * spare(count));
+    const record = (index: number) => data.subarray(data.length - (index + 1) * size, data.length - index * size);
+    return { records: new Records(shape, size, { data, used: count }, count), record };
   }
 
   /** A view with one more record, which holds zeros and which the caller fills. Other views do not change. */

@@ -54,14 +54,18 @@ export class ExpertStack {
   }
 
   static of(modules: ReadonlyMap<string, ModuleShape>, router: Router, experts: readonly Expert[]): ExpertStack {
-    const none = [...modules].map(([module, { in: inputs, rows }]): [string, ModuleVectors] => {
-      return [module, { prototypes: Records.none([rows, inputs], experts.length), bars: Records.none([], experts.length) }];
-    });
     const factors = FactorStack.of(
       modules,
       experts.map(({ adapter }) => adapter),
     );
-    const vectors = experts.reduce((known: Vectors, expert) => withExpert(known, expert, router), new Map(none));
+    const made = [...modules].map(([module, { in: inputs, rows }]) => {
+      return { module, prototypes: Records.of([rows, inputs], experts.length), bars: Records.of([], experts.length) };
+    });
+    for (const [i, expert] of experts.entries()) {
+      for (const { module, prototypes, bars } of made)
+        fillVectors(expert, module, router, { prototype: prototypes.record(i), bar: bars.record(i) });
+    }
+    const vectors = new Map(made.map(({ module, prototypes, bars }) => [module, { prototypes: prototypes.records, bars: bars.records }]));
     const names = experts.map(({ name }) => name);
     return new ExpertStack({ modules, router, factors }, names, vectors);
   }
@@ -106,12 +110,21 @@ function withExpert(known: Vectors, expert: Expert, router: Router): Vectors {
   return new Map(
     [...known].map(([module, records]): [string, ModuleVectors] => {
       const [prototypes, bars] = [records.prototypes.with(), records.bars.with()];
-      const prototype = expert.adapter.modules.has(module) ? router.prototype(expert, module) : undefined;
-      if (prototype) copyNumbers(prototype, prototypes.record);
-      else bars.record[0] = BARRED;
+      fillVectors(expert, module, router, { prototype: prototypes.record, bar: bars.record });
       return [module, { prototypes: prototypes.records, bars: bars.records }];
     }),
   );
+}
+
+function fillVectors(
+  expert: Expert,
+  module: string,
+  router: Router,
+  { prototype, bar }: { readonly prototype: Float32Array; readonly bar: Float32Array },
+): void {
+  const own = expert.adapter.modules.has(module) ? router.prototype(expert, module) : undefined;
+  if (own) copyNumbers(own, prototype);
+  else bar[0] = BARRED;
 }
 
 function feedsOf(modules: ReadonlyMap<string, ModuleShape>, vectors: Vectors): Feeds {
