@@ -8,10 +8,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
 import { readJsonObject } from "../checkpoint/checkpoint.ts";
-import { hubAccess, hubFailure, notCachedOffline } from "./access.ts";
 import { cachedSnapshot, type Environment, type HubRepository, isCommit, isFolder, isOffline, repositoryCache } from "./cache.ts";
 import type { DownloadProgress } from "./files.ts";
-import { downloadModel } from "./model.ts";
 
 export type { DownloadProgress } from "./files.ts";
 
@@ -27,6 +25,8 @@ export interface ResolveOptions {
 export async function resolveModel(idOrPath: string, options: ResolveOptions = {}): Promise<string> {
   if (await isFolder(idOrPath)) return idOrPath;
   const model = parseHubId(idOrPath);
+  // The hub's client is loaded only when a model is not a folder: loading it takes as long as opening a small model.
+  const [{ hubAccess, hubFailure, notCachedOffline }, { downloadModel }] = await Promise.all([import("./access.ts"), import("./model.ts")]);
   const env = options.env ?? process.env;
   const cache = repositoryCache(model, env);
   const cached = await cachedSnapshot(cache, model.revision);
