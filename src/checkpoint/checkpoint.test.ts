@@ -73,7 +73,7 @@ describe("refused with a reason", () => {
     ],
     [
       "pickle",
-      /pickled \(pytorch_model.bin\)[\s\S]*safe_serialization/,
+      /pickled \(pytorch_model.bin\)[\s\S]*Convert it first/,
       () => writeFile(join(folder, "config.json"), "{}").then(() => writeFile(join(folder, "pytorch_model.bin"), "")),
     ],
     [

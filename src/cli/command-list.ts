@@ -101,12 +101,13 @@ export const COMMANDS: readonly ListedCommand[] = [
   },
   {
     name: "convert",
-    summary: "Write an adapter or a pool that PyTorch saved as a pickle (.bin, .pt) as safetensors. Nothing in the pickle is run.",
+    summary:
+      "Write an adapter, a base model or a pool that PyTorch saved as a pickle (.bin, .pt) as safetensors. Nothing in the pickle is run.",
     load: async () => (await import("./commands/convert.ts")).addConvert,
   },
   {
     name: "cache",
-    summary: "List or delete the quantized weights of base models that are kept on disk.",
+    summary: "List or delete what is computed once and kept on disk: quantized weights, and prototypes of experts.",
     load: async () => (await import("./commands/cache.ts")).addCache,
   },
   {

@@ -27,9 +27,9 @@ test("--precision quantizes once, with progress, and keeps what it made until th
   expect(second.err).not.toContain("quantize");
   expect(second.out).toBe(first.out);
   expect(JSON.parse((await skein("cache", "list", "--json")).out)).toMatchObject([{ scheme: "int8" }]);
-  expect((await skein("cache", "list")).out).toMatch(/^precision +size +base +folder\nint8 /);
+  expect((await skein("cache", "list")).out).toMatch(/^kept +of +size +folder\nweights int8 /);
   expect(JSON.parse((await skein("cache", "clear", "--json")).out).bytes).toBeGreaterThan(900_000);
-  expect((await skein("cache", "list")).out).toBe("No quantized weights are stored.\n");
+  expect((await skein("cache", "list")).out).toBe("Nothing is stored.\n");
 });
 
 test("a precision that does not exist is refused with those that do", async () => {
