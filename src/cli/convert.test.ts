@@ -153,6 +153,11 @@ async function guideFiles(): Promise<string> {
     if (factor === "A") merged[`${module}._addons.router.expert_embeddings__0`] = float32([tensor.shape[1]!]);
   }
   await writeFile(join(root, "merged.pt"), torchState(merged));
+  const old = join(root, "downloads/t5-old");
+  await mkdir(old);
+  await cp(golden("t5/model/config.json"), join(old, "config.json"));
+  const tensors = (await readSafetensors(golden("t5/model/model.safetensors"))) as Map<string, HostTensor<"float32">>;
+  await writeFile(join(old, "pytorch_model.bin"), torchState(Object.fromEntries(tensors)));
   await done("pool", "create", join(root, "my-pool"), "--base", join(root, "models/llama"));
   return root;
 }
@@ -167,7 +172,7 @@ test("the commands of the guide run", async () => {
     expect(program).toBe("skein");
     // Every other word that is no flag and no flag's choice is a path below the folder.
     const words = rest.map((word) =>
-      /^--|^(?:add|list|phatgoose|average-activation|merged-experts)$/.test(word) ? word : join(root, word),
+      /^--|^(?:add|list|base|phatgoose|average-activation|merged-experts)$/.test(word) ? word : join(root, word),
     );
     const { code, err } = await skein(name!, ...words);
     expect(code, `${command}\n${err}`).toBe(0);

@@ -6,16 +6,19 @@
 
 import { createHash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { realpath, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, CONFIG_FILE, GATE_CONFIG_FILE, GATE_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { codeOf } from "../checkpoint/atomic.ts";
-import { openSafetensors, readTensor, type TensorInfo } from "../checkpoint/safetensors.ts";
-import { storedTensor } from "../checkpoint/safetensors-bytes.ts";
+import { openSafetensors, readTensor, type SafetensorsFile, type TensorInfo } from "../checkpoint/safetensors.ts";
+import { parseSafetensors, storedTensor } from "../checkpoint/safetensors-bytes.ts";
 import type { OpenTensors } from "./tensor-source.ts";
 
 /** The files that determine what an expert computes. */
 export const HASHED_FILES = [CONFIG_FILE, TENSOR_FILE, BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, GATE_CONFIG_FILE, GATE_FILE];
+
+const SMALL = 8 * 2 ** 20; // bytes
 
 /** The folder of an expert whose tensors stay in their files. */
 export class ExpertFiles {
@@ -36,13 +39,23 @@ export class ExpertFiles {
 
   /** Opens one of the folder's files; its tensors are read when they are used. */
   readonly open: OpenTensors = async (path) => {
-    const file = await openSafetensors(path);
+    const file = await this.#opened(path);
     const read = async (info: TensorInfo): Promise<HostTensor> => {
       if (info.file !== file.path) return readTensor(info);
       return storedTensor(info, (bytes) => this.#copy(basename(path), info, bytes)) ?? readTensor(info);
     };
     return { ...file, read };
   };
+
+  /** The header of a file. A small file is read as a whole at once: for many small ones that is faster. */
+  async #opened(path: string): Promise<SafetensorsFile> {
+    const [{ size }, file] = await Promise.all([stat(path), realpath(path)]);
+    if (size > SMALL) return openSafetensors(path);
+    const bytes = this.#desk.bytesOf(this, basename(path)); // valid until the next await, in which another expert may be read
+    if (!bytes) throw this.#changed();
+    const { tensors, metadata } = parseSafetensors(bytes, file);
+    return { path: file, tensors, metadata };
+  }
 
   #copy(name: string, { offset, bytes }: TensorInfo, to: Uint8Array): void {
     const all = this.#desk.bytesOf(this, name);
