@@ -2,8 +2,10 @@ import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { TINY_LLAMA, temporary } from "../../tests/adapter-fixtures.ts";
+import type { LoraWeights } from "../adapters/adapter.ts";
+import type { Expert } from "../adapters/expert.ts";
 import { TENSOR_FILE } from "../adapters/file-names.ts";
-import { isStored } from "../base/tensor.ts";
+import { elements, isStored } from "../base/tensor.ts";
 import { copyNumbers } from "../checkpoint/copy-numbers.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { arrow } from "../methods/arrow.ts";
@@ -37,31 +39,29 @@ test.each(["keep", "F16", "BF16"] as const)("an expert's numbers stay in its fil
   }
 });
 
-test("an expert that changed or went is named when its numbers are read, and one that is put back is read again", async () => {
+test("an expert that changed or went while its pool is open is named when it is read again, and one that is put back is read", async () => {
   const folder = await poolOf(join(VARIANTS, "rslora"), join(VARIANTS, "default_targets"));
-  const [, expert] = await (await opened(folder)).loadAll();
-  const [{ a }] = loraOf(expert!).values() as unknown as [{ a: { shape: number[] } & Parameters<typeof copyNumbers>[0] }];
-  const file = join(folder, "experts/default_targets", TENSOR_FILE);
-  const before = await readFile(file);
-  const read = () => {
-    const numbers = new Float32Array(a.shape[0]! * a.shape[1]!);
+  const [other, expert] = await (await opened(folder)).loadAll();
+  const numbersOf = (from: Expert | undefined) => {
+    const [{ a }] = [...loraOf(from!).values()] as [LoraWeights];
+    const numbers = new Float32Array(elements(a.shape));
     copyNumbers(a, numbers);
     return numbers;
   };
-  const numbers = read();
-  const [other] = await (await opened(folder)).loadAll();
-  copyNumbers([...loraOf(other!).values()][0]!.a, new Float32Array(1e5)); // another expert lies on another desk
+  const file = join(folder, "experts/default_targets", TENSOR_FILE);
+  const [before, numbers] = [await readFile(file), numbersOf(expert)];
   const changed = Buffer.from(before);
   changed[changed.length - 1]! ^= 1;
   await writeFile(file, changed);
-  const again = await (await opened(folder)).load(1);
-  expect(() => copyNumbers([...loraOf(again).values()][0]!.a, new Float32Array(1e5))).toThrow(/"default_targets" changed/);
+  numbersOf(other); // takes the other's place on the desk
+  expect(() => numbersOf(expert)).toThrow(/"default_targets" changed/);
+  await expect((await opened(folder)).load(1)).rejects.toThrow(/"default_targets" changed/);
   await writeFile(file, before);
-  copyNumbers([...loraOf(again).values()][0]!.a, new Float32Array(1e5));
-  expect(read()).toEqual(numbers);
+  expect(numbersOf(expert)).toEqual(numbers);
   await rm(file);
-  const gone = (await opened(folder)).load(1);
-  await expect(gone).rejects.toThrow(/"default_targets" is missing/);
+  numbersOf(other);
+  expect(() => numbersOf(expert)).toThrow(/"default_targets" changed/);
+  await expect((await opened(folder)).load(1)).rejects.toThrow(/"default_targets" is missing/);
 });
 
 test("prototypes are computed once and kept by content; damaged ones are made again", async () => {
