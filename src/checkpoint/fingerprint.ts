@@ -13,10 +13,13 @@
  *  mix-ups; it does not prove that a file is authentic. */
 
 import { createHash } from "node:crypto";
+import { closeSync, openSync, readSync } from "node:fs";
 import { elements, type HostTensor } from "../base/tensor.ts";
+import { codeOf } from "./atomic.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { DTYPE_BYTES, float32ToBfloat16 } from "./dtypes.ts";
 import { readTensor, type TensorInfo } from "./safetensors.ts";
+import { hostTensor } from "./safetensors-bytes.ts";
 
 const VERSION = "skein-fingerprint-1\n";
 const RUNS = 8;
@@ -25,10 +28,11 @@ const RUN_LENGTH = 8;
 /** 64 hexadecimal digits that identify the checkpoint's numbers. Reads about a hundred bytes per tensor, however large. */
 export async function fingerprint(checkpoint: Pick<Checkpoint, "tensors">): Promise<string> {
   const hash = createHash("sha256").update(VERSION);
+  using samples = new Samples();
   for (const name of [...checkpoint.tensors.keys()].sort()) {
     const info = checkpoint.tensors.get(name)!;
     hash.update(`${JSON.stringify([name, info.shape])}\n`);
-    for (const run of sampledRuns(info)) hash.update(new Uint8Array(float32ToBfloat16(asFloat32(await readTensor(run))).buffer));
+    for (const run of sampledRuns(info)) hash.update(new Uint8Array(float32ToBfloat16(asFloat32(await samples.read(run))).buffer));
   }
   return hash.digest("hex");
 }
@@ -36,14 +40,40 @@ export async function fingerprint(checkpoint: Pick<Checkpoint, "tensors">): Prom
 /** A hash of the same samples without rounding. Copies in other precisions differ, and so does a model after one training step. */
 export async function exactDigest(checkpoint: Pick<Checkpoint, "tensors">): Promise<string> {
   const hash = createHash("sha256").update(VERSION);
+  using samples = new Samples();
   for (const [name, info] of [...checkpoint.tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
     hash.update(`${JSON.stringify([name, info.dtype, info.shape])}\n`);
     for (const run of sampledRuns(info)) {
-      const { data } = await readTensor({ ...run, dtype: "U8", shape: [run.bytes] });
+      const { data } = await samples.read({ ...run, dtype: "U8", shape: [run.bytes] });
       hash.update(data as Uint8Array);
     }
   }
   return hash.digest("hex");
+}
+
+/** Reads thousands of samples, each file opened once. Calls that block take a tenth of the time of others for so few bytes. */
+class Samples implements Disposable {
+  readonly #files = new Map<string, number>();
+
+  async read(info: TensorInfo): Promise<HostTensor> {
+    const bytes = new ArrayBuffer(info.bytes);
+    try {
+      if (readSync(this.#file(info.file), new Uint8Array(bytes), 0, info.bytes, info.offset) === info.bytes) return hostTensor(info, bytes);
+    } catch (error) {
+      if (codeOf(error) === "") throw error;
+    }
+    return readTensor(info); // it says what is wrong with the file
+  }
+
+  #file(path: string): number {
+    const file = this.#files.get(path) ?? openSync(path, "r");
+    this.#files.set(path, file);
+    return file;
+  }
+
+  [Symbol.dispose](): void {
+    for (const file of this.#files.values()) closeSync(file);
+  }
 }
 
 /** The sampled parts of a tensor, as tensors of their own. */
