@@ -61,7 +61,7 @@ test("an expert that changed or went while its pool is open is named when it is 
   await rm(file);
   numbersOf(other);
   expect(() => numbersOf(expert)).toThrow(/"default_targets" changed/);
-  await expect((await opened(folder)).load(1)).rejects.toThrow(/"default_targets" is missing/);
+  await expect(opened(folder)).rejects.toThrow(/"default_targets" is missing/);
 });
 
 test("prototypes are computed once and kept by content; damaged ones are made again", async () => {
