@@ -72,6 +72,10 @@ const PINNED = {
   "prom-client": ["server/http/metrics.ts"],
   pino: ["server/log.ts"],
   "@mlc-ai/web-xgrammar": ["server/grammar.ts"],
+  bullmq: ["fleet/queue"],
+  ioredis: ["fleet/queue/connection.ts"],
+  pg: ["fleet/queue/connection.ts"],
+  "@aws-sdk/client-s3": ["fleet/store/s3-store.ts"],
 };
 
 /** Folders that a browser can run. */
@@ -82,7 +86,8 @@ const NODE_GLOBALS = /\bBuffer\b|\bprocess\.\w+|\bsetImmediate\b|\b__(?:dirname|
 
 const TEST = /\.(test|test-helper|contract)\.ts$/;
 const IMPORT = /\b(?:import|export)(\s+type)?\b[^"';]*?\bfrom\s+"([^"]+)"|\bimport\s*\(\s*"([^"]+)"|\bimport\s+"([^"]+)"/g;
-const { dependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const { dependencies: always, optionalDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const dependencies = { ...always, ...optionalDependencies };
 const problems = [];
 /** For each file: its code without comments, and what it imports. */
 const files = new Map(sources().map((file) => [placeOf(file), parsed(readFileSync(file, "utf8"))]));

@@ -231,6 +231,17 @@ export const TRAINING_CODES = {
   "farm-failed": code("input", "Some experts of a recipe could not be made.", "known"),
   "farm-running": code("conflict", "Another process is making this pool.", "folder"),
   "job-died": code("resource", "The process of a job ended before the job was done."),
+  "job-cancelled": code("stopped", "The job was cancelled on the queue.", "known"),
+  "queue-unreachable": code("resource", "The queue's server cannot be reached."),
+  "queue-refused": code("input", "The queue's server refuses the user, the password or the database."),
+  "store-unreachable": code("resource", "The store of a farm cannot be reached."),
+  "store-refused": code("input", "The store of a farm refuses the credentials, or there is no such folder or bucket."),
+  "store-full": code("resource", "The store of a farm has no space left."),
+  "store-damaged": code("resource", "What the store of a farm holds is incomplete or has another hash than its name says."),
+  "worker-version": code("conflict", "A worker has another version of Skein than the farm.", "expected", "got"),
+  "worker-base-differs": code("conflict", "The base model on a worker's machine is another one than the farm's.", "base"),
+  "worker-clock": code("resource", "The clock of this machine differs too much from the queue's server.", "got"),
+  "package-missing": code("resource", "An optional package is not installed.", "known"),
 } as const;
 
 export const STOPPED_CODES = {

@@ -5,7 +5,7 @@
  *      nouns   expert    120/1000  loss 0.8312  3:12 left
  *      verbs   gates      20/100   loss 0.4410  0:31 left */
 
-import type { FarmEvent } from "../fleet/farm.ts";
+import type { FarmEvent } from "../fleet/crew.ts";
 import { type CommonFlags, type Io, table } from "./io.ts";
 import { duration } from "./progress.ts";
 

@@ -2,85 +2,30 @@
  *  being killed. */
 
 import { spawn } from "node:child_process";
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { golden } from "../../tests/golden.ts";
-import { writeWordTokenizer } from "../../tests/word-tokenizer.ts";
 import type { FarmPlan } from "../fleet/plan.ts";
 import { exists } from "../storage/files.ts";
 import { listPool } from "../storage/pool.ts";
 import { skein } from "./captured-io.test-helper.ts";
+import { EXPERTS, type FarmFolder, FLAN, farmFolder, HEAD } from "./farm.test-helper.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/skein.js", import.meta.url));
 const RECIPES = fileURLToPath(new URL("../../recipes/pools", import.meta.url));
 
-let folder: string;
-const at = (name: string) => join(folder, name);
-const lines = (rows: readonly object[]) => rows.map((row) => JSON.stringify(row)).join("\n");
+let farm: FarmFolder;
+const at = (name: string) => farm.at(name);
+const recipe = (name: string, text: string) => farm.recipe(name, text);
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "skein-farm-"));
-  await cp(golden("t5/model"), at("base"), { recursive: true });
-  await writeWordTokenizer(at("base"), ["red", "green", "blue", "one", "two", "three"], { appendEnd: true });
-  const pairs = (targets: readonly string[]) => ["red", "green", "blue"].map((input, i) => ({ input, target: targets[i]! }));
-  await writeFile(at("up.jsonl"), lines(pairs(["one", "two", "three"])));
-  await writeFile(at("down.jsonl"), lines(pairs(["three", "two", "one"])));
-  // A dataset with templates, and one of FLAN's form, as they lie in a data folder.
-  await mkdir(at("data/colors"), { recursive: true });
-  const labeled = ["red", "green", "blue", "red"].map((color, label) => ({ color, label: label % 3 }));
-  await writeFile(at("data/colors/train.jsonl"), lines(labeled));
-  await writeFile(at("data/colors/validation.jsonl"), lines(labeled.slice(0, 2)));
-  await mkdir(at("data/promptsource/colors"), { recursive: true });
-  const template = (name: string, jinja: string) =>
-    `  ${name}:\n    name: ${name}\n    jinja: '${jinja}'\n    answer_choices: one ||| two ||| three\n    metadata: { original_task: true }\n`;
-  const templates = [
-    template("number", "{{color}} ||| {{answer_choices[label]}}"),
-    template("again", "{{color}} {{color}} ||| {{answer_choices[label]}}"),
-  ];
-  await writeFile(at("data/promptsource/colors/templates.yaml"), `dataset: colors\ntemplates:\n${templates.join("")}`);
-  await mkdir(at("data/flan/zs_data"), { recursive: true });
-  const rows = Array.from({ length: 12 }, (_, i) => ({
-    inputs: ["red", "blue"][i % 2],
-    targets: ["one", "two"][i % 2],
-    _task_name: `task-${i % 3}`,
-  }));
-  for (const part of [0, 1]) await writeFile(at(`data/flan/zs_data/part.${part}.jsonl`), lines(rows.slice(6 * part, 6 * part + 6)));
+  farm = await farmFolder();
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
+afterAll(() => farm[Symbol.asyncDispose]());
 
-const HEAD = `name: colors
-base: base
-data: data
-seed: 3
-training: { steps: 6, batchSize: 4, microBatchSize: 2, rank: 2, dropout: 0, maxLength: 16, validateEvery: 3, saveEvery: 1 }
-gates: { steps: 4, saveEvery: 1 }
-statistics: { examples: 3 }
-experts:
-`;
-const EXPERTS = `  - { name: up, files: [up.jsonl], validation: { files: [up.jsonl] } }
-  - name: colors
-    dataset: colors
-    templates: { path: colors, ignore: [again] }
-    validation: { split: validation, templates: { roundRobin: true } }
-`;
-const FLAN = (task: string) => `  - name: flan
-    dataset: flan
-    folders: [zs_data]
-    where: { _task_name: ${task} }
-    limit: 3
-    holdout: 1
-    gates: false
-`;
 const EVALUATION = "evaluation: { tasks: [up.jsonl], heldOut: [down.jsonl], methods: [uniform], limit: 2 }\n";
-
-async function recipe(name: string, text: string): Promise<string> {
-  await writeFile(at(name), text);
-  return at(name);
-}
 
 test.each([
   ["demo.yaml", 12, 120],

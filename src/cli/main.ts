@@ -3,10 +3,10 @@
  *
  *  Exit codes: 0 done; 1 a problem that you can fix (printed as what, where, fix); 70 a bug in Skein (printed with its stack). */
 
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { UserError } from "../base/errors.ts";
 import { asWriteProblem } from "../checkpoint/atomic.ts";
+import { packageVersion } from "../storage/version.ts";
 import { addCommands } from "./command-list.ts";
 import { type Io, processIo } from "./io.ts";
 import { onCommandLine } from "./remedies.ts";
@@ -28,7 +28,7 @@ export async function main(argv: readonly string[], io: Io = processIo()): Promi
 function program(usage: Io): Command {
   return new Command("skein")
     .description("Many LoRA experts woven into one language model.")
-    .version(version(), "--version", "print the version")
+    .version(packageVersion(), "--version", "print the version")
     .helpCommand(false)
     .enablePositionalOptions() // options after "demo moa" belong to it, although demo has options with the same names
     .showSuggestionAfterError()
@@ -44,11 +44,6 @@ function program(usage: Io): Command {
       getOutHelpWidth: () => usage.columns,
       getErrHelpWidth: () => usage.columns,
     });
-}
-
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-  return String((manifest as { version: unknown }).version);
 }
 
 /** An unexpected file system error is not a bug in Skein. */

@@ -41,7 +41,7 @@ export async function runEvaluation(job: EvaluationJob, hooks: JobHooks): Promis
   const { plan, methods, cache, pool, out } = job;
   await using model = await loadModel(job.base, hooks.onWarning && { onWarning: hooks.onWarning });
   const tokenizer = await model.tokenizer();
-  const tasks = await tasksOf(job, tokenizer, hooks);
+  const tasks = (await tasksOf(job, tokenizer, hooks)).filter(({ name }) => job.task === undefined || name === job.task);
   const experts = await openExperts(model, pool);
   const start = performance.now();
   const evaluation = await evaluate({
@@ -68,7 +68,12 @@ export async function runEvaluation(job: EvaluationJob, hooks: JobHooks): Promis
   return {};
 }
 
-async function tasksOf({ plan, dataFolder, seed, isMoa }: EvaluationJob, tokenizer: Tokenizer, hooks: JobHooks): Promise<EvaluationTask[]> {
+/** The tasks of a plan, with their examples. */
+export async function tasksOf(
+  { plan, dataFolder, seed, isMoa }: Pick<EvaluationJob, "plan" | "dataFolder" | "seed" | "isMoa">,
+  tokenizer: Tokenizer,
+  hooks: JobHooks = {},
+): Promise<EvaluationTask[]> {
   const options = { tokenizer, dataFolder, elsewhere: hubDatasets(), ...(hooks.onWarning && { onWarning: hooks.onWarning }) };
   const read = async (paths: readonly string[] = [], group?: string) => {
     const all = (await Promise.all(paths.map((path) => readTasks(path, options)))).flat();

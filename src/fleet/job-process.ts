@@ -32,6 +32,8 @@ type Message =
   | { readonly problem: JobProblem };
 
 export interface StartOptions extends JobHooks {
+  /** Default: that of this process. */
+  readonly env?: NodeJS.ProcessEnv;
   readonly threads: number;
 }
 
@@ -41,13 +43,13 @@ const KEPT_ERRORS = 4000; // characters of what the process says last
 export function startJob(
   { file, args }: JobProgram,
   folder: string,
-  { threads, onProgress, onWarning, signal }: StartOptions,
+  { threads, onProgress, onWarning, signal, env = process.env }: StartOptions,
 ): Promise<JobResult> {
   // A group of its own: Ctrl-C reaches the parent alone, which asks its children to stop once.
   const child = fork(file, [...args, folder], {
     detached: true,
     stdio: ["ignore", "ignore", "pipe", "ipc"],
-    env: { ...process.env, SKEIN_THREADS: String(threads) },
+    env: { ...env, SKEIN_THREADS: String(threads) },
   });
   let said = "";
   child.stderr!.setEncoding("utf8").on("data", (text: string) => {

@@ -14,7 +14,7 @@ import type { ExpertPlan, PoolRecipe } from "./recipe-file.ts";
 import type { EvaluationPlan, Source } from "./recipe-schema.ts";
 
 /** Changes when the same inputs would give another result. */
-const VERSION = 1;
+export const VERSION = 1;
 
 interface Common {
   readonly version: number;
@@ -42,6 +42,8 @@ export interface EvaluationJob extends Common {
   readonly isMoa: boolean;
   readonly seed: number;
   readonly methods: readonly string[];
+  /** Only the task of this name. */
+  readonly task?: string;
   readonly cache: string;
   readonly dataFolder: string;
   /** Writes results and the report there; absent: only fills the cache. */
@@ -89,7 +91,7 @@ export const common = (recipe: PoolRecipe) => ({ version: VERSION, base: recipe.
 
 /** An expert's job. Its key covers the base's numbers, the contents of data files and every option; not where anything lies. */
 export async function expertJob(recipe: PoolRecipe, expert: ExpertPlan, fingerprint: string, farm: string): Promise<Keyed<ExpertJob>> {
-  const { where: _, source, validation, seed, ...rest } = expert;
+  const { where: _, label: _label, source, validation, seed, ...rest } = expert;
   const job: ExpertJob = { kind: "expert", name: expert.name, ...common(recipe), expert, dataFolder: recipe.dataFolder };
   const identity = {
     version: VERSION,

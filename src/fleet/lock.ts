@@ -40,7 +40,8 @@ async function ownerOf(path: string): Promise<Owner | undefined> {
   }
 }
 
-function isGone({ pid, host }: Owner): boolean {
+/** Whether the process ended; of another machine nobody knows. */
+export function isGone({ pid, host }: Owner): boolean {
   if (host !== hostname()) return false;
   try {
     process.kill(pid, 0);

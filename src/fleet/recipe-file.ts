@@ -30,6 +30,8 @@ export interface ExpertPlan {
   readonly statistics: StatisticsPlan | undefined;
   /** Decides which examples are taken or generated. */
   readonly seed: number;
+  /** Only workers with this label take the job. */
+  readonly label?: string | undefined;
 }
 export interface StatisticsPlan {
   readonly examples?: number | undefined;
@@ -116,7 +118,7 @@ function expertPlan(raw: RawRecipe, i: number, { at, groups, seed, place }: Reso
   const { defaults = {} } = raw;
   const own = raw.experts[i]!;
   const where = place(["experts", i, "name"]);
-  const { name, validation: _v, holdout, training: _t, gates: _g, statistics: _s, ...fields } = { ...defaults, ...own };
+  const { name, label, validation: _v, holdout, training: _t, gates: _g, statistics: _s, ...fields } = { ...defaults, ...own };
   // An expert with a source of its own takes nothing of another source from the defaults.
   const source = expanded(merged(ownSource(defaults, own), fields), { at, groups, where });
   const ownSeed = raw.seed === undefined ? {} : { seed: derivedSeed(raw.seed, name) };
@@ -139,6 +141,7 @@ function expertPlan(raw: RawRecipe, i: number, { at, groups, seed, place }: Reso
     gates: part("gates", (options) => gateRecipe.parse({ ...shared, ...options })),
     statistics: part("statistics", (options) => ({ maxLength, ...options })),
     seed,
+    label,
   };
 }
 
@@ -152,7 +155,15 @@ function validationFields(usual: Selecting, own: Selecting): Source | undefined 
 const SOURCES = ["files", "dataset", "demo"] as const;
 
 function ownSource(defaults: Source, own: Source): Source {
-  const { validation: _v, holdout: _h, training: _t, gates: _g, statistics: _s, ...fields } = defaults as Record<string, unknown>;
+  const {
+    label: _l,
+    validation: _v,
+    holdout: _h,
+    training: _t,
+    gates: _g,
+    statistics: _s,
+    ...fields
+  } = defaults as Record<string, unknown>;
   const has = SOURCES.some((kind) => own[kind] !== undefined);
   return Object.fromEntries(Object.entries(fields).filter(([key]) => !(has && SOURCES.some((kind) => kind === key)))) as Source;
 }

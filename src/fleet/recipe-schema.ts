@@ -69,8 +69,14 @@ const statistics = z.union([
   }),
 ]);
 
+const label = z
+  .string()
+  .regex(/^[\w-]+$/)
+  .optional();
+
 const expertFields = {
   ...sourceFields,
+  label: label.meta({ description: "On several machines: only workers with this label take the expert's job." }),
   validation: z
     .union([z.literal(false), z.strictObject(sourceFields)])
     .optional()
@@ -92,6 +98,7 @@ const evaluationSchema = z.strictObject({
   limit: z.int().min(1).optional().meta({ description: "Examples of each task at most." }),
   shots: z.int().min(1).optional().meta({ description: "Examples of each task set aside, labeled, for methods that learn from a few." }),
   batchSize: z.int().min(1).optional().meta({ description: "Rows side by side." }),
+  label: label.meta({ description: "On several machines: only workers with this label take the jobs of the evaluation." }),
 });
 
 export const poolRecipeSchema = z.strictObject({

@@ -1,18 +1,20 @@
-/** @file `skein farm plan | run`: a pool made by its recipe. `skein farm job` is what a farm starts for each job. */
+/** @file `skein farm plan | run`: a pool made by its recipe, here or by workers on a queue (farm-queue.ts). `skein farm job` is what a farm
+ *  starts for each job. */
 
-import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import * as z from "zod";
 import { counted } from "../../base/counted.ts";
-import type { FarmEvent, FarmResult } from "../../fleet/farm.ts";
-import type { JobProgram } from "../../fleet/job-process.ts";
+import type { FarmEvent } from "../../fleet/crew.ts";
+import type { FarmResult } from "../../fleet/farm.ts";
 import type { FarmPlan } from "../../fleet/plan.ts";
 import { subcommand } from "../command.ts";
 import { farmTable } from "../farm-table.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, table, warn } from "../io.ts";
 import { duration } from "../progress.ts";
+import { PROGRAM, remoteFlags, remoteOf } from "../remote-farm.ts";
 import { withOptions } from "../schema-options.ts";
+import { addFarmChanges, addFarmStatus, addFarmWorker } from "./farm-queue.ts";
 
 const data = z
   .string()
@@ -34,13 +36,11 @@ const runFlags = z.strictObject({
   data,
   groups,
   workers,
+  ...remoteFlags,
   evaluation: z.boolean().default(true).meta({ description: "Compare methods on the pool.", off: "Make the pool and compare nothing." }),
 });
 type PlanFlags = CommonFlags & z.input<typeof planFlags>;
 type RunFlags = CommonFlags & z.input<typeof runFlags>;
-
-/** This very program, asked for one job. */
-const PROGRAM: JobProgram = { file: fileURLToPath(new URL("../../../bin/skein.js", import.meta.url)), args: ["farm", "job"] };
 
 export function addFarm(program: Command, io: Io, summary: string): void {
   const farm = program
@@ -50,6 +50,9 @@ export function addFarm(program: Command, io: Io, summary: string): void {
     .addHelpText("after", "\nExample:\n  $ skein farm run my-pool.yaml --out my-pool");
   addFarmPlan(farm, io);
   addFarmRun(farm, io);
+  addFarmWorker(farm, io);
+  addFarmStatus(farm, io);
+  addFarmChanges(farm, io);
   farm.command("job <folder>", { hidden: true }).action(async (folder: string) => {
     const { serveJob } = await import("../../fleet/job-process.ts");
     await serveJob(folder);
@@ -80,17 +83,24 @@ function addFarmRun(farm: Command, io: Io): void {
     const recipe = await recipeOf(path, flags);
     const { out, workers, evaluation } = flags;
     const shown = farmTable(io, flags);
+    const onWarning = (message: string) => shown.above(() => warn(io, flags, [message]));
+    const remote = await remoteOf(flags, { creates: true, onTrouble: onWarning });
     const result = await interruptible(io, (signal) =>
       runFarm(recipe, {
         out,
         workers,
+        remote,
         withoutEvaluation: evaluation === false,
         program: PROGRAM,
         signal,
         onEvent: (event: FarmEvent) => shown.update(event),
-        onWarning: (message) => shown.above(() => warn(io, flags, [message])),
+        onWarning,
       }),
-    ).finally(shown.done);
+    ).finally(async () => {
+      shown.done();
+      await remote?.queue.close();
+      remote?.store.close();
+    });
     show(io, flags, result, resultText(result));
     if (result.experts.some(({ state }) => state === "failed")) throw failed(result.experts, path);
   });

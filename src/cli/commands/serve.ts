@@ -1,10 +1,10 @@
 /** @file `skein serve`: an OpenAI-compatible server for a base, its experts and a pool. */
 
-import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import * as z from "zod";
 import { counted } from "../../base/counted.ts";
 import { OptionError } from "../../base/errors.ts";
+import { packageVersion } from "../../storage/version.ts";
 import { subcommand } from "../command.ts";
 import { baseModel } from "../common-options.ts";
 import { type CommonFlags, type Io, show } from "../io.ts";
@@ -93,7 +93,7 @@ async function serve(io: Io, flags: Flags): Promise<void> {
     logsPrompts: flags.logPrompts,
     limits: { queue: flags.queue, maxTokens: flags.maxTokens, timeout: flags.timeout * 1000 },
     shelf: { results: flags.results, runs: flags.runs },
-    version: version(),
+    version: packageVersion(),
     log,
   });
   const models = await backend.models();
@@ -132,9 +132,4 @@ function adaptersOf(pairs: readonly string[]): Record<string, string> {
       });
     }),
   );
-}
-
-function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8"));
-  return String((manifest as { version: unknown }).version);
 }
