@@ -98,6 +98,7 @@ async function queueCost(queue, label) {
       key: String(i).padStart(64, "0"),
       kind: "expert",
       base,
+      store: "",
       job: "{}",
       label,
     });

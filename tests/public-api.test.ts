@@ -51,6 +51,7 @@ const OPAQUE = new Set([
   ...["Architecture", "Checkpoint", "Engine", "GraphParts", "Seams", "TensorInfo"],
   ...["BuildGraph", "Float", "Graph", "GraphKind", "Int"],
   ...["Lease", "Session", "SessionOptions"],
+  ...["FarmQueue", "Keyed", "PoolRecipe", "QueuedJob", "Store", "TakenJob"],
   ...["DataRecord", "DataRequest", "ExpertStack", "Ia3Config", "LoraConfig", "Parameters"],
 ]);
 

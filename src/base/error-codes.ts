@@ -240,6 +240,7 @@ export const TRAINING_CODES = {
   "store-damaged": code("resource", "What the store of a farm holds is incomplete or has another hash than its name says."),
   "worker-version": code("conflict", "A worker has another version of Skein than the farm.", "expected", "got"),
   "worker-base-differs": code("conflict", "The base model on a worker's machine is another one than the farm's.", "base"),
+  "worker-store-differs": code("conflict", "A worker has another store than the farm."),
   "worker-clock": code("resource", "The clock of this machine differs too much from the queue's server.", "got"),
   "package-missing": code("resource", "An optional package is not installed.", "known"),
 } as const;

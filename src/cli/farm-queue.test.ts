@@ -5,6 +5,7 @@
  *      SKEIN_TEST_SERVERS                       a program: <it> stop|start redis|postgres */
 
 import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -22,7 +23,7 @@ const { SKEIN_TEST_SERVERS: servers } = process.env;
 const LEASE = "1.5"; // s
 
 /** Long enough that each stage can be met, short enough for a test. */
-const RECIPE = `${HEAD.replace("steps: 6", "steps: 60").replace("steps: 4", "steps: 60").replaceAll("saveEvery: 1", "saveEvery: 5")}${EXPERTS}    training: { steps: 15 }
+const RECIPE = `${HEAD.replace("steps: 6", "steps: 60").replace("steps: 4", "steps: 60").replaceAll("saveEvery: 1", "saveEvery: 5").replace("examples: 3", "examples: 300")}${EXPERTS.replace("files: [up.jsonl]", "files: [many.jsonl]")}    training: { steps: 15 }
     gates: false
     statistics: false
 ${FLAN("task-9")}evaluation: { tasks: [up.jsonl], heldOut: [down.jsonl], methods: [uniform] }
@@ -34,6 +35,8 @@ let local: Map<string, string>;
 beforeAll(async () => {
   farm = await farmFolder();
   const path = await farm.recipe("pool.yaml", RECIPE);
+  const rows = Array.from({ length: 300 }, (_, i) => ({ input: ["red", "green", "blue"][i % 3], target: ["one", "two", "three"][i % 3] }));
+  await writeFile(farm.at("many.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
   if (!process.env.SKEIN_TEST_REDIS && !process.env.SKEIN_TEST_POSTGRES) return;
   const { code, err } = await skein("farm", "run", path, "--out", farm.at("local"), "--json");
   expect({ code, failed: /flan: No row has _task_name task-9/.test(err) }).toEqual({ code: 1, failed: true });
@@ -45,16 +48,21 @@ describe.each([
   ["redis", process.env.SKEIN_TEST_REDIS],
   ["postgres", process.env.SKEIN_TEST_POSTGRES],
 ])("on %s", (kind, address = "") => {
-  test.concurrent.skipIf(address === "")(
+  test.skipIf(address === "")(
     `two workers, killed in each stage, make the pool that one machine makes${address === "" ? " (skipped: no address of a server)" : ""}`,
-    async ({ expect }) => {
+    { concurrent: true, timeout: 240_000 },
+    async () => {
       const store = farm.at(`store-${kind}`);
       const run = skein("farm", "run", farm.at("pool.yaml"), "--out", farm.at(kind), "--queue", address, "--store", store, "--json");
       const queue = await openQueue(address);
       const workers = new Set([startWorker(address, store), startWorker(address, store)]);
+      let isOver = false;
+      void run.finally(() => {
+        isOver = true;
+      });
       try {
         for (const stage of ["expert", "gates", "statistics", "evaluation: uniform"]) {
-          await killIn(stage, queue, workers);
+          await killIn(stage, queue, workers, () => isOver);
           workers.add(startWorker(address, store));
           if (stage === "gates" && servers !== undefined) {
             await called(servers, ["stop", kind]);
@@ -73,13 +81,13 @@ describe.each([
         await queue.close();
       }
     },
-    240_000,
   );
 });
 
 describe("a worker whose clock is an hour ahead", () => {
-  const ahead =
-    "data:text/javascript,const D=Date,by=36e5;globalThis.Date=class extends D{constructor(...a){a.length?super(...a):super(D.now()+by)}static now(){return D.now()+by}}";
+  const shift =
+    "const D=Date,by=36e5;globalThis.Date=class extends D{constructor(...a){a.length?super(...a):super(D.now()+by)}static now(){return D.now()+by}}";
+  const ahead = `data:text/javascript,${encodeURIComponent(shift)}`;
   const worker = (address: string) =>
     called(process.execPath, ["--import", ahead, BIN, "farm", "worker", "--queue", address, "--store", "s3://bucket/clock", "--idle", "0"]);
   let s3: FakeS3;
@@ -124,7 +132,7 @@ interface TestWorker {
 }
 
 function startWorker(address: string, store: string): TestWorker {
-  const flags = ["--lease", LEASE, "--save-every", "0.2", "--work", farm.at("work"), "--json"];
+  const flags = ["--lease", LEASE, "--state-every", "0.2", "--work", farm.at("work"), "--json"];
   const child = spawn(process.execPath, [BIN, "farm", "worker", "--queue", address, "--store", store, ...flags], {
     stdio: ["ignore", "ignore", "pipe"],
   });
@@ -136,8 +144,8 @@ function startWorker(address: string, store: string): TestWorker {
 }
 
 /** Waits until a worker says that it is in this stage of a job, and kills it. */
-async function killIn(stage: string, queue: FarmQueue, workers: Set<TestWorker>): Promise<void> {
-  for (;;) {
+async function killIn(stage: string, queue: FarmQueue, workers: Set<TestWorker>, isOver: () => boolean): Promise<void> {
+  while (!isOver()) {
     const running = (await queue.all().catch(() => [])).filter(({ state, report }) => state === "running" && report.stage === stage);
     for (const { report } of running) {
       const worker = [...workers].find(({ process: { pid, killed } }) => !killed && report.worker?.includes(`-${pid}-`));
@@ -148,4 +156,5 @@ async function killIn(stage: string, queue: FarmQueue, workers: Set<TestWorker>)
     }
     await sleep(15);
   }
+  throw new Error(`nobody was seen in the stage ${stage}`);
 }

@@ -1,13 +1,13 @@
 /** @file Who does a farm's jobs: child processes of this machine, or workers that take them from a queue. Either way each job ends in its
  *  folder, with done.json. */
 
-import type { Job, JobProgress, Keyed } from "./job.ts";
+import type { JobKind, JobProgress, Keyed } from "./job.ts";
 import type { JobProblem, JobProgram } from "./job-process.ts";
 
 /** What became of a job, or how far it is. */
 export interface FarmEvent extends Partial<JobProgress> {
   readonly job: string;
-  readonly kind: Job["kind"];
+  readonly kind: JobKind;
   /** kept: it was done before. */
   readonly state: "waiting" | "running" | "done" | "kept" | "failed" | "stopped";
   readonly seconds?: number;
@@ -15,6 +15,7 @@ export interface FarmEvent extends Partial<JobProgress> {
   /** On several machines: who has it. */
   readonly worker?: string;
 }
+/** How an expert of a farm ended: made now, made before, or failed with a problem. */
 export interface FarmedExpert {
   readonly name: string;
   readonly key: string;
@@ -23,7 +24,7 @@ export interface FarmedExpert {
   readonly problem?: JobProblem;
 }
 
-/** What every crew needs. */
+/** Where a farm makes its pool, with which program, and whom it tells. */
 export interface CrewOptions {
   /** Folder of the pool. */
   readonly out: string;

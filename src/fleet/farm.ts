@@ -29,7 +29,7 @@ import type { PoolRecipe } from "./recipe-file.ts";
 import type { Store } from "./store/store.ts";
 import { filesBelow } from "./store/trees.ts";
 
-/** `out` is the folder of the pool; what the farm goes on from is beside it, in <out>.farm. */
+/** How a farm works. `out` is the folder of the pool; what the farm goes on from is beside it, in <out>.farm. */
 export interface FarmOptions extends CrewOptions {
   /** Jobs side by side on this machine. Default: as many as cores and memory allow. */
   readonly workers?: number | undefined;
@@ -39,6 +39,7 @@ export interface FarmOptions extends CrewOptions {
   readonly withoutEvaluation?: boolean | undefined;
 }
 
+/** What a farm made. */
 export interface FarmResult {
   readonly pool: string;
   readonly experts: readonly FarmedExpert[];
@@ -48,7 +49,9 @@ export interface FarmResult {
   readonly seconds: number;
 }
 
-/** Makes the recipe's pool. Experts that failed are in the result; without a single expert there is no pool, and that is an error. */
+/** Makes the recipe's pool: trains every expert, its gates and statistics, evaluates, and writes the report. The same call goes on after
+ *  it was stopped. Experts that failed are in the result.
+ *  @throws TrainingError when no expert could be made, or another process makes this pool; StoppedError when the signal aborts. */
 export async function runFarm(recipe: PoolRecipe, options: FarmOptions): Promise<FarmResult> {
   const { out } = options;
   const farm = `${out}.farm`;
@@ -121,10 +124,10 @@ interface Setting {
 /** A job that everything after it needs. */
 async function needed(crew: Crew, job: Keyed): Promise<void> {
   const [outcome] = await crew.run([job]);
-  if (outcome?.problem) throw problemOf(outcome.problem);
+  if (outcome?.problem) throw errorOf(outcome.problem);
 }
 
-function problemOf({ name: _, ...problem }: JobProblem): UserError {
+function errorOf({ name: _, ...problem }: JobProblem): UserError {
   return new UserError(problem);
 }
 
@@ -165,7 +168,7 @@ async function evaluated(recipe: PoolRecipe, base: Base, jobs: readonly Keyed<Ex
   );
   const outcomes = await crew.run(parts);
   const bad = outcomes.find(({ problem }) => problem);
-  if (bad?.problem) throw problemOf(bad.problem);
+  if (bad?.problem) throw errorOf(bad.problem);
   for (const { folder } of parts) if (await exists(join(folder, CACHE))) await cp(join(folder, CACHE), cache, { recursive: true });
   const page = join(out, "report.html");
   const report = one("report", { methods, out });

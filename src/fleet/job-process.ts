@@ -90,15 +90,27 @@ export class JobFailure extends Error {
 function deathOf(how: string, said: string): JobProblem {
   const memory = /SIGKILL/.test(how) ? " The system ends processes so when memory runs out." : "";
   const tail = said.trim() === "" ? "" : ` It said last: ${said.trim().slice(-600)}`;
-  const { name, code, what, fix } = new TrainingError({
+  const error = new TrainingError({
     code: "job-died",
     what: `The job's process ended ${how} before the job was done.${memory}${tail}`,
     fix: "Run the same again to go on from its last saved state; with fewer workers or smaller micro-batches where memory is short.",
   });
-  return { name, code, what, fix };
+  return problemOf(error);
 }
 
-/** Does the job of `folder` for the parent process and ends. */
+/** The problem of a job that somebody cancelled on the queue. */
+export function cancelled(job: string): JobProblem {
+  const what = "It was cancelled on the queue.";
+  return problemOf(new TrainingError({ code: "job-cancelled", data: { known: [job] }, what, fix: "Run the farm again to take it up." }));
+}
+
+/** An error as it crosses to another process. */
+export function problemOf({ name, code, what, where, fix, data }: UserError): JobProblem {
+  return { name, code, what, where, fix, data };
+}
+
+/** Does the job of `folder` for the process that started this one, and ends. A program for `JobProgram` calls it with its last argument.
+ *  @throws Error for a bug in Skein; a problem of the job goes to the other process. */
 export async function serveJob(folder: string): Promise<void> {
   const controller = new AbortController();
   const stop = () => controller.abort();
@@ -113,8 +125,7 @@ export async function serveJob(folder: string): Promise<void> {
     await send({ done: await runJob(folder, hooks) });
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    const { name, code, what, where, fix, data } = error;
-    await send({ problem: { name, code, what, where, fix, data } });
+    await send({ problem: problemOf(error) });
   } finally {
     process.off("message", stop).off("disconnect", stop).off("SIGINT", stop).off("SIGTERM", stop);
     if (process.connected) process.disconnect();

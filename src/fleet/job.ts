@@ -58,6 +58,8 @@ export interface MeasureJob extends Common {
   readonly dataFolder: string;
 }
 export type Job = ExpertJob | MoaJob | EvaluationJob | MeasureJob;
+/** What a job makes: an expert, Mixture-of-LoRAs routers, results of an evaluation, or a measurement. */
+export type JobKind = "expert" | "moa" | "evaluation" | "measure";
 
 /** What a job tells when it is done. */
 export interface JobResult {

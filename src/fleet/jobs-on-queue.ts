@@ -11,7 +11,7 @@ export interface JobChoice {
   readonly jobs?: readonly string[] | undefined;
 }
 
-/** A job as `skein farm status` lists it. */
+/** A job on a queue: who has it, and how far it is. */
 export interface JobStatus {
   readonly farm: string;
   readonly job: string;
@@ -31,7 +31,8 @@ export interface JobStatus {
 
 const ORDER: readonly QueuedJob["state"][] = ["failed", "running", "waiting", "cancelled", "done"];
 
-/** The chosen jobs, those that need somebody first. */
+/** The chosen jobs, those that need somebody first.
+ *  @throws OptionError when the queue has no such farm or job. */
 export async function jobStatus(queue: FarmQueue, choice: JobChoice = {}): Promise<JobStatus[]> {
   const found = await chosen(queue, choice);
   const sorted = found.sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || (nameIn(a) < nameIn(b) ? -1 : 1));
@@ -59,12 +60,14 @@ function statusOf({ data: { farm, name, kind, label }, state, report, deaths }: 
   };
 }
 
-/** Cancels the chosen jobs that are not over: a running one is ended by its worker. Gives their names. */
+/** Cancels the chosen jobs that are not over: a running one is ended by its worker. Gives their names.
+ *  @throws OptionError when the queue has no such farm or job. */
 export function cancelJobs(queue: FarmQueue, choice: JobChoice): Promise<string[]> {
   return each(queue, choice, ["waiting", "running"], (job) => queue.cancel(job));
 }
 
-/** Puts the chosen jobs that failed or were cancelled among the waiting ones again. Gives their names. */
+/** Puts the chosen jobs that failed or were cancelled among the waiting ones again. Gives their names.
+ *  @throws OptionError when the queue has no such farm or job. */
 export function retryJobs(queue: FarmQueue, choice: JobChoice): Promise<string[]> {
   return each(queue, choice, ["failed", "cancelled"], (job) => queue.again(job));
 }
@@ -98,6 +101,6 @@ function unknown(kind: string, name: string, known: readonly string[], { place }
     data: { option: kind, got: name, known: nearest },
     what: `The queue has no ${kind} "${name}".`,
     where: place,
-    fix: nearest.length > 0 ? `Nearest: ${nearest.join(", ")}.` : "Look what there is: skein farm status.",
+    fix: nearest.length > 0 ? `Nearest: ${nearest.join(", ")}.` : "List the jobs of the queue to see their names.",
   });
 }

@@ -19,12 +19,14 @@ import type { ExpertPlan, PoolRecipe } from "./recipe-file.ts";
 import { describeSource } from "./run-job.ts";
 import { templatesFile, templatesOf } from "./templates.ts";
 
+/** What a plan may measure. */
 export interface PlanOptions {
   /** Train a few steps of the first expert, in a process of its own, to know how long they take. */
   readonly measure?: boolean | undefined;
   readonly program?: JobProgram | undefined;
   readonly workers?: number | undefined;
 }
+/** An expert of a plan: its data, and what its training takes. `seconds` are those of one process. */
 export interface PlannedExpert {
   readonly name: string;
   readonly data: string;
@@ -38,6 +40,7 @@ export interface PlannedExpert {
   /** Absent where neither a step was measured nor the base's size is known. */
   readonly seconds?: number;
 }
+/** What a farm would do and need. */
 export interface FarmPlan {
   readonly name: string;
   readonly base: string;
@@ -59,7 +62,8 @@ export interface FarmPlan {
   readonly assumptions: readonly string[];
 }
 
-/** Plans a recipe's jobs. */
+/** Plans a recipe's jobs, without training or downloading anything.
+ *  @throws DataError for data or templates that are here and do not fit the recipe. */
 export async function planFarm(recipe: PoolRecipe, options: PlanOptions = {}): Promise<FarmPlan> {
   const base = await baseHere(recipe.base);
   const downloads = new Set<string>();

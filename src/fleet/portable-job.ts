@@ -14,7 +14,7 @@ import { packageVersion } from "../storage/version.ts";
 import { type Job, type Keyed, VERSION } from "./job.ts";
 import type { ExpertPlan } from "./recipe-file.ts";
 import type { EvaluationPlan, Source } from "./recipe-schema.ts";
-import type { Store } from "./store/store.ts";
+import { type Store, storeName } from "./store/store.ts";
 import { type Files, filesBelow, putTree } from "./store/trees.ts";
 
 export interface PortableJob {
@@ -26,6 +26,8 @@ export interface PortableJob {
   readonly key: string;
   readonly kind: Job["kind"];
   readonly base: { readonly name: string; readonly fingerprint: string };
+  /** The name of the store with its files, and for its result. */
+  readonly store: string;
   /** The job as JSON: a text, since a database may change the order of an object's fields. */
   readonly job: string;
   /** Only workers with this label take it. */
@@ -52,7 +54,8 @@ export const CACHE = "cache";
 export async function packed({ job, key }: Keyed, { store, farm, base, label }: PackOptions): Promise<PortableJob> {
   const { name, kind } = job;
   const text = JSON.stringify(await packedPaths(job, store));
-  return { version: farmVersion(), farm, name, key, kind, base, job: text, ...(label !== undefined && { label }) };
+  const place = await storeName(store);
+  return { version: farmVersion(), farm, name, key, kind, base, store: place, job: text, ...(label !== undefined && { label }) };
 }
 
 async function packedPaths(job: Job, store: Store): Promise<Job> {

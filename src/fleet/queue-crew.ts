@@ -3,11 +3,12 @@
 
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { TrainingError } from "../base/errors.ts";
 import { stopped } from "../base/stopped.ts";
 import { makeFolder, writeFileAtomically } from "../checkpoint/atomic.ts";
 import type { Crew, CrewOptions, FarmEvent, FarmedExpert } from "./crew.ts";
 import { DONE_FILE, doneBefore, JOB_FILE, type JobResult, type Keyed } from "./job.ts";
-import type { JobProblem } from "./job-process.ts";
+import { cancelled, type JobProblem, problemOf } from "./job-process.ts";
 import { told } from "./local-crew.ts";
 import { persistently } from "./persist.ts";
 import { type PortableJob, packed } from "./portable-job.ts";
@@ -116,7 +117,7 @@ async function look({ job, key }: Keyed, portable: PortableJob, options: QueueCr
     return "running";
   }
   if (seen && (seen.state === "failed" || seen.state === "cancelled")) {
-    const problem = seen.state === "cancelled" ? cancelledProblem(name) : (seen.report.problem ?? diedProblem(seen.deaths));
+    const problem = seen.state === "cancelled" ? cancelled(name) : (seen.report.problem ?? diedProblem(seen.deaths));
     tell({ state: "failed", problem });
     return { name, key, state: "failed", problem };
   }
@@ -126,14 +127,10 @@ async function look({ job, key }: Keyed, portable: PortableJob, options: QueueCr
   return "waiting";
 }
 
-function cancelledProblem(name: string): JobProblem {
-  const fix = "Run the farm again to take it up, or: skein farm retry.";
-  return { name: "TrainingError", code: "job-cancelled", data: { known: [name] }, what: "It was cancelled on the queue.", fix };
-}
-
 function diedProblem(deaths: number): JobProblem {
-  const fix = "Look at those machines: memory is the usual reason. Then: skein farm retry.";
-  return { name: "TrainingError", code: "job-died", what: `${deaths} workers ended without a word while they had it.`, fix };
+  const what = `${deaths} workers ended without a word while they had it.`;
+  const fix = "Look at those machines: memory is the usual reason. Then run the farm again.";
+  return problemOf(new TrainingError({ code: "job-died", what, fix }));
 }
 
 /** Says once when jobs wait and nobody has taken one for a while. */
@@ -144,7 +141,7 @@ function loneliness({ onWarning, queue }: QueueCrewOptions): (isBusy: boolean) =
     if (isBusy) since = performance.now();
     else if (!isSaid && performance.now() - since > LONELY) {
       isSaid = true;
-      onWarning?.(`No worker has a job of this farm. Start some: skein farm worker --queue ${queue.place} --store STORE`);
+      onWarning?.(`No worker has a job of this farm. Start workers on the queue ${queue.place} and the same store.`);
     }
   };
 }

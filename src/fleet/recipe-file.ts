@@ -62,7 +62,8 @@ export interface RecipeOptions {
   readonly groups?: string | undefined;
 }
 
-/** The checked contents of a recipe, its paths made absolute. */
+/** The checked contents of a recipe (docs/guide/farm.md), its paths made absolute.
+ *  @throws DataError with file, line and the nearest names for a field, file or name that nobody knows. */
 export async function readPoolRecipe(path: string, { dataFolder, groups }: RecipeOptions = {}): Promise<PoolRecipe> {
   const lines = new LineCounter();
   const document = parseDocument(await readUtf8(path), { lineCounter: lines });

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../base/errors.ts";
 import { makeFolder, writeFileAtomically } from "../checkpoint/atomic.ts";
 import { JOB_FILE, type JobProgress, type JobResult } from "./job.ts";
-import { JobFailure, type JobProblem, type JobProgram, startJob } from "./job-process.ts";
+import { cancelled, JobFailure, type JobProblem, type JobProgram, problemOf, startJob } from "./job-process.ts";
 import { TRIES } from "./local-crew.ts";
 import { isPassing, persistently } from "./persist.ts";
 import { unpacked } from "./portable-job.ts";
@@ -162,17 +162,10 @@ function reporter(taken: TakenJob, { worker }: RemoteSetting): (progress: JobPro
 async function unfinished(taken: TakenJob, error: unknown, setting: RemoteSetting, signal: AbortSignal): Promise<Ending> {
   const { worker } = setting;
   const fail = (problem: JobProblem) => closing(() => taken.failed(problem, { worker }), "failed", setting);
-  if (signal.aborted && signal.reason === "cancelled") {
-    const { name } = taken.data;
-    const fix = "Run the farm again to take it up, or: skein farm retry.";
-    return fail({ name: "TrainingError", code: "job-cancelled", data: { known: [name] }, what: "It was cancelled on the queue.", fix });
-  }
+  if (signal.reason === "cancelled") return fail(cancelled(taken.data.name));
   if (signal.aborted) return signal.reason === "lost" ? "lost" : closing(() => taken.release(), "given back", setting);
   if (error instanceof JobFailure) return fail(error.problem);
-  if (error instanceof UserError && !MACHINE.includes(error.code)) {
-    const { name, code, what, where, fix, data } = error;
-    return fail({ name, code, what, where, fix, data });
-  }
+  if (error instanceof UserError && !MACHINE.includes(error.code)) return fail(problemOf(error));
   await closing(() => taken.release(), "given back", setting);
   throw error;
 }

@@ -4,7 +4,8 @@ import { type FarmQueue, openQueue, type QueueOptions } from "./queue/farm-queue
 import { openStore } from "./store/open-store.ts";
 import type { Store } from "./store/store.ts";
 
-/** Opens both; what was opened is closed where the other cannot be. */
+/** Opens the queue and the store of a farm on several machines. Close both after use. `creates`: a folder that is not there is made.
+ *  @throws TrainingError when one of them does not answer, or refuses the user. */
 export async function openRemote(
   addresses: { readonly queue: string; readonly store: string },
   { creates = false, ...options }: QueueOptions & { readonly creates?: boolean } = {},

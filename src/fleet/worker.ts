@@ -15,9 +15,10 @@ import { persistently } from "./persist.ts";
 import { farmVersion, type PortableJob } from "./portable-job.ts";
 import type { FarmQueue, TakenJob } from "./queue/farm-queue.ts";
 import { type Ending, type RemoteSetting, runTaken } from "./remote-job.ts";
-import type { Store } from "./store/store.ts";
+import { type Store, storeName } from "./store/store.ts";
 import { getTree } from "./store/trees.ts";
 
+/** What a worker takes, and how it works. */
 export interface WorkerOptions {
   readonly queue: FarmQueue;
   readonly store: Store;
@@ -49,6 +50,7 @@ export interface WorkerEvent {
   readonly farm: string;
   readonly state: "taken" | Ending;
 }
+/** How many jobs a worker did. */
 export interface WorkerResult {
   readonly worker: string;
   readonly done: number;
@@ -90,7 +92,7 @@ export async function runWorker(options: WorkerOptions): Promise<WorkerResult> {
       }
       busy++;
       try {
-        await refuseVersion(taken, options.worker);
+        await refuse(taken, options);
         const { name: job, farm } = taken.data;
         onEvent?.({ job, farm, state: "taken" });
         const ending = await runTaken(taken, setting);
@@ -129,16 +131,25 @@ async function takeNext(queue: FarmQueue, signal: AbortSignal, { onWarning }: Wo
   }
 }
 
-async function refuseVersion(taken: TakenJob, worker: string): Promise<void> {
-  const { version: expected, farm } = taken.data;
+/** Gives back a job whose result this worker could not make the same, or could not bring to its farm. */
+async function refuse(taken: TakenJob, { worker, store, onWarning, signal }: WorkerOptions): Promise<void> {
+  const { version: expected, farm, store: asked } = taken.data;
   const got = farmVersion();
-  if (expected === got) return;
+  if (expected === got && (await persistently(() => storeName(store), { onWarning, signal })) === asked) return;
   await taken.release();
+  if (expected === got) {
+    throw new TrainingError({
+      code: "worker-store-differs",
+      what: `The worker ${worker} has another store than the farm "${farm}": its results would not get there.`,
+      where: store.place,
+      fix: "Give the worker the farm's store.",
+    });
+  }
   throw new TrainingError({
     code: "worker-version",
     data: { expected, got },
     what: `The worker ${worker} has Skein ${got}, and the farm "${farm}" was started with ${expected}: results could differ.`,
-    fix: `Install that version on this machine, or run the farm again with this one.`,
+    fix: "Install that version on this machine, or run the farm again with this one.",
   });
 }
 

@@ -27,7 +27,7 @@ const workerFlags = z.strictObject({
     .meta({ description: "The folder of datasets and templates on this machine.", value: "dir", unset: "as the recipe names it" }),
   work: z.string().optional().meta({ description: "The folder for files of running jobs.", value: "dir", unset: "a temporary one" }),
   lease: z.number().min(1).default(LEASE).meta({ description: "Seconds without a word after which a job goes to another worker." }),
-  saveEvery: z.number().min(0.1).default(60).meta({ description: "Seconds between states of a job that the store gets." }),
+  stateEvery: z.number().min(0.1).default(60).meta({ description: "Seconds between states of a job that the store gets." }),
   idle: z.number().min(0).optional().meta({ description: "End after so many seconds without a job.", unset: "wait for ever" }),
 });
 const choiceFlags = z.strictObject({
@@ -46,7 +46,7 @@ export function addFarmWorker(farm: Command, io: Io): void {
   withOptions(command, workerFlags).action(async (flags: WorkerFlags) => {
     const { runWorker, workerName } = await import("../../fleet/worker.ts");
     const worker = workerName();
-    const { labels, lease, data, ...rest } = flags;
+    const { labels, lease, data, stateEvery, ...rest } = flags;
     const onWarning = (message: string) => warn(io, flags, [message]);
     const remote = await remoteOf(flags, { labels, lease, worker, onTrouble: onWarning });
     if (!remote) throw noQueue();
@@ -60,6 +60,7 @@ export function addFarmWorker(farm: Command, io: Io): void {
         store,
         worker,
         lease,
+        saveEvery: stateEvery,
         dataFolder: data,
         program: PROGRAM,
         signal,

@@ -14,12 +14,14 @@ import { runWorker } from "../worker.ts";
 import { type FarmQueue, isAwayError, openQueue } from "./farm-queue.ts";
 
 test.each([
-  ["redis://user:secret@host:6379/1", "redis://***@host:6379/1"],
-  ["postgres://user:p%40ss@host/db?password=secret&sslmode=require", "postgres://***@host/db"],
-  ["/shared/folder", "/shared/folder"],
-])("%s is shown without what is secret", (address, shown) => {
+  ["redis://user:hidden@host:6379/1", "redis://***@host:6379/1", ["hidden"]],
+  ["postgres://user:hid%40den@host/db?password=other&sslmode=require", "postgres://***@host/db", ["hid@den", "hid%40den", "other"]],
+  ["/shared/folder", "/shared/folder", []],
+])("%s is shown without what is secret", (address, shown, secrets) => {
   expect(maskedAddress(address)).toBe(shown);
-  expect(maskedMessage(`cannot reach ${address}: secret p@ss p%40ss`, address)).not.toMatch(/secret@|password=|p@ss|p%40ss/);
+  const message = maskedMessage(`cannot reach ${address}: ${secrets.join(" ")}`, address);
+  expect(message).toContain(`cannot reach ${shown}`);
+  for (const secret of secrets) expect(message).not.toContain(secret);
 });
 
 test.each([
@@ -59,6 +61,7 @@ const job = (name: string, changes: Partial<PortableJob> = {}): PortableJob => (
   key: Buffer.from(name.padEnd(32)).toString("hex"),
   kind: "expert",
   base: { name: "nowhere", fingerprint: "" },
+  store: "another",
   job: "{}",
   label: FARM, // a queue of this test's own
   ...changes,
@@ -73,7 +76,7 @@ describe.each([
   const why = address === "" ? " (skipped: no address of a server)" : "";
   const labels = [FARM];
 
-  async function cleared(lease = 30): Promise<FarmQueue> {
+  async function cleared(lease = 3): Promise<FarmQueue> {
     const queue = await openQueue(address, { labels, lease, worker: "one" });
     for (const seen of await queue.all()) if (seen.data.label === FARM) await queue.remove(seen);
     return queue;
@@ -124,7 +127,7 @@ describe.each([
   });
 
   on(`the job of a worker that died goes to another, and the first one has lost it${why}`, async () => {
-    const queue = await cleared(1);
+    const queue = await cleared();
     await queue.add(job("lost"));
     const first = (await queue.take())!;
     let second: Awaited<ReturnType<FarmQueue["take"]>>;
@@ -148,7 +151,7 @@ describe.each([
     await queue.close();
   });
 
-  on(`a worker of another version is refused by name and leaves the job to others${why}`, async () => {
+  on(`a worker of another version, or with another store, is refused by name and leaves the job to others${why}`, async () => {
     const queue = await cleared();
     await queue.add(job("newer", { version: "99.0.0 (jobs 7)" }));
     const options = {
@@ -164,6 +167,10 @@ describe.each([
       /The worker host-7 has Skein [\d.]+ \(jobs \d+\), and the farm ".*" was started with 99\.0\.0/,
     );
     expect(await states(queue)).toEqual({ newer: "waiting" });
+    await queue.remove((await queue.look(job("newer")))!);
+    await queue.add(job("elsewhere"));
+    await expect(runWorker(options)).rejects.toMatchObject({ code: "worker-store-differs" });
+    expect(await states(queue)).toEqual({ elsewhere: "waiting" });
     await queue.close();
   });
 });

@@ -57,6 +57,7 @@ export interface FarmQueue {
   close(): Promise<void>;
 }
 
+/** Which jobs of a queue are looked at or taken, and how. */
 export interface QueueOptions {
   readonly labels?: readonly string[] | undefined;
   /** Seconds after which the job of a worker that died goes to another. */

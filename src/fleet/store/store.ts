@@ -4,8 +4,11 @@
  *      blobs/<sha256>                files by their content
  *      done/<key>.json               a job's result, and the tree of its files
  *      state/<key>.json              how far a job is; its files are state/<key>/<sha256>
+ *      store.json                    the store's own name: machines may reach one store by different addresses
  *
  *  No lock is taken here: a name's content follows from the name, or the last writer wins. */
+
+import { randomUUID } from "node:crypto";
 
 export interface Store {
   /** The address as messages show it. */
@@ -31,4 +34,12 @@ export async function getJson<T>(store: Store, name: string): Promise<T | undefi
 
 export async function putJson(store: Store, name: string, value: unknown): Promise<void> {
   await store.put(name, new TextEncoder().encode(`${JSON.stringify(value)}\n`));
+}
+
+/** The store's own name, which it gets when it is first asked for. */
+export async function storeName(store: Store): Promise<string> {
+  const known = await getJson<{ name: string }>(store, "store.json");
+  if (known) return known.name;
+  await putJson(store, "store.json", { name: randomUUID() });
+  return (await getJson<{ name: string }>(store, "store.json"))?.name ?? ""; // of two that ask at once, both get the last
 }
