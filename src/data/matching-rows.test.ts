@@ -65,9 +65,11 @@ test.each(["rows.parquet", "rows.jsonl", "rows.jsonl.gz", "rows.json"])("%s give
   expect(first!.where).toContain("51"); // the row or line in the file
 });
 
+const FOOTER = 2 ** 19; // bytes at the end of a file that are always read, in case they hold all of its metadata
+
 function counted() {
   const source = {
-    read: 0,
+    read: -FOOTER,
     byteLength: parquet.byteLength,
     async slice(start: number, end = parquet.byteLength) {
       const part = parquet.slice(start, end);

@@ -45,7 +45,8 @@ function parquet(rows: readonly Readonly<Record<string, string>>[]): Buffer {
 }
 
 /** A text that no compression shortens much. */
-const noise = (seed: number) => Array.from({ length: 60 }, (_, j) => createHash("sha256").update(`${seed} ${j}`).digest("base64")).join("");
+const noise = (seed: number) =>
+  Array.from({ length: 300 }, (_, j) => createHash("sha256").update(`${seed} ${j}`).digest("base64")).join("");
 
 const flanRows = (first: number) =>
   Array.from({ length: 200 }, (_, i) => ({
