@@ -1,9 +1,10 @@
 /** @file How a farm of many experts scales from 1 to 64 machines, by simulation from measured numbers.
  *
  *      node bench/farm-simulation.mjs POOL.farm [POOL.farm ...] [--experts 166] [--scale 1] [--deaths 0]
+ *      node bench/farm-simulation.mjs --seconds 600 --evaluation 60
  *
  *  Job times are those of real farms: each simulated expert and evaluation takes the time of a measured one, chosen by the seed, times
- *  `--scale`. SKEIN_QUEUE and SKEIN_STORE name a real queue and store, whose costs are measured first. `--deaths` is how often an hour a
+ *  `--scale`. Without a farm, every expert and every evaluation takes what the second form says. SKEIN_QUEUE and SKEIN_STORE name a real queue and store, whose costs are measured first. `--deaths` is how often an hour a
  *  machine dies; it comes back after five minutes.
  *
  *  The model: a machine asks for a job (half a poll and a take), fetches its inputs, computes, saves its state as it goes, publishes. The
@@ -34,14 +35,18 @@ const { values, positionals } = parseArgs({
     scale: { type: "string", default: "1" },
     deaths: { type: "string", default: "0" },
     seed: { type: "string", default: "1" },
+    seconds: { type: "string" },
+    evaluation: { type: "string", default: "60" },
   },
 });
 const [experts, scale, deaths, seed] = ["experts", "scale", "deaths", "seed"].map((name) => Number(values[name]));
-if (positionals.length === 0) throw new Error("Name the folder that a farm left: POOL.farm");
-const measured = await jobTimes(positionals);
+if (positionals.length === 0 && !values.seconds) throw new Error("Name the folder that a farm left, POOL.farm, or give --seconds.");
+const measured = values.seconds
+  ? { expert: [Number(values.seconds)], evaluation: [Number(values.evaluation)] }
+  : await jobTimes(positionals);
 const costs = await measuredCosts();
 console.log(
-  `${measured.expert.length} measured experts, median ${median(measured.expert).toFixed(1)} s; ${measured.evaluation.length} evaluations, ${median(measured.evaluation).toFixed(1)} s; times ${scale}.`,
+  `${measured.expert.length} times of experts, median ${median(measured.expert).toFixed(1)} s; ${measured.evaluation.length} evaluations, ${median(measured.evaluation).toFixed(1)} s; times ${scale}.`,
 );
 console.log(
   `Queue: ${(1000 * costs.queue).toFixed(1)} ms a job. Store: ${(costs.bandwidth / MIB).toFixed(0)} MiB/s, ${(1000 * costs.latency).toFixed(1)} ms a file.`,

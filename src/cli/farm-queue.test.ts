@@ -41,7 +41,7 @@ beforeAll(async () => {
   const { code, err } = await skein("farm", "run", path, "--out", farm.at("local"), "--json");
   expect({ code, failed: /flan: No row has _task_name task-9/.test(err) }).toEqual({ code: 1, failed: true });
   local = await hashes(farm.at("local"));
-});
+}, 240_000);
 afterAll(() => farm[Symbol.asyncDispose]());
 
 describe.each([

@@ -91,16 +91,20 @@ async function finished({ job, key, folder }: Keyed, options: QueueCrewOptions):
   return settled("done", found.result);
 }
 
-/** Puts a job on the queue; one that failed or was cancelled before is tried again. */
+/** Puts a job on the queue. One that is over there is put anew: the farm that asked for it may have had other folders. */
 async function enqueue(queue: FarmQueue, job: PortableJob, options: QueueCrewOptions): Promise<void> {
   await persistently(async () => {
     const known = await queue.look(job);
-    if (known && known.data.version !== job.version)
-      await queue.remove(known).catch(() => undefined); // a worker has it: it ends first
-    else if (known && known.state !== "waiting" && known.state !== "running") await queue.again(known);
+    if (known?.state === "running" || (known?.state === "waiting" && known.data.version === job.version)) return;
+    if (known) await queue.remove(known).catch(unlessTaken);
     await queue.add(job);
   }, options);
   options.onEvent?.({ job: job.name, kind: job.kind, state: "waiting" });
+}
+
+/** A worker may take a job in the moment before it is removed. */
+function unlessTaken(error: unknown): void {
+  if (!(error instanceof Error) || !/locked by another worker/.test(error.message)) throw error;
 }
 
 type Look = FarmedExpert | "waiting" | "running" | "published";

@@ -1,5 +1,5 @@
 /** @file The queue of a farm's jobs on BullMQ. It only hands out work: what is done is in the store. A job's name on the queue is its own
- *  name and key, so that it is there once, however many farms ask for it.
+ *  name, its key and its store, so that it is there once, however many farms ask for it.
  *
  *      skein-farm            jobs for every worker
  *      skein-farm.<label>    jobs for workers with this label */
@@ -45,7 +45,7 @@ export interface FarmQueue {
   readonly place: string;
   /** Adds a job; one that is there stays as it is. */
   add(job: PortableJob): Promise<void>;
-  look(job: Pick<PortableJob, "name" | "key" | "label">): Promise<QueuedJob | undefined>;
+  look(job: Pick<PortableJob, "name" | "key" | "label" | "store">): Promise<QueuedJob | undefined>;
   /** All jobs of the labels. */
   all(): Promise<QueuedJob[]>;
   /** Puts a job that failed, was done or was cancelled among the waiting ones again. */
@@ -202,8 +202,8 @@ async function viewOf(job: BullJob<PortableJob>): Promise<QueuedJob> {
   return { id: job.id!, data: job.data, state, report, deaths: job.stalledCounter ?? 0 };
 }
 
-function idOf({ name, key }: Pick<PortableJob, "name" | "key">): string {
-  return `${name.replace(/[^\w.-]+/g, "_")}-${key.slice(0, 16)}`;
+function idOf({ name, key, store }: Pick<PortableJob, "name" | "key" | "store">): string {
+  return `${name.replace(/[^\w.-]+/g, "_")}-${key.slice(0, 16)}-${store.slice(0, 8)}`;
 }
 
 const nameOf = (label: string) => (label === "" ? QUEUE : `${QUEUE}.${label}`);
