@@ -37,6 +37,7 @@ const LAYERS = [
   "generation",
   "training",
   "evaluation",
+  "sharing",
   "library",
   "demo",
   "studies",

@@ -1,8 +1,10 @@
-/** @file For tests: a hub on the loopback interface with the four requests of a download. */
+/** @file For tests: a hub on the loopback interface: downloads, the search for models, and uploads (fake-hub-uploads.ts). */
 
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+
+import { type Answer, FakeUploads } from "./fake-hub-uploads.ts";
 
 type Files = Map<string, Buffer>;
 
@@ -34,8 +36,14 @@ export class FakeHub {
   readonly forwards = new Map<string, string>();
   /** Entries per page of a listing. */
   pageSize = 1000;
+  /** Uploads, and their faults. */
+  readonly uploads = new FakeUploads();
+  /** What is public about a repository: its tags, for the search. */
+  readonly tags = new Map<string, readonly string[]>();
+  /** Repositories that were made private. */
+  readonly private = new Set<string>();
   readonly #repositories = new Map<string, { commit: string; files: Files }>();
-  #server: Server = createServer((request, response) => this.#answer(request, response));
+  #server: Server = createServer((request, response) => void this.#answer(request, response));
 
   async start(): Promise<string> {
     await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
@@ -68,7 +76,12 @@ export class FakeHub {
     return [...new Set(paths)].filter((path) => path !== "README.md");
   }
 
-  #answer(request: IncomingMessage, response: ServerResponse): void {
+  /** The files of a repository at its branch. */
+  files(repository: string): ReadonlyMap<string, Buffer> {
+    return this.#repositories.get(`${repository}@main`)?.files ?? new Map();
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? "", "http://hub");
     const path = decodeURIComponent(url.pathname);
     this.requests.push(`${request.method} ${path}`);
@@ -76,8 +89,51 @@ export class FakeHub {
     const moved = this.#forward(request.url ?? "");
     if (this.status !== 200) json(response, { error: "refused" }, { status: this.status });
     else if (moved !== undefined) response.writeHead(307, { location: moved }).end();
+    else if (path === "/api/repos/create") await this.#create(request, response);
+    else if (path === "/api/models") this.#search(url, response);
+    else if (request.method !== "GET" && request.method !== "HEAD") await this.#upload(request, path, response);
     else if (![...this.#repositories].some(([key, { commit, files }]) => this.#serve({ key, commit, files, path, url, request, response })))
       json(response, { error: "Not found" }, { status: 404 });
+  }
+
+  async #create(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let text = "";
+    for await (const part of request) text += String(part);
+    const { organization, name, visibility } = JSON.parse(text) as Record<string, string>;
+    const id = `${organization}/${name}`;
+    if (this.uploads.readOnly) json(response, { error: "Forbidden: this token has no write access" }, { status: 403 });
+    else if (this.#repositories.has(`${id}@main`)) json(response, { error: "You already created this model repo" }, { status: 409 });
+    else {
+      this.add(id, { ".gitattributes": "*.safetensors filter=lfs\n" });
+      if (visibility === "private") this.private.add(id);
+      json(response, { url: `${this.url}/${id}`, id });
+    }
+  }
+
+  async #upload(request: IncomingMessage, path: string, response: ServerResponse): Promise<void> {
+    const target = (repository: string) => {
+      const found = this.#repositories.get(`${repository}@main`);
+      return found && { repository, ...found, publish: (files: Files) => this.add(repository, files) };
+    };
+    const answer: Answer | "broken" | undefined = await this.uploads.answer(request, path, target, this.url);
+    if (answer === "broken") response.destroy();
+    else if (answer === undefined) json(response, { error: "Not found" }, { status: 404 });
+    else json(response, answer.body ?? {}, { status: answer.status ?? 200, ...answer.headers });
+  }
+
+  #search(url: URL, response: ServerResponse): void {
+    const wanted = url.searchParams.getAll("filter");
+    const text = (url.searchParams.get("search") ?? "").toLowerCase();
+    const found = [...this.#repositories].flatMap(([key, { commit, files }]) => {
+      const [id = ""] = key.split("@");
+      const tags = this.tags.get(id) ?? [];
+      if (!id.toLowerCase().includes(text) || !wanted.every((tag) => tags.includes(tag))) return [];
+      const siblings = [...files.keys()].map((rfilename) => ({ rfilename }));
+      return [
+        { _id: id, id, tags, sha: commit, siblings, downloads: 1, likes: 0, gated: false, private: false, lastModified: "2026-01-01" },
+      ];
+    });
+    json(response, found.slice(0, Number(url.searchParams.get("limit") ?? 100)));
   }
 
   #forward(path: string): string | undefined {
@@ -126,7 +182,11 @@ export class FakeHub {
   }
 }
 
-function json(response: ServerResponse, body: unknown, { status = 200, ...headers }: { status?: number; link?: string } = {}): void {
+function json(
+  response: ServerResponse,
+  body: unknown,
+  { status = 200, ...headers }: { status?: number; [header: string]: string | number | undefined } = {},
+): void {
   response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
 }
 

@@ -91,7 +91,17 @@ export const HUB_CODES = {
   "hub-not-found": code("missing", "The Hub has no such repository, revision or file.", "repository", "revision"),
   "hub-forbidden": code("input", "The repository is gated or private.", "repository", "revision"),
   "hub-refused": code("resource", "The Hub refused the request, for instance because there were too many.", "repository", "revision"),
+  "hub-no-token": code("input", "An upload to the Hub has no access token.", "repository", "revision"),
+  "hub-no-write": code("input", "The access token may not write to the repository.", "repository", "revision"),
+  "hub-moved": code("conflict", "Somebody else committed to the repository during an upload.", "repository", "revision"),
+  "hub-upload-failed": code("resource", "An upload to the Hub failed for good.", "repository", "revision"),
   "hub-unsafe": code("input", "The Hub lists a file outside of the repository's folder.", "repository", "revision"),
+} as const;
+
+export const SHARING_CODES = {
+  "share-bad-name": code("input", "The name of a repository on the Hub is not written as org/name."),
+  "share-no-license": code("input", "An upload to the Hub does not name its license."),
+  "share-local-path": code("input", "A file to upload names a path on this machine.", "folder"),
 } as const;
 
 export const CHECKPOINT_CODES = {
@@ -281,6 +291,7 @@ export const ERROR_CODES = {
   ...SHAPE_CODES,
   ...OUTPUT_CODES,
   ...HUB_CODES,
+  ...SHARING_CODES,
   ...CHECKPOINT_CODES,
   ...ADAPTER_CODES,
   ...POOL_CODES,

@@ -19,6 +19,7 @@ import {
   type POOL_CODES,
   type ProblemKind,
   type SHAPE_CODES,
+  type SHARING_CODES,
   type STOPPED_CODES,
   type TRAINING_CODES,
 } from "./error-codes.ts";
@@ -80,7 +81,9 @@ function taking<C extends ErrorCode>() {
 /** Tensors, graphs or feeds whose shapes do not fit together. */
 export class ShapeError extends taking<keyof typeof SHAPE_CODES>() {}
 /** A checkpoint (config, tensors, tokenizer) that cannot be read or is not supported. */
-export class CheckpointError extends taking<keyof typeof CHECKPOINT_CODES | keyof typeof HUB_CODES | keyof typeof OUTPUT_CODES>() {}
+export class CheckpointError extends taking<
+  keyof typeof CHECKPOINT_CODES | keyof typeof HUB_CODES | keyof typeof SHARING_CODES | keyof typeof OUTPUT_CODES
+>() {}
 /** An adapter, gate or expert folder that cannot be used in its present form. */
 export class AdapterError extends taking<keyof typeof ADAPTER_CODES>() {}
 /** A pool that is inconsistent, or that does not fit its experts or its base model. */

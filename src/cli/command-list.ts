@@ -50,6 +50,21 @@ export const COMMANDS: readonly ListedCommand[] = [
     load: async () => (await import("./commands/pool.ts")).addPool,
   },
   {
+    name: "push",
+    summary: "Upload a pool or an expert to the Hugging Face Hub. The same command goes on with an upload that was stopped.",
+    load: async () => (await import("./commands/share.ts")).addPush,
+  },
+  {
+    name: "pull",
+    summary: "Download a pool or an adapter from the Hub, check every hash, and name its commit.",
+    load: async () => (await import("./commands/share.ts")).addPull,
+  },
+  {
+    name: "search",
+    summary: "List adapters on the Hub with rank and size, and whether they would load. No weights are downloaded.",
+    load: async () => (await import("./commands/share.ts")).addSearch,
+  },
+  {
     name: "farm",
     summary: "Make a pool by its recipe: every expert, its gates and statistics, the evaluation and the report.",
     load: async () => (await import("./commands/farm.ts")).addFarm,

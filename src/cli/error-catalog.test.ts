@@ -51,9 +51,9 @@ test("below the command line no text speaks of its flags or commands", () => {
   const names = COMMANDS.map(({ name }) => name).join("|");
   const flag = /(?:^|[\s"'`]|(?<!var)\()--[a-z][a-z-]*(?=[\s"'`.,;)]|$)/;
   const command = new RegExp(`\\bskein (?:${names})\\b`);
-  const lines = FILES.filter(({ name }) => !name.startsWith("cli/")).flatMap(({ name, text }) =>
-    text.split("\n").map((line, i) => ({ at: `${name}:${i + 1}`, line })),
-  );
+  // A card on the Hub shows people the commands that use it.
+  const below = FILES.filter(({ name }) => !name.startsWith("cli/") && name !== "sharing/hub-card.ts");
+  const lines = below.flatMap(({ name, text }) => text.split("\n").map((line, i) => ({ at: `${name}:${i + 1}`, line })));
   const found = lines.filter(({ line }) => !OTHER_PROGRAMS.test(line) && (flag.test(line) || command.test(line)));
   expect(found).toEqual([]);
 });

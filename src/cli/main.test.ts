@@ -11,7 +11,8 @@ import { skein } from "./captured-io.test-helper.ts";
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const BIN = fileURLToPath(new URL("../../bin/skein.js", import.meta.url));
 
-const NEEDS_NO_FILES = /^(demo|methods|cache)\b/;
+/** Commands that run without files here, and those that ask the Hub first. */
+const NEEDS_NO_FILES = /^(demo|methods|cache|pull|search)\b/;
 
 /** Every command line that ends in a command, as --help lists them. */
 async function commands(...path: string[]): Promise<string[][]> {

@@ -22,6 +22,9 @@ const REMEDIES: Remedies = {
   "adapter-kind": ({ option }) => (option === "kind" ? "Omit --kind." : undefined),
   "adapter-pickled": ({ folder }) =>
     `Convert it, which runs no code of it: skein convert ${folder} OUT. Or add it to a pool: skein pool add with --convert.`,
+  "share-no-license": () => "Name it with --license, by the Hub's id: apache-2.0, mit, cc-by-4.0, llama3.2, other, ...",
+  "share-local-path": () =>
+    "Give the base model's id on the Hub with --base, for example google-t5/t5-small, or take the path out of the file.",
   "pool-empty": () => "Add one: skein pool add POOL EXPERT.",
   "pool-expert-exists": ({ domain }) =>
     domain &&

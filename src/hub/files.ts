@@ -30,6 +30,7 @@ export interface DownloadOptions {
 
 /** The files of a repository at one commit. */
 export interface RemoteFiles {
+  readonly commit: string;
   /** All files, by path from the top. */
   readonly entries: ReadonlyMap<string, ListFileEntry>;
   /** Downloads those of these files that are not in the cache; returns the snapshot's folder. */
@@ -65,12 +66,9 @@ export async function remoteFiles(
     entries.set(entry.path, entry);
   }
   return {
+    commit,
     entries,
-    open: async (path) => {
-      const content = await downloadFile({ repo: { type, name }, path, revision: commit, ...access });
-      if (!content) throw new TypeError(`the hub lists ${path} but does not have it`);
-      return { byteLength: content.size, slice: (start, end = content.size) => content.slice(start, end).arrayBuffer() };
-    },
+    open: (path) => remoteFile({ type, name, revision: commit }, path, access),
     fetch: async (paths) => {
       const snapshot = join(cache, "snapshots", commit);
       const missing = paths.filter((path) => !existsSync(join(snapshot, path))).map((path) => entries.get(path)!);
@@ -80,6 +78,13 @@ export async function remoteFiles(
       return snapshot;
     },
   };
+}
+
+/** A file on the hub, read by ranges. */
+export async function remoteFile({ type, name, revision }: HubRepository, path: string, access: HubAccess): Promise<RemoteFile> {
+  const content = await downloadFile({ repo: { type, name }, path, revision, ...access });
+  if (!content) throw new TypeError(`the hub lists ${path} but does not have it`);
+  return { byteLength: content.size, slice: (start, end = content.size) => content.slice(start, end).arrayBuffer() };
 }
 
 function leavesItsFolder(path: string): boolean {

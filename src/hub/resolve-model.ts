@@ -45,9 +45,15 @@ export async function resolveModel(idOrPath: string, options: ResolveOptions = {
   }
 }
 
+/** Whether a text has the form of a hub id, "org/name" or "org/name@revision". */
+export function isHubId(id: string): boolean {
+  return HUB_ID.test(id);
+}
+const HUB_ID = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:@([\w][\w./-]*))?$/;
+
 /** Splits "org/name@revision"; the revision defaults to "main". */
 function parseHubId(id: string): HubRepository {
-  const [, name, revision = "main"] = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:@([\w][\w./-]*))?$/.exec(id) ?? [];
+  const [, name, revision = "main"] = HUB_ID.exec(id) ?? [];
   if (name !== undefined && !revision.split("/").includes("..")) return { type: "model", name, revision };
   throw new CheckpointError({
     code: "checkpoint-not-found",

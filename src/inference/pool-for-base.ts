@@ -5,12 +5,14 @@ import { rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { PoolEntry } from "../adapters/pool-file.ts";
 import { OptionError, PoolError } from "../base/errors.ts";
+import { downloadAdapter, isLocal } from "../hub/pool.ts";
 import { checkKinds, type NamedKind } from "../routing/stack.ts";
 import { checkAdapter } from "../storage/check.ts";
 import { convertPeft, isPickledAdapter } from "../storage/convert-peft.ts";
 import { loadExpert } from "../storage/expert.ts";
+import { exists } from "../storage/files.ts";
 import { type AddExpertOptions, addExpert, createPool, listPool } from "../storage/pool.ts";
-import { openBase } from "./base.ts";
+import { type Base, openBase } from "./base.ts";
 
 export interface Added {
   readonly entries: readonly PoolEntry[];
@@ -23,19 +25,47 @@ interface Checked {
   readonly warnings: readonly string[];
 }
 
-/** Makes a pool for the base model (a folder or hub id) and adds expert folders, in order. */
-export async function createPoolOf(directory: string, base: string, experts: readonly string[]): Promise<Added> {
-  const checked = await checkedExperts(base, experts);
+/** Makes a pool for the base model (a folder or hub id) and adds experts, in order: folders, or adapters on the hub. */
+export async function createPoolOf(directory: string, base: string, sources: readonly string[]): Promise<Added> {
+  const opened = await openBase(base);
+  const experts = await expertPlaces(sources, false);
+  const checked = await checkedExperts(opened, experts);
   checkKinds(checked.kinds, directory);
   await createPool(directory, { name: base, fingerprint: checked.fingerprint });
   return { entries: await addAll(directory, experts, {}), warnings: checked.warnings };
 }
 
-/** Adds expert folders at the end of the pool. `base`: the place of its base model, if pool.json has another place. */
+/** An expert to add: its folder, and its name if that is not the folder's. */
+interface ExpertPlace {
+  readonly folder: string;
+  readonly name?: string;
+}
+
+/** The folders of experts. What is no folder here is an adapter on the hub, "org/name[/folder][@revision]", which is downloaded. */
+async function expertPlaces(sources: readonly string[], pickles: boolean): Promise<ExpertPlace[]> {
+  const places: ExpertPlace[] = [];
+  for (const source of sources) {
+    if ((await exists(source)) || !ADAPTER_ID.test(source) || isLocal(source)) places.push({ folder: source });
+    else places.push(await downloadAdapter(source, { pickles }));
+  }
+  return places;
+}
+const ADAPTER_ID = /^[\w-][\w.-]*(?:\/[\w-][\w.-]*)+(?:@[\w][\w./-]*)?$/;
+
+/** Adds experts at the end of the pool: folders, or adapters on the hub. `base`: the place of its base model, if pool.json has another place. */
 export async function addToPool(
   directory: string,
-  experts: readonly string[],
-  { base, ...options }: Pick<AddExpertOptions, "name" | "reference"> & { readonly base?: string } = {},
+  sources: readonly string[],
+  options: Pick<AddExpertOptions, "name" | "reference"> & { readonly base?: string } = {},
+): Promise<Added> {
+  await listPool(directory); // before anything is downloaded
+  return addPlaces(directory, await expertPlaces(sources, false), options);
+}
+
+async function addPlaces(
+  directory: string,
+  experts: readonly ExpertPlace[],
+  { base, ...options }: NonNullable<Parameters<typeof addToPool>[2]>,
 ): Promise<Added> {
   if (options.name !== undefined && experts.length > 1) {
     throw new OptionError({
@@ -47,7 +77,7 @@ export async function addToPool(
     });
   }
   const pool = await listPool(directory);
-  const checked = await checkedExperts(base ?? pool.base.name, experts);
+  const checked = await checkedExperts(await openBase(base ?? pool.base.name), experts);
   if (pool.base.fingerprint !== undefined && checked.fingerprint !== pool.base.fingerprint) {
     throw new PoolError({
       code: "pool-other-base",
@@ -62,7 +92,7 @@ export async function addToPool(
   return { entries: await addAll(directory, experts, options), warnings: checked.warnings };
 }
 
-/** Adds expert folders, and converts adapters that are stored only as pickles. */
+/** Adds experts, and converts adapters that are stored only as pickles. */
 export async function addConverted(
   directory: string,
   experts: readonly string[],
@@ -71,15 +101,19 @@ export async function addConverted(
   await listPool(directory);
   const temporary = join(directory, `.converted-${randomUUID().slice(0, 8)}`);
   try {
-    const folders: string[] = [];
-    for (const source of experts) {
-      if (!(await isPickledAdapter(source))) folders.push(source);
+    const places: ExpertPlace[] = [];
+    for (const place of await expertPlaces(experts, true)) {
+      if (!(await isPickledAdapter(place.folder))) places.push(place);
       else {
-        const folder = await folderOf(source);
-        folders.push((await convertPeft(source, options.reference ? folder : join(temporary, basename(folder)))).directory);
+        const folder = await folderOf(place.folder);
+        const { directory: converted } = await convertPeft(
+          place.folder,
+          options.reference ? folder : join(temporary, place.name ?? basename(folder)),
+        );
+        places.push({ ...place, folder: converted });
       }
     }
-    return await addToPool(directory, folders, options);
+    return await addPlaces(directory, places, options);
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }
@@ -97,21 +131,21 @@ async function kindIn(directory: string, { name, path }: PoolEntry): Promise<Nam
   return kind === undefined ? [] : [{ name, kind }];
 }
 
-async function checkedExperts(base: string, experts: readonly string[]): Promise<Checked> {
-  const { modules, fingerprint } = await openBase(base);
+async function checkedExperts({ modules, fingerprint }: Base, experts: readonly ExpertPlace[]): Promise<Checked> {
   const print = await fingerprint();
   const kinds: NamedKind[] = [];
   const warnings: string[] = [];
-  for (const folder of experts) {
-    const expert = await loadExpert(folder, modules, { fingerprint: print });
+  for (const { folder, name } of experts) {
+    const expert = await loadExpert(folder, modules, { fingerprint: print, ...(name !== undefined && { name }) });
     kinds.push({ name: expert.name, kind: expert.adapter.kind });
     warnings.push(...expert.warnings.map((warning) => `${expert.name}: ${warning}`));
   }
   return { fingerprint: print, kinds, warnings };
 }
 
-async function addAll(directory: string, experts: readonly string[], options: AddExpertOptions): Promise<PoolEntry[]> {
+async function addAll(directory: string, experts: readonly ExpertPlace[], options: AddExpertOptions): Promise<PoolEntry[]> {
   const entries: PoolEntry[] = [];
-  for (const folder of experts) entries.push(await addExpert(directory, folder, options));
+  for (const { folder, name } of experts)
+    entries.push(await addExpert(directory, folder, { ...(name !== undefined && { name }), ...options }));
   return entries;
 }

@@ -2,6 +2,7 @@
 
 import type * as z from "zod";
 import { OptionError } from "../base/errors.ts";
+import { resolvePool } from "../hub/pool.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
 import type { Model } from "../inference/model.ts";
 import { openExperts } from "../inference/open.ts";
@@ -30,12 +31,13 @@ export interface OpenedWoven {
 export async function openWoven(model: Model, options: WovenOptions): Promise<OpenedWoven> {
   checkOptions(options);
   const { base, runner } = model;
-  const { adapter: name, pool, router, topK, maxResident, decide, domain, rows } = options;
+  const { adapter: name, pool: poolName, router, topK, maxResident, decide, domain, rows } = options;
   if (name !== undefined) {
     const adapter = await loadAdapter(await resolveModel(name), base.modules, { fingerprint: await base.fingerprint() });
     return { woven: singleAdapter(adapter, base.modules), warnings: adapter.warnings };
   }
-  if (pool === undefined) return { woven: plain, warnings: [] };
+  if (poolName === undefined) return { woven: plain, warnings: [] };
+  const pool = await resolvePool(poolName);
   const moa = () => readMoa(pool);
   const method = router ?? (await defaultMethod({ moa }));
   if (decide !== undefined && !hasOption(method, "rule")) throw noDomains(method, "decide");

@@ -5,7 +5,10 @@ import { DECISION_RULES } from "../routing/moa-decision.ts";
 
 export const wovenOptions = z.strictObject({
   adapter: z.string().optional().meta({ description: "One adapter for every token.", value: "dir" }),
-  pool: z.string().optional().meta({ description: "A pool of experts, chosen among for every token.", value: "dir" }),
+  pool: z
+    .string()
+    .optional()
+    .meta({ description: "A pool of experts, chosen among for every token: a folder, or org/name on the Hub.", value: "dir" }),
   router: z.string().optional().meta({
     description: "How experts are chosen: a method's name, with options as in arrow:temperature=1.",
     value: "name",

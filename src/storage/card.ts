@@ -26,7 +26,7 @@ export interface ModelCard {
   readonly gated?: boolean;
 }
 
-const CARD_FILE = "README.md";
+export const CARD_FILE = "README.md";
 const MARK = /<!-- written by skein, sha256 ([0-9a-f]{64}); an edited card is never overwritten -->\n$/;
 
 /** Writes README.md unless a person edited or wrote the existing one. Returns whether it wrote. */
@@ -43,6 +43,15 @@ export async function noteGates(directory: string): Promise<void> {
   const path = join(directory, CARD_FILE);
   const text = await readFile(path, "utf8").catch(() => ""); // absent: nothing to say
   if (isOurs(text)) await writeMarked(path, text.replace(MARK, "").replace(gatesLine(false), gatesLine(true)));
+}
+
+/** What a card says of its expert's data and steps; or the whole card, if a person edited or wrote it. */
+export async function cardNotes(directory: string): Promise<{ lines: readonly string[]; edited?: string }> {
+  const text = await readFile(join(directory, CARD_FILE), "utf8").catch(() => undefined); // absent: nothing to say
+  if (text === undefined) return { lines: [] };
+  return isOurs(text)
+    ? { lines: text.split("\n").filter((line) => /^- (?:Data|Training steps): (?!not recorded)/.test(line)) }
+    : { lines: [], edited: text };
 }
 
 async function writeMarked(path: string, text: string): Promise<void> {

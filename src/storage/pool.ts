@@ -293,12 +293,26 @@ const PICKLE = /\.(?:bin|pt|pth|pkl|pickle|ckpt)$/;
 
 /** SHA-256 over the names and SHA-256 of the files that determine what an expert computes. */
 export async function expertHash(folder: string): Promise<string> {
-  const hash = createHash("sha256");
+  const hashes = new Map<string, string>();
   for (const name of HASHED_FILES) {
     const path = join(folder, name);
-    if (await exists(path)) hash.update(`${name} ${await fileHash(path)}\n`);
+    if (await exists(path)) hashes.set(name, await fileHash(path));
   }
+  return hashOfFiles(hashes);
+}
+
+/** The hash of an expert from the SHA-256 of its files by name. */
+export function hashOfFiles(files: ReadonlyMap<string, string>): string {
+  const hash = createHash("sha256");
+  for (const name of HASHED_FILES) if (files.has(name)) hash.update(`${name} ${files.get(name)}\n`);
   return hash.digest("hex");
+}
+
+/** Verifies every expert in the pool's folder against pool.json.
+ *  @throws PoolError that names the expert that is missing or has changed. */
+export async function verifyPool(directory: string): Promise<void> {
+  const { experts } = await listPool(directory);
+  for (const entry of experts) if (entry.path !== undefined) await verified(directory, entry, undefined);
 }
 
 async function writePool(directory: string, pool: PoolFile): Promise<void> {

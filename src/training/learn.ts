@@ -36,12 +36,7 @@ export interface Learned {
 }
 
 /** Encodes the job's examples and trains on them. */
-export async function learn(
-  job: TrainingJob,
-  learner: Learner,
-  recipe: CommonRecipe,
-  { passes }: LearnOptions = {},
-): Promise<Learned> {
+export async function learn(job: TrainingJob, learner: Learner, recipe: CommonRecipe, { passes }: LearnOptions = {}): Promise<Learned> {
   const { training } = job;
   const { date, identity } = await dateOf(job, training);
   const dated = { ...job, date };

@@ -42,7 +42,7 @@ const taskFlags = z.strictObject({
 });
 const sizes = (description: string) => z.array(z.int().min(1)).optional().meta({ description, value: "numbers" });
 const methodFlags = z.strictObject({
-  pool: z.string().optional().meta({ description: "A pool of experts.", value: "dir" }),
+  pool: z.string().optional().meta({ description: "A pool of experts: a folder, or org/name on the Hub.", value: "dir" }),
   routers: z.array(z.string()).optional().meta({
     description: "Routers of the pool, with options as in arrow:temperature=1; several with commas.",
     value: "names",
@@ -95,11 +95,14 @@ export function addEval(program: Command, io: Io, summary: string): void {
   withOptions(command, resultFlags, { group: "Results:" }).action((files: readonly string[], flags: Flags) => run(io, files, flags));
 }
 
-async function run(io: Io, files: readonly string[], flags: Flags): Promise<void> {
+async function run(io: Io, files: readonly string[], given: Flags): Promise<void> {
   const { loadModel } = await import("../../library/model.ts");
   const { evaluate } = await import("../../evaluation/comparison/evaluate.ts");
   const { resultsJson, saveResults } = await import("../../evaluation/comparison/results.ts");
   const { terminalTable } = await import("../../evaluation/comparison/tables.ts");
+  const { resolvePool } = await import("../../hub/pool.ts");
+  const pool = given.pool === undefined ? {} : { pool: await resolvePool(given.pool, { onProgress: downloadProgress(io, given) }) };
+  const flags = { ...given, ...pool };
   await checkPlaces(flags);
   const names = await namesOf(flags);
   await using model = await loadModel(flags.base, { ...baseOptions(io, flags), onWarning: (warning) => warn(io, flags, [warning]) });

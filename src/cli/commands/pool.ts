@@ -7,6 +7,7 @@ import { subcommand } from "../command.ts";
 import { base } from "../common-options.ts";
 import { expertFolders } from "../expert-folders.ts";
 import { type CommonFlags, type Io, show, table, warn } from "../io.ts";
+import { progress } from "../progress.ts";
 import { withOptions } from "../schema-options.ts";
 
 const createFlags = z.strictObject({ base });
@@ -21,6 +22,8 @@ const addFlags = z.strictObject({
     .boolean()
     .default(false)
     .meta({ description: "Convert experts that are pickles (adapter_model.bin) to safetensors. No code in them is run." }),
+  list: z.string().optional().meta({ description: "A YAML list of adapters to add too, as in recipes/pools/lorahub.yaml.", value: "file" }),
+  dryRun: z.boolean().default(false).meta({ description: "Say what would be added; add nothing." }),
 });
 type CreateFlags = CommonFlags & z.input<typeof createFlags>;
 type AddFlags = CommonFlags & z.input<typeof addFlags>;
@@ -51,18 +54,47 @@ function addPoolCreate(pool: Command, io: Io): void {
 }
 
 function addPoolAdd(pool: Command, io: Io): void {
-  const command = subcommand(pool, "add <pool> <experts...>", {
-    summary: "Add experts at the end of a pool.",
-    example: "skein pool add my-pool experts/adjectives",
+  const command = subcommand(pool, "add <pool> [experts...]", {
+    summary: "Add experts at the end of a pool: folders, or adapters on the Hub (org/name, org/name/folder).",
+    example: "skein pool add my-pool experts/adjectives flock/nouns\n$ skein pool add lorahub --list recipes/pools/lorahub.yaml --convert",
   });
   withOptions(command, addFlags).action(async (directory: string, experts: readonly string[], flags: AddFlags) => {
     const { addConverted, addToPool } = await import("../../inference/pool-for-base.ts");
     const add = flags.convert ? addConverted : addToPool;
-    const { entries, warnings } = await add(directory, await expertFolders(io, flags, experts), flags);
+    const listed = await listedExperts(io, flags, directory);
+    if (flags.dryRun) {
+      const sources = [...experts, ...listed.map(({ source }) => source)];
+      show(io, flags, { pool: directory, wouldAdd: sources }, [`Would add ${counted(sources.length, "expert")}:`, ...sources].join("\n  "));
+      return;
+    }
+    const { list: _, dryRun: __, ...options } = flags;
+    const given = await expertFolders(io, flags, experts);
+    const { entries: first, warnings } = given.length > 0 ? await add(directory, given, options) : { entries: [], warnings: [] };
+    const entries = [...first];
+    const bar = progress(io, flags, { label: "add" });
+    // One by one, so that the same command goes on where it was stopped.
+    for (const [i, { name, source }] of listed.entries()) {
+      const added = await add(directory, [source], { ...options, name }).finally(() => bar.done());
+      entries.push(...added.entries);
+      warn(io, flags, added.warnings);
+      bar.update({ step: i + 1, steps: listed.length, note: name });
+    }
+    bar.done();
     warn(io, flags, warnings);
     const names = entries.map(({ name }) => name);
-    show(io, flags, { pool: directory, added: entries }, `Added ${names.join(", ")} to ${directory}.`);
+    show(io, flags, { pool: directory, added: entries }, `Added ${names.join(", ") || "nothing"} to ${directory}.`);
   });
+}
+
+/** The adapters of --list that the pool does not have yet. */
+async function listedExperts(io: Io, flags: AddFlags, directory: string) {
+  if (flags.list === undefined) return [];
+  const { readPoolList } = await import("../../sharing/pool-list.ts");
+  const { listPool } = await import("../../storage/pool.ts");
+  const { adapters, base } = await readPoolList(flags.list);
+  const pool = await listPool(directory);
+  if (pool.base.name !== base) warn(io, flags, [`The list is for ${base}; the pool is for ${pool.base.name}.`]);
+  return adapters.filter(({ name }) => !pool.experts.some((expert) => expert.name === name));
 }
 
 function addPoolRemove(pool: Command, io: Io): void {

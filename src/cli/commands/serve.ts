@@ -8,11 +8,15 @@ import { packageVersion } from "../../storage/version.ts";
 import { subcommand } from "../command.ts";
 import { baseModel } from "../common-options.ts";
 import { type CommonFlags, type Io, show } from "../io.ts";
+import { downloadProgress } from "../progress.ts";
 import { type FlagRules, optionsFrom, withOptions } from "../schema-options.ts";
 
 const serveFlags = z.strictObject({
   ...baseModel,
-  pool: z.string().optional().meta({ description: "A pool whose experts are chosen for every token.", value: "dir" }),
+  pool: z
+    .string()
+    .optional()
+    .meta({ description: "A pool whose experts are chosen for every token: a folder, or org/name on the Hub.", value: "dir" }),
   adapter: z
     .array(z.string())
     .optional()
@@ -61,19 +65,11 @@ async function serve(io: Io, flags: Flags): Promise<void> {
   const { checkFolders } = await import("../../server/open-engine.ts");
   const { ProcessBackend } = await import("../../server/process-backend.ts");
   const { startServer } = await import("../../server/serve.ts");
-  const {
-    base: root,
-    baseName,
-    pool,
-    poolName,
-    methods,
-    precision,
-    device,
-    adapterRoot,
-    context: contextLength,
-    parallel,
-    cacheMb,
-  } = flags;
+  const { resolvePool } = await import("../../hub/pool.ts");
+  const pool = flags.pool === undefined ? undefined : await resolvePool(flags.pool, { onProgress: downloadProgress(io, flags) });
+  // The folder in the cache is named after the commit.
+  const poolName = flags.poolName ?? (pool === flags.pool ? undefined : flags.pool?.replace(/@.*/, "").split("/").at(-1));
+  const { base: root, baseName, methods, precision, device, adapterRoot, context: contextLength, parallel, cacheMb } = flags;
   const log = stderrLog();
   const engine = {
     ...{ base: root, name: baseName, pool, poolName, methods, precision, device, adapterRoot, contextLength },

@@ -8,6 +8,7 @@ import { baseOptions } from "../base-model.ts";
 import { subcommand } from "../command.ts";
 import { baseModel } from "../common-options.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
+import { downloadProgress } from "../progress.ts";
 import { optionsFrom, withOptions } from "../schema-options.ts";
 
 const statisticsFlags = z.strictObject({
@@ -39,7 +40,7 @@ export function addStatistics(program: Command, io: Io, summary: string): void {
 
 const lorahubFlags = z.strictObject({
   ...baseModel,
-  pool: z.string().meta({ description: "The pool whose experts are combined.", value: "dir" }),
+  pool: z.string().meta({ description: "The pool whose experts are combined: a folder, or org/name on the Hub.", value: "dir" }),
   data: z.string().meta({ description: "A few examples of the new task.", value: "file" }),
   out: z.string().meta({ description: "Folder of the combined adapter.", value: "dir" }),
   ...searchOptions.shape,
@@ -62,7 +63,8 @@ export function addLorahub(program: Command, io: Io, summary: string): void {
     const { checkFolder } = await import("../../checkpoint/atomic.ts");
     await checkFolder(out);
     await using model = await loadModel(base, { ...baseOptions(io, flags), onWarning: (warning) => warn(io, flags, [warning]) });
-    const experts = await openExperts(model, pool);
+    const { resolvePool } = await import("../../hub/pool.ts");
+    const experts = await openExperts(model, await resolvePool(pool, { onProgress: downloadProgress(io, flags) }));
     const tokenizer = await model.base.tokenizer();
     const limits = { maxInput: maxLength, maxTarget: maxLength };
     const { examples } = encodeExamples(await readTrainingExamples(data), tokenizer, model.base.architecture, limits);
