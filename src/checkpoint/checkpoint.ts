@@ -13,6 +13,8 @@ import * as z from "zod";
 import { CheckpointError, messageOf } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { codeOf, writeFileAtomically } from "./atomic.ts";
+import { type PackedWeights, packedWeights } from "./packed-layout.ts";
+import { checkPacked } from "./packed-weights.ts";
 import { refuseQuantized } from "./quantized-checkpoint.ts";
 import { openSafetensors, type TensorInfo, type WriteOptions, writeSafetensors } from "./safetensors.ts";
 
@@ -43,6 +45,8 @@ export interface Checkpoint {
   readonly generationConfig?: Readonly<Record<string, unknown>>;
   /** Every tensor by name, from all shards. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** Weights that come in four bits, by the names that they would have in float ("....weight"). */
+  readonly packed?: PackedWeights;
 }
 
 /** Opens the checkpoint in `directory`, reading its configuration and the headers of its tensor files. */
@@ -67,9 +71,12 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
     : names.has(INDEX)
       ? await openShards(directory)
       : refuseTensors(directory, names);
-  refuseQuantized({ config, tensors, directory });
-  if (!names.has(GENERATION_CONFIG)) return { directory, config, tensors };
-  return { directory, config, tensors, generationConfig: await readJsonObject(join(directory, GENERATION_CONFIG)) };
+  const packed = packedWeights(config, tensors)?.packed;
+  if (packed) await checkPacked(packed, directory);
+  else refuseQuantized({ config, tensors, directory });
+  const opened = { directory, config, tensors, ...(packed && { packed }) };
+  if (!names.has(GENERATION_CONFIG)) return opened;
+  return { ...opened, generationConfig: await readJsonObject(join(directory, GENERATION_CONFIG)) };
 }
 
 async function filesOf(directory: string): Promise<ReadonlySet<string>> {

@@ -3,9 +3,11 @@
 
 import { totalmem } from "node:os";
 import type { ModuleSizes } from "../adapters/modules.ts";
+import { OptionError } from "../base/errors.ts";
 import { elements } from "../base/tensor.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { fingerprint } from "../checkpoint/fingerprint.ts";
+import type { PackedWeights } from "../checkpoint/packed-layout.ts";
 import { readTensor, type TensorInfo } from "../checkpoint/safetensors.ts";
 import { haveSameBytes } from "../checkpoint/same-bytes.ts";
 import type { Graph } from "../graph/value.ts";
@@ -17,7 +19,7 @@ import type { Weights } from "../models/linear.ts";
 import { tracedModules } from "../models/logits.ts";
 import { architectureOf } from "../models/registry.ts";
 import { fileWeights } from "../models/weights.ts";
-import { type Precision, quantizationPlan, type Scheme } from "../quantization/scheme.ts";
+import { type Precision, packedPlan, quantizationPlan, type Scheme } from "../quantization/scheme.ts";
 import { quantizedSeams } from "../quantization/seams.ts";
 import { openStore, type QuantizedStore } from "../quantization/store.ts";
 import { engineFor } from "../runtime/device.ts";
@@ -55,7 +57,8 @@ export interface Base {
 
 /** How a base is opened. */
 export interface BaseOptions {
-  /** "auto" means float32 if the weights fit into a quarter of the memory, else int8. Default float32. */
+  /** "auto" means float32 if the weights fit into a quarter of the memory, else int8. Default float32. Weights that come in four bits
+   *  (GPTQ, AWQ) stay so. */
   readonly precision?: Precision | "auto" | undefined;
   /** The hardware that computes. "auto" means the fastest that a short measurement finds (runtime/device.ts). Default: the device that the
    *  environment variable SKEIN_DEVICE names, else the CPU. */
@@ -70,12 +73,41 @@ export interface BaseOptions {
 export async function openBase(name: string, { precision = "float32", device, onProgress }: BaseOptions = {}): Promise<Base> {
   const checkpoint = await openCheckpoint(await resolveModel(name));
   const warnings = await checkpointNotes(checkpoint, architectureOf(checkpoint), { readTensor, haveSameBytes });
-  const scheme = precision === "auto" ? fitting(checkpoint) : precision;
   const engine = device === undefined ? standardEngine() : await engineFor(device);
+  if (checkpoint.packed) return { ...(await packedBase(checkpoint, checkpoint.packed, { precision, onProgress })), engine, warnings };
+  const scheme = precision === "auto" ? fitting(checkpoint) : precision;
   if (scheme === "float32") return { ...baseOf(checkpoint), engine, warnings: [...warnings, ...widenedNote(checkpoint)] };
   const plan = quantizationPlan(architectureOf(checkpoint), scheme);
   const options = { scheme, fingerprint: await fingerprint(checkpoint), ...(onProgress && { onProgress }) };
   return { ...baseOf(checkpoint, { precision: scheme, store: await openStore(checkpoint, plan, options) }), engine, warnings };
+}
+
+interface PackedOptions {
+  readonly precision: BaseOptions["precision"];
+  readonly onProgress: BaseOptions["onProgress"];
+}
+
+/** A base whose weights come in four bits. They stay as they are; float32 and auto leave the other tensors in float, int4 stores embeddings and
+ *  head in 8 bits. */
+async function packedBase(checkpoint: Checkpoint, packed: PackedWeights, { precision, onProgress }: PackedOptions): Promise<Base> {
+  if (precision === "int8") {
+    throw new OptionError({
+      code: "option-conflict",
+      data: { options: ["precision"] },
+      what: "This base's weights come in 4 bits, so int8 would only make them larger.",
+      where: checkpoint.directory,
+      fix: "Leave `precision` out, or use int4, which stores embeddings and head in 8 bits too.",
+    });
+  }
+  const others = precision === "int4" ? "int4" : "float32";
+  const plan = packedPlan(architectureOf(checkpoint), packed, others);
+  const scheme = others === "int4" ? "packed-int4" : "packed";
+  const store = await openStore(checkpoint, plan, {
+    scheme,
+    fingerprint: await fingerprint(checkpoint),
+    ...(onProgress && { onProgress }),
+  });
+  return baseOf(checkpoint, { precision: "int4", store });
 }
 
 function fitting({ tensors }: Checkpoint): Precision {

@@ -10,8 +10,8 @@ import { type Reads, unreadTensorNotes } from "./unread-tensors.ts";
 
 /** The warnings. Throws a CheckpointError if a key or tensor needs a computation that the architecture does not have. */
 export async function checkpointNotes(checkpoint: Checkpoint, architecture: Architecture, reads: Reads): Promise<string[]> {
-  const { config, tensors, directory } = checkpoint;
-  const quantized = quantizationOf(config, tensors)?.kind;
+  const { config, tensors, directory, packed } = checkpoint;
+  const quantized = packed ? undefined : quantizationOf(config, tensors)?.kind;
   return [
     ...configNotes(config, factoryOf(checkpoint).keys, fileIn(directory, "config.json")),
     ...(quantized ? [`config.json says that the weights are quantized with ${quantized}; they are not, and are used as they are.`] : []),

@@ -3,6 +3,7 @@
 import { CheckpointError } from "../base/errors.ts";
 import { elements, type HostTensor } from "../base/tensor.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
+import { packedWeights } from "../checkpoint/packed-layout.ts";
 import type { TensorInfo } from "../checkpoint/safetensors-header.ts";
 import type { Architecture } from "./architecture.ts";
 import { tracedTensors } from "./logits.ts";
@@ -25,8 +26,9 @@ const ADAPTERS = /\.(?:lora_(?:A|B|embedding_A|embedding_B|magnitude_vector)|bas
 const EMBEDDINGS = /(?:^|\.)(?:lm_head|embed_tokens|shared|wte)\.weight$/;
 
 /** Warnings about tensors that are not read. Throws a CheckpointError if one may change the result. */
-export async function unreadTensorNotes({ tensors, directory }: Checkpoint, architecture: Architecture, reads: Reads): Promise<string[]> {
-  const read = new Set(tracedTensors(architecture).keys());
+export async function unreadTensorNotes(checkpoint: Checkpoint, architecture: Architecture, reads: Reads): Promise<string[]> {
+  const { config, tensors, directory } = checkpoint;
+  const read = new Set([...tracedTensors(architecture).keys(), ...(packedWeights(config, tensors)?.parts ?? [])]);
   const refused: { name: string; refusal: string; fix: string }[] = [];
   const warned = new Map<string, string[]>();
   refuseEmpty(tensors, directory);

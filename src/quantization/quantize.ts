@@ -3,6 +3,8 @@
 import { invariant } from "../base/errors.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { DTYPE_BYTES } from "../checkpoint/dtypes.ts";
+import type { PackedWeight } from "../checkpoint/packed-layout.ts";
+import { unpacked } from "../checkpoint/packed-weights.ts";
 import { readTensor, type TensorInfo } from "../checkpoint/safetensors.ts";
 import { BLOCK, int4Rows } from "./int4.ts";
 import { int8Rows, intoColumns, PRODUCT_RANGE, TABLE_RANGE } from "./int8.ts";
@@ -14,24 +16,38 @@ const MOST_VALUES = 2 ** 24; // read at once: 64 MB of float32
 export interface StoredTensor {
   readonly values: HostTensor<"int8" | "uint8">;
   readonly scales: HostTensor<"float32">;
+  /** Zero points of 4 bits; 8 for all when absent. */
+  readonly zeros?: HostTensor<"uint8">;
 }
 
 /** The shapes of a stored tensor, known before it is made. */
-export function storedShapes({ form, in: inputs, out }: TensorPlan): {
+export function storedShapes({ form, in: inputs, out, block = BLOCK, packed }: TensorPlan): {
   readonly values: readonly number[];
   readonly scales: readonly number[];
+  readonly zeros?: readonly number[];
 } {
-  const blocks = Math.ceil(inputs / BLOCK);
+  const blocks = Math.ceil(inputs / block);
   const shapes: { readonly [F in Form]: [values: readonly number[], scales: readonly number[]] } = {
     channels: [[inputs, out], [out]],
     rows: [[out, inputs], [out]],
     blocks: [
-      [out, blocks, BLOCK / 2],
+      [out, blocks, block / 2],
       [out, blocks],
     ],
   };
   const [values, scales] = shapes[form];
-  return { values, scales };
+  return { values, scales, ...(packed && { zeros: [out, Math.ceil(blocks / 2)] }) };
+}
+
+/** A weight that comes in four bits, in the stored form; no number changes. */
+export async function repacked(weight: PackedWeight, plan: TensorPlan): Promise<StoredTensor> {
+  const { values, scales, zeros = [] } = storedShapes(plan);
+  const made = await unpacked(weight, plan.block ?? BLOCK);
+  return {
+    values: { dtype: "uint8", shape: values, data: made.values },
+    scales: { dtype: "float32", shape: scales, data: made.scales },
+    zeros: { dtype: "uint8", shape: zeros, data: made.zeros },
+  };
 }
 
 /** Quantizes `info`, a tensor of the checkpoint, as `plan` says. */

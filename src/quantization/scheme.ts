@@ -7,6 +7,8 @@
  *  Norms, biases and position tables stay in float. Adapters, gates and routing stay in float too. */
 
 import * as z from "zod";
+import { CheckpointError } from "../base/errors.ts";
+import { blockOf, type PackedWeight, type PackedWeights } from "../checkpoint/packed-layout.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { tracedModules } from "../models/logits.ts";
 
@@ -31,9 +33,34 @@ export interface TensorPlan {
   readonly out: number;
   /** The checkpoint has the weight as [in, out]. */
   readonly inByOut: boolean;
+  /** Weights that share a scale in the form "blocks". Default 32. */
+  readonly block?: number;
+  /** The weight comes in four bits, with zero points. */
+  readonly packed?: PackedWeight;
 }
 /** channels: int8 [in, out]; rows: int8 [out, in]; blocks: 4 bits, [out, blocks, 16] */
 export type Form = "channels" | "rows" | "blocks";
+
+/** The tensors of a checkpoint whose weights come in four bits: those as they are, and with "int4" the others as in int4.
+ *  @throws CheckpointError for a packed weight that is not a projection of the architecture. */
+export function packedPlan(architecture: Architecture, packed: PackedWeights, precision: "float32" | "int4"): Map<string, TensorPlan> {
+  const usual = quantizationPlan(architecture, "int4");
+  const plan = new Map(precision === "int4" ? usual : []);
+  for (const [name, weight] of packed) {
+    const { in: inputs, out } = usual.get(name) ?? {};
+    if (inputs !== weight.in || out !== weight.out) {
+      throw new CheckpointError({
+        code: "checkpoint-tensor-shape",
+        data: { tensor: name, expected: `${out},${inputs}`, got: `${weight.out},${weight.in}` },
+        what: `The weight ${name} in four bits has shape [${weight.out}, ${weight.in}], not [${out}, ${inputs}].`,
+        where: weight.qweight.file,
+        fix: "Export the checkpoint again; its config.json asks for this tensor.",
+      });
+    }
+    plan.set(name, { form: "blocks", in: inputs, out, inByOut: false, block: blockOf(weight)!, packed: weight });
+  }
+  return plan;
+}
 
 /** The tensors that `scheme` stores in fewer bits, by their names in the checkpoint. */
 export function quantizationPlan(architecture: Architecture, scheme: Scheme): Map<string, TensorPlan> {

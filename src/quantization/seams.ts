@@ -46,12 +46,17 @@ function channelProduct(graph: Graph, x: Float, tensor: string, { values, scales
   });
 }
 
-function blockProduct(graph: Graph, x: Float, tensor: string, { plan, values, scales }: StoredInfo): Float {
-  const numbers = { ...values, shape: [plan.out, Math.ceil(plan.in / BLOCK) * BLOCK] };
+function blockProduct(graph: Graph, x: Float, tensor: string, { plan, values, scales, zeros }: StoredInfo): Float {
+  const { block = BLOCK } = plan;
+  const numbers = { ...values, shape: [plan.out, Math.ceil(plan.in / block) * block] };
   const weight = {
     values: pointer(graph, tensor, "uint8", values),
     scales: pointer(graph, `${tensor}.scales`, "float32", scales),
     numbers: pointer(graph, `${tensor}.numbers`, "uint4", numbers),
+    ...(zeros && {
+      zeros: pointer(graph, `${tensor}.zeros`, "uint8", zeros),
+      zeroNumbers: pointer(graph, `${tensor}.zeroNumbers`, "uint4", { ...zeros, shape: [plan.out, 2 * zeros.shape[1]!] }),
+    }),
   };
   return int4Matmul(x, weight, plan);
 }

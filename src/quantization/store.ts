@@ -2,7 +2,8 @@
  *
  *    <cache>/<fingerprint>-<digest>-<scheme>/
  *      values.safetensors       <tensor>: int8 [in, out] or [out, in], or 4 bits in uint8 [out, blocks, 16]
- *      scales.safetensors       <tensor>: float32 [out], or [out, blocks]
+ *      scales.safetensors       <tensor>: float32 [out], or [out, blocks]; <tensor>.zeros: zero points of 4 bits, [out, ceil(blocks / 2)],
+ *                               of weights that come in four bits
  *      backward.safetensors     <tensor>: int8 [out, in], made when a model first trains on this base
  *      quantized.json           { version, scheme, base, bytes }; written last, so a folder without it is incomplete
  *
@@ -14,7 +15,7 @@ import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { CheckpointError } from "../base/errors.ts";
-import { elements } from "../base/tensor.ts";
+import { elements, type HostTensor } from "../base/tensor.ts";
 import { writeFileAtomically } from "../checkpoint/atomic.ts";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { encode, FILE_DTYPE } from "../checkpoint/dtypes.ts";
@@ -22,8 +23,8 @@ import { exactDigest } from "../checkpoint/fingerprint.ts";
 import { openSafetensors, readTensor, streamSafetensors, type TensorInfo, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { type Environment, skeinCache } from "../hub/cache.ts";
 import { intoColumns } from "./int8.ts";
-import { quantized, storedShapes } from "./quantize.ts";
-import type { Scheme, TensorPlan } from "./scheme.ts";
+import { quantized, repacked, storedShapes } from "./quantize.ts";
+import type { TensorPlan } from "./scheme.ts";
 
 const VERSION = 1;
 const MANIFEST = "quantized.json";
@@ -35,9 +36,11 @@ export interface StoredInfo {
   readonly plan: TensorPlan;
   readonly values: TensorInfo;
   readonly scales: TensorInfo;
+  readonly zeros?: TensorInfo;
 }
 export interface StoreOptions {
-  readonly scheme: Scheme;
+  /** The scheme's name on disk. */
+  readonly scheme: string;
   readonly fingerprint: string;
   readonly env?: Environment;
   /** Called after each tensor, with numbers of weights. */
@@ -117,7 +120,7 @@ async function make(
   { scheme, fingerprint, onProgress }: Pick<StoreOptions, "scheme" | "fingerprint" | "onProgress">,
 ): Promise<void> {
   const total = [...plan.values()].reduce((sum, { in: inputs, out }) => sum + inputs * out, 0);
-  const scales = new Map<string, Awaited<ReturnType<typeof quantized>>["scales"]>();
+  const scales = new Map<string, HostTensor>();
   const planned = [...plan].map(([name, tensor]) => ({
     name,
     dtype: tensor.form === "blocks" ? ("U8" as const) : ("I8" as const),
@@ -126,8 +129,9 @@ async function make(
   let done = 0;
   await streamSafetensors(join(folder, "values.safetensors"), planned, async (name) => {
     const own = plan.get(name)!;
-    const made = await quantized(sourceOf(checkpoint, name, own), own);
+    const made = own.packed ? await repacked(own.packed, own) : await quantized(sourceOf(checkpoint, name, own), own);
     scales.set(name, made.scales);
+    if (made.zeros) scales.set(zerosOf(name), made.zeros);
     done += own.in * own.out;
     onProgress?.(done, total);
     return encode(made.values, FILE_DTYPE[made.values.dtype]);
@@ -136,6 +140,8 @@ async function make(
   const bytes = planned.reduce((sum, { shape }) => sum + elements(shape), 0);
   await writeFileAtomically(join(folder, MANIFEST), `${JSON.stringify({ version: VERSION, scheme, base: fingerprint, bytes }, null, 2)}\n`);
 }
+
+const zerosOf = (tensor: string) => `${tensor}.zeros`;
 
 function sourceOf(checkpoint: Checkpoint, name: string, { in: inputs, out, inByOut }: TensorPlan): TensorInfo {
   const info = checkpoint.tensors.get(name);
@@ -160,16 +166,17 @@ async function read(folder: string, plan: ReadonlyMap<string, TensorPlan>): Prom
   const stored = new Map<string, StoredInfo>();
   for (const [name, own] of plan) {
     const shapes = storedShapes(own);
-    const [value, scale] = [values.tensors.get(name), scales.tensors.get(name)];
+    const [value, scale, zeros] = [values.tensors.get(name), scales.tensors.get(name), scales.tensors.get(zerosOf(name))];
     const isRight =
       value?.dtype === (own.form === "blocks" ? "U8" : "I8") &&
       scale?.dtype === "F32" &&
       String(value.shape) === String(shapes.values) &&
-      String(scale.shape) === String(shapes.scales);
+      String(scale.shape) === String(shapes.scales) &&
+      (own.packed ? zeros?.dtype === "U8" && String(zeros.shape) === String(shapes.zeros) : true);
     if (!isRight) {
       throw misfit(name, folder);
     }
-    stored.set(name, { plan: own, values: value, scales: scale });
+    stored.set(name, { plan: own, values: value, scales: scale, ...(own.packed && zeros && { zeros }) });
   }
   return stored;
 }

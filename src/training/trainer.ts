@@ -6,7 +6,7 @@ import type { Architecture } from "../models/architecture.ts";
 import { type AdamWOptions, type AdamWState, accumulate, adamwStep, globalNorm, scale } from "./adamw.ts";
 import type { TrainingBatch } from "./batches.ts";
 import type { Learner, Parameters } from "./learner.ts";
-import { openPasses, type Passes, type PassOptions } from "./passes.ts";
+import { type Gradients, openPasses, type Passes, type PassOptions } from "./passes.ts";
 
 export interface StepOptions {
   /** Largest global norm of the gradients (default 1). */
@@ -29,7 +29,6 @@ export class Trainer {
   readonly #shapes: ReadonlyMap<string, readonly number[]>;
   readonly #options: StepOptions;
   readonly #passes: Passes;
-  readonly #sums: ReadonlyMap<string, Float32Array>;
 
   /** Starts at `initial`. Disposing the trainer disposes `passes`. */
   constructor(initial: Parameters, passes: Passes, options: StepOptions) {
@@ -42,7 +41,6 @@ export class Trainer {
         { value: data.slice(), m: new Float32Array(data.length), v: new Float32Array(data.length) },
       ]),
     );
-    this.#sums = new Map([...initial].map(([name, { data }]) => [name, new Float32Array(data.length)]));
   }
 
   /** A trainer with its own sessions. */
@@ -63,22 +61,35 @@ export class Trainer {
 
   /** One optimizer step over the micro-batches, which all have the same weight, as in the authors' code. `step` counts from 0. */
   async step(step: number, lr: number, microBatches: readonly TrainingBatch[]): Promise<StepResult> {
-    for (const sum of this.#sums.values()) sum.fill(0);
-    let loss = 0;
-    for (const [index, batch] of microBatches.entries()) {
-      const found = await this.#passes.gradients(this.parameters, batch, [this.#options.seed, step, index]);
-      loss += found.loss / microBatches.length;
-      for (const [name, sum] of this.#sums) accumulate(sum, found.gradients.get(name)!, 1 / microBatches.length);
-    }
-    const gradientNorm = globalNorm(this.#sums.values());
+    const { loss, gradients } = await this.#gradients(step, microBatches);
+    const gradientNorm = globalNorm(gradients.values());
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) throw diverged(step, loss);
     // The authors clip like torch, with 1e-6 added to the norm.
     const factor = Math.min(1, (this.#options.clip ?? 1) / (gradientNorm + 1e-6));
-    for (const [name, sum] of this.#sums) {
-      if (factor < 1) scale(sum, factor);
-      adamwStep(this.state.get(name)!, sum, lr, step + 1, this.#options.adamw);
+    for (const [name, gradient] of gradients) {
+      if (factor < 1) scale(gradient, factor);
+      adamwStep(this.state.get(name)!, gradient, lr, step + 1, this.#options.adamw);
     }
     return { loss, gradientNorm };
+  }
+
+  /** The means over the micro-batches. */
+  async #gradients(step: number, microBatches: readonly TrainingBatch[]): Promise<Gradients> {
+    const pass = (batch: TrainingBatch, index: number) => this.#passes.gradients(this.parameters, batch, [this.#options.seed, step, index]);
+    const share = 1 / microBatches.length;
+    let loss = 0;
+    const sums = new Map<string, Float32Array>();
+    for (const [index, batch] of microBatches.entries()) {
+      const found = await pass(batch, index);
+      if (share === 1) return found;
+      loss += found.loss * share;
+      for (const [name, gradient] of found.gradients) {
+        const sum = sums.get(name) ?? new Float32Array(gradient.length);
+        accumulate(sum, gradient, share);
+        sums.set(name, sum);
+      }
+    }
+    return { loss, gradients: sums };
   }
 
   /** The current parameters; the arrays are the trainer's own, not copies. */
