@@ -36,6 +36,23 @@ export const CONFIGS = {
     tie_word_embeddings: false,
     eos_token_id: 2,
   },
+  // The shape "Q": that of Qwen2.5-0.5B with a smaller vocabulary.
+  q: {
+    model_type: "qwen2",
+    vocab_size: 32000,
+    hidden_size: 896,
+    intermediate_size: 4864,
+    num_hidden_layers: 24,
+    num_attention_heads: 14,
+    num_key_value_heads: 2,
+    max_position_embeddings: 32768,
+    rms_norm_eps: 1e-6,
+    rope_theta: 1000000,
+    hidden_act: "silu",
+    tie_word_embeddings: true,
+    use_sliding_window: false,
+    eos_token_id: 2,
+  },
   // Qwen/Qwen2.5-0.5B's own config.json.
   "qwen2.5-0.5b": {
     model_type: "qwen2",

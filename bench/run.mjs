@@ -1,12 +1,15 @@
-/** @file Speed and memory, compared with the same model without experts and with PyTorch.
+/** @file Speed and memory, compared with the same model without experts, with PyTorch and with llama.cpp.
  *
- *      npm run bench -- [--rounds 3] [--repeats 5] [--only llama] [--no-peers] [--slow-peers] [--force] [--out FILE.json]
+ *      npm run bench -- [--quick] [--rounds 3] [--repeats 5] [--only llama] [--no-peers] [--with-llama-cpp | --llama-cpp FOLDER] [--force] [--out FILE.json]
+ *
+ *  --quick leaves out the model of full size (q), and takes under 3 minutes. --with-llama-cpp installs node-llama-cpp in a temporary folder
+ *  and compares q with it; --llama-cpp names a folder in which it is installed. PyTorch runs with several settings, and the fastest counts.
  *
  *  Every variant runs in a new process. The order is reversed each round, so that a machine that becomes warm or busy does not
  *  favor one of them. A loaded machine is refused, except with --force, which marks the result. Weights are random. */
 
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,11 +18,13 @@ import { buildIfStale } from "../scripts/build.mjs";
 
 const { values: options } = parseArgs({
   options: {
-    rounds: { type: "string", default: "3" },
-    repeats: { type: "string", default: "5" },
+    quick: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    repeats: { type: "string" },
     only: { type: "string", default: "" },
-    "slow-peers": { type: "boolean", default: false },
     "no-peers": { type: "boolean", default: false },
+    "with-llama-cpp": { type: "boolean", default: false },
+    "llama-cpp": { type: "string" },
     force: { type: "boolean", default: false },
     out: { type: "string" },
   },
@@ -27,13 +32,14 @@ const { values: options } = parseArgs({
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 // The load of an idle machine; a higher load competes for the cores.
 const BUSY = 0.3;
-// GFLOP/s; below it is no optimized BLAS on any machine of this century.
-const SLOW_BLAS = 15;
-const PYTHON = "/usr/bin/python3"; // Debian's own, which has python3-torch
+const LLAMA_CPP = "node-llama-cpp@3.22.0";
+const size = { rounds: options.rounds ?? (options.quick ? "1" : "3"), repeats: options.repeats ?? (options.quick ? "2" : "5") };
 
 if (!(await buildIfStale())) process.exit(1);
-const { VARIANTS, EXPERTS } = await import("./variants.mjs");
+const { VARIANTS, EXPERTS, GGUF_OF } = await import("./variants.mjs");
 const { CONFIGS, writeRandomCheckpoint } = await import("./random-checkpoint.mjs");
+const { writeRandomGguf } = await import("./gguf.mjs");
+const { hasTorch, torchAtItsBest } = await import("./peers/torch.mjs");
 
 const load = loadavg()[0];
 if (load > BUSY) {
@@ -46,17 +52,22 @@ if (load > BUSY) {
 const folder = mkdtempSync(join(tmpdir(), "skein-bench-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
-const names = Object.keys(VARIANTS).filter((name) => name.includes(options.only));
+const names = Object.keys(VARIANTS).filter((name) => name.includes(options.only) && !(options.quick && VARIANTS[name].model === "q"));
 const models = [...new Set(names.map((name) => VARIANTS[name].model))];
 const baseMb = Object.fromEntries(models.map((model) => [model, writeRandomCheckpoint(join(folder, model), CONFIGS[model]) / 2 ** 20]));
+// Weights of q in fewer bits are made for this run only.
+process.env.SKEIN_CACHE = join(folder, "cache");
+const llamaCpp = options["llama-cpp"] ?? (options["with-llama-cpp"] && models.includes("q") ? installedLlamaCpp() : undefined);
 const measured = measure();
-const peers = options["no-peers"] ? {} : Object.fromEntries(models.map((model) => [model, peerOf(model)]));
+const torchRuns = {};
+const peers = options["no-peers"] ? {} : Object.fromEntries(models.map((model) => [model, peersOf(model)]));
 const report = {
   machine: { cpu: cpus()[0].model, cores: cpus().length, memoryMb: Math.round(totalmem() / 2 ** 20), node: process.version, load },
   forced: load > BUSY,
   baseMb,
   variants: Object.fromEntries(names.map((name) => [name, summaryOf(name)])),
   peers,
+  torchRuns,
 };
 if (options.out) writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
 else console.log(JSON.stringify(report));
@@ -65,33 +76,53 @@ printTable();
 /** Name -> the runs of each round. */
 function measure() {
   const runs = new Map(names.map((name) => [name, []]));
-  for (let round = 0; round < Number(options.rounds); round++) {
+  for (let round = 0; round < Number(size.rounds); round++) {
     for (const name of round % 2 === 0 ? names : [...names].reverse()) {
       console.error(`round ${round + 1}: ${name}`);
-      runs.get(name).push(json(process.execPath, [here("variant.mjs"), name, join(folder, VARIANTS[name].model), options.repeats]));
+      runs.get(name).push(json(process.execPath, [here("variant.mjs"), name, join(folder, VARIANTS[name].model), size.repeats]));
     }
   }
   return runs;
 }
 
-/** The results of a PyTorch script; undefined if it cannot run, with the reason on stderr. */
-function peerOf(model) {
-  if (spawnSync(PYTHON, ["-c", "import torch"]).status !== 0) {
+/** What a model's peers need, by the names in VARIANTS; empty without them, with the reason on stderr. */
+function peersOf(model) {
+  const threads = cpus().length;
+  if (model === "q") return llamaCpp ? llamaCppTimes(threads) : {};
+  if (!hasTorch()) {
     console.error("No PyTorch to compare with: install Debian's python3-torch and libopenblas0-pthread.");
-    return undefined;
+    return {};
   }
-  const blas = json(PYTHON, ["-c", "import sys; sys.path.insert(0, sys.argv[1]); import t5; print(t5.blas_gflops())", here("peers")]);
-  if (blas < SLOW_BLAS && !options["slow-peers"]) {
-    console.error(
-      `PyTorch's BLAS is the slow reference one (${blas} GFLOP/s): no fair peer, and minutes a call. Install libopenblas0-pthread,`,
-    );
-    console.error("or add --slow-peers.");
-    return undefined;
+  const onSetting = (name) => console.error(`PyTorch, ${model}: ${name}`);
+  const routed = model === "t5" && !options.quick ? { routed: EXPERTS } : {};
+  const { torch, best, tried } = torchAtItsBest(model, { threads, repeats: size.repeats, onSetting, ...routed });
+  torchRuns[model] = { torch, tried };
+  return Object.fromEntries(Object.entries(best).map(([key, { ms, setting }]) => [key, { ms, name: `PyTorch ${torch}, ${setting}` }]));
+}
+
+function llamaCppTimes(threads) {
+  const times = {};
+  for (const type of Object.values(GGUF_OF)) {
+    console.error(`llama.cpp: ${type}`);
+    const file = join(folder, `q-${type}.gguf`);
+    writeRandomGguf(file, CONFIGS.q, type);
+    const args = ["--threads", String(threads), "--repeats", size.repeats];
+    const { decodeMs, prefillMs } = json(process.execPath, [here("peers/llama-cpp.mjs"), file, llamaCpp, ...args]);
+    times[`${type} decodeMs`] = { ms: decodeMs, name: `llama.cpp ${type}` };
+    times[`${type} prefillMs`] = { ms: prefillMs, name: `llama.cpp ${type}` };
+    rmSync(file);
   }
-  console.error(`PyTorch: ${model}`);
-  const threads = String(cpus().length);
-  const routed = model === "t5" ? ["--routed", String(EXPERTS)] : [];
-  return json(PYTHON, [here(`peers/${model}.py`), "--repeats", options.repeats, "--threads", threads, ...routed]);
+  return times;
+}
+
+/** Installs node-llama-cpp, whose package has a built llama.cpp, into a folder outside the repository. */
+function installedLlamaCpp() {
+  const target = join(folder, "llama-cpp");
+  mkdirSync(target);
+  writeFileSync(join(target, "package.json"), "{}");
+  const { status, stderr } = spawnSync("npm", ["install", "--ignore-scripts", "--no-audit", LLAMA_CPP], { cwd: target, encoding: "utf8" });
+  if (status !== 0) throw new Error(`${LLAMA_CPP} could not be installed:\n${stderr}`);
+  return target;
 }
 
 function json(command, args) {
@@ -118,17 +149,29 @@ function median(numbers) {
 }
 
 function printTable() {
-  const rows = [["", "median ms", "to base", "to PyTorch", "peak MB", "of it mapped"]];
+  const rows = [["", "median ms", "to base", "to peer", "peer's ms", "peak MB", "of it mapped", "peer"]];
   for (const name of names) {
     const { base, peer, model } = VARIANTS[name];
     const { medianMs, peakMb, mappedMb } = report.variants[name];
     const ratio = (other) => (other === undefined ? "" : (medianMs / other).toFixed(2));
-    const peerMs = peer && peers[model]?.[peer];
-    rows.push([name, medianMs.toFixed(1), ratio(base && report.variants[base]?.medianMs), ratio(peerMs), String(peakMb), String(mappedMb)]);
+    const best = peer && peers[model]?.[peer];
+    const own = [
+      name,
+      medianMs.toFixed(1),
+      ratio(base && report.variants[base]?.medianMs),
+      ratio(best?.ms),
+      best ? best.ms.toFixed(1) : "",
+    ];
+    rows.push([...own, String(peakMb), String(mappedMb), best?.name ?? ""]);
   }
+  const last = rows[0].length - 1;
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  for (const row of rows) console.error(row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join("  "));
+  const cellOf = (cell, i) => (i === 0 ? cell.padEnd(widths[i]) : i === last ? cell : cell.padStart(widths[i]));
+  for (const row of rows) console.error(row.map(cellOf).join("  "));
   for (const model of models) console.error(`${model}: the base's weights are ${baseMb[model].toFixed(0)} MB`);
-  for (const [model, peer] of Object.entries(peers))
-    if (peer) console.error(`PyTorch ${peer.torch}, ${model}: a matrix product at ${peer.blasGflops} GFLOP/s`);
+  for (const [model, { torch, tried }] of Object.entries(torchRuns)) {
+    for (const [setting, { blasGflops }] of Object.entries(tried)) {
+      console.error(`PyTorch ${torch}, ${model}, ${setting}: a matrix product at ${blasGflops} GFLOP/s`);
+    }
+  }
 }

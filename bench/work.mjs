@@ -3,6 +3,7 @@
 
 import { derivedSeed, seededRandom } from "../dist/base/random.js";
 import { float32, int64 } from "../dist/base/tensor.js";
+import { scoreTokens } from "../dist/evaluation/scoring/score-tokens.js";
 import { Decoder } from "../dist/generation/decoder.js";
 import { RoutedPool } from "../dist/inference/routed-pool.js";
 import { loadModel } from "../dist/library/model.js";
@@ -82,6 +83,37 @@ export async function decodingWork(folder, { rows, width, tokens, experts = 0, .
       return base.dispose();
     },
   };
+}
+
+/** Reading a prompt of `width` tokens, as before the first token of an answer. Every call reads another prompt, so that nothing is kept. */
+export async function promptWork(folder, { width, ...session }) {
+  const model = await loadModel(folder, session);
+  const decoder = await Decoder.open(model);
+  let seed = 1;
+  return {
+    run: async () => {
+      const slot = decoder.admit(Array.from(randomIds(1, width, model.base.architecture.vocabularySize, seed++).data, Number));
+      while (!slot.logits) await decoder.step();
+      decoder.release(slot);
+    },
+    dispose: () => {
+      decoder.close();
+      return model.dispose();
+    },
+  };
+}
+
+/** Multiple choice: `questions` prompts of `width` tokens with four choices of 8 tokens. `shared`: a prompt is read once for its choices. */
+export async function choiceWork(folder, { questions, width, shared, experts = 0, ...session }) {
+  const base = await loadModel(folder, session);
+  const model = experts > 0 ? base.withWoven(randomPool(base, experts)) : base;
+  const ids = (length, seed) => Array.from(randomIds(1, length, model.base.architecture.vocabularySize, seed).data, Number);
+  const requests = Array.from({ length: questions }, (_, i) => ({
+    context: ids(width, i + 1),
+    continuations: Array.from({ length: 4 }, (_, choice) => ids(8, 1000 + 4 * i + choice)),
+  }));
+  const alone = requests.flatMap(({ context, continuations }) => continuations.map((one) => ({ context, continuations: [one] })));
+  return { run: () => scoreTokens(model, shared ? requests : alone, { batchSize: 16 }), dispose: () => base.dispose() };
 }
 
 /** The id of the largest logit. */

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from t5 import Linear, RmsNorm, add_lora, blas_gflops, median_ms
+from t5 import Linear, RmsNorm, add_lora, blas_gflops, median_ms, precision
 
 PROMPT, NEW_TOKENS = 32, 64
 
@@ -83,7 +83,7 @@ def decode_ms(model, batch, repeats, options):
     ids = torch.randint(3, options.vocabulary, (batch, PROMPT))
     size = (batch, options.heads, PROMPT + NEW_TOKENS, options.width // options.heads)
     times = []
-    with torch.no_grad():
+    with torch.no_grad(), precision(options.bfloat16):
         for _ in range(repeats + 1):
             cache = [(torch.zeros(size), torch.zeros(size)) for _ in model.layers]
             token = model(ids, 0, cache, True).argmax(-1)
@@ -99,6 +99,7 @@ def main():
     sizes = {"width": 512, "layers": 8, "heads": 8, "inner": 1376, "vocabulary": 8192, "batch": 8, "inputs": 128}
     for name, value in {**sizes, "threads": 2, "repeats": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--bfloat16", action="store_true", help="compute products in bfloat16 (autocast)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -107,7 +108,7 @@ def main():
     labels = torch.randint(3, options.vocabulary, (options.batch, options.inputs))
 
     def forward():
-        with torch.no_grad():
+        with torch.no_grad(), precision(options.bfloat16):
             model(ids)
 
     result = {"torch": torch.__version__, "threads": options.threads, "blasGflops": blas_gflops()}
@@ -118,7 +119,9 @@ def main():
     optimizer = torch.optim.AdamW(learning, lr=5e-3, weight_decay=0.0)
 
     def step():
-        loss = F.cross_entropy(model(ids).flatten(0, 1), labels.flatten())
+        with precision(options.bfloat16):
+            logits = model(ids)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten())
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(learning, 1.0)

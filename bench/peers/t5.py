@@ -161,10 +161,15 @@ def add_experts(model, experts):
             pieces = tokens[rows].split(chosen.bincount(minlength=experts).tolist())
             outputs = torch.cat([piece @ layer1[e] @ layer2[e] for e, piece in enumerate(pieces)])
             result = torch.zeros(len(tokens), layer2.shape[2])
-            result.index_add_(0, rows, outputs * weights[order, None] / RANK)
+            result.index_add_(0, rows, (outputs * weights[order, None]).float() / RANK)
             return result.view(*x.shape[:-1], -1)
 
         linear.delta = delta
+
+
+def precision(bfloat16):
+    """Products in bfloat16 where asked for."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16)
 
 
 def median_ms(work, repeats):
@@ -187,6 +192,7 @@ def main():
     sizes = {"width": 512, "layers": 6, "heads": 8, "inner": 1024, "vocabulary": 8192, "batch": 8, "inputs": 128, "targets": 32}
     for name, value in {**sizes, "routed": 0, "threads": 2, "repeats": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--bfloat16", action="store_true", help="compute products in bfloat16 (autocast)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -197,7 +203,7 @@ def main():
     mask = torch.ones(options.batch, options.inputs)
 
     def forward():
-        with torch.no_grad():
+        with torch.no_grad(), precision(options.bfloat16):
             model(ids, mask, decoder_ids)
 
     result = {"torch": torch.__version__, "threads": options.threads, "blasGflops": blas_gflops()}
@@ -206,7 +212,9 @@ def main():
     optimizer = torch.optim.AdamW(learning, lr=5e-3, weight_decay=0.0)
 
     def step():
-        loss = F.cross_entropy(model(ids, mask, decoder_ids).flatten(0, 1), labels.flatten())
+        with precision(options.bfloat16):
+            logits = model(ids, mask, decoder_ids)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten())
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(learning, 1.0)

@@ -3,7 +3,12 @@ import { expect, test } from "vitest";
 import { byteTokenizer } from "../../../tests/byte-tokenizer.ts";
 import { golden } from "../../../tests/golden.ts";
 import type { Model } from "../../inference/model.ts";
+import { RoutedPool } from "../../inference/routed-pool.ts";
+import { singleAdapter } from "../../inference/woven.ts";
 import { loadModel } from "../../library/model.ts";
+import { phatgoose } from "../../methods/phatgoose.ts";
+import { t5Experts } from "../../routing/experts.test-helper.ts";
+import { loadAdapter } from "../../storage/peft.ts";
 import { type Likelihood, scoreTokens, type TokenRequest } from "./score-tokens.ts";
 import { generateUntil, loglikelihood, rollingLoglikelihood, rollingWindows } from "./scorer.ts";
 
@@ -82,6 +87,26 @@ test.each(["llama", "t5"])("%s: batch size and order do not change a likelihood"
       expect(other.isGreedy).toBe(likelihood.isGreedy);
     }
   });
+});
+
+test("choices that share their prompt score as each alone: with a routed pool, with an adapter", async () => {
+  await using t5 = await loadModel(golden("t5/model"));
+  await using llama = await loadModel(golden("llama/model"));
+  const pool = new RoutedPool(await t5Experts(t5.base.modules), t5.base.modules, { router: phatgoose() });
+  const adapter = await loadAdapter(golden("llama/adapter_step5"), llama.base.modules);
+  const models = [
+    { model: t5.withWoven(pool), name: "t5" },
+    { model: llama.withWoven(singleAdapter(adapter, llama.base.modules)), name: "llama" },
+  ];
+  for (const { model, name } of models) {
+    const requests = expected.examples.filter(({ model: other }) => other === name).map(requestOf);
+    const split = requests.flatMap(({ context, continuations }) => continuations.map((one) => ({ context, continuations: [one] })));
+    const [together, alone] = [(await scoreTokens(model, requests)).flat(), (await scoreTokens(model, split)).flat()];
+    // Float32 rounding of a sum, relative to it.
+    for (const [i, { sum }] of together.entries()) {
+      expect(Math.abs(sum - alone[i]!.sum)).toBeLessThan(1e-5 * Math.max(1, Math.abs(sum)));
+    }
+  }
 });
 
 test("an empty continuation is refused", async () => {

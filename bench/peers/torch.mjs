@@ -1,0 +1,49 @@
+/** @file PyTorch as a peer, at its best: the scripts beside this file run with several settings of its BLAS and with bfloat16, and the fastest
+ *  of each measurement counts and is named. */
+
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const PYTHON = "/usr/bin/python3"; // Debian's own, which has python3-torch
+
+/** The name under which OpenBLAS has this processor's best kernel. It finds a slow one by itself on some processors. */
+function coreType() {
+  const flags = process.platform === "linux" ? readFileSync("/proc/cpuinfo", "utf8") : "";
+  if (/\bavx512_bf16\b/.test(flags)) return ["COOPERLAKE", "SKYLAKEX"];
+  if (/\bavx512f\b/.test(flags)) return ["SKYLAKEX"];
+  return /\bavx2\b/.test(flags) ? ["HASWELL"] : [];
+}
+
+/** Name -> environment and arguments. */
+function settings(threads) {
+  const quiet = { OMP_WAIT_POLICY: "PASSIVE", OPENBLAS_NUM_THREADS: String(threads) };
+  const kernels = coreType();
+  const tuned = kernels.map((type) => [`OPENBLAS_CORETYPE=${type}`, { env: { ...quiet, OPENBLAS_CORETYPE: type }, args: [] }]);
+  const best = kernels.at(-1);
+  const environment = best ? { ...quiet, OPENBLAS_CORETYPE: best } : quiet;
+  return new Map([["as installed", { env: {}, args: [] }], ...tuned, ["bfloat16 autocast", { env: environment, args: ["--bfloat16"] }]]);
+}
+
+export function hasTorch() {
+  return spawnSync(PYTHON, ["-c", "import torch"]).status === 0;
+}
+
+/** The best time of each measurement of `script` ("t5" or "llama"), and the setting that gave it. */
+export function torchAtItsBest(script, { threads, repeats, routed, onSetting = () => {} }) {
+  const best = {};
+  const tried = {};
+  for (const [name, { env, args }] of settings(threads)) {
+    onSetting(name);
+    const file = fileURLToPath(new URL(`${script}.py`, import.meta.url));
+    const own = [...args, "--repeats", String(repeats), "--threads", String(threads), ...(routed ? ["--routed", String(routed)] : [])];
+    const { status, stdout, stderr } = spawnSync(PYTHON, [file, ...own], { encoding: "utf8", env: { ...process.env, ...env } });
+    if (status !== 0) throw new Error(`${file} failed with ${name}:\n${stderr}`);
+    tried[name] = JSON.parse(stdout);
+    for (const [key, ms] of Object.entries(tried[name])) {
+      if (key.endsWith("Ms") && !(ms >= best[key]?.ms)) best[key] = { ms, setting: name };
+    }
+  }
+  const { torch } = Object.values(tried)[0];
+  return { torch, best, tried };
+}
