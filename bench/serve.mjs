@@ -1,134 +1,152 @@
 /** @file A bounded load on a server on loopback: throughput, time to the first token, time per token, at several numbers of streams.
  *
- *      node bench/serve.mjs --base DIR [--pool DIR] [--precision int8] [--models a,b+c] [--streams 1,8,32,128] [--seconds 10] [--tokens 64]
- *                           [--prompt 32] [--url URL] [--out FILE.json]
+ *      node bench/serve.mjs --shape q [--folder DIR] [--experts 8,166] [--precision int8]     random weights, written into a folder first
+ *      node bench/serve.mjs --base DIR [--pool DIR] [--precision int8]
+ *      node bench/serve.mjs --url URL                                                          a server that runs already
  *
- *  Each stream sends its next request when the last one has ended. A name with + is a mix: streams take turns among its models. Without
- *  --models: the base, the first expert, the pool, and a mix of all three. With --url the server is one that runs already. */
+ *      --parts load,overhead,long   what to measure (default: load)
+ *      --models a,b+c   --streams 1,8,32,128   --seconds 10   --tokens 64   --prompt 32   --out FILE.json
+ *
+ *  load       Each stream sends its next request when the last one has ended. A name with + is a mix: streams take turns among its models.
+ *             Without --models: the base, the first expert, the pool, and a mix of all three.
+ *  overhead   one stream of the server, and model.generate in this process, in turns
+ *  long       8 streams: the time between their tokens while nothing else runs, and while prompts of 2,000 tokens are read
+ *
+ *  --shape writes 1.5 GB for q, and 36 MB for each of four adapters; an absent --folder is a temporary one. */
 
-import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { buildIfStale } from "../scripts/build.mjs";
+import { between, load, servedModels, standardModels, started } from "./serve-load.mjs";
 
 const { values: options } = parseArgs({
   options: {
+    shape: { type: "string" },
+    folder: { type: "string" },
+    experts: { type: "string", default: "8" },
     base: { type: "string" },
     pool: { type: "string" },
     precision: { type: "string", default: "float32" },
+    url: { type: "string" },
+    parts: { type: "string", default: "load" },
     models: { type: "string" },
     streams: { type: "string", default: "1,8,32,128" },
     seconds: { type: "string", default: "10" },
     tokens: { type: "string", default: "64" },
     prompt: { type: "string", default: "32" },
-    url: { type: "string" },
     out: { type: "string" },
   },
 });
 const [seconds, tokens, promptLength] = [options.seconds, options.tokens, options.prompt].map(Number);
-const MOST_STREAMS = 256;
+const LONG = 2000;
+const LONG_STREAMS = 8;
+const ROUNDS = 5;
 
-const server = options.url ? undefined : await started();
-const url = options.url ?? server.url;
 const results = [];
-try {
-  const { data } = await (await fetch(`${url}/v1/models`)).json();
-  const names = options.models?.split(",") ?? standard(data);
-  for (const name of names) {
-    await load(name, 1, 1); // graphs are built
-    for (const streams of options.streams.split(",").map(Number)) {
-      const result = await load(name, Math.min(streams, MOST_STREAMS), seconds);
-      results.push(result);
-      console.log(
-        Object.entries(result)
-          .map(([key, value]) => `${key} ${value}`)
-          .join("  "),
-      );
-    }
-  }
-} finally {
-  server?.child.kill("SIGTERM");
-}
+const report = (result) => {
+  results.push(result);
+  console.log(
+    Object.entries(result)
+      .map(([key, value]) => `${key} ${value}`)
+      .join("  "),
+  );
+};
+
+if (options.url) await measured(options.url, {});
+else for (const setting of await settings()) await withServer(setting);
 if (options.out) writeFileSync(options.out, `${JSON.stringify(results, null, 2)}\n`);
 
-function standard(data) {
-  const of = (kind) => data.find((model) => model.skein.kind === kind)?.id;
-  const found = ["base", "expert", "pool"].map(of).filter((name) => name !== undefined);
-  return found.length > 1 ? [...found, found.join("+")] : found;
+/** The bases and pools to serve, one after the other. */
+async function settings() {
+  if (!(await buildIfStale())) process.exit(1);
+  const { shape, folder, base, pool } = options;
+  if (!shape) return [{ base, pool }];
+  const { writeServed } = await import("./served-shape.mjs");
+  const place = folder ?? mkdtempSync(join(tmpdir(), "skein-serve-"));
+  if (folder) mkdirSync(folder, { recursive: true });
+  else process.on("exit", () => rmSync(place, { recursive: true, force: true }));
+  const counts = options.experts.split(",").map(Number);
+  const served = await writeServed(place, shape, counts);
+  return counts.map((count) => ({ base: served.base, pool: served.pools[count] }));
 }
 
-/** The server of this checkout on a free port. */
-async function started() {
-  const bin = fileURLToPath(new URL("../bin/skein.js", import.meta.url));
-  const args = ["serve", "--json", "--port", "0", "--parallel", "128", "--base", options.base, "--precision", options.precision];
-  const child = spawn(process.execPath, [bin, ...args, ...(options.pool ? ["--pool", options.pool] : [])], {
-    stdio: ["ignore", "pipe", "ignore"],
-  });
-  const line = await new Promise((resolve, reject) => {
-    let text = "";
-    child.stdout.on("data", (data) => {
-      text += data;
-      if (text.includes("\n")) resolve(text);
-    });
-    child.on("exit", (code) => reject(new Error(`the server ended with code ${code}`)));
-  });
-  return { child, url: JSON.parse(line).url };
+async function withServer({ base, pool }) {
+  const server = await started({ base, pool, precision: options.precision });
+  try {
+    await measured(server.url, { base, pool });
+  } finally {
+    server.child.kill("SIGTERM");
+    await server.ended;
+  }
 }
 
-/** So many streams for so many seconds. */
-async function load(name, streams, seconds) {
-  const models = name.split("+");
-  const end = performance.now() + seconds * 1000;
-  const [firsts, betweens] = [[], []];
-  let [count, errors] = [0, 0];
-  const start = performance.now();
-  const stream = async (number) => {
-    for (let turn = 0; performance.now() < end; turn++) {
-      try {
-        const tokens = await request(models[(number + turn) % models.length], number * 1000 + turn, firsts, betweens);
-        count += tokens; // read after the wait, as other streams count too
-      } catch {
-        errors++;
-      }
+async function measured(url, setting) {
+  const names = options.models?.split(",") ?? standardModels(await servedModels(url));
+  const ask = { url, tokens, promptLength };
+  for (const part of options.parts.split(",")) {
+    for (const name of part === "load" ? names : []) {
+      await load({ ...ask, name, streams: 1, seconds: 1 }); // graphs are built
+      for (const streams of options.streams.split(",").map(Number)) report(await load({ ...ask, name, streams, seconds }));
     }
-  };
-  await Promise.all(Array.from({ length: streams }, (_, number) => stream(number)));
-  const took = (performance.now() - start) / 1000;
-  const ms = (values, share) => percentile(values, share).toFixed(1);
-  return {
-    model: name,
-    streams,
-    "tokens/s": (count / took).toFixed(1),
-    "first p50": ms(firsts, 0.5),
-    "first p95": ms(firsts, 0.95),
-    "token p50": ms(betweens, 0.5),
-    "token p95": ms(betweens, 0.95),
-    errors,
-  };
+    if (part === "overhead") report(await overhead(ask, names[0], setting.base));
+    for (const name of part === "long" ? names : []) report(await beside(ask, name));
+  }
 }
 
-async function request(model, seed, firsts, betweens) {
-  const prompt = Array.from({ length: promptLength }, (_, i) => 10 + ((seed * 7919 + i * i * 31 + i * (seed % 83)) % 90));
-  const body = JSON.stringify({ model, prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, stream: true, logprobs: 0 });
-  let last = performance.now();
-  const answer = await fetch(`${url}/v1/completions`, { method: "POST", headers: { "content-type": "application/json" }, body });
-  if (answer.status !== 200) throw new Error(await answer.text());
-  let count = 0;
-  let text = "";
-  for await (const part of answer.body.pipeThrough(new TextDecoderStream())) {
-    const events = (text + part).split("\n\n");
-    text = events.pop();
-    for (const event of events) {
-      if (!event.includes('"text_offset"')) continue; // one for each token, as log-probabilities are wanted
-      const now = performance.now();
-      (count++ === 0 ? firsts : betweens).push(now - last);
-      last = now;
+/** Milliseconds per token of one stream, and of model.generate. */
+async function overhead(ask, name, base) {
+  const { loadModel } = await import("../dist/library/model.js");
+  const model = await loadModel(base, { precision: options.precision });
+  const prompt = Array.from({ length: promptLength }, (_, i) => 10 + ((i * 31) % 90));
+  const direct = async () => {
+    const start = performance.now();
+    let count = 0;
+    const asked = { maxNewTokens: tokens, temperature: 0, ignoreEos: true, logprobs: 0 };
+    for await (const event of model.generate(prompt, asked)) if (event.kind === "token") count++;
+    return (performance.now() - start) / count;
+  };
+  const served = async () => {
+    const start = performance.now();
+    const { count } = await between({ ...ask, model: name, prompt });
+    return (performance.now() - start) / count;
+  };
+  const times = { direct: [], served: [] };
+  for (let round = 0; round <= ROUNDS; round++) {
+    const order = round % 2 === 0 ? ["direct", "served"] : ["served", "direct"];
+    for (const way of order) {
+      const time = await (way === "direct" ? direct() : served());
+      if (round > 0) times[way].push(time); // the first one builds graphs
     }
   }
-  return count;
+  await model.dispose();
+  const [a, b] = [median(times.direct), median(times.served)];
+  return { part: "overhead", model: name, "generate ms/token": a.toFixed(2), "server ms/token": b.toFixed(2), ratio: (b / a).toFixed(3) };
 }
 
-function percentile(values, share) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+/** The time between tokens of some streams, quiet and while long prompts are read. */
+async function beside(ask, name) {
+  const window = { ...ask, name, streams: LONG_STREAMS, seconds };
+  await load({ ...window, streams: 1, seconds: 1 });
+  const quiet = await load(window);
+  let isOver = false;
+  let read = 0;
+  const reading = (async () => {
+    const models = name.split("+");
+    for (let i = 0; !isOver; i++) {
+      const prompt = Array.from({ length: LONG }, (_, at) => 100 + ((i * 7919 + at * 31) % 400));
+      await between({ ...ask, model: models[i % models.length], prompt, tokens: 1 });
+      if (!isOver) read++;
+    }
+  })();
+  const loaded = await load(window);
+  isOver = true;
+  await reading;
+  const ratio = (loaded["token p95"] / quiet["token p95"]).toFixed(2);
+  return { part: "long", model: name, "quiet p95": quiet["token p95"], "beside p95": loaded["token p95"], ratio, "prompts read": read };
+}
+
+function median(values) {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }

@@ -19,6 +19,7 @@ import { outline, slots } from "../models/logits.ts";
 import { routeNames } from "../routing/route-names.ts";
 import type { Route } from "../routing/router.ts";
 import type { KvBuffer } from "./kv-cache.ts";
+import { type PromptWork, scoreOutputs, sumOutputs } from "./prompt-reading.ts";
 
 /** The parts of a model that the graphs use: its weights, and its projections and embeddings with the woven-in changes. */
 export interface Base extends Seams {
@@ -49,8 +50,8 @@ export function buildEncode(graph: Graph, architecture: EncoderDecoder, base: Ba
   });
 }
 
-/** Fetches the logits after each row's last token, and the keys and values of all tokens. */
-export function buildDecode(graph: Graph, architecture: Architecture, base: Base, plan: DecodePlan): void {
+/** Fetches the logits after each row's last token, and the keys and values of all tokens. `work`: what else is computed from the tokens. */
+export function buildDecode(graph: Graph, architecture: Architecture, base: Base, plan: DecodePlan, work?: PromptWork): void {
   const ids = graph.int("decoder_ids", "batch", "sequence");
   const self: Places = {
     positions: graph.int("positions", "batch", "sequence"),
@@ -64,7 +65,15 @@ export function buildDecode(graph: Graph, architecture: Architecture, base: Base
     architecture.kind === "encoder-decoder"
       ? architecture.decode(ids, fedCross(graph, plan), parts)
       : architecture.decode(ids, self.positions, parts);
-  graph.output("logits", architecture.head(gather(hidden, integers(graph, [-1]), 1), parts));
+  const last = (x: Float) => gather(x, integers(graph, [-1]), 1);
+  if (work?.kind === "scores") {
+    const logits = architecture.head(hidden, parts);
+    graph.output("logits", last(logits));
+    scoreOutputs(graph, logits, work.top);
+    return;
+  }
+  graph.output("logits", architecture.head(last(hidden), parts));
+  if (work?.kind === "embedding") sumOutputs(graph, hidden, self.valid!);
 }
 
 function fedCache(graph: Graph, output: (name: string, value: Float) => void): Cache {

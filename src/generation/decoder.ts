@@ -17,6 +17,7 @@ import type { Architecture } from "../models/architecture.ts";
 import { sameFeeds } from "./feeds.ts";
 import type { KvRow } from "./kv-cache.ts";
 import { Programs } from "./program.ts";
+import type { PromptWork } from "./prompt-reading.ts";
 import { firstRoutes } from "./routes.ts";
 import { RowBatch } from "./row-batch.ts";
 import { checkPrompt, Slot, type SlotOptions, sharedLength } from "./slot.ts";
@@ -28,7 +29,7 @@ export interface DecoderOptions {
   readonly routes?: boolean;
 }
 
-export interface AdmitOptions extends Pick<SlotOptions, "rowFeeds" | "alone"> {
+export interface AdmitOptions extends Pick<SlotOptions, "rowFeeds" | "alone" | "work"> {
   /** Tokens that follow the prompt, if the sequence was begun in another decoder. */
   readonly generated?: readonly number[];
   /** The cache of the first tokens, with their routes if the decoder has routes. */
@@ -119,17 +120,17 @@ export class Decoder {
   }
 
   /** Adds a prompt. A prompt that the model cannot read is refused. */
-  admit(prompt: readonly number[], { rowFeeds = {}, alone, generated = [], known }: AdmitOptions = {}): Slot {
+  admit(prompt: readonly number[], { rowFeeds = {}, alone, work, generated = [], known }: AdmitOptions = {}): Slot {
     const architecture = this.#architecture;
     checkPrompt(prompt, architecture);
-    const options = { rowFeeds, alone, prompt };
+    const options = { rowFeeds, alone, work, prompt };
     const isEncoded = architecture.kind === "encoder-decoder";
     const slot = new Slot([...(isEncoded ? [architecture.decoderStartId] : prompt), ...generated], options);
     if (!this.#isSteady(slot)) return this.#placeAlone(slot);
     const length = Math.min(known?.length ?? 0, slot.length - 1);
     slot.tokens = slot.pending.splice(0, length);
     slot.routed = known ? firstRouted(known.routed, length) : [];
-    const batch = slot.pending.length === 1 && !isEncoded ? this.#running : this.#nurseryFor(slot);
+    const batch = slot.pending.length === 1 && !isEncoded && !work ? this.#running : this.#nurseryFor(slot);
     batch.reserve(1, slot.length);
     batch.add(slot, known?.row);
     this.#places.set(slot, batch);
@@ -145,7 +146,7 @@ export class Decoder {
   /** A new slot with the contents of `slot`, including its logits. */
   fork(slot: Slot): Slot {
     const from = this.#placeOf(slot);
-    const copy = new Slot(slot.pending, slot);
+    const copy = new Slot(slot.pending, { prompt: slot.prompt, rowFeeds: slot.rowFeeds, alone: slot.alone });
     Object.assign(copy, { tokens: [...slot.tokens], logits: slot.logits, routed: [...slot.routed], encoderRoutes: slot.encoderRoutes });
     const until = this.#alone.get(from);
     const to = until === undefined ? from : new RowBatch(this.#programs);
@@ -268,7 +269,9 @@ export class Decoder {
   #nurseryFor(slot: Slot): RowBatch {
     const own = slot.pending.length;
     const fitting = this.#reading.find((batch) => {
-      if (batch.slots[0]?.alone?.id !== slot.alone?.id) return false; // the cheaper graphs read them
+      const [first] = batch.slots;
+      // Rows of one kind have a cheaper graph than rows of several.
+      if (first && (first.alone?.id !== slot.alone?.id || !isSameWork(first.work, slot.work))) return false;
       const isFull = batch.slots.length >= ROWS_READ || (batch.isEncoded && this.#programs.hasEncoder);
       if (isFull || (batch.slots.some(({ tokens }) => tokens.length > 0) && this.#readsWholeRows)) return false;
       const lengths = batch.slots.map(({ prompt, pending }) => (this.#programs.hasEncoder ? prompt.length : pending.length));
@@ -283,6 +286,10 @@ export class Decoder {
     this.#reading.push(batch);
     return batch;
   }
+}
+
+function isSameWork(a: PromptWork | undefined, b: PromptWork | undefined): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 /** Runs a batch that has tokens to read; returns the slots that have read all their tokens. */

@@ -18,6 +18,7 @@ interface Row {
 
 const LEAST_SHARED = 6; // tokens; reading fewer is faster than copying them
 const WORTH_WAITING = 32;
+const NOTHING_SHARED = { held: 0, coming: 0, of: undefined };
 
 export class Group {
   readonly key: string;
@@ -82,14 +83,16 @@ export class Group {
   /** Admits up to `room` sequences of an entry. Returns false if another sequence is still reading a shared beginning, and waiting is cheaper. */
   admit(decoder: Decoder, job: RunningJob, entry: Entry, room: number): boolean {
     const tokens = [...entry.prompt, ...entry.generated];
-    const { held, coming, of } = decoder.shared(tokens, entry.rowFeeds);
-    const kept = this.#kept.find(keptAs(job, entry), tokens, this.routes);
+    const { work } = entry; // needs every token
+    const { held, coming, of } = work ? NOTHING_SHARED : decoder.shared(tokens, entry.rowFeeds);
+    const kept = work ? undefined : this.#kept.find(keptAs(job, entry), tokens, this.routes);
     const known = Math.max(held, kept?.length ?? 0);
     if (coming - known >= WORTH_WAITING && 2 * coming >= tokens.length + known) return false;
     const best: KnownTokens | undefined = of && held >= (kept?.length ?? 0) ? decoder.known(of, held) : kept;
     const slot = decoder.admit(entry.prompt, {
       rowFeeds: entry.rowFeeds,
       alone: job.job.model.woven.alone,
+      work,
       generated: entry.generated,
       ...(best && best.length >= LEAST_SHARED && { known: best }),
     });
@@ -106,6 +109,16 @@ export class Group {
     for (const slot of slots) {
       const row = this.#rows.get(slot);
       if (!row || row.job.isOver) continue;
+      const { job, entry, sequence, siblings } = row;
+      const result = entry.work && slot.reading?.result;
+      if (result) {
+        entry.work = undefined;
+        job.tellPrompt([sequence, ...siblings], result);
+        if (job.job.onlyReads) {
+          this.#release(decoder, row, false);
+          continue;
+        }
+      }
       const forks = row.siblings.splice(0).map((sequence) => {
         const copy = { ...row, slot: decoder.fork(slot), sequence };
         this.#rows.set(copy.slot, copy);

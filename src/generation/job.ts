@@ -2,6 +2,7 @@
 
 import type { Model } from "../inference/model.ts";
 import type { Feeds } from "../runtime/session.ts";
+import type { PromptResult, PromptWork } from "./prompt-reading.ts";
 import type { Sequence, TakenToken } from "./sequence.ts";
 
 export interface Job {
@@ -19,6 +20,10 @@ export interface Job {
   readonly rowsAtOnce?: number;
   /** Whether the caches are kept for later jobs. Default true. */
   readonly keeps?: boolean;
+  /** What is computed from each prompt while it is read. Only where prompts are read in chunks (`readsInChunks`). */
+  readonly work?: PromptWork | undefined;
+  /** Prompts are only read: no sequence gets a token. */
+  readonly onlyReads?: boolean;
   /** The jobs of one client share its turn. Without a client, a job has its own turn. */
   readonly client?: string;
   readonly signal?: AbortSignal | undefined;
@@ -28,6 +33,8 @@ export interface Job {
 export interface Sink {
   /** A token. When it is the last one, the sequence has a finishReason. */
   token(token: TakenToken): void;
+  /** A prompt's result, before its first token. */
+  prompt?(prompt: number, result: PromptResult): void;
   /** All sequences have finished, or the job has failed with this error. */
   end(error?: unknown): void;
 }
@@ -39,6 +46,8 @@ export interface Entry {
   readonly rowFeeds: Feeds;
   /** The tokens already generated, for a sequence that was removed to make room. */
   readonly generated: readonly number[];
+  /** What is still to be computed from the prompt. */
+  work: PromptWork | undefined;
   /** Whether the number of cached prompt tokens is recorded in its sequences. */
   isCounted: boolean;
 }
@@ -84,6 +93,14 @@ export class RunningJob {
     this.#sink.token(token);
     if (this.#left === 0) this.end();
   }
+  /** Reports the result of the prompt of these sequences, which end with it if the job only reads. */
+  tellPrompt(sequences: readonly Sequence[], result: PromptResult): void {
+    if (this.#isOver) return;
+    this.#sink.prompt?.(sequences[0]!.prompt, result);
+    if (!this.job.onlyReads) return;
+    this.#left -= sequences.length;
+    if (this.#left === 0) this.end();
+  }
   /** Ends the job, with an error if it failed. */
   end(error?: unknown): void {
     if (this.#isOver) return;
@@ -96,4 +113,9 @@ export class RunningJob {
   whenOver(call: () => void): void {
     this.#afterwards = call;
   }
+}
+
+/** Whether a model reads prompts in chunks whose numbers do not depend on the chunks. Others read them whole. */
+export function readsInChunks({ base, woven }: Model): boolean {
+  return base.architecture.kind === "decoder-only" && !woven.readsWholeRows;
 }

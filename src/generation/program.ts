@@ -5,6 +5,7 @@ import type { Lease } from "../inference/runner.ts";
 import { feedsOfRows, type Woven } from "../inference/woven.ts";
 import type { Feeds, Session } from "../runtime/session.ts";
 import { buildDecode, buildEncode, type DecodePlan, fetchRoutes, planOf } from "./decoder-graphs.ts";
+import { graphWork, type PromptWork } from "./prompt-reading.ts";
 
 export interface Program {
   readonly decode: Session;
@@ -25,6 +26,7 @@ export interface Program {
 export class Programs {
   readonly plan: DecodePlan;
   readonly hasEncoder: boolean;
+  readonly vocabularySize: number;
   /** Whether each module's route is fetched. */
   readonly routes: boolean;
   readonly #model: Model;
@@ -35,17 +37,18 @@ export class Programs {
   constructor(model: Model, routes: boolean) {
     const { architecture } = model.base;
     this.plan = planOf(architecture);
+    this.vocabularySize = architecture.vocabularySize;
     this.hasEncoder = architecture.kind === "encoder-decoder";
     this.routes = routes;
     this.#model = model;
   }
 
-  /** The program of rows that are all of this kind; without a kind, of any rows. */
-  of(alone: Woven | undefined): Promise<Program> {
-    const id = idOf(alone);
+  /** The program of rows that are all of this kind; without a kind, of any rows. `work`: what it computes from prompts. */
+  of(alone: Woven | undefined, work?: PromptWork): Promise<Program> {
+    const id = idOf(alone, work);
     const known = this.#programs.get(id);
     if (known) return known;
-    const program = openProgram(alone ? { ...this.#model, woven: alone } : this.#model, this.routes);
+    const program = openProgram(alone ? { ...this.#model, woven: alone } : this.#model, this.routes, work && graphWork(work));
     this.#programs.set(id, program);
     program.then(
       ({ close }) => {
@@ -67,7 +70,7 @@ export class Programs {
   }
 }
 
-const idOf = (alone: Woven | undefined) => alone?.id ?? "";
+const idOf = (alone: Woven | undefined, work?: PromptWork) => `${alone?.id ?? ""} ${work ? JSON.stringify(graphWork(work)) : ""}`;
 
 /** The kind of rows that are all of one kind; undefined for others. */
 export function kindOf(rows: readonly { readonly alone: Woven | undefined }[]): Woven | undefined {
@@ -75,7 +78,7 @@ export function kindOf(rows: readonly { readonly alone: Woven | undefined }[]): 
   return first && rows.every(({ alone }) => alone?.id === first.id) ? first : undefined;
 }
 
-async function openProgram({ base: { architecture }, runner, woven }: Model, routes: boolean): Promise<Program> {
+async function openProgram({ base: { architecture }, runner, woven }: Model, routes: boolean, work?: PromptWork): Promise<Program> {
   const plan = planOf(architecture);
   const leases: Lease[] = [];
   const close = () => {
@@ -93,8 +96,9 @@ async function openProgram({ base: { architecture }, runner, woven }: Model, rou
             buildEncode(graph, architecture, parts(routes ? fetchRoutes(graph) : undefined)),
           )
         : undefined;
-    const decode = await leased({ graph: "decode", routes }, woven, (graph, parts) =>
-      buildDecode(graph, architecture, parts(routes ? fetchRoutes(graph) : undefined), plan),
+    const kind = { graph: "decode", routes, ...(work && { work: JSON.stringify(work) }) };
+    const decode = await leased(kind, woven, (graph, parts) =>
+      buildDecode(graph, architecture, parts(routes ? fetchRoutes(graph) : undefined), plan, work),
     );
     const feedsOf = (choices: Feeds) => feedsOfRows(woven, choices);
     return { decode, encode, feeds: woven.feeds, takesRows: woven.chooseRows !== undefined, feedsOf, close };

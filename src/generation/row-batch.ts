@@ -7,6 +7,7 @@ import { crossBuffers } from "./decoder-graphs.ts";
 import { stackedFeeds } from "./feeds.ts";
 import { KvCache, type KvRow } from "./kv-cache.ts";
 import { kindOf, type Program, type Programs } from "./program.ts";
+import { LABELS } from "./prompt-reading.ts";
 import { routesOfRows } from "./routes.ts";
 import type { Slot } from "./slot.ts";
 
@@ -15,6 +16,8 @@ interface Inputs extends Feeds {
   readonly decoder_mask: HostTensor<"int64">;
   readonly positions: HostTensor<"int64">;
 }
+
+const LOGITS_BYTES = 2 ** 27; // of one run
 
 export class RowBatch {
   readonly #programs: Programs;
@@ -141,11 +144,18 @@ export class RowBatch {
   /** Reads up to `width` pending tokens of each row. Rows that reach their last token get logits. Rows with fewer tokens than
    *  others join only the last runs, so that all rows end together. */
   async run(width: number): Promise<void> {
-    const program = await this.#programs.of(kindOf(this.#slots));
+    const work = this.#slots.find((slot) => slot.work)?.work;
+    const program = await this.#programs.of(kindOf(this.#slots), work);
     const left = this.left;
-    const columns = Math.min(width, left);
+    const columns = Math.min(width, left, work?.kind === "scores" ? this.#mostScored : left);
     const counts = this.#slots.map(({ pending }) => Math.max(0, pending.length - (left - columns)));
-    const fetches = await program.decode.run(Object.assign(this.#standing(program), this.#inputs(counts, columns)));
+    const fetches = await program.decode.run(
+      Object.assign(
+        this.#standing(program),
+        this.#inputs(counts, columns),
+        work?.kind === "scores" && { [LABELS]: this.#labels(counts, columns) },
+      ),
+    );
     this.#past.write(fetches, counts);
     const routed = this.#programs.routes ? routesOfRows(fetches, counts, "end") : undefined;
     const { data, shape } = fetches.logits as HostTensor<"float32">;
@@ -153,9 +163,11 @@ export class RowBatch {
     for (let row = 0; row < counts.length; row++) {
       const [slot, count] = [this.#slots[row]!, counts[row]!];
       if (count === 0) continue;
+      if (work) slot.reading!.take(fetches, row, columns, count);
       for (let i = 0; i < count; i++) slot.tokens.push(slot.pending[i]!);
       slot.pending.splice(0, count);
       if (routed) slot.routed.push({ count, routes: routed[row]! });
+      if (work && slot.pending.length === 0) slot.reading!.finish();
       if (slot.pending.length === 0) slot.logits = data.subarray(row * vocabulary, (row + 1) * vocabulary);
     }
   }
@@ -169,6 +181,20 @@ export class RowBatch {
       return filled(made, this.#slots, counts, columns);
     }
     return filled(this.#single, this.#slots, counts, columns);
+  }
+
+  /** The most tokens of a row whose logits have room together. */
+  get #mostScored(): number {
+    return Math.max(1, Math.floor(LOGITS_BYTES / (4 * this.#programs.vocabularySize * this.#slots.length)));
+  }
+  /** The token after each of the tokens to read; 0 after the last. */
+  #labels(counts: readonly number[], columns: number): HostTensor<"int64"> {
+    const labels = int64([counts.length, columns]);
+    for (const [row, { pending }] of this.#slots.entries()) {
+      const count = counts[row]!;
+      for (let i = 0; i < count; i++) labels.data[(row + 1) * columns - count + i] = BigInt(pending[i + 1] ?? 0);
+    }
+    return labels;
   }
 
   /** The feeds that stay the same until rows are added or removed, or the caches grow. */

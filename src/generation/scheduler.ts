@@ -51,6 +51,7 @@ export class Scheduler {
   #preemptions = 0;
   #isRunning = false;
   #nudge = () => {};
+  readonly #aside: (() => Promise<void>)[] = [];
 
   constructor({ rows = 64, cacheBytes = 2 ** 31, keptBytes = 2 ** 28, chunk }: SchedulerLimits = {}) {
     this.#limits = { rows, cacheBytes, keptBytes, ...(chunk && { chunk }) };
@@ -82,7 +83,7 @@ export class Scheduler {
 
   /** Computes the choices of a job's rows, if the method has any, and puts the rows in the queue. */
   async #prepare(running: RunningJob): Promise<void> {
-    const { model, prompts, sequences, rowsAtOnce = Number.POSITIVE_INFINITY } = running.job;
+    const { model, prompts, sequences, work, rowsAtOnce = Number.POSITIVE_INFINITY } = running.job;
     const n = sequences.length / prompts.length;
     const together = model.woven.chooseRows ? Math.min(prompts.length, Math.max(1, Math.floor(rowsAtOnce / n))) : prompts.length;
     for (let start = 0; start < prompts.length && !running.isOver; start += together) {
@@ -92,10 +93,18 @@ export class Scheduler {
       part.forEach((prompt, i) => {
         const own = sequences.slice((start + i) * n, (start + i + 1) * n);
         const rowFeeds = feeds ? feedsOfRow(feeds, i) : {};
-        running.waiting.push({ prompt, sequences: own, rowFeeds, generated: [], isCounted: false });
+        running.waiting.push({ prompt, sequences: own, rowFeeds, generated: [], work, isCounted: false });
       });
       this.#wake();
     }
+  }
+
+  /** Runs something else that uses the engine between two turns, so that streams wait for one run of it at a time. */
+  aside<T>(run: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#aside.push(() => run().then(resolve, reject));
+      this.#wake();
+    });
   }
 
   /** Wakes the loop: it starts, or stops waiting for a graph. */
@@ -116,7 +125,7 @@ export class Scheduler {
       const groups = [...this.#groups.values()];
       const running = groups.filter(({ size }) => size > 0);
       const opening = groups.flatMap((group) => group.opening ?? []);
-      if (running.length > 0) await this.#turn(running);
+      if (running.length > 0 || this.#aside.length > 0) await this.#turn(running);
       else if (opening.length > 0) {
         const nudged = new Promise<void>((resolve) => {
           this.#nudge = resolve;
@@ -147,7 +156,9 @@ export class Scheduler {
       this.#pace.stepped(spent);
     }
     const reading = groups.filter(({ decoder }) => decoder?.isReading);
-    const group = reading[this.#turns++ % reading.length];
+    const turn = this.#turns++ % (reading.length + (this.#aside.length > 0 ? 1 : 0));
+    if (turn === reading.length) await this.#aside.shift()?.();
+    const group = reading[turn];
     if (!group) return;
     // A single job delays no other job, and its computation does not depend on the clock.
     const isAlone = this.#jobs.length === 1 || !isStepping;

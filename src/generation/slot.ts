@@ -4,6 +4,7 @@ import { ShapeError } from "../base/errors.ts";
 import type { Woven } from "../inference/woven.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Feeds } from "../runtime/session.ts";
+import { PromptReading, type PromptWork } from "./prompt-reading.ts";
 import { joinedRoutes, lastRoutes, type Routes } from "./routes.ts";
 
 /** The routes of some consecutive tokens of a sequence. */
@@ -19,12 +20,15 @@ export interface SlotOptions {
   readonly rowFeeds?: Feeds;
   /** What computes the row among others of its kind; without it, always the decoder's model. */
   readonly alone?: Woven | undefined;
+  /** What is computed from the tokens while they are read. */
+  readonly work?: PromptWork | undefined;
 }
 
 export class Slot {
   readonly prompt: readonly number[];
   readonly rowFeeds: Feeds;
   readonly alone: Woven | undefined;
+  readonly reading: PromptReading | undefined;
   /** Tokens whose keys and values are in the cache. */
   tokens: number[] = [];
   /** Tokens that still have to be read. */
@@ -36,16 +40,21 @@ export class Slot {
   /** The routes of the prompt in the encoder, if there is one. */
   encoderRoutes: Routes | undefined;
 
-  constructor(pending: readonly number[], { prompt = [], rowFeeds = {}, alone }: SlotOptions = {}) {
+  constructor(pending: readonly number[], { prompt = [], rowFeeds = {}, alone, work }: SlotOptions = {}) {
     this.pending = [...pending];
     this.prompt = prompt;
     this.rowFeeds = rowFeeds;
     this.alone = alone;
+    this.reading = work && new PromptReading(work);
   }
 
   /** Tokens of the sequence, read or not. */
   get length(): number {
     return this.tokens.length + this.pending.length;
+  }
+  /** The work on the tokens that are still to be read. */
+  get work(): PromptWork | undefined {
+    return this.reading?.result ? undefined : this.reading?.work;
   }
   /** The route of the last token. */
   get lastRoute(): Routes | undefined {

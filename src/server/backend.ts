@@ -65,6 +65,8 @@ export interface GenerationRequest extends Target {
   readonly routes: boolean;
   /** Token ids that every answer begins with; what follows is generated. Not together with `form`. */
   readonly forced?: readonly number[] | undefined;
+  /** The prompts come back, with their tokens' log-probabilities where `top` says how many alternatives. */
+  readonly echo?: { readonly top?: number | undefined } | undefined;
   /** Special tokens are part of the text. */
   readonly showsSpecialTokens?: boolean | undefined;
   /** Whose request it is: clients take turns. */
@@ -105,6 +107,12 @@ export type GenerationEvent =
       readonly toolStyle?: ToolStyle | undefined;
       /** Names of the experts in the order that routes count them. */
       readonly experts: readonly string[];
+    }
+  | {
+      readonly kind: "prompt";
+      /** Its number; it comes before the tokens that follow it. */
+      readonly prompt: number;
+      readonly score: PromptScore;
     }
   | {
       readonly kind: "token";

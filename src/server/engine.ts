@@ -3,7 +3,9 @@
 
 import { CompletionText } from "../generation/completion-text.ts";
 import { EventQueue } from "../generation/event-queue.ts";
+import { readsInChunks } from "../generation/job.ts";
 import { type GenerationSettings, generationSettings, withTurnEnds } from "../generation/options.ts";
+import type { NextToken, PromptResult, PromptWork } from "../generation/prompt-reading.ts";
 import type { Choice } from "../generation/sampler.ts";
 import { Scheduler, type SchedulerLimits } from "../generation/scheduler.ts";
 import { endingIds, type Sequence, sequencesFor, type TakenToken } from "../generation/sequence.ts";
@@ -14,13 +16,13 @@ import { textStream } from "../text/stream.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { specialText, turnEndIds } from "../text/turn-end.ts";
 import type * as b from "./backend.ts";
-import { embedded } from "./embeddings.ts";
+import { wholePromptEmbedding } from "./embeddings.ts";
 import { forcedTokens } from "./forced.ts";
 import { Grammars } from "./grammar.ts";
 import { inspected } from "./inspect.ts";
 import { poolCards } from "./pool-cards.ts";
 import { badField, Cancelled, RequestProblem } from "./problem.ts";
-import { promptScores } from "./prompt-scores.ts";
+import { wholePromptScores } from "./prompt-scores.ts";
 import { idsOf, toolStyleOf } from "./prompts.ts";
 import { routeTable } from "./route-tables.ts";
 import type { ServedModels } from "./served-models.ts";
@@ -74,6 +76,7 @@ export class Engine implements b.Backend {
     const { architecture } = model.base;
     const prompts = request.prompts.map((input) => this.#idsOf(input));
     const settings = this.#settings(request, prompts, model);
+    const echoed = request.echo && (await this.#echo(request, model, prompts, request.echo.top));
     const before = (prompt: number) => (architecture.kind === "decoder-only" ? prompts[prompt]!.slice(-CONTEXT) : []);
     const textOf = (prompt: number) => {
       const options = { after: before(prompt), skipSpecialTokens: request.showsSpecialTokens !== true };
@@ -95,12 +98,17 @@ export class Engine implements b.Backend {
     const hasChat = request.prompts.some((prompt) => "chat" in prompt);
     const toolStyle = hasChat ? this.#toolStyle(request.prompts) : undefined;
     events.push({ kind: "accepted", promptTokens: sum(prompts.map(({ length }) => length)), experts, toolStyle });
+    for (const [prompt, score] of (echoed?.scores ?? []).entries()) events.push({ kind: "prompt", prompt, score });
     const routes = request.routes && experts.length > 0;
     const { client } = request;
     const until = form && ((ids: readonly number[]) => constraintOf.get(ids)?.isDone ?? false);
     this.#scheduler.submit(
-      { model, prompts, sequences, ends, routes, signal, until, ...(client !== undefined && { client }) },
+      { model, prompts, sequences, ends, routes, signal, until, work: echoed?.work, ...(client !== undefined && { client }) },
       {
+        prompt: (prompt, result) => {
+          if (result.kind !== "scores") return;
+          events.push({ kind: "prompt", prompt, score: this.#told(request.prompts[prompt]!, prompts[prompt]!, result.tokens) });
+        },
         token: (taken) => {
           events.push(tokenEvent(taken, vocabulary));
           if (taken.sequence.finishReason) events.push(finishedEvent(taken.sequence, prompts[taken.sequence.prompt]!.length));
@@ -172,23 +180,68 @@ export class Engine implements b.Backend {
   }
 
   async score(request: b.ScoreRequest): Promise<readonly b.PromptScore[]> {
-    const { tokenizer, vocabulary } = this.#parts;
-    const model = withoutCompany(await this.#parts.models.open(request));
+    const model = await this.#parts.models.open(request);
     const prompts = request.prompts.map((input) => this.#idsOf(input));
-    const scores = request.top === undefined ? undefined : await promptScores(model, prompts, request.top);
-    return prompts.map((ids, i) => ({
-      text: tokenizer.decode(ids, { skipSpecialTokens: "text" in request.prompts[i]! }),
-      tokens: ids.map((id, t) => {
-        const next = t === 0 ? undefined : scores?.[i]?.[t - 1];
-        return { token: vocabulary.textOf(id), ...(next && { score: scored(vocabulary, { id, logprob: next.logprob }, next.top) }) };
-      }),
-    }));
+    const { scores, work } = await this.#echo(request, model, prompts, request.top);
+    if (!work) return scores;
+    const results = await this.#read(model, prompts, work);
+    return results.map((result, i) => this.#told(request.prompts[i]!, prompts[i]!, result.kind === "scores" ? result.tokens : []));
+  }
+
+  /** The prompts' scores, where the model does not compute them while it reads the prompts; else what it computes. */
+  async #echo(
+    { prompts: inputs }: b.ScoreRequest | b.GenerationRequest,
+    model: Model,
+    prompts: readonly (readonly number[])[],
+    top: number | undefined,
+  ): Promise<{ readonly scores: readonly b.PromptScore[]; readonly work?: PromptWork }> {
+    if (top !== undefined && readsInChunks(model)) return { scores: [], work: { kind: "scores", top } };
+    const scores: b.PromptScore[] = [];
+    for (const [i, ids] of prompts.entries()) {
+      const next = top === undefined ? [] : await this.#scheduler.aside(() => wholePromptScores(model, ids, top));
+      scores.push(this.#told(inputs[i]!, ids, next));
+    }
+    return { scores };
+  }
+
+  #told(input: b.PromptInput, ids: readonly number[], scores: readonly NextToken[]): b.PromptScore {
+    const { tokenizer, vocabulary } = this.#parts;
+    const tokens = ids.map((id, t) => {
+      const next = t === 0 ? undefined : scores[t - 1];
+      return { token: vocabulary.textOf(id), ...(next && { score: scored(vocabulary, { id, logprob: next.logprob }, next.top) }) };
+    });
+    return { text: tokenizer.decode(ids, { skipSpecialTokens: "text" in input }), tokens };
+  }
+
+  /** Reads prompts between the steps of others, and generates nothing. */
+  #read(model: Model, prompts: readonly (readonly number[])[], work: PromptWork): Promise<readonly PromptResult[]> {
+    const { architecture, checkpoint } = model.base;
+    const sequences = sequencesFor(architecture, prompts, generationSettings({ maxNewTokens: 1 }, checkpoint));
+    const results: PromptResult[] = [];
+    const job = { model, prompts, sequences, ends: new Set<number>(), work, onlyReads: true, keeps: false };
+    return new Promise((resolve, reject) => {
+      this.#scheduler.submit(job, {
+        token: () => {},
+        prompt: (prompt, result) => {
+          results[prompt] = result;
+        },
+        end: (error) => (error === undefined ? resolve(results) : reject(error)),
+      });
+    });
   }
 
   async embed(request: b.EmbeddingRequest): Promise<b.Embeddings> {
-    const model = withoutCompany(await this.#parts.models.open(request));
+    const model = await this.#parts.models.open(request);
     const prompts = request.prompts.map((input) => this.#idsOf(input));
-    return { vectors: await embedded(model, prompts), promptTokens: sum(prompts.map(({ length }) => length)) };
+    const promptTokens = sum(prompts.map(({ length }) => length));
+    const vectors: Float32Array[] = [];
+    if (readsInChunks(model)) {
+      for (const result of await this.#read(model, prompts, { kind: "embedding" }))
+        if (result.kind === "embedding") vectors.push(result.vector);
+    } else {
+      for (const ids of prompts) vectors.push(await this.#scheduler.aside(() => wholePromptEmbedding(withoutCompany(model), ids)));
+    }
+    return { vectors, promptTokens };
   }
 
   async inspect(request: b.InspectRequest): Promise<b.Inspection> {

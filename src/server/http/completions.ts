@@ -34,18 +34,18 @@ export async function complete(service: Service, caller: Caller, request: Reques
   const asked =
     tokensAsked(request.max_tokens, service.limits.maxTokens, "max_tokens") ?? Math.min(STANDARD_TOKENS, service.limits.maxTokens);
   const head: Head = { id: `cmpl-${caller.id}`, object: "text_completion", created: seconds(), model };
-  const scores = echo || asked === 0 ? await scored(service, { model, routing, prompts, top: echo ? logprobs : undefined }) : undefined;
-  if (asked === 0) return Response.json(scoresAlone(head, scores!, { n, echo, logprobs }));
+  const top = echo ? logprobs : undefined;
+  if (asked === 0) return Response.json(scoresAlone(head, await scored(service, { model, routing, prompts, top }), { n, echo, logprobs }));
   const call = await begin(service, caller, {
     model,
     routing,
     prompts,
     routes,
+    ...(echo && { echo: { top } }),
     tokenLimit: service.limits.maxTokens,
     options: { ...samplingOf(request), maxNewTokens: asked, ...(logprobs !== undefined && { logprobs }) },
   });
-  const echoed = (index: number) => (echo ? scores![Math.floor(index / n)]! : undefined);
-  const form = { head, logprobs: logprobs !== undefined, echoed, count: prompts.length * n };
+  const form = { head, logprobs: logprobs !== undefined, n, count: prompts.length * n };
   if (stream) {
     const usage = request.stream_options?.include_usage === true;
     const failed = (error: unknown) => [{ data: errorBody(problemOf(error)) }];
@@ -90,19 +90,25 @@ function scoresAlone(
 interface Form {
   readonly head: Head;
   readonly logprobs: boolean;
-  readonly echoed: (index: number) => PromptScore | undefined;
+  /** Completions of each prompt. */
+  readonly n: number;
   readonly count: number;
 }
 
-async function whole({ accepted, events }: Call, { head, logprobs, echoed, count }: Form) {
+async function whole({ accepted, events }: Call, { head, logprobs, n, count }: Form) {
   const all = Array.from({ length: count }, (): Choice => ({ text: "", tokens: [], routes: [] }));
+  const echoed: PromptScore[] = [];
   for await (const event of events) {
+    if (event.kind === "prompt") {
+      echoed[event.prompt] = event.score;
+      continue;
+    }
     const choice = all[event.index]!;
     if (event.kind === "finished") choice.finished = event;
     else take(choice, event, logprobs);
   }
   const choices = all.map(({ text, tokens, routes, finished }, index) => {
-    const before = echoed(index);
+    const before = echoed[Math.floor(index / n)];
     return {
       index,
       text: `${before?.text ?? ""}${text}`,
@@ -133,7 +139,7 @@ export function merged<A extends { skein?: object }, B extends { skein?: object 
   return { ...a, ...b, ...(Object.keys(skein).length > 0 && { skein }) };
 }
 
-async function* chunks({ accepted, events }: Call, { head, logprobs, echoed, count }: Form, withUsage: boolean): AsyncGenerator<SseEvent> {
+async function* chunks({ accepted, events }: Call, { head, logprobs, n, count }: Form, withUsage: boolean): AsyncGenerator<SseEvent> {
   const finished: Finished[] = [];
   const lengths = Array.from({ length: count }, () => 0); // characters so far
   const routed = new Set<number>();
@@ -144,13 +150,15 @@ async function* chunks({ accepted, events }: Call, { head, logprobs, echoed, cou
       ...(withUsage && { usage: null }),
     },
   });
-  for (let index = 0; index < count; index++) {
-    const before = echoed(index);
-    if (!before) continue;
-    yield chunk(index, before.text, { logprobs: logprobs ? textLogprobs(before.tokens, 0) : null });
-    lengths[index] = [...before.text].length;
-  }
   for await (const event of events) {
+    if (event.kind === "prompt") {
+      const { text, tokens } = event.score;
+      for (let index = event.prompt * n; index < (event.prompt + 1) * n; index++) {
+        yield chunk(index, text, { logprobs: logprobs ? textLogprobs(tokens, 0) : null });
+        lengths[index] = [...text].length;
+      }
+      continue;
+    }
     const { index } = event;
     if (event.kind === "finished") {
       finished.push(event);

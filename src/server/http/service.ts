@@ -140,7 +140,7 @@ export async function begin(service: Service, caller: Caller, request: Generatio
           const now = performance.now();
           metrics.token(request.model, tokens++ === 0, (now - last) / 1000);
           last = now;
-        } else metrics.finished(request.model, value.reason, (performance.now() - start) / 1000);
+        } else if (value.kind === "finished") metrics.finished(request.model, value.reason, (performance.now() - start) / 1000);
         yield value;
       }
       isDone = true;

@@ -73,6 +73,7 @@ export async function* turnEvents(
     }
   };
   for await (const event of events) {
+    if (event.kind === "prompt") continue; // turns do not show their prompts
     const { index } = event;
     if (style && !readers.has(index)) readers.set(index, toolReader(style, isForced));
     const reader = readers.get(index);
