@@ -41,12 +41,14 @@ export async function load({ url, name, streams: wanted, seconds, tokens, prompt
   const models = name.split("+");
   const streams = Math.min(wanted, MOST_STREAMS);
   const [firsts, betweens] = [[], []];
+  const over = new AbortController(); // requests that run on are not waited for
   let [begun, errors, start, end] = [0, 0, Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
   const isOpen = () => performance.now() >= start && performance.now() < end;
   const begin = () => {
     if (++begun < streams) return;
     start = performance.now();
     end = start + seconds * 1000;
+    setTimeout(() => over.abort(), seconds * 1000);
   };
   const stream = async (number) => {
     let hasBegun = false;
@@ -59,11 +61,14 @@ export async function load({ url, name, streams: wanted, seconds, tokens, prompt
         if (!hasBegun) begin();
         hasBegun = true;
       };
-      await between({ url, model: models[(number + turn) % models.length], prompt, tokens: length, onToken }).catch(() => {
-        if (!hasBegun) begin();
-        hasBegun = true;
-        errors++;
-      });
+      await between({ url, model: models[(number + turn) % models.length], prompt, tokens: length, onToken, signal: over.signal }).catch(
+        () => {
+          if (over.signal.aborted) return;
+          if (!hasBegun) begin();
+          hasBegun = true;
+          errors++;
+        },
+      );
     }
   };
   await Promise.all(Array.from({ length: streams }, (_, number) => stream(number)));
@@ -81,10 +86,10 @@ export async function load({ url, name, streams: wanted, seconds, tokens, prompt
 }
 
 /** One request in a stream. `onToken` gets the milliseconds before each token. Returns the number of tokens. */
-export async function between({ url, model, prompt, tokens, onToken = () => {} }) {
+export async function between({ url, model, prompt, tokens, onToken = () => {}, signal }) {
   const body = JSON.stringify({ model, prompt, max_tokens: tokens, temperature: 0, ignore_eos: true, stream: true, logprobs: 0 });
   let last = performance.now();
-  const answer = await fetch(`${url}/v1/completions`, { method: "POST", headers: { "content-type": "application/json" }, body });
+  const answer = await fetch(`${url}/v1/completions`, { method: "POST", headers: { "content-type": "application/json" }, body, signal });
   if (answer.status !== 200) throw new Error(await answer.text());
   let count = 0;
   let text = "";

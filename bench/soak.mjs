@@ -2,6 +2,9 @@
  *  whether memory stays flat, and whether any request was lost or answered with another's answer.
  *
  *      node bench/soak.mjs --base DIR --pool DIR --adapter-root DIR --adapter NAME [--minutes 10] [--streams 16]
+ *      node bench/soak.mjs --shape tiny --folder DIR
+ *
+ *  --shape writes random weights into the folder (served-shape.mjs). Every other time the adapter joins the pool too, so it needs gates.
  *
  *  Answers are greedy, and compared with those that each request got alone. On random weights rounding may tip a tie, so `different` counts
  *  differences, and says how many were like another request's answer. */
@@ -12,6 +15,8 @@ import { parseArgs } from "node:util";
 
 const { values: options } = parseArgs({
   options: {
+    shape: { type: "string" },
+    folder: { type: "string" },
     base: { type: "string" },
     pool: { type: "string" },
     "adapter-root": { type: "string" },
@@ -20,6 +25,12 @@ const { values: options } = parseArgs({
     streams: { type: "string", default: "16" },
   },
 });
+if (options.shape) {
+  const { writeServed } = await import("./served-shape.mjs");
+  const { base, pools } = await writeServed(options.folder, options.shape, [4]);
+  const experts = `${pools[4]}/experts`;
+  Object.assign(options, { base, pool: pools[4], "adapter-root": experts, adapter: "expert-1" });
+}
 const bin = fileURLToPath(new URL("../bin/skein.js", import.meta.url));
 const flags = ["--port", "0", "--json", "--allow-runtime-updates", "--adapter-root", options["adapter-root"]];
 const child = spawn(process.execPath, [bin, "serve", "--base", options.base, "--pool", options.pool, ...flags], {
@@ -32,7 +43,7 @@ const post = (path, body, signal) =>
   fetch(url + path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal });
 const requests = Array.from({ length: 24 }, (_, i) => ({
   model: models[i % models.length],
-  prompt: `${"word ".repeat(1 + ((i * 7) % 40))}${i}`,
+  prompt: Array.from({ length: 1 + ((i * 7) % 40) }, (_, at) => `w${(i * 37 + at * 11) % 300}`).join(" "),
   max_tokens: 8 + ((i * 5) % 40),
   temperature: 0,
   ignore_eos: true,
@@ -40,12 +51,19 @@ const requests = Array.from({ length: 24 }, (_, i) => ({
 const expected = [];
 for (const request of requests) expected.push((await (await post("/v1/completions", request)).json()).choices[0].text);
 
-const end = Date.now() + Number(options.minutes) * 60_000;
+// Time in which the processes were stopped does not count.
+let left = Number(options.minutes) * 60_000;
+let last = Date.now();
+const clock = setInterval(() => {
+  const now = Date.now();
+  left -= Math.min(now - last, 1000);
+  last = now;
+}, 200);
 const count = { answered: 0, different: 0, mixed: 0, cancelled: 0, malformed: 0, lost: 0, changes: 0 };
 const memory = [];
 
 async function stream(number) {
-  for (let turn = 0; Date.now() < end; turn++) {
+  for (let turn = 0; left > 0; turn++) {
     const i = (number * 5 + turn * 7) % requests.length;
     const chance = Math.random();
     if (chance < 0.05) {
@@ -75,8 +93,8 @@ async function stream(number) {
 }
 
 async function changing() {
-  while (Date.now() < end) {
-    const adapter = { lora_name: "soak", lora_path: options.adapter };
+  for (let turn = 0; left > 0; turn++) {
+    const adapter = { lora_name: "soak", lora_path: options.adapter, join_pool: turn % 2 === 1 };
     const loaded = await post("/v1/load_lora_adapter", adapter);
     const used = await post("/v1/completions", { model: "soak", prompt: "a", max_tokens: 2 });
     const unloaded = await post("/v1/unload_lora_adapter", { lora_name: "soak" });
@@ -87,7 +105,7 @@ async function changing() {
 }
 
 async function watching() {
-  while (Date.now() < end) {
+  while (left > 0) {
     const text = await (await fetch(`${url}/metrics`)).text();
     const value = (name) => Number(new RegExp(`^skein_${name} (\\S+)$`, "m").exec(text)?.[1] ?? 0) / 2 ** 20;
     memory.push({ server: value("process_resident_memory_bytes"), engine: value("engine_resident_bytes") });
@@ -96,6 +114,7 @@ async function watching() {
 }
 
 await Promise.all([...Array.from({ length: Number(options.streams) }, (_, number) => stream(number)), changing(), watching()]);
+clearInterval(clock);
 child.kill("SIGTERM");
 const mean = (part, key) => (part.reduce((sum, one) => sum + one[key], 0) / part.length).toFixed(0);
 const fifth = Math.max(1, Math.floor(memory.length / 5));
