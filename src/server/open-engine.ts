@@ -62,7 +62,7 @@ export async function openEngine(options: EngineOptions, { onWarning = () => {} 
   const runner = new Runner(base, { sessions });
   const model = { base, runner, woven: plain };
   const id = options.name ?? nameOf(root);
-  const served = pool === undefined ? undefined : await ServedPool.open(model, pool);
+  const served = pool === undefined ? undefined : await ServedPool.open(model, pool, { methods, onWarning });
   for (const text of served ? ["", ...methods] : []) await served!.opened(text || served!.standard);
   const poolId = options.poolName ?? nameOf(pool ?? "");
   const models = new ServedModels({ model, id, root, pool: served && { id: poolId, served }, methods, adapterRoot });

@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Expert } from "../adapters/expert.ts";
 import { POOL_FILE, type PoolEntry } from "../adapters/pool-file.ts";
+import { PoolError } from "../base/errors.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
 import type { Model } from "../inference/model.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
@@ -14,6 +15,13 @@ import { openPool } from "../storage/pool.ts";
 import { openedMethod, standardMethod, updated } from "./pool-methods.ts";
 
 const MOST_METHODS = 8; // each holds its own copy of the experts
+const WITHOUT_TRAINING = "arrow"; // for adapters that come without gates
+
+export interface ServedPoolOptions {
+  /** Methods to try before Arrow, if the pool's own cannot score an expert. */
+  readonly methods?: readonly string[];
+  readonly onWarning?: (warning: string) => void;
+}
 
 export interface PoolMember {
   readonly expert: Expert;
@@ -26,6 +34,8 @@ export interface PoolMember {
 export class ServedPool {
   readonly directory: string;
   readonly #model: Model;
+  readonly #others: readonly string[];
+  readonly #warn: (warning: string) => void;
   #file = "";
   #members: readonly PoolMember[] = [];
   #standard = "phatgoose";
@@ -34,13 +44,15 @@ export class ServedPool {
   /** The latest method that was asked for and that rows of the base and of single experts can ride in. */
   #carrier: { readonly text: string; readonly pool: RoutedPool } | undefined;
 
-  private constructor(model: Model, directory: string) {
+  private constructor(model: Model, directory: string, { methods = [], onWarning = () => {} }: ServedPoolOptions) {
     this.#model = model;
     this.directory = directory;
+    this.#others = [...methods, WITHOUT_TRAINING];
+    this.#warn = onWarning;
   }
 
-  static async open(model: Model, directory: string): Promise<ServedPool> {
-    const pool = new ServedPool(model, directory);
+  static async open(model: Model, directory: string, options: ServedPoolOptions = {}): Promise<ServedPool> {
+    const pool = new ServedPool(model, directory, options);
     await pool.refresh();
     return pool;
   }
@@ -75,10 +87,32 @@ export class ServedPool {
     const joined = this.#members.filter(
       ({ sha256, expert }) => sha256 === undefined && !pool.experts.some(({ name }) => name === expert.name),
     );
-    this.#standard = await standardMethod(this.directory);
+    const standard = await standardMethod(this.directory);
     this.#replace([...members, ...joined]);
+    this.#standard = await this.#answering(standard);
     this.#file = file ?? "";
     return true;
+  }
+
+  /** The pool's own method; or another that the experts have all that it needs for, if its own cannot score one of them. */
+  async #answering(standard: string): Promise<string> {
+    const reason = await this.#lacking(standard);
+    if (reason === undefined) return standard;
+    for (const other of this.#others) {
+      if (other === standard || (await this.#lacking(other)) !== undefined) continue;
+      if (other !== this.#standard) this.#warn(`The pool answers under ${other}, not ${standard}. ${reason}`);
+      return other;
+    }
+    return standard; // requests are told why it cannot answer
+  }
+  async #lacking(text: string): Promise<string | undefined> {
+    if (this.#members.length === 0) return undefined;
+    try {
+      await this.opened(text);
+    } catch (error) {
+      if (error instanceof PoolError && error.code === "pool-expert-unscored") return error.what;
+    }
+    return undefined; // of other errors requests are told
   }
 
   #rootOf({ path, hub, revision }: PoolEntry): string {
