@@ -106,7 +106,14 @@ async function changing() {
 
 async function watching() {
   while (left > 0) {
-    const text = await (await fetch(`${url}/metrics`)).text();
+    const text = await fetch(`${url}/metrics`).then(
+      (answer) => answer.text(),
+      () => "",
+    );
+    if (text === "") {
+      count.lost++;
+      continue;
+    }
     const value = (name) => Number(new RegExp(`^skein_${name} (\\S+)$`, "m").exec(text)?.[1] ?? 0) / 2 ** 20;
     memory.push({ server: value("process_resident_memory_bytes"), engine: value("engine_resident_bytes") });
     await new Promise((resolve) => setTimeout(resolve, 1000));

@@ -88,6 +88,7 @@ function listening(fetch: Parameters<typeof listen>[0]["fetch"], hostname: strin
     const server = listen({ fetch, hostname, port }, () => resolve(server as Server)) as Server;
     server.requestTimeout = 60_000; // to send a request; how long its answer takes is another limit
     server.headersTimeout = 20_000;
+    server.keepAliveTimeout = 75_000; // longer than proxies and clients keep theirs, so that none sends into a connection that closes
     server.maxConnections = 4096;
     server.once("error", (cause: NodeJS.ErrnoException) => {
       const isTaken = cause.code === "EADDRINUSE";
