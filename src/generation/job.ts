@@ -63,6 +63,7 @@ export class RunningJob {
   readonly #sink: Sink;
   #left: number;
   #isOver = false;
+  readonly #told = new Set<number>();
   #afterwards = () => {};
 
   constructor(job: Job, sink: Sink, arrival: number) {
@@ -95,8 +96,10 @@ export class RunningJob {
   }
   /** Reports the result of the prompt of these sequences, which end with it if the job only reads. */
   tellPrompt(sequences: readonly Sequence[], result: PromptResult): void {
-    if (this.#isOver) return;
-    this.#sink.prompt?.(sequences[0]!.prompt, result);
+    const { prompt } = sequences[0]!;
+    if (this.#isOver || this.#told.has(prompt)) return; // sequences of one prompt may be admitted apart
+    this.#told.add(prompt);
+    this.#sink.prompt?.(prompt, result);
     if (!this.job.onlyReads) return;
     this.#left -= sequences.length;
     if (this.#left === 0) this.end();
