@@ -66,6 +66,7 @@ async function* eventsOf({ accepted, events }: Call): AsyncGenerator<SseEvent> {
       yield { event: "finished", data: { reason, completionTokens, cachedTokens, ...(promptRoute && { promptRoute }) } };
       continue;
     }
+    if (event.kind === "prompt") continue; // this route echoes nothing
     const { id, text, score, route } = event;
     const token = route?.tokens[0];
     const names = isFirst && route ? { modules: route.modules } : {};
