@@ -17,7 +17,7 @@ const binary = (name, path) => join(root, "node_modules", name, ...path.split("/
 const STEPS = [
   { name: "format and lint", args: [binary("@biomejs/biome", "bin/biome"), "check", "--error-on-warnings", "."] },
   { name: "types", args: [binary("typescript", "bin/tsc"), "-p", "tsconfig.test.json"] },
-  { name: "types of the playground", args: [binary("typescript", "bin/tsc"), "-p", "web"] },
+  { name: "types of the playground and its tests", args: [binary("typescript", "bin/tsc"), "-p", "web"] },
   { name: "layers", args: ["scripts/check-layers.mjs"] },
   { name: "sizes", args: ["scripts/sizes.mjs"] },
   { name: "build", args: ["scripts/build.mjs"] },

@@ -19,6 +19,9 @@ const CHROMIUM = process.env.SKEIN_CHROMIUM ?? "/usr/bin/chromium";
 /** Why tests are skipped; undefined where they run. */
 export const missing = existsSync(CHROMIUM) ? undefined : `${CHROMIUM} is missing; on Debian: apt install chromium`;
 
+/** For what a loaded machine takes its time over. */
+export const SOON = { timeout: 20_000 };
+
 const FLAGS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -81,7 +84,7 @@ export async function opened({ context, server }: Pick<Playground, "context" | "
 
 /** Generates an answer and waits for its end. */
 export async function generate(page: Page, prompt: string): Promise<void> {
-  await page.getByLabel("Prompt").fill(prompt);
+  await page.locator("#prompt").fill(prompt);
   await page.getByRole("button", { name: "Generate" }).click();
   await answered(page);
 }

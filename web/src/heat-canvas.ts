@@ -1,6 +1,7 @@
 /** @file Draws a map of tokens x modules on a canvas: only the cells in sight, so that 500 tokens x 200 modules stay smooth. */
 
 import { markOf } from "../../src/evaluation/report/look.ts";
+import { bitmapOf } from "./heat-bitmap.ts";
 import { colorsNow } from "./marks.ts";
 
 /** One cell: an expert's mark with a strength, or a value alone. */
@@ -34,6 +35,8 @@ export interface Frame {
   readonly pointed: Spot;
 }
 
+/** Cells of so many pixels and more show patterns. */
+const PATTERNED = 9;
 export const LABEL = 104;
 export const HEAD = 92;
 
@@ -63,26 +66,16 @@ export function draw(canvas: HTMLCanvasElement, map: MapData, frame: Frame): voi
   pen.clearRect(0, 0, width, height);
   const [firstRow, lastRow] = inSight(top, height - HEAD, size, map.rows.length);
   const [firstColumn, lastColumn] = inSight(left, width - LABEL, size, map.columns.length);
-  const gap = size >= 8 ? 1 : 0;
 
   pen.save();
   pen.beginPath();
   pen.rect(LABEL, HEAD, width - LABEL, height - HEAD);
   pen.clip();
-  for (let row = firstRow; row <= lastRow; row++) {
-    for (let column = firstColumn; column <= lastColumn; column++) {
-      const cell = map.cell(row, column);
-      if (!cell) continue;
-      const [x, y] = [LABEL + column * size - left, HEAD + row * size - top];
-      const mark = cell.expert === undefined ? { color: 0, pattern: 0 } : markOf(cell.expert);
-      pen.globalAlpha = 0.08 + 0.92 * cell.value;
-      pen.fillStyle = colors.experts[mark.color]!;
-      pen.fillRect(x, y, size - gap, size - gap);
-      pen.globalAlpha = 1;
-      if (cell.expert !== undefined && size >= 9) hatch(pen, mark.pattern, x, y, size - gap, colors.ground);
-      if (cell.expert !== undefined && size >= 24) letter(pen, map.letters[cell.expert] ?? "", x, y, size, colors);
-    }
-  }
+  if (size < PATTERNED) {
+    pen.imageSmoothingEnabled = false;
+    const picture = bitmapOf(map, colors.experts, colors.ground);
+    pen.drawImage(picture, LABEL - left, HEAD - top, map.columns.length * size, map.rows.length * size);
+  } else drawCells(pen, map, frame, [firstRow, lastRow], [firstColumn, lastColumn], colors);
   for (const { spot, strength } of [
     { spot: pointed, strength: 0.5 },
     { spot: locked, strength: 1 },
@@ -96,6 +89,31 @@ export function draw(canvas: HTMLCanvasElement, map: MapData, frame: Frame): voi
   pen.restore();
   drawLabels(pen, map, frame, [firstRow, lastRow], colors);
   drawHead(pen, map, frame, [firstColumn, lastColumn], colors);
+}
+
+function drawCells(
+  pen: CanvasRenderingContext2D,
+  map: MapData,
+  { left, top, size }: Frame,
+  [firstRow, lastRow]: readonly [number, number],
+  [firstColumn, lastColumn]: readonly [number, number],
+  colors: Colors,
+): void {
+  const side = size - 1;
+  for (let row = firstRow; row <= lastRow; row++) {
+    for (let column = firstColumn; column <= lastColumn; column++) {
+      const cell = map.cell(row, column);
+      if (!cell) continue;
+      const [x, y] = [LABEL + column * size - left, HEAD + row * size - top];
+      const mark = cell.expert === undefined ? { color: 0, pattern: 0 } : markOf(cell.expert);
+      pen.globalAlpha = 0.08 + 0.92 * cell.value;
+      pen.fillStyle = colors.experts[mark.color]!;
+      pen.fillRect(x, y, side, side);
+      pen.globalAlpha = 1;
+      if (cell.expert !== undefined) hatch(pen, mark.pattern, x, y, side, colors.ground);
+      if (cell.expert !== undefined && size >= 24) letter(pen, map.letters[cell.expert] ?? "", x, y, size, colors);
+    }
+  }
 }
 
 function inSight(start: number, length: number, size: number, count: number): [number, number] {

@@ -60,13 +60,16 @@ export async function linkIn(fragment: string): Promise<Link | undefined> {
 
 const MOST_BYTES = 50 * 2 ** 20; // a small link could unfold into far more
 
-async function through(bytes: Uint8Array<ArrayBuffer>, way: GenericTransformStream): Promise<Uint8Array> {
+/** Bytes in, other bytes out. */
+interface Way {
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly writable: WritableStream<BufferSource>;
+}
+
+async function through(bytes: Uint8Array<ArrayBuffer>, way: Way): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let size = 0;
-  const reader = new Blob([bytes])
-    .stream()
-    .pipeThrough(way as ReadableWritablePair<Uint8Array, Uint8Array<ArrayBuffer>>)
-    .getReader();
+  const reader = new Blob([bytes]).stream().pipeThrough(way).getReader();
   for (;;) {
     const { value, done } = await reader.read();
     if (done) break;

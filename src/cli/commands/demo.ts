@@ -10,6 +10,7 @@ import { type CommonFlags, type Io, show } from "../io.ts";
 import { type Progress, progress } from "../progress.ts";
 import { optionsFrom, withOptions } from "../schema-options.ts";
 import { addMoaDemo } from "./moa-demo.ts";
+import { portFlag, servePlayground } from "./serve.ts";
 
 const demoFlags = z.strictObject({
   out: z
@@ -18,17 +19,19 @@ const demoFlags = z.strictObject({
     .meta({ description: "The folder for all results. A stopped demo continues from it.", value: "dir", unset: "demo-out/seed-<n>" }),
   seed: z.int().min(0).default(1).meta({ description: "The seed of data, initial values and order." }),
   tests: z.int().min(1).default(100).meta({ description: "The number of test examples for each task." }),
+  play: z.boolean().default(false).meta({ description: "Serve the pool and the playground at the end, until it is stopped." }),
+  ...portFlag,
 });
 
 export function addDemo(program: Command, io: Io, summary: string): void {
   const demo = subcommand(program, "demo", { summary, example: "skein demo --seed 2 --out demo-out" });
   withOptions(demo, demoFlags).action(async (flags: CommonFlags) => {
-    const { runDemo } = await import("../../demo/demo.ts");
+    const { DEMO_BASE, runDemo } = await import("../../demo/demo.ts");
     const { resultsJson, saveResults } = await import("../../evaluation/comparison/results.ts");
     const { terminalGrid } = await import("../../evaluation/comparison/tables.ts");
     const { meansGrid, tasksGrid } = await import("../../evaluation/comparison/grids.ts");
     const { writeReport } = await import("../../evaluation/report/report.ts");
-    const { seed, tests: numTests, ...given } = demoFlags.parse(optionsFrom(demoFlags, flags));
+    const { seed, tests: numTests, play, port, ...given } = demoFlags.parse(optionsFrom(demoFlags, flags));
     const out = given.out ?? `demo-out/seed-${seed}`;
     const options = { out, seed, numTests };
     const parts = reporter(io, flags);
@@ -43,6 +46,8 @@ export function addDemo(program: Command, io: Io, summary: string): void {
       `Table, learning curves, and the expert of each token at every module: ${page}`,
     ].join("\n\n");
     show(io, flags, { out, page, seconds: result.seconds, ...resultsJson(result.evaluation) }, text);
+    const folders = { pool: `${out}/pool`, results: `${out}/evaluation`, runs: `${out}/runs` };
+    if (play) await servePlayground(io, flags, { base: DEMO_BASE, port, ...folders });
   });
   addMoaDemo(demo, io);
 }

@@ -11,6 +11,11 @@ import { type CommonFlags, type Io, show } from "../io.ts";
 import { downloadProgress } from "../progress.ts";
 import { type FlagRules, optionsFrom, withOptions } from "../schema-options.ts";
 
+/** Flags that a command has which serves what it made. */
+export const portFlag = {
+  port: z.int().min(0).max(65535).default(8080).meta({ description: "The port; 0 for any that is free." }),
+};
+
 const serveFlags = z.strictObject({
   ...baseModel,
   pool: z
@@ -22,7 +27,7 @@ const serveFlags = z.strictObject({
     .optional()
     .meta({ description: "An adapter to serve alone: its name, and its folder.", value: "name=dir", variadic: true }),
   host: z.string().default("127.0.0.1").meta({ description: "The address to listen at.", value: "address" }),
-  port: z.int().min(0).max(65535).default(8080).meta({ description: "The port; 0 for any that is free." }),
+  ...portFlag,
   baseName: z.string().optional().meta({ description: "The base's name in requests.", unset: "that of its folder" }),
   poolName: z.string().optional().meta({ description: "The pool's name in requests.", unset: "that of its folder" }),
   methods: z
@@ -60,6 +65,15 @@ export function addServe(program: Command, io: Io, summary: string): void {
   );
 }
 
+/** Serves a pool that a command has made, until somebody stops it. */
+export async function servePlayground(
+  io: Io,
+  { json }: CommonFlags,
+  made: { readonly base: string; readonly pool: string; readonly results: string; readonly runs: string; readonly port: number },
+): Promise<void> {
+  await serve(io, { ...serveFlags.parse(made), json });
+}
+
 async function serve(io: Io, flags: Flags): Promise<void> {
   const { stderrLog } = await import("../../server/log.ts");
   const { checkFolders } = await import("../../server/open-engine.ts");
@@ -95,7 +109,8 @@ async function serve(io: Io, flags: Flags): Promise<void> {
   const models = await backend.models();
   const names = models.map(({ id }) => id);
   const { url } = server;
-  show(io, flags, { url, models: names }, `Serving ${names.slice(0, 8).join(", ")}${names.length > 8 ? ", ..." : ""} at ${url}/v1`);
+  const some = `${names.slice(0, 8).join(", ")}${names.length > 8 ? ", ..." : ""}`;
+  show(io, flags, { url, models: names }, `Serving ${some} at ${url}/v1\nPlayground: ${url}/`);
   await stopAsked(io, flags.drain);
   await server.close(flags.drain * 1000);
 }

@@ -49,5 +49,5 @@ ${CLASSES}
 .expert.p1{border-bottom-style:dashed}.expert.p2{border-bottom-style:dotted}.expert.p3{border-bottom-style:double}
 .series{fill:none;stroke-width:1.6;stroke-linejoin:round;stroke:var(--c)}.r1 .series{stroke-dasharray:1.5 3;stroke-linecap:round}.r2 .series{stroke-dasharray:7 2 1.5 2}.series.dashed{stroke-dasharray:5 3}
 svg circle{fill:var(--c)}svg .whisker{stroke:var(--c);stroke-width:1}svg .axis{stroke:var(--line)}
-.legend{font-size:.8rem;line-height:1.9;margin:.4rem 0}.legend .expert{margin-right:.2em}
+.legend{font-size:.8rem;line-height:1.9;margin:.4rem 0}.legend .expert{margin-right:.3em;display:inline-block;line-height:1.5}
 `;

@@ -117,7 +117,7 @@ function Served({ run, token, scores }: { readonly run: Run; readonly token: num
       <p class="note">
         {scores
           ? scores.scores
-            ? "Grey: experts that lost, with the scores they had. Entropy is 0 where one expert takes all, 1 where all are alike."
+            ? "≠: another expert is first here than in the whole token. Grey: experts that lost, with the scores they had. Entropy is 0 where one expert takes all, 1 where all are alike."
             : "This method does not score experts token by token."
           : "Reading the scores…"}
       </p>
