@@ -215,6 +215,8 @@ export const DATA_CODES = {
   "data-bad-tensor": code("input", "A tensor of a batch file is missing or has a wrong dtype or shape."),
   "data-empty": code("input", "There are no rows, examples, prompts or pairs."),
   "data-empty-answer": code("input", "An answer, target or text is empty."),
+  "data-unknown-tokens": code("input", "A prompt is of a language or an alphabet that the tokenizer does not know."),
+  "samples-alike": code("input", "The texts that an expert writes are nearly all the same.", "done", "total"),
   "data-nothing-to-learn": code("input", "After truncation, no example has a token to learn.", "expected"),
   "data-not-for-encoder-decoder": code("unsupported", "An encoder-decoder model cannot learn from this form of example."),
   "data-template-refuses": code("input", "The chat template refuses this conversation."),

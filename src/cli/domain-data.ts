@@ -2,6 +2,7 @@
 
 import type { LoraAdapter } from "../adapters/adapter.ts";
 import { OptionError } from "../base/errors.ts";
+import type { TrainingExample } from "../data/training-data.ts";
 import type { Model } from "../inference/model.ts";
 import type { DomainData } from "../training/train-moa.ts";
 import { type CommonFlags, type Io, warn } from "./io.ts";
@@ -12,6 +13,8 @@ export interface DomainFlags {
   /** Folders of LoRAs that are already trained. */
   readonly loras?: readonly string[] | undefined;
   readonly validation?: readonly string[] | undefined;
+  /** Texts that a trained LoRA writes itself, for a domain without a file. */
+  readonly written?: (name: string, adapter: LoraAdapter) => Promise<readonly TrainingExample[]>;
 }
 
 /** The domains with their files and folders. */
@@ -19,14 +22,20 @@ export async function dataOf(
   io: Io,
   flags: CommonFlags,
   model: Model,
-  { domains, loras = [], validation = [] }: DomainFlags,
+  { domains, loras = [], validation = [], written }: DomainFlags,
 ): Promise<DomainData[]> {
   const [files, folders, held] = [pairs(domains, "--domains"), pairs(loras, "--loras"), pairs(validation, "--validation")];
-  for (const name of [...folders.keys(), ...held.keys()]) if (!files.has(name)) throw unknownDomain(name, [...files.keys()]);
+  const known = new Set([...files.keys(), ...(written ? folders.keys() : [])]);
+  for (const name of [...folders.keys(), ...held.keys()]) if (!known.has(name)) throw unknownDomain(name, [...known]);
   const read: DomainData[] = [];
   for (const [name, file] of files) {
     const paths = { name, file, lora: folders.get(name), validation: held.get(name) };
     read.push(await domainOf(io, flags, model, paths));
+  }
+  for (const [name, folder] of folders) {
+    if (files.has(name) || !written) continue;
+    const adapter = await loraIn(io, flags, folder, model);
+    read.push({ name, training: await written(name, adapter), adapter });
   }
   return read;
 }

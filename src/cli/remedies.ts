@@ -42,6 +42,8 @@ const REMEDIES: Remedies = {
   "gates-mismatch": () => "Train the gates for this adapter (skein gate), or copy those that belong to it.",
   "pool-not-found": () => "Make one with: skein pool create.",
   "pool-expert-missing": () => "Restore its folder, or remove it with: skein pool remove.",
+  "samples-alike": () =>
+    "Give prompts of its own task (--prompts), sample at a higher temperature (--sample-temperature), ask for fewer samples, or use examples (--data).",
   "data-nothing-to-learn": () => "Allow longer examples (--max-length), or shorten the prompts.",
   "dataset-not-found": ({ option }) =>
     option && "Correct the configuration or split. Or get the data in another way, and name its folder with --data.",

@@ -39,7 +39,7 @@ export const jobFlags = {
   }),
 };
 /** The flags of `skein gate`, which `skein train` has too. */
-export const dataFlags = z.strictObject(jobFlags);
+const dataFlags = z.strictObject(jobFlags);
 export type DataFlags = CommonFlags & z.input<typeof dataFlags>;
 
 /** Loads the base, and runs `work` with progress and Ctrl-C. */

@@ -19,6 +19,7 @@ export { type EncodedSet, type EncodeLimits, encodeExamples } from "../training/
 export type { TrainingJob } from "../training/learn.ts";
 export { type LorahubResult, lorahub } from "../training/lorahub.ts";
 export type { ExpertOptions, FullOptions, GateOptions, MoaOptions } from "../training/recipe.ts";
+export { expertSamples, type SampleJob, type SampleOptions } from "../training/samples.ts";
 export { gatherStatistics, type Positions, type Statistics, type StatisticsJob } from "../training/statistics.ts";
 export { type FullJob, trainFull } from "../training/train.ts";
 export { type AddDomainJob, addDomain, type DomainData, type MoaModel } from "../training/train-moa.ts";

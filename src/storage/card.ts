@@ -6,7 +6,8 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
+import { z } from "zod";
 import type { Adapter } from "../adapters/adapter.ts";
 import { writeFileAtomically } from "../checkpoint/atomic.ts";
 
@@ -52,6 +53,43 @@ export async function cardNotes(directory: string): Promise<{ lines: readonly st
   return isOurs(text)
     ? { lines: text.split("\n").filter((line) => /^- (?:Data|Training steps): (?!not recorded)/.test(line)) }
     : { lines: [], edited: text };
+}
+
+/** Records in a card that Skein wrote, if there is one, that `what` was made from texts that the expert wrote itself. */
+export async function noteSamples(directory: string, what: "Gates" | "Statistics", count: number, prompts: string): Promise<void> {
+  const path = join(directory, CARD_FILE);
+  const text = await readFile(path, "utf8").catch(() => ""); // absent: nothing to say
+  if (!isOurs(text)) return;
+  const line = `- ${what} from: ${count} texts that the expert wrote itself (prompts: ${prompts})`;
+  const body = text.replace(MARK, "");
+  const old = new RegExp(`^- ${what} from: .*$`, "m");
+  const gates = /^- Gates: .*$/m;
+  await writeMarked(path, old.test(body) ? body.replace(old, () => line) : body.replace(gates, (own) => `${own}\n${line}`));
+}
+
+/** The examples in a card's header: the texts of the Hub's `widget`, with which its page tries a model. */
+export async function cardPrompts(directory: string): Promise<string[]> {
+  const text = await readFile(join(directory, CARD_FILE), "utf8").catch(() => ""); // absent: no examples
+  const [, header = ""] = /^---\r?\n([\s\S]*?)\r?\n---/.exec(text) ?? [];
+  const parsed = WIDGETS.safeParse(headerOf(header));
+  if (!parsed.success) return [];
+  return [parsed.data.widget].flat().flatMap((one) => (one?.text ? [one.text] : []));
+}
+
+/** The data that an expert's card names; empty without a card or a name. */
+export async function cardData(directory: string): Promise<string> {
+  const text = await readFile(join(directory, CARD_FILE), "utf8").catch(() => ""); // absent: nothing is named
+  return /^- Data: (.*)$/m.exec(text)?.[1] ?? "";
+}
+
+const WIDGETS = z.object({ widget: z.union([z.array(z.looseObject({ text: z.string().optional() })), z.undefined()]) });
+
+function headerOf(header: string): unknown {
+  try {
+    return parse(header);
+  } catch {
+    return undefined; // not YAML: a card without examples
+  }
 }
 
 async function writeMarked(path: string, text: string): Promise<void> {

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import * as z from "zod";
 import type { Model } from "../../inference/model.ts";
 import { expertRecipe, gateRecipe, moaRecipe } from "../../training/recipe.ts";
+import { sampleOptions } from "../../training/samples.ts";
 import type { MoaJob, MoaModel } from "../../training/train-moa.ts";
 import { baseOptions } from "../base-model.ts";
 import { subcommand } from "../command.ts";
@@ -12,17 +13,21 @@ import { dataOf, domainOf, unknownDomain } from "../domain-data.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { progress } from "../progress.ts";
+import { FEWEST_SAMPLES, loraWriter } from "../samples.ts";
 import { type FlagRules, optionsFrom, targetModulesFlag, withOptions } from "../schema-options.ts";
 
 const named = (description: string, value: string) => z.array(z.string()).default([]).meta({ description, value, variadic: true });
+const written = (description: string) => z.int().min(FEWEST_SAMPLES).optional().meta({ description, unset: "none" });
 const job = { ...baseModel, run };
 const expertSteps = expertRecipe.shape.steps.meta({ description: "Optimizer steps for each domain's LoRA alone." });
 const trainFlags = z.strictObject({
   ...job,
-  domains,
+  domains: domains.default([]),
   out: z.string().meta({ description: "The folder of the new pool.", value: "dir" }),
   loras: named("Domains whose LoRA is already trained: PEFT adapters.", "name=dir"),
   validation: named("Examples that select the best state.", "name=file"),
+  domainsFromSamples: written("For each of --loras without examples: so many texts that the LoRA writes itself."),
+  ...sampleOptions.shape,
   fromScratch: z.boolean().default(false).meta({ description: "Skip the first stage (an ablation)." }),
 });
 const addFlags = z.strictObject({
@@ -30,6 +35,8 @@ const addFlags = z.strictObject({
   data: z.string().meta({ description: "The domain's examples.", value: "file" }),
   lora: z.string().optional().meta({ description: "The domain's LoRA, if it is already trained.", value: "dir" }),
   replay: named("Examples of the other domains, so that the new rows learn to score them low.", "name=file"),
+  replayFromSamples: written("For each other domain without examples to replay: so many texts that its LoRA writes itself."),
+  ...sampleOptions.shape,
   rows: z
     .enum(["new", "all"])
     .default("new")
@@ -95,7 +102,12 @@ function addMoaTrain(moa: Command, io: Io): void {
     await checkFolder(flags.out);
     const { fromScratch = false } = flags;
     const trained = await train(io, flags, `${flags.out}.run`, async (job) => {
-      const domains = await dataOf(io, flags, job.model, flags);
+      const { domainsFromSamples: count } = flags;
+      const domains = await dataOf(io, flags, job.model, {
+        ...flags,
+        domains: flags.domains ?? [],
+        ...(count && { written: loraWriter(io, flags, job, count) }),
+      });
       const result = await trainMoa({ ...job, options: optionsFrom(moaRecipe, flags, ROUTERS), domains, fromScratch });
       await createMoaPool(flags.out, job.model, flags.base, result.moa, result.adapters);
       return result;
@@ -121,6 +133,13 @@ function addAddDomain(moa: Command, io: Io): void {
       const current = await openedMoa(directory, job.model);
       const domain = await domainOf(io, flags, job.model, { name, file: flags.data, lora: flags.lora });
       const replay = await dataOf(io, flags, job.model, { domains: flags.replay ?? [] });
+      if (flags.replayFromSamples) {
+        const write = loraWriter(io, flags, job, flags.replayFromSamples);
+        for (const [i, other] of current.moa.domains.entries()) {
+          if (replay.some(({ name: given }) => given === other)) continue;
+          replay.push({ name: other, training: await write(other, current.adapters[i]!) });
+        }
+      }
       const result = await addDomain({
         ...job,
         options: optionsFrom(moaRecipe, flags, NEW_ROWS),

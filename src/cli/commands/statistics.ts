@@ -6,14 +6,18 @@ import { searchOptions } from "../../routing/lorahub.ts";
 import { statisticsOptions } from "../../training/statistics.ts";
 import { baseOptions } from "../base-model.ts";
 import { subcommand } from "../command.ts";
-import { baseModel } from "../common-options.ts";
+import { baseModel, run } from "../common-options.ts";
+import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, warn } from "../io.ts";
 import { downloadProgress } from "../progress.ts";
+import { checkDataOrSamples, sampleFlags, samplesOf } from "../samples.ts";
 import { optionsFrom, withOptions } from "../schema-options.ts";
 
 const statisticsFlags = z.strictObject({
   ...baseModel,
-  data: z.string().meta({ description: "The expert's examples. The first 1000 are used.", value: "file" }),
+  data: z.string().optional().meta({ description: "The expert's examples. The first 1000 are used.", value: "file" }),
+  run: run.meta({ description: "Folder of the samples, to resume from.", unset: "beside the expert" }),
+  ...sampleFlags,
   ...statisticsOptions.shape,
 });
 type StatisticsFlags = CommonFlags & z.input<typeof statisticsFlags>;
@@ -25,13 +29,18 @@ export function addStatistics(program: Command, io: Io, summary: string): void {
   });
   withOptions(command, statisticsFlags).action(
     async (expert: string, { base, data, positions, embedder, maxLength, ...flags }: StatisticsFlags) => {
+      checkDataOrSamples({ data, ...flags });
       const { loadModel } = await import("../../library/model.ts");
       const { readTrainingExamples } = await import("../../data/training-data.ts");
       const { gatherStatistics } = await import("../../training/statistics.ts");
+      const { noteSamples } = await import("../../storage/card.ts");
       await using model = await loadModel(base, { ...baseOptions(io, flags), onWarning: (warning) => warn(io, flags, [warning]) });
       const tokenizer = await model.base.tokenizer();
-      const examples = await readTrainingExamples(data);
+      const place = { model, tokenizer, expert, run: flags.run ?? `${expert}.statistics-run`, openings: "expert" as const };
+      const sampled = data === undefined ? await interruptible(io, (signal) => samplesOf(io, flags, { ...place, signal })) : undefined;
+      const examples = sampled?.training ?? (await readTrainingExamples(data ?? ""));
       const found = await gatherStatistics({ model, tokenizer, expert, examples, positions, embedder, maxLength });
+      if (sampled) await noteSamples(expert, "Statistics", sampled.source.count, sampled.source.prompts);
       const text = `Wrote the mean activations of ${found.modules} modules and ${found.examples} embeddings by ${found.embedder} to ${expert}.`;
       show(io, flags, { expert, ...found }, text);
     },

@@ -8,8 +8,9 @@ import { expertRecipe, gateRecipe, togetherOptions } from "../../training/recipe
 import { subcommand } from "../command.ts";
 import { checkedDate } from "../common-options.ts";
 import { type CommonFlags, type Io, show } from "../io.ts";
+import { checkDataOrSamples, type SampledExpert, type SampleFlags, type SampleSource, sampleFlags, samplesOf } from "../samples.ts";
 import { optionsFrom, targetModulesFlag, withOptions } from "../schema-options.ts";
-import { checkCount, type DataFlags, dataFlags, jobFlags, withJob } from "../training-job.ts";
+import { checkCount, type DataFlags, jobFlags, withJob } from "../training-job.ts";
 
 const parsers = { date: checkedDate };
 const unset = { date: "the date of the resumed run, else now" };
@@ -27,6 +28,8 @@ const trainFlags = z.strictObject({
   }),
   full: z.boolean().default(false).meta({ description: "Train every weight instead of an adapter." }),
 });
+const gateFlags = z.strictObject({ ...jobFlags, data: jobFlags.data.optional(), ...sampleFlags });
+type GateFlags = CommonFlags & z.input<typeof gateFlags>;
 type TrainFlags = CommonFlags & z.input<typeof trainFlags>;
 type TogetherFlags = z.input<typeof togetherOptions>;
 
@@ -82,17 +85,21 @@ export function addGate(program: Command, io: Io, summary: string): void {
       "skein gate experts/nouns --base models/t5 --data nouns.jsonl\n" +
       "$ skein gate experts/nouns experts/verbs --base models/t5 --data nouns.jsonl verbs.jsonl",
   });
-  withOptions(command, dataFlags, { parsers, unset });
+  withOptions(command, gateFlags, { parsers, unset });
   withOptions(command, togetherOptions);
-  withOptions(command, gateRecipe, { group: GROUP }).action(async (folders: string[], flags: DataFlags & TogetherFlags) => {
+  withOptions(command, gateRecipe, { group: GROUP }).action(async (folders: string[], { data = [], ...rest }: GateFlags) => {
+    checkDataOrSamples({ data: data[0], ...rest });
+    const flags = { ...rest, data };
     const options = optionsFrom(gateRecipe, flags);
     const [expert] = folders as [string];
     if (folders.length > 1) return gateEach(io, flags, folders, options);
-    const file = onlyFile(flags);
     const { trainGate } = await import("../../training/train.ts");
+    const run = flags.run ?? `${expert}.gate-run`;
+    const file = flags.fromSamples === undefined ? onlyFile(flags) : undefined;
     await withJob(io, flags, "gate", async (job, files) => {
-      const one = { ...(await files.of(file)), ...job, ...files.forOne, run: flags.run ?? `${expert}.gate-run` };
-      await trainGate({ ...one, expert, options });
+      const examples = file === undefined ? await gateSamples(io, flags, { ...job, ...files.forOne, expert, run }) : await files.of(file);
+      await trainGate({ ...examples, ...job, ...files.forOne, run, expert, options });
+      await noteSource(expert, examples);
     });
     show(io, flags, { expert }, `Wrote gates to ${expert}.`);
   });
@@ -100,22 +107,40 @@ export function addGate(program: Command, io: Io, summary: string): void {
 
 async function gateEach(
   io: Io,
-  flags: DataFlags & TogetherFlags,
+  flags: DataFlags & SampleFlags & TogetherFlags,
   folders: readonly string[],
   options: Record<string, unknown>,
 ): Promise<void> {
-  const { data, run: runs } = flags;
-  checkCount("data", data, folders);
+  const { data, run: runs, fromSamples } = flags;
+  if (fromSamples === undefined) checkCount("data", data, folders);
   const { trainGates } = await import("../../training/train-together.ts");
   await withJob(io, flags, "gate", async (job, files) => {
     const experts = await inOrder(folders, async (expert, i) => {
       const name = basename(expert);
-      const own = runs === undefined ? `${expert}.gate-run` : join(runs, `${name}.gate-run`);
-      return { name, expert, run: own, ...(await files.of(data[i]!)) };
+      const run = runs === undefined ? `${expert}.gate-run` : join(runs, `${name}.gate-run`);
+      const sampled = () => gateSamples(io, flags, { ...job, ...files.forOne, expert, run });
+      return { name, expert, run, ...(fromSamples === undefined ? await files.of(data[i]!) : await sampled()) };
     });
     await trainGates({ ...job, ...files.forEach, experts, options, ...optionsFrom(togetherOptions, flags) });
+    for (const expert of experts) await noteSource(expert.expert, expert);
   });
   show(io, flags, { experts: folders }, folders.map((expert) => `Wrote gates to ${expert}.`).join("\n"));
+}
+
+/** Texts that the expert writes in place of a file. */
+async function gateSamples(
+  io: Io,
+  flags: DataFlags & SampleFlags,
+  { hooks, ...place }: Omit<SampledExpert, "signal" | "openings"> & Hooks,
+) {
+  return samplesOf(io, flags, { ...place, signal: hooks?.signal, openings: "base" });
+}
+type Hooks = Pick<import("../../training/learn.ts").TrainingSetting, "hooks">;
+
+/** Says in the expert's card that its gates come from texts of its own. */
+async function noteSource(expert: string, { source }: { readonly training: unknown; readonly source?: SampleSource }) {
+  const { noteSamples } = await import("../../storage/card.ts");
+  if (source) await noteSamples(expert, "Gates", source.count, source.prompts);
 }
 
 async function inOrder<T, R>(items: readonly T[], work: (item: T, index: number) => Promise<R>): Promise<R[]> {
