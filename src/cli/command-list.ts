@@ -95,6 +95,12 @@ export const COMMANDS: readonly ListedCommand[] = [
     load: async () => (await import("./commands/eval.ts")).addEval,
   },
   {
+    name: "probe",
+    summary:
+      "Rank a pool's experts for a text: by their share of the routing weight, by the text's loss under each alone, and by retrieval.",
+    load: async () => (await import("./commands/probe.ts")).addProbe,
+  },
+  {
     name: "trace",
     summary: "Continue a prompt and show which expert served which token, at every module: here, as a page, or as JSON.",
     load: async () => (await import("./commands/trace.ts")).addTrace,

@@ -1,4 +1,4 @@
-/** @file `skein pool create | add | remove | list`: experts over one base model, in a folder with a lockfile. */
+/** @file `skein pool create | add | remove | list | map`: experts over one base model, in a folder with a lockfile. */
 
 import type { Command } from "commander";
 import * as z from "zod";
@@ -9,6 +9,7 @@ import { expertFolders } from "../expert-folders.ts";
 import { type CommonFlags, type Io, show, table, warn } from "../io.ts";
 import { progress } from "../progress.ts";
 import { withOptions } from "../schema-options.ts";
+import { addPoolMap } from "./pool-map.ts";
 
 const createFlags = z.strictObject({ base });
 const addFlags = z.strictObject({
@@ -38,6 +39,7 @@ export function addPool(program: Command, io: Io, summary: string): void {
   addPoolAdd(pool, io);
   addPoolRemove(pool, io);
   addPoolList(pool, io);
+  addPoolMap(pool, io);
 }
 
 function addPoolCreate(pool: Command, io: Io): void {
