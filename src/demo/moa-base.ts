@@ -60,8 +60,8 @@ export async function makeMoaBase(
   await saveCheckpoint(out, { config, tensors, copyFrom: start, dtype: "F16" });
 }
 
-/** N(0, 1 / in) for projections, N(0, 0.02) for embeddings, 1 for norms. */
-function freshLlama(config: typeof MOA_BASE_CONFIG & { vocab_size: number }, seed: number): Map<string, HostTensor<"float32">> {
+/** The first values of a Llama: N(0, 1 / in) for projections, N(0, 0.02) for embeddings, 1 for norms. */
+export function freshLlama(config: Readonly<Record<string, unknown>>, seed: number): Map<string, HostTensor<"float32">> {
   const tensors = new Map<string, HostTensor<"float32">>();
   for (const [name, shape] of tracedTensors(llama(config, new Set()))) {
     const random = seededRandom(derivedSeed(seed, name));

@@ -11,21 +11,14 @@
 import { join } from "node:path";
 import type { Expert, Gates } from "../adapters/expert.ts";
 import { EMBEDDING_FILE } from "../adapters/file-names.ts";
-import { gateName } from "../adapters/lora.ts";
-import { invariant } from "../base/errors.ts";
 import { derivedSeed } from "../base/random.ts";
-import { float32 } from "../base/tensor.ts";
 import type { TrainingExample } from "../data/training-data.ts";
 import { asPairs, type ExpertsJob, lora } from "../demo/experts.ts";
 import { examples } from "../demo/tasks.ts";
-import { loadExpert, readGates, saveGates } from "../storage/expert.ts";
+import { loadExpert } from "../storage/expert.ts";
 import { exists } from "../storage/files.ts";
-import { encodeExamples } from "../training/examples.ts";
-import { gateLearner } from "../training/learner.ts";
-import { train } from "../training/loop.ts";
-import { gateRecipe, parseRecipe } from "../training/recipe.ts";
 import { gatherStatistics } from "../training/statistics.ts";
-import { Trainer } from "../training/trainer.ts";
+import { gateSnapshots } from "./gate-snapshots.ts";
 import { STUDY_HELD_IN, studyExamples } from "./study-tasks.ts";
 
 /** The compared lengths of gate training. */
@@ -77,55 +70,18 @@ export async function studyExperts(job: ExpertsJob, size: StudySize = STUDY_SIZE
 
 /** The expert's gates after each number of steps; trains them if they are missing. */
 async function gatesOf(job: ExpertsJob, expert: Expert, pairs: readonly TrainingExample[], size: StudySize): Promise<Map<number, Gates>> {
-  const folder = (steps: number) => join(job.out, "gates", expert.name, String(steps));
-  const covered = new Set(expert.adapter.modules.keys());
-  const read = async (steps: number) =>
-    (await exists(folder(steps))) ? await readGates(folder(steps), covered, job.model.base.modules) : undefined;
-  const found = new Map<number, Gates>();
-  for (const steps of size.gateSteps) {
-    const known = await read(steps);
-    if (known) found.set(steps, known.gates);
-  }
-  if (found.size === size.gateSteps.length) return found;
-  const trained = await trainedGates(job, expert, pairs, size);
-  for (const [steps, gates] of trained) await saveGates(folder(steps), gates, { training: { steps } });
-  return trained;
-}
-
-async function trainedGates(
-  { model, tokenizer, seed, signal, onPart }: ExpertsJob,
-  { name, adapter }: Expert,
-  pairs: readonly TrainingExample[],
-  { gateSteps }: StudySize,
-): Promise<Map<number, Gates>> {
-  const steps = Math.max(1, ...gateSteps);
-  const schedule = { kind: "constant", warmupRatio: (WARMUP + 0.5) / Math.max(steps, 100) };
-  const recipe = parseRecipe(gateRecipe, { steps, schedule, batchSize: BATCH, microBatchSize: BATCH, seed: derivedSeed(seed, name) });
-  const training = encodeExamples(pairs, tokenizer, model.base.architecture, {
-    maxInput: recipe.maxLength,
-    maxTarget: recipe.maxLength,
-  }).examples;
-  await using trainer = await Trainer.create(model.base.architecture, gateLearner(model.base, adapter), {
-    clip: recipe.clip,
-    adamw: { weightDecay: recipe.weightDecay },
-    seed: derivedSeed(recipe.seed, "dropout"),
+  const { model, tokenizer, seed, signal, onPart } = job;
+  const steps = Math.max(1, ...size.gateSteps);
+  const schedule = { kind: "constant" as const, warmupRatio: (WARMUP + 0.5) / Math.max(steps, 100) };
+  const options = { steps, schedule, batchSize: BATCH, microBatchSize: BATCH, seed: derivedSeed(seed, expert.name) };
+  return gateSnapshots({
+    model,
+    tokenizer,
+    expert,
+    training: pairs,
+    options,
+    snapshots: size.gateSteps,
+    folder: (steps) => join(job.out, "gates", expert.name, String(steps)),
+    hooks: { onProgress: (progress) => onPart?.(`gates of ${expert.name}`, progress), ...(signal && { signal }) },
   });
-  const snapshots = new Map<number, Gates>();
-  const note = (done: number) => {
-    if (!gateSteps.some((wanted) => wanted === done)) return;
-    const { parameters } = trainer;
-    const copied = [...adapter.modules.keys()].map((module) => {
-      const gate = parameters.get(gateName(module));
-      invariant(gate, "every adapted module has a gate");
-      return [module, float32(gate.shape, gate.data.slice())] as const;
-    });
-    snapshots.set(done, new Map(copied));
-  };
-  note(0);
-  const onProgress: NonNullable<Parameters<typeof train>[5]>["onProgress"] = (progress) => {
-    note(progress.step);
-    onPart?.(`gates of ${name}`, progress);
-  };
-  await train(trainer, model.base.architecture, { training, validation: [] }, recipe, undefined, { onProgress, ...(signal && { signal }) });
-  return snapshots;
 }

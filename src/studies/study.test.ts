@@ -96,7 +96,7 @@ describe("the study's report", () => {
   test("a method has the same color in every plot", () => {
     const run = seed(1, 0.8, 0.5);
     const { plots } = studyReport([{ ...run, k: { arrow: run.k.phatgoose!, ...run.k }, pool: { oracle: run.k.phatgoose!, ...run.pool } }]);
-    const hues = [...plots.values()].map((svg) => /--h:(\d+)"><rect[^>]*\/><text[^>]*>phatgoose</.exec(svg)?.[1]);
-    expect(hues).toEqual(["210", "210", "210"]);
+    const marks = [...plots.values()].map((svg) => /<g class="([^"]+)"><rect[^>]*\/><text[^>]*>phatgoose</.exec(svg)?.[1]);
+    expect(marks).toEqual(["k0 p0", "k0 p0", "k0 p0"]);
   });
 });

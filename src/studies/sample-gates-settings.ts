@@ -1,0 +1,48 @@
+/** @file The experts and tasks on which gates from samples are compared: the demo's, and those of the study on public data. */
+
+import { DEMO_BASE, evaluationTask } from "../demo/demo.ts";
+import { demoExperts, RECIPE } from "../demo/experts.ts";
+import { HELD_IN_TASKS, HELD_OUT_TASKS } from "../demo/tasks.ts";
+import { openExperts } from "../inference/open.ts";
+import { type LoadedModel, loadModel } from "../library/model.ts";
+import type { ExpertOptions, GateOptions, GateRecipe } from "../training/recipe.ts";
+import { type PublicJob, publicExperts } from "./public-experts.ts";
+import { publicTasks } from "./public-tasks.ts";
+import type { SampleGatesJob } from "./sample-gates.ts";
+
+type Setting = Omit<SampleGatesJob, "counts" | "prompts" | "seed" | "out" | "onPart"> & { readonly model: LoadedModel };
+
+const DEMO_TESTS = 50;
+
+/** The demo of one seed; its folder is made where it is not there. */
+export async function demoSetting(out: string, seed: number): Promise<Setting> {
+  const model = await loadModel(DEMO_BASE);
+  const tokenizer = await model.tokenizer();
+  const { pool } = await demoExperts({ model, tokenizer, baseName: "skein/demo-base", out, seed });
+  const tasks = [...HELD_IN_TASKS, ...HELD_OUT_TASKS].map((task) => evaluationTask(task, DEMO_TESTS, seed));
+  const gates = { steps: RECIPE.gateSteps, batchSize: RECIPE.batchSize, microBatchSize: RECIPE.batchSize };
+  return { model, tokenizer, experts: await openExperts(model, pool), tasks, gates, samples: { sampleLength: 16 } };
+}
+
+interface PublicSetting {
+  readonly base: string;
+  readonly data: string;
+  readonly seed: number;
+  readonly expert: ExpertOptions & { readonly steps: number };
+  readonly gates: GateRecipe;
+}
+const SIZES = { heldIn: 8, heldOut: 20, joined: 8, numJoined: 8 };
+const GATE_STEPS = 100;
+
+/** The public study of one seed, whose experts are in `out`. */
+export async function publicSetting(out: string, { base, data, seed, expert, gates }: PublicSetting): Promise<Setting> {
+  const model = await loadModel(base);
+  const tokenizer = await model.tokenizer();
+  const options: GateOptions = { ...gates, steps: GATE_STEPS };
+  const training = { expert, gates: options, gateSteps: [GATE_STEPS], routerSteps: 0 };
+  const job: PublicJob = { model, tokenizer, baseName: base, data, out, seed, training };
+  const found = await publicExperts(job);
+  const experts = found.experts.map((one, i) => ({ ...one, gates: found.gates.get(GATE_STEPS)![i]! }));
+  const tasks = await publicTasks(data, seed, SIZES);
+  return { model, tokenizer, experts, tasks, gates: options, samples: { sampleLength: 48 } };
+}
