@@ -112,12 +112,20 @@ function notThere(repository: Wanted, { entries }: RemoteFiles) {
 }
 
 function noAdapter(repository: Omit<Wanted, "main">, own: readonly string[], isPickle: boolean) {
+  const where = `${placeOf(repository)}${repository.subfolder ? `/${repository.subfolder}` : ""}`;
+  if (isPickle) {
+    return new CheckpointError({
+      code: "checkpoint-pickled",
+      what: "This adapter is a pickle (adapter_model.bin), which is not opened directly.",
+      where,
+      fix: "Convert it: its tensors are read, and no code in it is run.",
+      data: { folder: "" }, // nothing is on the disk yet
+    });
+  }
   return new CheckpointError({
-    code: isPickle ? "checkpoint-pickled" : "checkpoint-no-tensors",
-    what: isPickle
-      ? "This adapter is a pickle (adapter_model.bin), which is not opened directly."
-      : `There is no adapter_model.safetensors here, among ${own.length} files.`,
-    where: `${placeOf(repository)}${repository.subfolder ? `/${repository.subfolder}` : ""}`,
-    fix: isPickle ? "Convert it: its tensors are read, and no code in it is run." : "Check that this is the adapter you meant.",
+    code: "checkpoint-no-tensors",
+    what: `There is no adapter_model.safetensors here, among ${own.length} files.`,
+    where,
+    fix: "Check that this is the adapter you meant.",
   });
 }

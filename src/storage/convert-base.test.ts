@@ -13,7 +13,10 @@ import { convertBase } from "./convert-base.ts";
 async function pickledModel(shards: 1 | 2): Promise<string> {
   const [source, folder] = [golden("t5/model"), temporary()];
   await cp(join(source, "config.json"), join(folder, "config.json"));
-  const tensors = [...(await readSafetensors(join(source, "model.safetensors")))] as [string, { shape: number[]; data: Float32Array }][];
+  const tensors = [...(await readSafetensors(join(source, "model.safetensors")))] as unknown as [
+    string,
+    { shape: number[]; data: Float32Array },
+  ][];
   if (shards === 1) await writeFile(join(folder, "pytorch_model.bin"), torchState(Object.fromEntries(tensors)));
   else {
     const parts = [tensors.slice(0, 5), tensors.slice(5)];

@@ -181,12 +181,7 @@ export async function openPool(
   const folders = new Map(
     await inParallel(experts, async (entry) => [entry.name, await filesOf(directory, entry, resolveHub, desk)] as const),
   );
-  if (verify === "now") {
-    await inParallel(experts, async (entry) => {
-      if ((await expertHash(folders.get(entry.name)!.folder)) !== entry.sha256)
-        throw changedExpert(directory, entry, folders.get(entry.name)!.folder);
-    });
-  }
+  if (verify === "now") await inParallel(experts, (entry) => checkHash(directory, entry, folders.get(entry.name)!.folder));
   const load = async (which: number | string) => {
     const entry = typeof which === "string" ? entryOf(experts, which, directory) : experts[which];
     const files = entry && folders.get(entry.name);
@@ -205,6 +200,10 @@ export async function openPool(
   };
   const loadAll = () => inParallel(experts, ({ name }) => load(name));
   return { directory, base, experts, load, loadAll };
+}
+
+async function checkHash(directory: string, entry: PoolEntry, folder: string): Promise<void> {
+  if ((await expertHash(folder)) !== entry.sha256) throw changedExpert(directory, entry, folder);
 }
 
 /** The files of an expert. That they are unchanged is checked when they are read. */
@@ -312,7 +311,12 @@ export function hashOfFiles(files: ReadonlyMap<string, string>): string {
  *  @throws PoolError that names the expert that is missing or has changed. */
 export async function verifyPool(directory: string): Promise<void> {
   const { experts } = await listPool(directory);
-  for (const entry of experts) if (entry.path !== undefined) await verified(directory, entry, undefined);
+  const desk = new Desk();
+  for (const entry of experts) {
+    if (entry.path === undefined) continue;
+    const { folder } = await filesOf(directory, entry, undefined, desk);
+    await checkHash(directory, entry, folder);
+  }
 }
 
 async function writePool(directory: string, pool: PoolFile): Promise<void> {

@@ -15,7 +15,7 @@ export function markOf(expert: number): { readonly color: number; readonly patte
   return { color: expert % LIGHT.length, pattern: (expert + round) % NUM_PATTERNS };
 }
 
-/** The classes of an expert's mark: its color as --c, its pattern as --f. Lines of charts show the round by their dashes. */
+/** The classes of an expert's mark: its color and its pattern, as custom properties of CSS. Lines of charts show the round by their dashes. */
 export function markClass(expert: number): string {
   const { color, pattern } = markOf(expert);
   const round = Math.floor(expert / LIGHT.length);

@@ -62,7 +62,7 @@ export class Shelf {
   async results() {
     const path = await this.#file();
     const parsed = resultsFile.safeParse(parsedJson(await readFile(path, "utf8"), path));
-    if (!parsed.success) throw broken(`${path} is no results.json of skein eval: ${z.prettifyError(parsed.error)}`);
+    if (!parsed.success) throw broken(`${path} is not the results.json of an evaluation: ${z.prettifyError(parsed.error)}`);
     return parsed.data;
   }
 
