@@ -120,16 +120,22 @@ describe.skipIf(missing !== undefined)(missing ?? "the other views", () => {
     await expect.poll(problem, SOON).toMatch(/no expert "green".*choose the experts again/);
     await page.unroute("**/skein/generate");
     const full = await all.serve({ limits: { queue: 1 } });
-    const busy = await fetch(`${full.url}/skein/generate`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ model: "tiny", prompt: { text: "a" }, maxTokens: 900, temperature: 2, seed: 1 }),
-    });
+    let isOver = false;
+    const ask = { model: "tiny", prompt: "a", max_tokens: 900, ignore_eos: true, temperature: 0 };
+    const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(ask) };
+    const keepBusy = async () => {
+      while (!isOver) await (await fetch(`${full.url}/v1/completions`, init)).text();
+    };
+    const busy = [keepBusy(), keepBusy()]; // one is answered, the other takes its place
     await page.goto(full.url);
     await page.locator("#prompt").fill("hello");
-    await go("Generate");
-    await expect.poll(problem, SOON).toMatch(/as many requests as it takes.*Wait 2 seconds/);
-    await busy.body?.cancel();
+    const tried = async () => {
+      await go("Generate");
+      return problem();
+    };
+    await expect.poll(tried, SOON).toMatch(/as many requests as it takes.*Wait 2 seconds/);
+    isOver = true;
+    await Promise.all(busy);
     await page.route("**/skein/generate", (route) => route.abort("connectionrefused"));
     await go("Generate");
     await expect.poll(problem, SOON).toMatch(/does not answer\. Look whether skein serve still runs/);
