@@ -5,9 +5,9 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
 import { hubAccess, hubFailure, notCachedOffline, placeOf, repositoryProblem } from "./access.ts";
-import { cachedSnapshot, type HubRepository, isCommit, isFolder, isOffline, repositoryCache } from "./cache.ts";
+import { cachedSnapshot, type HubRepository, isCommit, isOffline, repositoryCache } from "./cache.ts";
 import { type RemoteFiles, remoteFiles } from "./files.ts";
-import { isHubId, type ResolveOptions } from "./resolve-model.ts";
+import type { ResolveOptions } from "./resolve-model.ts";
 
 /** What a pool or adapter on the hub became on this machine. */
 export interface Downloaded {
@@ -20,17 +20,6 @@ export interface Downloaded {
 const POOL_FILES = /^(?:pool|moa)\.json$|^[^/]+\.safetensors$|^README\.md$|^experts\/[^/]+\/(?:[^/]+\.(?:json|safetensors)|README\.md)$/;
 const ADAPTER_FILES =
   /^(?:(?:skein_)?adapter|gate)_(?:config\.json|model\.safetensors)$|^[^/]+\.safetensors$|^turn_end\.json$|^README\.md$/;
-
-/** The folder of a pool: `idOrPath` itself if it is a folder or no id, else the cached or downloaded snapshot of "org/name[@revision]". */
-export async function resolvePool(idOrPath: string, options: ResolveOptions = {}): Promise<string> {
-  if ((await isFolder(idOrPath)) || !isHubId(idOrPath) || isLocal(idOrPath)) return idOrPath;
-  return (await downloadPool(idOrPath, options)).folder;
-}
-
-/** Whether a path begins with a folder that exists: its mistyped end is not looked for on the hub. */
-export function isLocal(path: string): boolean {
-  return existsSync(path.split("/")[0]!);
-}
 
 /** Downloads the pool "org/name[@revision]" into the cache. */
 export function downloadPool(id: string, options: ResolveOptions = {}): Promise<Downloaded> {

@@ -5,7 +5,7 @@ import { rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { PoolEntry } from "../adapters/pool-file.ts";
 import { OptionError, PoolError } from "../base/errors.ts";
-import { downloadAdapter, isLocal } from "../hub/pool.ts";
+import { isLocal } from "../hub/resolve-pool.ts";
 import { checkKinds, type NamedKind } from "../routing/stack.ts";
 import { checkAdapter } from "../storage/check.ts";
 import { convertPeft, isPickledAdapter } from "../storage/convert-peft.ts";
@@ -46,7 +46,10 @@ async function expertPlaces(sources: readonly string[], pickles: boolean): Promi
   const places: ExpertPlace[] = [];
   for (const source of sources) {
     if ((await exists(source)) || !ADAPTER_ID.test(source) || isLocal(source)) places.push({ folder: source });
-    else places.push(await downloadAdapter(source, { pickles }));
+    else {
+      const { downloadAdapter } = await import("../hub/pool.ts"); // loads the hub's client
+      places.push(await downloadAdapter(source, { pickles }));
+    }
   }
   return places;
 }

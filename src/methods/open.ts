@@ -2,8 +2,8 @@
 
 import type * as z from "zod";
 import { OptionError } from "../base/errors.ts";
-import { resolvePool } from "../hub/pool.ts";
 import { resolveModel } from "../hub/resolve-model.ts";
+import { resolvePool } from "../hub/resolve-pool.ts";
 import type { Model } from "../inference/model.ts";
 import { openExperts } from "../inference/open.ts";
 import { checkMemory, poolBytes } from "../inference/pool-memory.ts";

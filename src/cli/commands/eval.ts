@@ -100,7 +100,7 @@ async function run(io: Io, files: readonly string[], given: Flags): Promise<void
   const { evaluate } = await import("../../evaluation/comparison/evaluate.ts");
   const { resultsJson, saveResults } = await import("../../evaluation/comparison/results.ts");
   const { terminalTable } = await import("../../evaluation/comparison/tables.ts");
-  const { resolvePool } = await import("../../hub/pool.ts");
+  const { resolvePool } = await import("../../hub/resolve-pool.ts");
   const pool = given.pool === undefined ? {} : { pool: await resolvePool(given.pool, { onProgress: downloadProgress(io, given) }) };
   const flags = { ...given, ...pool };
   await checkPlaces(flags);

@@ -79,7 +79,7 @@ async function serve(io: Io, flags: Flags): Promise<void> {
   const { checkFolders } = await import("../../server/open-engine.ts");
   const { ProcessBackend } = await import("../../server/process-backend.ts");
   const { startServer } = await import("../../server/serve.ts");
-  const { resolvePool } = await import("../../hub/pool.ts");
+  const { resolvePool } = await import("../../hub/resolve-pool.ts");
   const pool = flags.pool === undefined ? undefined : await resolvePool(flags.pool, { onProgress: downloadProgress(io, flags) });
   // The folder in the cache is named after the commit.
   const poolName = flags.poolName ?? (pool === flags.pool ? undefined : flags.pool?.replace(/@.*/, "").split("/").at(-1));

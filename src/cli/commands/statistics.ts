@@ -72,7 +72,7 @@ export function addLorahub(program: Command, io: Io, summary: string): void {
     const { checkFolder } = await import("../../checkpoint/atomic.ts");
     await checkFolder(out);
     await using model = await loadModel(base, { ...baseOptions(io, flags), onWarning: (warning) => warn(io, flags, [warning]) });
-    const { resolvePool } = await import("../../hub/pool.ts");
+    const { resolvePool } = await import("../../hub/resolve-pool.ts");
     const experts = await openExperts(model, await resolvePool(pool, { onProgress: downloadProgress(io, flags) }));
     const tokenizer = await model.base.tokenizer();
     const limits = { maxInput: maxLength, maxTarget: maxLength };
