@@ -15,7 +15,9 @@ export async function bundledProcess(): Promise<URL> {
     input: join(ROOT, "src/server/engine-process.ts"),
     cwd: ROOT,
     platform: "node",
-    external: (id) => !id.startsWith(".") && !id.startsWith("/"),
+    transform: { target: "node20" }, // which knows no `using`
+    // The bundler brings the helpers for what Node 20 does not know.
+    external: (id) => !/^[./\0]/.test(id) && !id.startsWith("@oxc-project/"),
     onLog: () => {},
   });
   const file = `engine-process-${process.pid}.mjs`;
