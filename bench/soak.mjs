@@ -61,6 +61,13 @@ const clock = setInterval(() => {
 }, 200);
 const count = { answered: 0, different: 0, mixed: 0, cancelled: 0, malformed: 0, lost: 0, changes: 0 };
 const memory = [];
+/** How often each kind of request was lost: its status, or the error of the connection. */
+const losses = {};
+
+function lost(why) {
+  count.lost++;
+  losses[why] = (losses[why] ?? 0) + 1;
+}
 
 async function stream(number) {
   for (let turn = 0; left > 0; turn++) {
@@ -76,11 +83,11 @@ async function stream(number) {
     } else if (chance < 0.1) {
       const { status } = await post("/v1/completions", { ...requests[i], max_tokens: "many" });
       if (status === 400) count.malformed++;
-      else count.lost++;
+      else lost(`malformed ${status}`);
     } else {
-      const answer = await post("/v1/completions", requests[i]).catch(() => undefined);
-      if (answer?.status !== 200) {
-        count.lost++;
+      const answer = await post("/v1/completions", requests[i]).catch((error) => ({ status: error.cause?.code ?? error.message }));
+      if (answer.status !== 200) {
+        lost(`completion ${answer.status}`);
         continue;
       }
       const { choices } = await answer.json();
@@ -98,7 +105,7 @@ async function changing() {
     const loaded = await post("/v1/load_lora_adapter", adapter);
     const used = await post("/v1/completions", { model: "soak", prompt: "a", max_tokens: 2 });
     const unloaded = await post("/v1/unload_lora_adapter", { lora_name: "soak" });
-    if ([loaded, used, unloaded].some(({ status }) => status !== 200)) count.lost++;
+    for (const { status } of [loaded, used, unloaded]) if (status !== 200) lost(`change ${status}`);
     count.changes++;
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
@@ -111,7 +118,7 @@ async function watching() {
       () => "",
     );
     if (text === "") {
-      count.lost++;
+      lost("metrics");
       continue;
     }
     const value = (name) => Number(new RegExp(`^skein_${name} (\\S+)$`, "m").exec(text)?.[1] ?? 0) / 2 ** 20;
@@ -128,4 +135,4 @@ const fifth = Math.max(1, Math.floor(memory.length / 5));
 for (const key of ["server", "engine"]) {
   console.log(`${key}, MiB: second fifth ${mean(memory.slice(fifth, 2 * fifth), key)}, last fifth ${mean(memory.slice(-fifth), key)}`);
 }
-console.log(JSON.stringify(count));
+console.log(JSON.stringify({ ...count, losses }));

@@ -12,7 +12,7 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const BIN = fileURLToPath(new URL("../../bin/skein.js", import.meta.url));
 
 /** Commands that run without files here, and those that ask the Hub first. */
-const NEEDS_NO_FILES = /^(demo|methods|cache|pull|search)\b/;
+const NEEDS_NO_FILES = /^(demo|methods|cache|doctor|pull|search)\b/;
 
 /** Every command line that ends in a command, as --help lists them. */
 async function commands(...path: string[]): Promise<string[][]> {
@@ -41,7 +41,7 @@ describe("a command line that is shown is understood: it fails only for want of 
   async function expectUnderstood(line: string): Promise<void> {
     const words = [...line.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, double, single, plain]) => double ?? single ?? plain!);
     const { code, err } = await skein(...words);
-    expect({ line, code, err }).toEqual({ line, code: 1, err: expect.stringMatching(/^(Checkpoint|Data|Pool|Adapter)Error: /) });
+    expect({ line, code, err }).toEqual({ line, code: 1, err: expect.stringMatching(/^(Checkpoint|Data|Pool|Adapter|Training)Error: /) });
   }
 
   test("in every command's help", async () => {
@@ -62,7 +62,7 @@ describe("a command line that is shown is understood: it fails only for want of 
 /** What stands behind `skein` in the lines of a page's code blocks, without comments, continued lines joined. */
 function shellLines(page: string): string[] {
   const blocks = [...page.matchAll(/^```(?:sh)?\n(.*?)^```/gms)].map(([, block]) => block!.replaceAll("\\\n", " "));
-  return blocks.flatMap((block) => [...block.matchAll(/^(?:npx )?skein (.*?)(?: +#.*)?$/gm)].map(([, line]) => line!));
+  return blocks.flatMap((block) => [...block.matchAll(/^(?:npx )?skein (.*?)(?: +&)?(?: +#.*)?$/gm)].map(([, line]) => line!));
 }
 
 test("options behind demo moa are its own", async () => {
