@@ -19,7 +19,10 @@ const demoFlags = z.strictObject({
     .meta({ description: "The folder for all results. A stopped demo continues from it.", value: "dir", unset: "demo-out/seed-<n>" }),
   seed: z.int().min(0).default(1).meta({ description: "The seed of data, initial values and order." }),
   tests: z.int().min(1).default(100).meta({ description: "The number of test examples for each task." }),
-  play: z.boolean().default(false).meta({ description: "Serve the pool and the playground at the end, until it is stopped." }),
+  play: z
+    .boolean()
+    .default(false)
+    .meta({ description: "Serve the pool and the playground at the end, until it is stopped, and open the page in your browser." }),
   ...portFlag,
 });
 

@@ -8,6 +8,7 @@ import { packageVersion } from "../../storage/version.ts";
 import { subcommand } from "../command.ts";
 import { baseModel } from "../common-options.ts";
 import { type CommonFlags, type Io, show } from "../io.ts";
+import { openBrowser } from "../open-browser.ts";
 import { downloadProgress } from "../progress.ts";
 import { type FlagRules, optionsFrom, withOptions } from "../schema-options.ts";
 
@@ -65,16 +66,18 @@ export function addServe(program: Command, io: Io, summary: string): void {
   );
 }
 
-/** Serves a pool that a command has made, until somebody stops it. */
+/** Serves a pool that a command has made, until somebody stops it, and opens its page for a person at a terminal. */
 export async function servePlayground(
   io: Io,
   { json }: CommonFlags,
   made: { readonly base: string; readonly pool: string; readonly results: string; readonly runs: string; readonly port: number },
 ): Promise<void> {
-  await serve(io, { ...serveFlags.parse(made), json });
+  await serve(io, { ...serveFlags.parse(made), json }, (url) => {
+    if (io.terminal && !json) openBrowser(`${url}/`);
+  });
 }
 
-async function serve(io: Io, flags: Flags): Promise<void> {
+async function serve(io: Io, flags: Flags, onServing: (url: string) => void = () => {}): Promise<void> {
   const { stderrLog } = await import("../../server/log.ts");
   const { checkFolders } = await import("../../server/open-engine.ts");
   const { ProcessBackend } = await import("../../server/process-backend.ts");
@@ -111,6 +114,7 @@ async function serve(io: Io, flags: Flags): Promise<void> {
   const { url } = server;
   const some = `${names.slice(0, 8).join(", ")}${names.length > 8 ? ", ..." : ""}`;
   show(io, flags, { url, models: names }, `Serving ${some} at ${url}/v1\nPlayground: ${url}/`);
+  onServing(url);
   await stopAsked(io, flags.drain);
   await server.close(flags.drain * 1000);
 }
