@@ -3,6 +3,7 @@
 
 import type { GenerationOptions } from "../generation/options.ts";
 import type { FinishReason } from "../generation/sequence.ts";
+import type { Probe } from "../library/probe.ts";
 import type { ChatMessage } from "../text/chat.ts";
 
 export type ModelKind = "base" | "expert" | "pool";
@@ -182,6 +183,15 @@ export interface Inspection {
   readonly answer: InspectedTokens;
 }
 
+/** A text, to ask which of the pool's experts knows it. */
+export interface ProbeRequest {
+  readonly text: string;
+  /** What follows the text, and whose loss counts. */
+  readonly answer?: string | undefined;
+  /** The router whose shares are told, with its options. */
+  readonly router?: string | undefined;
+}
+
 /** An expert of the pool, for people. */
 export interface ExpertCard {
   readonly name: string;
@@ -252,6 +262,7 @@ export interface Backend {
   score(request: ScoreRequest): Promise<readonly PromptScore[]>;
   embed(request: EmbeddingRequest): Promise<Embeddings>;
   inspect(request: InspectRequest): Promise<Inspection>;
+  probe(request: ProbeRequest): Promise<Probe>;
   /** Undefined without a pool. */
   poolCards(): Promise<PoolCards | undefined>;
   tokenize(request: TokenizeRequest): Promise<Tokenized>;

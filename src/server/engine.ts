@@ -11,6 +11,7 @@ import { Scheduler, type SchedulerLimits } from "../generation/scheduler.ts";
 import { endingIds, type Sequence, sequencesFor, type TakenToken } from "../generation/sequence.ts";
 import { stopWatch } from "../generation/stop-strings.ts";
 import { type Model, withWoven } from "../inference/model.ts";
+import { type Probe, probe } from "../library/probe.ts";
 import { templateFor } from "../text/chat.ts";
 import { textStream } from "../text/stream.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -21,7 +22,7 @@ import { forcedTokens } from "./forced.ts";
 import { Grammars } from "./grammar.ts";
 import { inspected } from "./inspect.ts";
 import { poolCards } from "./pool-cards.ts";
-import { badField, Cancelled, RequestProblem } from "./problem.ts";
+import { badField, Cancelled, noPool, RequestProblem } from "./problem.ts";
 import { wholePromptScores } from "./prompt-scores.ts";
 import { idsOf, toolStyleOf } from "./prompts.ts";
 import { routeTable } from "./route-tables.ts";
@@ -251,6 +252,14 @@ export class Engine implements b.Backend {
     if (request.answer.length > 0) this.#idsOf({ ids: request.answer });
     const parts = await inspected(model, prompt, request);
     return { experts: model.woven.experts, promptTokens: prompt.map(vocabulary.textOf), ...parts };
+  }
+  async probe({ text, ...options }: b.ProbeRequest): Promise<Probe> {
+    const { model, models, tokenizer } = this.#parts;
+    if (!models.pool) throw noPool();
+    this.#idsOf({ text: `${text}${options.answer ?? ""}` });
+    const experts = models.pool.served.members.map(({ expert }) => expert);
+    const [found] = await probe(model, tokenizer, experts, [text], options);
+    return found!;
   }
   async poolCards(): Promise<b.PoolCards | undefined> {
     const { pool } = this.#parts.models;

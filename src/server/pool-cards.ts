@@ -14,7 +14,7 @@ import type { PoolMember, ServedPool } from "./served-pool.ts";
 const MOST_CARD = 20_000; // characters
 const MOST_WORK = 2e9; // multiplications for updates; larger pools are compared by their gates, or not at all
 
-export async function poolCards(id: string, pool: ServedPool): Promise<PoolCards> {
+export async function poolCards(id: string, pool: Pick<ServedPool, "members" | "standard">): Promise<PoolCards> {
   const { members, standard } = pool;
   const experts = members.map(({ expert }) => expert);
   return { id, method: standard, experts: await Promise.all(members.map(cardOf)), ...similarities(experts) };

@@ -39,6 +39,10 @@ export function unknownModel(model: string, known: readonly string[]): RequestPr
   });
 }
 
+export function noPool(): RequestProblem {
+  return new RequestProblem({ status: 404, message: "This server has no pool.", code: "no_pool" });
+}
+
 /** The request was cancelled by whoever made it. */
 export class Cancelled extends Error {
   constructor() {

@@ -176,6 +176,9 @@ export class ProcessBackend implements b.Backend {
   inspect(request: b.InspectRequest) {
     return this.#whenReady("inspect", request);
   }
+  probe(request: b.ProbeRequest) {
+    return this.#whenReady("probe", request);
+  }
   poolCards() {
     return this.#whenReady("poolCards");
   }

@@ -10,6 +10,7 @@ export type PlainCall =
   | "score"
   | "embed"
   | "inspect"
+  | "probe"
   | "poolCards"
   | "tokenize"
   | "detokenize"

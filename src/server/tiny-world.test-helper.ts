@@ -7,6 +7,7 @@ import { seededRandom } from "../base/random.ts";
 import { float32 } from "../base/tensor.ts";
 import { openBase } from "../inference/base.ts";
 import { saveGates } from "../storage/expert.ts";
+import { writeMoa } from "../storage/moa.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import { addExpert, createPool } from "../storage/pool.ts";
 import { bytesAsCharacters } from "../text/engine/byte-characters.ts";
@@ -56,6 +57,16 @@ export async function tinyWorld(folder: string, { chatTemplate = TEMPLATE }: { c
     if (name !== "green") await addExpert(pool, expert);
   }
   return { base, pool, experts };
+}
+
+/** Makes the world's pool a Mixture-of-LoRAs model, with random routers before both layers. */
+export async function withMoaRouters({ base, pool }: Pick<TinyWorld, "base" | "pool">): Promise<void> {
+  const { architecture } = await openBase(base);
+  const random = seededRandom(4);
+  const size = architecture.hiddenSize;
+  const router = () => ({ weight: float32([2, size], Float32Array.from({ length: 2 * size }, random.normal)), bias: float32([2], [0, 0]) });
+  const routers = new Map(["model.layers.0", "model.layers.1"].map((layer) => [layer, router()]));
+  await writeMoa(pool, { domains: ["red", "blue"], routers, pooling: "mean", states: "base", training: {} });
 }
 
 /** One token for each byte of ASCII's printable characters, the line end, and those of a few longer characters. */

@@ -37,12 +37,14 @@ export interface Playground {
   readonly context: BrowserContext;
   readonly folder: string;
   readonly server: RunningServer;
+  /** For another server on another engine. */
+  readonly options: ServeOptions;
   /** Another server on the same engine. */
   serve(options: Partial<ServeOptions>): Promise<RunningServer>;
   close(): Promise<void>;
 }
 
-/** Starts both; `phone` for a narrow window. The server shows made-up results and one training run. */
+/** Starts both. The server shows made-up results and one training run. */
 export async function playground(): Promise<Playground> {
   execFileSync(process.execPath, [join(ROOT, "bin/skein.js"), "--version"]); // builds the page where it is stale
   const folder = await mkdtemp(join(tmpdir(), "skein-play-"));
@@ -54,7 +56,8 @@ export async function playground(): Promise<Playground> {
   const engine = await openEngine({ base: world.base, name: "tiny", pool: world.pool, poolName: "colors", watchEvery: 0 });
   const log = { info() {}, warn() {}, error: console.error };
   const shelf = { results: join(folder, "results"), runs: join(folder, "runs") };
-  const serve = (options: Partial<ServeOptions>) => startServer(engine, { port: 0, version: "test", log, shelf, ...options });
+  const own = { port: 0, version: "test", log, shelf };
+  const serve = (options: Partial<ServeOptions>) => startServer(engine, { ...own, ...options });
   const server = await serve({});
   const context = await chromium.launchPersistentContext(join(folder, "profile"), {
     executablePath: CHROMIUM,
@@ -64,7 +67,7 @@ export async function playground(): Promise<Playground> {
     acceptDownloads: true,
   });
   return {
-    ...{ world, context, folder, server, serve },
+    ...{ world, context, folder, server, serve, options: own },
     close: async () => {
       await context.close();
       await server.close(1000);

@@ -1,21 +1,23 @@
-/** @file The playground's other views in headless Chromium: comparing, the pool, results, links and files; errors as sentences, and keys. */
+/** @file Tests of the playground's other views in headless Chromium: comparing, the pool, results, links and files; errors as sentences, and keys. */
 
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { cp, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import type { Download, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { answered, generate, missing, opened, type Playground, playground, SOON, tokens, violations } from "./browser.ts";
+import { afterEach, beforeAll, expect, test } from "vitest";
+import { openEngine } from "../../src/server/open-engine.ts";
+import { startServer } from "../../src/server/serve.ts";
+import { withMoaRouters } from "../../src/server/tiny-world.test-helper.ts";
+import { answered, generate, opened, type Playground, SOON, tokens, violations } from "./browser.ts";
 
-describe.skipIf(missing !== undefined)(missing ?? "the other views", () => {
+export function testOtherViews(shared: () => Playground): void {
   let all: Playground;
   let page: Page;
-  beforeAll(async () => {
-    all = await playground();
+  beforeAll(() => {
+    all = shared();
   });
   afterEach(() => page?.close());
-  afterAll(() => all?.close());
 
   const go = (name: string) => page.getByRole("button", { name, exact: true }).click();
   const problem = () => page.locator(".problem").textContent();
@@ -33,6 +35,58 @@ describe.skipIf(missing !== undefined)(missing ?? "the other views", () => {
     expect(texts).toHaveLength(2);
     for (const text of texts) expect(text).toMatch(/^Against the first: (\d+ (new|gone)|the same text)/);
     expect(await page.getByRole("region", { name: "Answer of the base alone" }).textContent()).toContain("not routed");
+    expect(await violations(page)).toEqual([]);
+  });
+
+  test("4: PHATGOOSE beside a Mixture-of-LoRAs by vote and Arrow, whose other experts are marked", async () => {
+    const pool = join(all.folder, "moa-pool");
+    await cp(all.world.pool, pool, { recursive: true });
+    await withMoaRouters({ base: all.world.base, pool });
+    const server = await startServer(await openEngine({ base: all.world.base, name: "tiny", pool, watchEvery: 0 }), all.options);
+    page = await opened({ ...all, server });
+    await page.getByLabel("Experts per token").fill("2"); // a Mixture-of-LoRAs takes none: Compare leaves it out
+    await page.getByLabel("Experts per token").blur();
+    await go("Compare");
+    await page.getByRole("button", { name: "add a method" }).click();
+    for (const [i, method] of ["phatgoose", "moa-vote", "arrow"].entries()) {
+      await page.getByLabel(`Method ${i + 1}`, { exact: true }).selectOption(method);
+    }
+    await page.locator("#prompt").fill("once upon");
+    await page.locator("button.main").click();
+    await expect.poll(() => page.locator(".columns .facts").count(), SOON).toBe(3);
+    expect(await problem()).toBe("");
+    const ofMoa = page.getByRole("region", { name: "Answer of moa-vote" });
+    const titles = await ofMoa
+      .locator("[role=option]")
+      .evaluateAll((marks) => [...new Set(marks.map((mark) => mark.getAttribute("title")))]);
+    expect(titles).toHaveLength(1); // a text has one domain
+    expect(titles[0]).toMatch(/^(red|blue), 100 %$/);
+    for (const name of ["moa-vote", "arrow"]) {
+      const column = page.getByRole("region", { name: `Answer of ${name}` });
+      const told = /Against the first: (?:(\d+) new tokens?, )?(?:(\d+) gone, )?(?:(\d+) served by another expert)?/;
+      const [, fresh = "0", , moved = "0"] = told.exec((await column.locator(".note").textContent())!)!;
+      expect(await column.locator(".changed.text").count()).toBe(Number(fresh));
+      expect(await column.locator(".changed:not(.text)").count()).toBe(Number(moved));
+      expect(Number(fresh) + Number(moved)).toBeGreaterThan(0);
+    }
+    await server.close(1000);
+  });
+
+  test("6: experts ranked by what they know of a text", async () => {
+    page = await opened(all);
+    await go("Pool");
+    const panel = page.getByRole("region", { name: "Which expert knows this?" });
+    await panel.getByLabel("Text").fill("once upon a time");
+    await panel.getByRole("button", { name: "Rank the experts" }).click();
+    const rows = panel.locator("tbody tr");
+    await expect.poll(() => rows.count(), SOON).toBe(2);
+    const cells = await rows.evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent!.trim())));
+    expect(cells.map(([name]) => name).sort()).toEqual(["blue", "red"]);
+    expect(cells[0]![1]).toMatch(/^★ \d+(\.\d)? %$/);
+    const losses = cells.map((row) => row[2]!);
+    for (const loss of losses) expect(loss).toMatch(/^(★ )?\d+\.\d{3}$/);
+    expect(losses.filter((loss) => loss.startsWith("★"))).toHaveLength(1);
+    expect(await panel.locator(".note").textContent()).toMatch(/under phatgoose.*the base has \d\.\d{3}.*Retrieval is left out/);
     expect(await violations(page)).toEqual([]);
   });
 
@@ -72,6 +126,7 @@ describe.skipIf(missing !== undefined)(missing ?? "the other views", () => {
     const answer = await tokens(page);
     await go("Share");
     await go("Make a link");
+    expect(await violations(page)).toEqual([]);
     const link = await page.getByRole("textbox", { name: "Link" }).inputValue();
     expect(link).toMatch(/#s=[\w-]+$/);
     const save = async (name: string): Promise<string> => {
@@ -173,4 +228,4 @@ describe.skipIf(missing !== undefined)(missing ?? "the other views", () => {
     expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(200_000);
     expect((await stat(files[1]!)).size).toBeGreaterThan(0);
   });
-});
+}

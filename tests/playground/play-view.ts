@@ -1,21 +1,18 @@
-/** @file The playground's first view in headless Chromium: the stream, one token, the map, switches and spans, keys and widths. */
+/** @file Tests of the playground's first view in headless Chromium: the stream, one token, the map, switches and spans, keys and widths. */
 
 import type { Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { answered, generate, missing, opened, type Playground, playground, SOON, tokens, violations } from "./browser.ts";
+import { afterEach, expect, test } from "vitest";
+import { STANDARD } from "../../web/src/run.ts";
+import type { Session } from "../../web/src/session.ts";
+import { answered, generate, opened, type Playground, SOON, tokens, violations } from "./browser.ts";
 
-describe.skipIf(missing !== undefined)(missing ?? "the play view", () => {
-  let all: Playground;
+export function testPlayView(shared: () => Playground): void {
   let page: Page;
-  beforeAll(async () => {
-    all = await playground();
-  });
   afterEach(() => page?.close());
-  afterAll(() => all?.close());
 
   /** The page with an answer of at most 12 tokens. */
   async function withAnswer(): Promise<void> {
-    page = await opened(all);
+    page = await opened(shared());
     await page.getByLabel("Most tokens").fill("12");
     await page.getByLabel("Most tokens").blur();
     await generate(page, "hello there");
@@ -87,6 +84,43 @@ describe.skipIf(missing !== undefined)(missing ?? "the play view", () => {
     await expect.poll(() => map.getAttribute("aria-label"), SOON).toContain("Map of 11 tokens");
   });
 
+  test("3: a map of 500 tokens and 200 modules from a file draws every cell, zooms, and locks what is pointed at", async () => {
+    page = await opened(shared());
+    await page.getByRole("button", { name: "Share", exact: true }).click();
+    const buffer = Buffer.from(JSON.stringify(wideSession(500, 200)));
+    await page.getByLabel(/Open a saved session/).setInputFiles({ name: "wide.json", mimeType: "application/json", buffer });
+    const map = page.getByRole("application");
+    expect(await map.getAttribute("aria-label")).toMatch(/^Map of 500 tokens and 200 modules/);
+    const canvas = page.locator(".map-box canvas");
+    const inner = () => page.locator(".map-box > div").evaluate(({ clientWidth, clientHeight }) => [clientWidth, clientHeight]);
+    /** The color in the middle of a cell, after the next frame. */
+    const colorAt = (row: number, column: number, size: number) =>
+      canvas.evaluate(
+        async (drawn: HTMLCanvasElement, [x, y]: readonly [number, number]) => {
+          await new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)));
+          return [...drawn.getContext("2d")!.getImageData(x, y, 1, 1).data].join();
+        },
+        [LABEL + (column + 0.5) * size, HEAD + (row + 0.5) * size] as const,
+      );
+    expect(await inner()).toEqual([LABEL + 200 * 18, HEAD + 500 * 18]);
+    const smaller = page.getByRole("button", { name: "Smaller cells" });
+    for (let size = 18; size > 5; size = Math.round(size * 0.8)) await smaller.click();
+    expect(await inner()).toEqual([LABEL + 200 * 5, HEAD + 500 * 5]);
+    const [red, blue] = [await colorAt(4, 4, 5), await colorAt(4, 5, 5)]; // row + column says the expert
+    expect(red).not.toBe(blue);
+    expect([await colorAt(5, 5, 5), await colorAt(20, 30, 5), await colorAt(20, 31, 5)]).toEqual([red, red, blue]);
+    await canvas.click({ position: { x: LABEL + 31.5 * 5, y: HEAD + 20.5 * 5 } });
+    await expect.poll(told, SOON).toBe("“t20” at model.layers.7.m3: blue 75 %, red 25 %");
+    expect(await page.locator('[data-token="20"]').getAttribute("aria-selected")).toBe("true");
+    await canvas.click({ position: { x: 50, y: HEAD + 20.5 * 5 } });
+    await expect.poll(told, SOON).toMatch(/^“t20”, all modules: (red|blue) 50 %, (red|blue) 50 %; evenness 1.00$/);
+    await map.evaluate((box) => box.scrollTo(1e6, 1e6)); // the last cell is at the lower right of what is in sight
+    const { width, height } = (await canvas.boundingBox())!;
+    await page.waitForFunction(() => (document.querySelector(".map-box")?.scrollTop ?? 0) > 1000);
+    await canvas.click({ position: { x: width - 2.5, y: height - 2.5 } });
+    await expect.poll(told, SOON).toMatch(/^“t499” at model\.layers\.49\.m3:/);
+  });
+
   test("5: experts go off and on, one serves a span alone, k and temperature change, and undo goes back", async () => {
     await withAnswer();
     const first = await tokens(page);
@@ -114,6 +148,58 @@ describe.skipIf(missing !== undefined)(missing ?? "the play view", () => {
     expect(await page.getByLabel("Seed").count()).toBe(1);
   });
 
+  test("9: by keys alone, from the prompt to a token and to a cell of the map", async () => {
+    page = await opened(shared());
+    /** Presses Tab until the focus is on what the selector names. */
+    const tabTo = async (selector: string): Promise<void> => {
+      for (let i = 0; i < 80; i++) {
+        await page.keyboard.press("Tab");
+        if (await page.evaluate((wanted) => document.activeElement?.matches(wanted), selector)) return;
+      }
+      throw new Error(`80 times Tab did not lead to ${selector}`);
+    };
+    await page.getByRole("button", { name: "Generate" }).and(page.locator(":enabled")).waitFor();
+    await tabTo("#prompt");
+    await page.keyboard.type("hello");
+    await page.keyboard.press("Control+Enter");
+    await answered(page);
+    await tabTo(".answer [role=option]");
+    await page.keyboard.press("ArrowRight");
+    await page.keyboard.press("Enter");
+    await expect.poll(() => page.locator('[data-token="1"]').getAttribute("aria-selected"), SOON).toBe("true");
+    await tabTo(".map-box");
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("Enter");
+    await expect.poll(told, SOON).toMatch(/ at model\.layers\.0\S*: (red|blue) /);
+    const width = () => page.locator(".map-box > div").evaluate((box) => box.clientWidth);
+    const narrow = await width();
+    await page.keyboard.press("+");
+    await expect.poll(width, SOON).toBeGreaterThan(narrow);
+  });
+
+  test("9: nothing moves by itself where a person wants less motion", async () => {
+    page = await opened(shared());
+    await page.getByRole("button", { name: "Generate" }).waitFor();
+    await page.evaluate(() => {
+      const cursor = document.createElement("span"); // as at the end of an answer that still comes
+      cursor.className = "cursor";
+      cursor.style.transition = "opacity 1s"; // as of an element that a view may add
+      document.querySelector("main")!.append(cursor);
+    });
+    const moving = () =>
+      page.evaluate(() => {
+        const styles = [...document.querySelectorAll("*")].map((element) => getComputedStyle(element));
+        return {
+          animated: styles.filter(({ animationName }) => animationName !== "none").length,
+          changing: styles.filter(({ transitionDuration }) => /[1-9]/.test(transitionDuration)).length,
+        };
+      });
+    expect(await moving()).toEqual({ animated: 1, changing: 1 });
+    await page.emulateMedia({ reducedMotion: "reduce" });
+    expect(await moving()).toEqual({ animated: 0, changing: 0 });
+  });
+
   test("9: keys, landmarks, phone width, dark, and less motion", async () => {
     await withAnswer();
     await marks().first().focus();
@@ -133,4 +219,22 @@ describe.skipIf(missing !== undefined)(missing ?? "the play view", () => {
     }
     expect(await violations(page)).toEqual([]);
   });
-});
+}
+
+const [LABEL, HEAD] = [104, 92]; // pixels beside and above the map's cells
+
+/** A made-up answer. The main expert of a cell is red where token and module are both even or both odd, else blue. */
+function wideSession(tokens: number, modules: number): Session {
+  const main = (token: number, module: number) => (token + module) % 2;
+  const routes = (token: number) => ({
+    experts: Array.from({ length: modules }, (_, m) => [main(token, m), 1 - main(token, m)]),
+    weights: Array.from({ length: modules }, () => [0.75, 0.25]),
+  });
+  const run = {
+    ...{ prompt: "wide", settings: STANDARD, experts: ["red", "blue"], status: "done" as const, reason: "length" as const },
+    modules: Array.from({ length: modules }, (_, m) => `model.layers.${Math.floor(m / 4)}.m${m % 4}`),
+    tokens: Array.from({ length: tokens }, (_, t) => ({ id: t, text: `t${t}`, logprob: -1, top: [], isForced: false, ...routes(t) })),
+    ...{ promptModules: [], promptRoutes: [], promptTokens: 1 },
+  };
+  return { skein: 1, prompt: "wide", settings: STANDARD, methods: [], compared: [], run };
+}

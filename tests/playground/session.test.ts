@@ -5,7 +5,7 @@ import { aligned, changedTokens } from "../../web/src/differences.ts";
 import { sessionCsv, sessionJson } from "../../web/src/export.ts";
 import { segmentsOf } from "../../web/src/generate.ts";
 import { shortNames } from "../../web/src/marks.ts";
-import { emptyRun, evenness, loadOf, mainOf, type Run, STANDARD } from "../../web/src/run.ts";
+import { emptyRun, evenness, hasCollapsed, loadOf, mainOf, type Run, STANDARD } from "../../web/src/run.ts";
 import { linkFragment, linkIn, type Session, sessionIn } from "../../web/src/session.ts";
 
 const token = (text: string, expert: number, id = 7) => ({
@@ -52,6 +52,20 @@ test("shares, load and letters", () => {
   expect(loadOf(tokens, 2)).toEqual([0.5, 0.5]);
   expect([evenness([1, 0]), evenness([0.5, 0.5])]).toEqual([-0, 1]);
   expect(shortNames(["red", "rose", "blue", "blues"])).toEqual(["re", "ro", "bl3", "bl4"]);
+});
+
+test("routing that collapses onto few experts is warned of, and routing onto several is not", () => {
+  const served = (...counts: number[]) => {
+    const { tokens } = run(...counts.flatMap((count, expert) => Array.from({ length: count }, (): [string, number] => ["a", expert])));
+    const alone = tokens.map(({ experts }) => ({ experts: [[experts[0]![0]!]], weights: [[1]] }));
+    return [loadOf(alone, 8), alone.length] as const;
+  };
+  expect(hasCollapsed(...served(9, 1))).toBe(true); // one expert has 90 %
+  expect(hasCollapsed(...served(5, 5))).toBe(true); // two of eight share all: evenness 1/3
+  expect(hasCollapsed(...served(4, 3, 3))).toBe(false);
+  expect(hasCollapsed(...served(1, 1, 1, 1, 1, 1, 1, 1))).toBe(false);
+  expect(hasCollapsed(...served(3))).toBe(false); // three tokens are too few to tell
+  expect(hasCollapsed([1, 0], 10)).toBe(false); // of two experts one may well serve all
 });
 
 test("a link and a file give back what was put in, and refuse what is no session", async () => {

@@ -1,10 +1,32 @@
 /** @file All that the page asks of whoever computes: a server today (http-backend.ts), a model inside the page perhaps tomorrow. */
 
 import type { Chart } from "../../src/evaluation/comparison/chart.ts";
+import type { Probe } from "../../src/library/probe.ts";
 import type { DescribedMethod } from "../../src/methods/describe.ts";
-import type { InspectedTokens, Inspection, PoolCards, RouteTable, Routing, ScoredToken, ServedModel } from "../../src/server/backend.ts";
+import type {
+  InspectedTokens,
+  Inspection,
+  PoolCards,
+  ProbeRequest,
+  RouteTable,
+  Routing,
+  ScoredToken,
+  ServedModel,
+} from "../../src/server/backend.ts";
 
-export type { Chart, DescribedMethod, InspectedTokens, Inspection, PoolCards, RouteTable, Routing, ScoredToken, ServedModel };
+export type {
+  Chart,
+  DescribedMethod,
+  InspectedTokens,
+  Inspection,
+  PoolCards,
+  Probe,
+  ProbeRequest,
+  RouteTable,
+  Routing,
+  ScoredToken,
+  ServedModel,
+};
 
 export interface World {
   readonly version: string;
@@ -99,6 +121,7 @@ export interface Backend {
   world(): Promise<World>;
   generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
   inspect(request: InspectRequest, signal?: AbortSignal): Promise<Inspection>;
+  probe(request: ProbeRequest): Promise<Probe>;
   pool(): Promise<Pool>;
   results(): Promise<Results>;
   samples(request: SamplesRequest): Promise<SamplePage>;

@@ -27,6 +27,7 @@ export function httpBackend(keyOf: () => string | undefined): Backend {
   return {
     world: () => json("/skein/world"),
     inspect: (request, signal) => json("/skein/inspect", request, signal),
+    probe: (request) => json("/skein/probe", request),
     pool: () => json("/skein/pool"),
     results: () => json("/skein/results"),
     samples: (request) => json("/skein/samples", request),

@@ -115,6 +115,14 @@ export function evenness(values: readonly number[]): number {
   return -values.reduce((sum, p) => sum + (p > 0 ? p * Math.log(p) : 0), 0) / Math.log(values.length);
 }
 
+/** Above this share of one expert, or below this evenness, routing has collapsed. */
+const COLLAPSED = { share: 0.7, evenness: 0.35 };
+
+/** Whether routing has collapsed onto few experts. Two experts, or a few tokens, say nothing. */
+export function hasCollapsed(load: readonly number[], tokens: number): boolean {
+  return load.length >= 3 && tokens >= 4 && (Math.max(...load) > COLLAPSED.share || evenness(load) < COLLAPSED.evenness);
+}
+
 export function answerText({ tokens }: Run): string {
   return tokens.map(({ text }) => text).join("");
 }

@@ -18,7 +18,7 @@ import * as schemas from "./schemas.ts";
 import type { Caller, Service } from "./service.ts";
 import { Shelf } from "./shelf.ts";
 import * as own from "./skein-routes.ts";
-import { generateRequest, inspectRequest, samplesRequest } from "./skein-schemas.ts";
+import { generateRequest, inspectRequest, probeRequest, samplesRequest } from "./skein-schemas.ts";
 import { errorBody } from "./sse.ts";
 
 export interface AppOptions {
@@ -103,6 +103,7 @@ export function createApp(service: Service, options: AppOptions): OpenAPIHono<Va
   post(["/detokenize", "/v1/detokenize"], schemas.detokenizeRequest, other.detokenize);
   post(["/skein/generate"], generateRequest, own.generateEvents);
   post(["/skein/inspect"], inspectRequest, own.inspect);
+  post(["/skein/probe"], probeRequest, own.probe);
   post(["/skein/samples"], samplesRequest, (_, __, request) => own.samples(shelf, request));
   const guarded = <T>(handle: Handle<T>): Handle<T> => {
     return async (...all) => {

@@ -33,6 +33,7 @@ const ROUTES: readonly Route[] = [
     body: own.generateRequest,
   },
   { method: "post", path: "/skein/inspect", summary: "How every expert was scored, those that lost too.", body: own.inspectRequest },
+  { method: "post", path: "/skein/probe", summary: "Which expert of the pool knows a text.", body: own.probeRequest },
   { method: "get", path: "/skein/pool", summary: "The pool's experts: sizes, cards, similarity, training curves." },
   { method: "get", path: "/skein/results", summary: "The results.json that the server was started with." },
   { method: "post", path: "/skein/samples", summary: "Items of a task with the answers of methods.", body: own.samplesRequest },
@@ -93,6 +94,7 @@ const NAMES = new Map<z.ZodType, string>([
   [schemas.detokenizeRequest, "DetokenizeRequest"],
   [own.generateRequest, "SkeinGenerateRequest"],
   [own.inspectRequest, "SkeinInspectRequest"],
+  [own.probeRequest, "SkeinProbeRequest"],
   [own.samplesRequest, "SkeinSamplesRequest"],
 ]);
 

@@ -50,6 +50,7 @@ const SEEDS: readonly (readonly [string, object])[] = [
   ["/v1/embeddings", { model: "colors", input: ["a", "b"], encoding_format: "float" }],
   ["/tokenize", { prompt: "abc", add_special_tokens: true }],
   ["/detokenize", { tokens: [1, 2, 50] }],
+  ["/skein/probe", { text: "abc", answer: "de", router: "arrow" }],
   ["/v1/load_lora_adapter", { lora_name: "x", lora_path: "y" }],
 ];
 

@@ -5,13 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { seededRandom } from "../../base/random.ts";
-import { float32 } from "../../base/tensor.ts";
-import { openBase } from "../../inference/base.ts";
-import { writeMoa } from "../../storage/moa.ts";
 import { openEngine } from "../open-engine.ts";
 import { type RunningServer, startServer } from "../serve.ts";
-import { tinyWorld } from "../tiny-world.test-helper.ts";
+import { tinyWorld, withMoaRouters } from "../tiny-world.test-helper.ts";
 
 let folder: string;
 let server: RunningServer;
@@ -20,12 +16,7 @@ let client: OpenAI;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "skein-moa-served-"));
   const { base, pool } = await tinyWorld(folder);
-  const { architecture } = await openBase(base);
-  const random = seededRandom(4);
-  const size = architecture.hiddenSize;
-  const router = () => ({ weight: float32([2, size], Float32Array.from({ length: 2 * size }, random.normal)), bias: float32([2], [0, 0]) });
-  const routers = new Map(["model.layers.0", "model.layers.1"].map((layer) => [layer, router()]));
-  await writeMoa(pool, { domains: ["red", "blue"], routers, pooling: "mean", states: "base", training: {} });
+  await withMoaRouters({ base, pool });
   const engine = await openEngine({ base, name: "tiny", pool, poolName: "colors", methods: ["moa:domain=blue"], watchEvery: 0 });
   server = await startServer(engine, { port: 0, version: "test", log: { info() {}, warn() {}, error: console.error } });
   client = new OpenAI({ apiKey: "none", baseURL: `${server.url}/v1`, maxRetries: 0 });

@@ -1,15 +1,15 @@
-/** @file The points under /skein: generation with ids, routes and alternatives in a stream of plain events; scores of experts that lost; the
- *  pool's cards and curves; an evaluation's results and samples. */
+/** @file The points under /skein: generation with ids, routes and alternatives in a stream of plain events; scores of experts that lost; which expert
+ *  knows a text; the pool's cards and curves; an evaluation's results and samples. */
 
 import type { z } from "zod";
 import { describedMethods } from "../../methods/describe.ts";
 import type { ChatMessage } from "../../text/chat.ts";
 import type { PromptInput } from "../backend.ts";
-import { problemOf, RequestProblem } from "../problem.ts";
+import { noPool, problemOf } from "../problem.ts";
 import { routingOf, tokensAsked } from "./sampling.ts";
 import { begin, type Call, type Caller, type Service } from "./service.ts";
 import type { Shelf } from "./shelf.ts";
-import type { generateRequest, inspectRequest, samplesRequest } from "./skein-schemas.ts";
+import type { generateRequest, inspectRequest, probeRequest, samplesRequest } from "./skein-schemas.ts";
 import { errorBody, type SseEvent, sseResponse } from "./sse.ts";
 
 type Prompt = z.output<typeof generateRequest>["prompt"];
@@ -86,9 +86,19 @@ export async function inspect({ backend, load }: Service, _: Caller, request: z.
   }
 }
 
+/** One run for each expert alone, which takes a place among the requests. */
+export async function probe({ backend, load }: Service, _: Caller, request: z.output<typeof probeRequest>) {
+  const giveBack = load.take(1);
+  try {
+    return await backend.probe(request);
+  } finally {
+    giveBack();
+  }
+}
+
 export async function pool({ backend }: Service, shelf: Shelf) {
   const cards = await backend.poolCards();
-  if (!cards) throw new RequestProblem({ status: 404, message: "This server has no pool.", code: "no_pool" });
+  if (!cards) throw noPool();
   return { ...cards, curves: await shelf.curves() };
 }
 

@@ -39,6 +39,21 @@ export const inspectRequest = z
   })
   .openapi("SkeinInspectRequest");
 
+export const probeRequest = z
+  .strictObject({
+    text: z.string().min(1),
+    answer: z
+      .string()
+      .min(1)
+      .optional()
+      .openapi({ description: "What follows the text: its loss under each expert is told, in place of the text's own." }),
+    router: z
+      .string()
+      .optional()
+      .openapi({ description: "The router whose shares are told; phatgoose where every expert has gates, else arrow." }),
+  })
+  .openapi("SkeinProbeRequest");
+
 export const samplesRequest = z
   .strictObject({
     task: z.string(),

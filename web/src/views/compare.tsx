@@ -1,9 +1,10 @@
 /** @file Two to four methods on one prompt, side by side: where texts differ, where other experts served. */
 
+import type { World } from "../backend.ts";
 import { changedTokens } from "../differences.ts";
 import { generate } from "../generate.ts";
 import { methodChoices, methodName } from "../methods.ts";
-import { emptyRun } from "../run.ts";
+import { emptyRun, type Settings } from "../run.ts";
 import { backend, compared, fail, methods, problem, prompt, said, settings, world } from "../store.ts";
 import { TokenList } from "./answer.tsx";
 import { Legend } from "./legend.tsx";
@@ -52,8 +53,8 @@ export function Compare() {
           )}
         </div>
         <p class="note">
-          All use the temperatures and limits of the Play view. Marked against the first: new text in a frame, other experts with a dotted
-          outline.
+          All use the settings of the Play view, without those that a method does not take. Marked against the first: new text in a frame,
+          other experts with a dotted outline.
         </p>
       </section>
       <div class={`columns n${compared.value.length}`}>
@@ -80,6 +81,21 @@ export function Compare() {
   );
 }
 
+/** The settings without what their method does not take. */
+function taken({ methods: known }: World, own: Settings): Settings {
+  const { method } = own;
+  if (method === "") return own;
+  const name = method.split(":")[0]!;
+  const described = known.find((one) => one.name === name || one.otherNames.includes(name));
+  const has = (option: string) => described?.options.some((one) => one.name === option);
+  return {
+    ...own,
+    off: described?.takesRows ? own.off : [],
+    topK: has("topK") ? own.topK : undefined,
+    routingTemperature: has("temperature") ? own.routingTemperature : undefined,
+  };
+}
+
 /** Runs all methods side by side. One that fails says so and does not stop the others. */
 export async function compare(): Promise<void> {
   const known = world.value;
@@ -90,13 +106,7 @@ export async function compare(): Promise<void> {
   problem.value = undefined;
   said.value = "Comparing.";
   const chosen = methods.value;
-  const { off } = settings.value;
-  const settingsOf = (method: string) => ({
-    ...settings.value,
-    method,
-    pins: [],
-    off: method === "base" || method.startsWith("expert ") ? [] : off,
-  });
+  const settingsOf = (method: string) => taken(known, { ...settings.value, method, pins: [] });
   compared.value = chosen.map((method) => emptyRun(prompt.value, settingsOf(method)));
   await Promise.all(
     chosen.map((method, i) =>

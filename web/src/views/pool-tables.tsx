@@ -4,25 +4,20 @@ import { byLayer } from "../../../src/evaluation/report/modules.ts";
 import type { Pool } from "../backend.ts";
 import { fillClass } from "../marks.ts";
 import { methodName } from "../methods.ts";
-import { evenness, loadOf, type Run } from "../run.ts";
+import { evenness, hasCollapsed, loadOf, type Run } from "../run.ts";
 import { Scroll } from "./scroll.tsx";
 import { percent } from "./token-panel.tsx";
-
-/** Above this share of one expert, or below this evenness, routing has collapsed. */
-const COLLAPSED = { share: 0.7, evenness: 0.35 };
 
 /** Each layer's load on each expert, and whether routing has collapsed onto few. */
 export function Load({ run: { tokens, experts, modules, prompt, settings } }: { readonly run: Run }) {
   const all = loadOf(tokens, experts.length);
-  const even = evenness(all);
   const top = all.indexOf(Math.max(...all));
-  const hasCollapsed = experts.length >= 3 && tokens.length >= 4 && (all[top]! > COLLAPSED.share || even < COLLAPSED.evenness);
   return (
     <section class="panel" aria-label="Load of experts">
       <h2>
         Load of “{prompt.slice(0, 40)}”, {methodName(settings.method)}
       </h2>
-      {hasCollapsed && (
+      {hasCollapsed(all, tokens.length) && (
         <p class="warning" role="note">
           Routing has collapsed: {experts[top]} has {percent(all[top]!)} of the weight. Compare with another method, or a higher routing
           temperature.

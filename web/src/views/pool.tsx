@@ -5,9 +5,10 @@ import { byLayer } from "../../../src/evaluation/report/modules.ts";
 import type { Pool } from "../backend.ts";
 import { fillClass } from "../marks.ts";
 import { mainOf, type Run, visible } from "../run.ts";
-import { compared, pool, run } from "../store.ts";
+import { compared, pool, run, world } from "../store.ts";
 import { Curves } from "./curves.tsx";
 import { Load, Similarity } from "./pool-tables.tsx";
+import { ProbePanel } from "./probe.tsx";
 import { Scroll } from "./scroll.tsx";
 
 const opened = signal<string | undefined>(undefined);
@@ -68,6 +69,7 @@ export function PoolView() {
         </Scroll>
       </section>
       {opened.value !== undefined && <Card pool={now} name={opened.value} runs={runs} />}
+      {now.experts.length > 0 && world.value && <ProbePanel names={now.experts.map(({ name }) => name)} />}
       {runs.map((one, i) => (
         <Load key={`${i}`} run={one} />
       ))}
