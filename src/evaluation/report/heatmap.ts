@@ -31,7 +31,8 @@ function heatMap({ tokens, modules }: TracedTokens, experts: readonly string[]):
   const groups = byLayer([...modules].map(({ module }) => module));
   const of = new Map(modules.map((one) => [one.module, one]));
   const layers = groups.map(
-    ({ layer, modules: own }) => `<th class="layer" scope="colgroup" colspan="${own.length}">${escaped(layer)}</th>`,
+    ({ layer, modules: own }) =>
+      `<th class="layer" scope="colgroup" colspan="${own.length}" data-tip="${escaped(layer)}">${escaped(fitting(layer, own.length))}</th>`,
   );
   const names = groups.flatMap(({ modules: own }) =>
     own.map((module, i) => `<th class="module${i === 0 ? " first" : ""}" scope="col"><span>${escaped(shortName(module))}</span></th>`),
@@ -43,6 +44,12 @@ function heatMap({ tokens, modules }: TracedTokens, experts: readonly string[]):
   return `<div class="scroll map"><table><thead><tr><th></th>${layers.join("")}</tr><tr><th></th>${names.join("")}</tr></thead><tbody>
 ${rows.join("\n")}
 </tbody></table></div>`;
+}
+
+/** A layer's name as it fits above so many columns: "decoder 0", "d 0", "0". */
+function fitting(layer: string, columns: number): string {
+  if (columns >= 4) return layer;
+  return columns === 1 ? layer.replace(/^\D+(?=\d)/, "") : layer.replace(/^(\p{L})\p{L}+/u, "$1");
 }
 
 function cellHtml({ module, experts: chosen, weights }: ModuleTrace, token: number, text: string, experts: readonly string[]): string {

@@ -62,7 +62,7 @@ table.grid{width:100%}
 .told th{font-style:italic}
 .tokens{line-height:2;margin:.3rem 0 .6rem;overflow-wrap:anywhere}
 .map table{border-collapse:separate;border-spacing:1px;font-size:.75rem}
-.map th{font-weight:400}.map .layer{font-weight:600;text-align:left;padding:0 .2rem;white-space:nowrap;border-left:2px solid var(--line);color:var(--soft)}
+.map th{font-weight:400}.map .layer{max-width:0;overflow:hidden;font-weight:600;text-align:left;padding:0 .2rem;white-space:nowrap;border-left:2px solid var(--line);color:var(--soft)}
 .map .module{vertical-align:bottom;padding:.1rem 0}.map .module span{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap;font-size:.68rem;color:var(--soft)}
 .map tbody th{position:sticky;left:0;background:var(--panel);text-align:right;padding:0 .4rem;white-space:pre;max-width:8rem;overflow:hidden;text-overflow:ellipsis}
 .map td{min-width:.95rem;height:1.15rem;padding:0;background:var(--f),color-mix(in srgb,var(--c) calc(12% + 88%*var(--w,0)),transparent);border-radius:2px;cursor:pointer}

@@ -86,6 +86,15 @@ test("the report is well-formed, and text from outside stays text", () => {
   expect(page.match(/data-tip="[^"]*"/g)!.every((tip) => !/[<>']/.test(tip))).toBe(true);
 });
 
+test("a layer's name is as short as its columns need, and whole in its tip", () => {
+  const [part] = trace.parts;
+  const named = (count: number) => {
+    const own = Array.from({ length: count }, (_, i) => ({ ...part!.modules[0]!, module: `decoder.block.0.layer.0.SelfAttention.m${i}` }));
+    return /class="layer"[^>]* data-tip="(.*?)">(.*?)</.exec(tracePage({ ...trace, parts: [{ ...part!, modules: own }] }))?.slice(1);
+  };
+  expect([1, 2, 4].map(named)).toEqual(["0", "d 0", "decoder 0"].map((short) => ["decoder 0", short]));
+});
+
 test("nothing is fetched from elsewhere", () => {
   expect(page).not.toMatch(/(?:src|href)=|url\(|@import|https?:/);
 });
