@@ -8,7 +8,7 @@ const MOST_STREAMS = 256;
 /** The server of this checkout on a free port. */
 export async function started({ base, pool, precision = "float32", flags = [] }) {
   const bin = fileURLToPath(new URL("../bin/skein.js", import.meta.url));
-  const own = ["serve", "--json", "--port", "0", "--parallel", "128", "--queue", "512", "--base", base, "--precision", precision];
+  const own = ["serve", "--json", "--port", "0", "--parallel", "128", "--max-queue", "512", "--base", base, "--precision", precision];
   const child = spawn(process.execPath, [bin, ...own, ...(pool ? ["--pool", pool] : []), ...flags], {
     stdio: ["ignore", "pipe", "ignore"],
   });
