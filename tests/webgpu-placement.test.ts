@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { int64 } from "../src/base/tensor.ts";
-import { placementOf } from "../src/doctor/placement.ts";
+import { placed } from "../src/doctor/placement.ts";
 import { type Batch, batchFeeds } from "../src/inference/batch.ts";
 import { RoutedPool } from "../src/inference/routed-pool.ts";
 import { loadModel } from "../src/library/model.ts";
@@ -53,7 +53,7 @@ const USES: Readonly<Record<string, (options: SessionOptions) => Promise<void>>>
 };
 
 test.skipIf(skipped).each(Object.entries(USES))(`%s ${skipped ? `(skipped: ${skipped})` : ""}`, async (_, use) => {
-  const { device, floatsOnHost } = await placementOf(webgpu, use);
+  const { device, floatsOnHost } = (await placed(webgpu, use)).placement;
   expect(device).toBeGreaterThan(20);
   expect(floatsOnHost).toEqual([]);
 });

@@ -5,7 +5,7 @@ import { fastest, type Missing, type Speed, speedOf, THOROUGH } from "../runtime
 import type { Device, Engine } from "../runtime/engine.ts";
 import { cpu } from "../runtime/onnxruntime-node.ts";
 import { ENGINES } from "../runtime/session.ts";
-import { type Placement, placementOf } from "./placement.ts";
+import { type Placement, placed } from "./placement.ts";
 import { computedOn, type Results } from "./self-test.ts";
 
 export interface DeviceReport {
@@ -45,7 +45,7 @@ const TOLERANCE = 2e-3;
 export async function examine(onDevice: (device: Device, devices: number) => void = () => {}): Promise<Examination> {
   const devices: DeviceReport[] = [];
   const speeds: { engine: Engine; speed: Speed | Missing }[] = [];
-  let reference: Results | undefined;
+  let reference: Results | undefined; // the CPU is the first engine
   for (const engine of ENGINES) {
     const { device, capabilities } = engine;
     onDevice(device, ENGINES.length);
@@ -55,11 +55,14 @@ export async function examine(onDevice: (device: Device, devices: number) => voi
       devices.push({ device, ...speed });
       continue;
     }
-    const results = await computedOn(engine);
-    const selfTest = reference ? likeReference(results, reference) : likeKnown(results);
-    reference ??= results;
-    const placement = await placementOf(engine, async (options) => void (await computedOn(engine, options)));
-    devices.push({ device, speed, selfTest, ...(engine !== cpu && { placement }), replaced: capabilities.lacks as Record<string, string> });
+    const replaced = capabilities.lacks as Record<string, string>;
+    if (engine === cpu) {
+      reference = await computedOn(engine);
+      devices.push({ device, speed, selfTest: likeKnown(reference), replaced });
+      continue;
+    }
+    const { placement, result } = await placed(engine, (options) => computedOn(engine, options));
+    devices.push({ device, speed, selfTest: likeReference(result, reference!), placement, replaced });
   }
   return { processor: cpus()[0]?.model.trim() ?? "unknown", cores: availableParallelism(), devices, auto: fastest(speeds).device };
 }

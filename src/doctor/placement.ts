@@ -23,18 +23,23 @@ interface Event {
 
 const INTEGERS = new Set(["int64", "int32", "bool"]);
 
-/** The kernels that run during `use`. Its sessions must be disposed when it ends, since only then is their profile written. */
-export async function placementOf(engine: Engine, use: (options: SessionOptions) => Promise<void>): Promise<Placement> {
+/** The result of `use`, and the kernels that run during it. Its sessions must be disposed when it ends, since only then is their profile
+ *  written. */
+export async function placed<T>(
+  engine: Engine,
+  use: (options: SessionOptions) => Promise<T>,
+): Promise<{ readonly result: T; readonly placement: Placement }> {
   const folder = await mkdtemp(join(tmpdir(), "skein-placement-"));
   try {
-    await use({ engine, profile: join(folder, "run") });
+    const result = await use({ engine, profile: join(folder, "run") });
     const files = await Promise.all((await readdir(folder)).map((file) => readFile(join(folder, file), "utf8")));
     const kernels = files
       .flatMap((text) => JSON.parse(text) as Event[])
       .filter(({ cat, name }) => cat === "Node" && name.endsWith("_kernel_time"));
     const host = kernels.filter(({ args }) => args.provider === "CPUExecutionProvider");
     const ofFloats = host.filter(({ args }) => args.input_type_shape?.some((input) => !INTEGERS.has(Object.keys(input)[0] ?? "int64")));
-    return { device: kernels.length - host.length, floatsOnHost: ofFloats.map(({ args }) => args.op_name ?? "?") };
+    const placement = { device: kernels.length - host.length, floatsOnHost: ofFloats.map(({ args }) => args.op_name ?? "?") };
+    return { result, placement };
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -34,16 +34,18 @@ const LABELS = [23, 9, 140, 1];
 
 /** The same computation on a device. */
 export async function computedOn(engine: Engine, options: SessionOptions = {}): Promise<Results> {
-  await using model = await loadModel(DEMO_BASE, { engine, ...options });
+  const session = { engine, ...options };
+  await using model = await loadModel(DEMO_BASE, session);
+  const { logits } = await model.forward(batch());
   return {
-    logits: [...(await model.forward(batch())).logits.data.slice(-model.base.architecture.vocabularySize).slice(0, 8)],
+    logits: [...logits.data.slice(-model.base.architecture.vocabularySize).slice(0, 8)],
     ...(await routedResults(model)),
-    losses: await trainingLosses(model, { engine, ...options }),
+    losses: await trainingLosses(model, session),
   };
 }
 
 /** The logits and the tokens of a random pool. */
-export async function routedResults(model: LoadedModel): Promise<Pick<Results, "routed" | "tokens">> {
+async function routedResults(model: LoadedModel): Promise<Pick<Results, "routed" | "tokens">> {
   const pool = new RoutedPool(randomExperts(model), model.base.modules, { router: phatgoose({ topK: 2 }) });
   const routed = model.withWoven(pool);
   const { logits } = await routed.forward(batch());
