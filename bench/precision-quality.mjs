@@ -77,7 +77,7 @@ async function ofDemo(folder) {
     const { ids, mask } = padded(prompts.slice(0, 32));
     const start = int64([32, 1]);
     const { routes } = await model.forward({ inputIds: ids, attentionMask: mask, decoderInputIds: start }, { routes: true });
-    const chosen = [...routes].flatMap(([, { experts }]) => choicesOf(experts));
+    const chosen = [...routes].flatMap(([, { experts }]) => choicesOf(experts, mask));
     return {
       answers,
       chosen,
@@ -130,10 +130,12 @@ function argmaxes({ logits: { data, shape } }) {
   });
 }
 
-/** The chosen experts of every token, whatever their order: experts int64 [batch, sequence, k]. */
-function choicesOf({ data, shape }) {
-  const k = shape.at(-1);
-  return Array.from({ length: data.length / k }, (_, t) => [...data.subarray(t * k, (t + 1) * k)].sort().join());
+/** The chosen experts of every token but padding, whatever their order: experts int64 [batch, sequence, k]; mask of the prompts. */
+function choicesOf({ data, shape }, mask) {
+  const [, sequence, k] = shape;
+  const isPadding = (t) => sequence === mask.shape[1] && mask.data[t] === 0n; // the decoder's one token is not padded
+  const tokens = Array.from({ length: data.length / k }, (_, t) => t).filter((t) => !isPadding(t));
+  return tokens.map((t) => [...data.subarray(t * k, (t + 1) * k)].sort().join());
 }
 
 function prefix(own, other) {

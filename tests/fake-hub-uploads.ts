@@ -97,7 +97,7 @@ function preupload(body: Buffer): Answer {
   return { body: { files: files.map(({ path }) => ({ path, uploadMode: /\.safetensors$/.test(path) ? "lfs" : "regular" })) } };
 }
 
-async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+export async function bodyOf(request: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = [];
   for await (const part of request) parts.push(part as Buffer);
   return Buffer.concat(parts);

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-import { type Answer, FakeUploads } from "./fake-hub-uploads.ts";
+import { type Answer, bodyOf, FakeUploads } from "./fake-hub-uploads.ts";
 
 type Files = Map<string, Buffer>;
 
@@ -97,9 +97,7 @@ export class FakeHub {
   }
 
   async #create(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    let text = "";
-    for await (const part of request) text += String(part);
-    const { organization, name, visibility } = JSON.parse(text) as Record<string, string>;
+    const { organization, name, visibility } = JSON.parse(String(await bodyOf(request))) as Record<string, string>;
     const id = `${organization}/${name}`;
     if (this.uploads.readOnly) json(response, { error: "Forbidden: this token has no write access" }, { status: 403 });
     else if (this.#repositories.has(`${id}@main`)) json(response, { error: "You already created this model repo" }, { status: 409 });

@@ -51,7 +51,7 @@ export async function exactDigest(checkpoint: Pick<Checkpoint, "tensors">): Prom
   return hash.digest("hex");
 }
 
-/** Reads thousands of samples, each file opened once. Calls that block take a tenth of the time of others for so few bytes. */
+/** Reads thousands of samples, each file opened once. Reading blocks, since for so few bytes the event loop takes longer than the reading. */
 class Samples implements Disposable {
   readonly #files = new Map<string, number>();
 

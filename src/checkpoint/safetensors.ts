@@ -90,6 +90,11 @@ export interface PlannedTensor {
   readonly shape: readonly number[];
 }
 
+/** The order of tensors in a file: wide dtypes first, so that every tensor is aligned to its own, then by name. */
+export function inFileOrder(a: Pick<PlannedTensor, "name" | "dtype">, b: Pick<PlannedTensor, "name" | "dtype">): number {
+  return DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype] || (a.name < b.name ? -1 : 1);
+}
+
 /** Writes the tensors of `planned` one after the other, so that only one is in memory at a time. `bytes` returns the bytes of each. */
 export async function streamSafetensors(
   path: string,
@@ -132,7 +137,7 @@ function plan(tensors: readonly (readonly [string, HostTensor])[], dtype: "keep"
     const isFloat = tensor.dtype === "float32" || tensor.dtype === "float64";
     return { name, tensor, stored: isFloat && dtype !== "keep" ? dtype : FILE_DTYPE[tensor.dtype] };
   });
-  return entries.sort((a, b) => DTYPE_BYTES[b.stored] - DTYPE_BYTES[a.stored] || (a.name < b.name ? -1 : 1));
+  return entries.sort((a, b) => inFileOrder({ name: a.name, dtype: a.stored }, { name: b.name, dtype: b.stored }));
 }
 
 async function readFrom(handle: FileHandle, info: TensorInfo): Promise<HostTensor> {

@@ -254,7 +254,8 @@ test("a search lists adapters with rank and size, and whether they would load, w
     "adapter_config.json": '{"peft_type": "PREFIX_TUNING"}',
     "adapter_model.safetensors": hub.files(ID).get("experts/red/adapter_model.safetensors")!,
   });
-  for (const id of [ID, "flock/pickled", "flock/odd"]) hub.tags.set(id, ["peft", `base_model:adapter:${BASE}`]);
+  hub.add("flock/short", { "adapter_config.json": config, "adapter_model.safetensors": "x" });
+  for (const id of [ID, "flock/pickled", "flock/odd", "flock/short"]) hub.tags.set(id, ["peft", `base_model:adapter:${BASE}`]);
   hub.add("flock/other-base", { "adapter_config.json": config });
   hub.tags.set("flock/other-base", ["peft"]);
   hub.sent = 0;
@@ -268,6 +269,7 @@ test("a search lists adapters with rank and size, and whether they would load, w
     [`${ID}/experts/red`, true],
     ["flock/odd", false],
     ["flock/pickled", false],
+    ["flock/short", false],
   ]);
   const red = found.find(({ id }) => id.endsWith("red"))!;
   expect(red).toMatchObject({ base: BASE, kind: "lora", gates: true, ranks: [expect.any(Number)], modules: expect.any(Number) });

@@ -4,7 +4,7 @@ import { rejection, temporaryFolder } from "../../tests/temporary-folder.ts";
 import { seededRandom } from "../base/random.ts";
 import { exactRow } from "./row.ts";
 import { openRowFile } from "./row-file.ts";
-import { arrayIndexer, delimitedIndexer, type Indexer, lineIndexer } from "./row-index.ts";
+import { arrayIndexer, delimitedIndexer, type Indexer, lineIndexer, RowIndex } from "./row-index.ts";
 import { readRows } from "./rows.ts";
 
 const { write } = temporaryFolder();
@@ -99,4 +99,10 @@ describe("a large file that cannot be read is refused with its place", () => {
   ])("%s", async (name, text, row, code, where, what) => {
     expect(await refused(name, text, row)).toMatchObject({ code, where, what: expect.stringMatching(what) });
   });
+});
+
+test("a row longer than 32 bits can say is not recorded as a short one", () => {
+  const index = new RowIndex();
+  index.add(0, 2 ** 32 + 5, 1);
+  expect(index.end(0)).toBe(2 ** 32 - 1);
 });

@@ -4,19 +4,15 @@
  *  a temporary file, and a Parquet file as JSON lines, since rows inside of them cannot be reached one by one. */
 
 import { createHash, randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createGunzip } from "node:zlib";
-import { parquetMetadataAsync, parquetReadObjects } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
 import { DataError, messageOf, UserError } from "../base/errors.ts";
-import { parseExactJson } from "../base/json.ts";
 import { parseHeader, parseRecord } from "./delimited.ts";
+import { filePieces, PIECE, parquetLines } from "./file-pieces.ts";
 import type { Row } from "./row.ts";
 import { arrayIndexer, delimitedIndexer, type Indexer, lineIndexer, type RowIndex } from "./row-index.ts";
-import { asRecord, bytesOf, dataFormat, type Format, parseJson, plain, unknownFormat, unreadable, unreadableParquet } from "./rows.ts";
+import { dataFormat, type Format, jsonRow, unknownFormat, unreadable, unreadableParquet } from "./rows.ts";
 
 /** How much of a file has been read, in bytes on the disk. */
 export interface ReadProgress {
@@ -44,7 +40,6 @@ export interface RowFile {
   close(): Promise<void>;
 }
 
-const PIECE = 2 ** 20; // bytes read at a time
 const MOST_ROWS = 1000;
 const LONGEST = 2 ** 28; // bytes of a row; a text in JavaScript is at most twice as long
 
@@ -129,69 +124,6 @@ function layoutOf(format: Format, piece: Uint8Array): Layout {
   return Buffer.from(piece).toString("utf8").trimStart().startsWith("[") ? "array" : "lines";
 }
 
-/** The text of a file in pieces, each valid until the next one is asked for. */
-function filePieces(handle: FileHandle, path: string, onBytes: (loaded: number) => void): AsyncGenerator<Uint8Array> {
-  return path.endsWith(".gz") ? unzippedPieces(handle, path, onBytes) : plainPieces(handle, onBytes);
-}
-
-/** Reads into one buffer while the other is in use: new buffers for every piece would take longer than the reading. */
-async function* plainPieces(handle: FileHandle, onBytes: (loaded: number) => void): AsyncGenerator<Uint8Array> {
-  const buffers = [new Uint8Array(PIECE), new Uint8Array(PIECE)] as const;
-  let position = 0;
-  let next = handle.read(buffers[0], 0, PIECE, 0);
-  for (let turn = 1; ; turn++) {
-    const { bytesRead, buffer } = await next;
-    if (bytesRead === 0) return;
-    position += bytesRead;
-    next = handle.read(buffers[turn % 2]!, 0, PIECE, position);
-    yield buffer.subarray(0, bytesRead);
-    onBytes(position);
-  }
-}
-
-async function* unzippedPieces(handle: FileHandle, path: string, onBytes: (loaded: number) => void): AsyncGenerator<Uint8Array> {
-  const file = createReadStream(path, { fd: handle, autoClose: false, start: 0, highWaterMark: PIECE });
-  const unzipped = file.pipe(createGunzip({ chunkSize: PIECE }));
-  file.on("error", (error) => unzipped.destroy(error)); // pipe() does not pass it on
-  for await (const piece of unzipped) {
-    yield piece as Uint8Array;
-    onBytes(file.bytesRead);
-  }
-}
-
-const ROWS_AT_ONCE = 20_000;
-/** Marks a 64-bit integer until its digits are written without quotes. */
-const INTEGER = `${randomUUID()} `;
-const INTEGERS = new RegExp(`"${INTEGER}(-?\\d+)"`, "g");
-
-/** The rows of a Parquet file as lines of JSON, group by group. */
-async function* parquetLines(handle: FileHandle, onBytes: (loaded: number) => void): AsyncGenerator<Uint8Array> {
-  const file = await bytesOf(handle);
-  const metadata = await parquetMetadataAsync(file);
-  const count = Number(metadata.num_rows);
-  let start = 0;
-  for (const group of metadata.row_groups) {
-    const end = start + Number(group.num_rows);
-    for (; start < end; start = Math.min(end, start + ROWS_AT_ONCE)) {
-      const rowEnd = Math.min(end, start + ROWS_AT_ONCE);
-      const rows = await parquetReadObjects({ file, metadata, compressors, rowStart: start, rowEnd });
-      const lines = rows.map((row) => `${jsonLine(row)}\n`).join("");
-      yield Buffer.from(lines);
-      onBytes(Math.round((rowEnd / Math.max(1, count)) * file.byteLength));
-    }
-  }
-}
-
-function jsonLine(row: Record<string, unknown>): string {
-  let hasLong = false;
-  const long = (integer: bigint) => {
-    hasLong = true;
-    return `${INTEGER}${integer}`;
-  };
-  const line = JSON.stringify(plain(row, long), (_, value: unknown) => (ArrayBuffer.isView(value) ? null : value));
-  return hasLong ? line.replace(INTEGERS, "$1") : line;
-}
-
 interface Parts {
   readonly path: string;
   readonly format: Format;
@@ -241,9 +173,9 @@ async function rowFile({ path, index, hash, layout, handle, format }: Parts): Pr
     },
     parsed(row, text) {
       const at = where(row);
-      const json = decoded(text, at);
-      if (delimiter !== undefined) return parseRecord(json, { delimiter, header, path, line: index.line(row + first) });
-      return { value: asRecord(parseJson(json, at), at), where: at, exact: () => asRecord(parseExactJson(json), at) };
+      const content = decoded(text, at);
+      if (delimiter === undefined) return jsonRow(content, at);
+      return parseRecord(content, { delimiter, header, path, line: index.line(row + first) });
     },
     close: () => handle.close(),
   };

@@ -4,6 +4,9 @@
 
 import { DataError } from "../base/errors.ts";
 
+// A row that is longer is recorded with this length, which is already far more than a row can be (row-file.ts refuses it).
+const LONGEST = 2 ** 32 - 1;
+
 /** Where each row begins, how long it is, and on which line it begins (from 1). */
 export class RowIndex {
   count = 0;
@@ -14,7 +17,7 @@ export class RowIndex {
   add(start: number, end: number, line: number): void {
     if (this.count === this.#starts.length) this.#grow();
     this.#starts[this.count] = start;
-    this.#lengths[this.count] = end - start;
+    this.#lengths[this.count] = Math.min(end - start, LONGEST);
     this.#lines[this.count++] = line;
   }
   start(row: number): number {

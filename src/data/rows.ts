@@ -101,7 +101,7 @@ function textRows(text: string, path: string, format: Exclude<Format, "parquet">
   if (format === "json" && text.trimStart().startsWith("[")) return jsonArray(text, path);
   if (format === "json") refuseObject(text, path);
   const lines = text.split(/\r?\n/);
-  return lines.flatMap((line, i) => (line.trim() === "" ? [] : [jsonLine(line, `${path}, line ${i + 1}`)]));
+  return lines.flatMap((line, i) => (line.trim() === "" ? [] : [jsonRow(line, `${path}, line ${i + 1}`)]));
 }
 
 /** A single object over several lines is valid JSON but not rows. It gets its own error, instead of one about a broken first line. */
@@ -129,7 +129,8 @@ export function fieldNames(value: DataRecord): string {
   return names.length > 20 ? `${names.slice(0, 20).join(", ")} and ${names.length - 20} more` : names.join(", ");
 }
 
-function jsonLine(line: string, where: string): Row {
+/** The row in one line of JSON. */
+export function jsonRow(line: string, where: string): Row {
   return { value: asRecord(parseJson(line, where), where), where, exact: () => asRecord(parseExactJson(line), where) };
 }
 

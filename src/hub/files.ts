@@ -97,6 +97,11 @@ function hashOf({ path, lfs, oid }: ListFileEntry): string {
   return hash;
 }
 
+/** Starts the hash of a file's content that the hub lists: SHA-256 for a large file, git's SHA-1 of a blob for a small one. */
+export function contentHash({ size, lfs }: Pick<ListFileEntry, "size" | "lfs">): Hash {
+  return lfs ? createHash("sha256") : createHash("sha1").update(`blob ${size}\0`);
+}
+
 interface BlobOptions extends DownloadOptions {
   readonly repository: HubRepository;
   readonly commit: string;
@@ -104,12 +109,12 @@ interface BlobOptions extends DownloadOptions {
 
 /** Writes `entry`'s content to its blob; continues where an earlier attempt stopped. */
 async function fetchBlob(entry: ListFileEntry, { repository, commit, cache, access, onProgress }: BlobOptions): Promise<void> {
-  const { path, size, lfs } = entry;
+  const { path, size } = entry;
   const blob = join(cache, "blobs", hashOf(entry));
   if (await stat(blob).catch(() => undefined)) return;
   await mkdir(dirname(blob), { recursive: true });
   const incomplete = `${blob}.incomplete`;
-  const hash = lfs ? createHash("sha256") : createHash("sha1").update(`blob ${size}\0`);
+  const hash = contentHash(entry);
   let loaded = Math.min(await hashFile(incomplete, hash), size);
   const handle = await open(incomplete, loaded > 0 ? "r+" : "w");
   try {

@@ -18,8 +18,7 @@ export interface Downloaded {
 }
 
 const POOL_FILES = /^(?:pool|moa)\.json$|^[^/]+\.safetensors$|^README\.md$|^experts\/[^/]+\/(?:[^/]+\.(?:json|safetensors)|README\.md)$/;
-const ADAPTER_FILES =
-  /^(?:(?:skein_)?adapter|gate)_(?:config\.json|model\.safetensors)$|^[^/]+\.safetensors$|^turn_end\.json$|^README\.md$/;
+const ADAPTER_FILES = /^(?:(?:skein_)?adapter|gate)_config\.json$|^[^/]+\.safetensors$|^turn_end\.json$|^README\.md$/;
 
 /** Downloads the pool "org/name[@revision]" into the cache. */
 export function downloadPool(id: string, options: ResolveOptions = {}): Promise<Downloaded> {

@@ -45,6 +45,11 @@ export async function resolveModel(idOrPath: string, options: ResolveOptions = {
   }
 }
 
+/** Whether a text has the form "org/name". */
+export function isRepositoryName(text: string): boolean {
+  return /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(text);
+}
+
 /** Whether a text has the form of a hub id, "org/name" or "org/name@revision". */
 export function isHubId(id: string): boolean {
   return HUB_ID.test(id);

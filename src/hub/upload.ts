@@ -4,7 +4,6 @@
  *  commit that it follows: if somebody else committed meanwhile, the hub refuses it and nothing of theirs is lost. Files in `last` are in
  *  the last commit, so that a reader never sees a list of files that are not there yet. */
 
-import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { setTimeout } from "node:timers/promises";
@@ -14,8 +13,8 @@ import { chunks } from "../base/chunks.ts";
 import { CheckpointError, invariant, messageOf, UserError } from "../base/errors.ts";
 import { type HubAccess, hubAccess, hubFailure, repositoryProblem } from "./access.ts";
 import { type HubRepository, isOffline, repositoryCache } from "./cache.ts";
-import { remoteFiles } from "./files.ts";
-import type { ResolveOptions } from "./resolve-model.ts";
+import { contentHash, remoteFiles } from "./files.ts";
+import { isRepositoryName, type ResolveOptions } from "./resolve-model.ts";
 
 /** A file to upload: its path in the repository, and its text or the file on disk. */
 export interface UploadFile {
@@ -171,10 +170,10 @@ function withPatience(access: HubAccess, sleep: (milliseconds: number) => Promis
   return { ...access, fetch: patient };
 }
 
-/** Whether the hub has this content: SHA-256 of a large file, git's blob SHA-1 of a small one. */
+/** Whether the hub has this content. */
 async function isSame(file: UploadFile, entry: ListFileEntry | undefined): Promise<boolean> {
   if (!entry || entry.size !== (await sizeOf(file))) return false;
-  const hash = entry.lfs ? createHash("sha256") : createHash("sha1").update(`blob ${entry.size}\0`);
+  const hash = contentHash(entry);
   if (typeof file.content === "string") hash.update(file.content);
   else for await (const chunk of createReadStream(file.content.file)) hash.update(chunk as Buffer);
   return hash.digest("hex") === (entry.lfs?.oid ?? entry.oid);
@@ -233,7 +232,7 @@ function problem(repository: HubRepository, code: UploadCode, what: string, fix:
 
 /** A repository named "org/name". */
 export function modelRepository(id: string): HubRepository {
-  if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(id)) return { type: "model", name: id, revision: "main" };
+  if (isRepositoryName(id)) return { type: "model", name: id, revision: "main" };
   throw new CheckpointError({
     code: "share-bad-name",
     what: "This is not the name of a repository on the hub.",

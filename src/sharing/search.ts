@@ -5,7 +5,8 @@ import { BOTTLENECK_CONFIG_FILE, CONFIG_FILE, GATE_FILE, PICKLE_FILE, TENSOR_FIL
 import { openedAdapter, ownSizes } from "../adapters/parse-adapter.ts";
 import { fittedModules } from "../adapters/peft-fit.ts";
 import { AdapterError, messageOf, UserError } from "../base/errors.ts";
-import { corrupt, MAX_HEADER_BYTES, parseHeader, type TensorInfo } from "../checkpoint/safetensors-header.ts";
+import { headerLength, tooShort } from "../checkpoint/safetensors-bytes.ts";
+import { corrupt, parseHeader, type TensorInfo } from "../checkpoint/safetensors-header.ts";
 import type { RemoteFile } from "../hub/files.ts";
 import type { ResolveOptions } from "../hub/resolve-model.ts";
 import { type FoundModel, findModels } from "../hub/search.ts";
@@ -101,9 +102,10 @@ async function textOf(file: RemoteFile, where: string): Promise<string> {
 }
 
 async function headerOf(file: RemoteFile, where: string) {
-  const length = Number(new DataView(await file.slice(0, 8)).getBigUint64(0, true));
-  if (length > Math.min(MAX_HEADER_BYTES, file.byteLength - 8)) throw corrupt(where, `its header would have ${length} bytes.`);
-  return parseHeader(new Uint8Array(await file.slice(8, 8 + length)), { file: where, fileBytes: file.byteLength });
+  const whole = { file: where, fileBytes: file.byteLength };
+  if (file.byteLength < 8) throw tooShort(whole);
+  const length = headerLength(await file.slice(0, 8), whole);
+  return parseHeader(new Uint8Array(await file.slice(8, 8 + length)), whole);
 }
 
 /** Tensors of the base are compared when the adapter is opened, over its base. */

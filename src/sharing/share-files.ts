@@ -12,7 +12,6 @@ import {
   BOTTLENECK_FILE,
   CONFIG_FILE,
   EMBEDDING_FILE,
-  GATE_CONFIG_FILE,
   GATE_FILE,
   TENSOR_FILE,
   TURN_END_FILE,
@@ -20,13 +19,15 @@ import {
 import { POOL_FILE, type PoolEntry } from "../adapters/pool-file.ts";
 import { CheckpointError } from "../base/errors.ts";
 import { readJsonObject } from "../checkpoint/checkpoint.ts";
+import { isRepositoryName } from "../hub/resolve-model.ts";
 import type { UploadFile } from "../hub/upload.ts";
 import { MOA_FILE, ROUTER_FILE } from "../routing/moa-file.ts";
 import { CARD_FILE, cardNotes } from "../storage/card.ts";
+import { HASHED_FILES, hashOfFiles } from "../storage/expert-files.ts";
 import { exists, fileHash } from "../storage/files.ts";
-import { hashOfFiles, listPool } from "../storage/pool.ts";
-import { barsSvg, expertCard, poolCard } from "./hub-card.ts";
-import { readScores } from "./scores.ts";
+import { listPool } from "../storage/pool.ts";
+import { barsSvg, expertCard, type PoolFacts, poolCard } from "./hub-card.ts";
+import { readScores, type Scores } from "./scores.ts";
 
 export interface ShareOptions {
   readonly repository: string;
@@ -50,17 +51,7 @@ export interface Share {
 
 const PICTURE = "pool.svg";
 const CONFIGS = [CONFIG_FILE, BOTTLENECK_CONFIG_FILE];
-const EXPERT_FILES = [
-  CONFIG_FILE,
-  TENSOR_FILE,
-  BOTTLENECK_CONFIG_FILE,
-  BOTTLENECK_FILE,
-  GATE_CONFIG_FILE,
-  GATE_FILE,
-  ACTIVATION_FILE,
-  EMBEDDING_FILE,
-  TURN_END_FILE,
-];
+const EXPERT_FILES = [...HASHED_FILES, ACTIVATION_FILE, EMBEDDING_FILE, TURN_END_FILE];
 
 /** The files of the pool or expert in `folder`.
  *  @throws CheckpointError without a license, and where a file would tell a path on this machine; PoolError for a broken pool. */
@@ -76,9 +67,10 @@ export async function shareFiles(folder: string, options: ShareOptions): Promise
   const context = { ...options, license: options.license };
   if (await exists(join(folder, POOL_FILE))) return poolFiles(folder, context);
   const { files } = await expertFiles(folder, "", basename(resolve(folder)), context);
-  return { kind: "expert", files, last: new Set([CONFIG_FILE, BOTTLENECK_CONFIG_FILE, CARD_FILE]) };
+  return { kind: "expert", files, last: new Set([...CONFIGS, CARD_FILE]) };
 }
 
+type PoolRow = PoolFacts["experts"][number];
 type Context = ShareOptions & { readonly license: string };
 
 interface ExpertFiles {
@@ -87,7 +79,6 @@ interface ExpertFiles {
   readonly isOwnFormat: boolean;
   readonly gated: boolean;
   readonly bytes: number;
-  readonly base: string;
 }
 
 async function expertFiles(folder: string, prefix: string, name: string, context: Context): Promise<ExpertFiles> {
@@ -106,14 +97,10 @@ async function expertFiles(folder: string, prefix: string, name: string, context
   const base = context.base ?? hubIdOf(config.base_model_name_or_path, join(folder, configFile));
   const files: UploadFile[] = [];
   for (const file of present) {
-    const path = `${prefix}${file}`;
-    if (file === configFile)
-      files.push({
-        path,
-        content: checked(`${JSON.stringify({ ...config, base_model_name_or_path: base }, null, 2)}\n`, join(folder, file)),
-      });
-    else if (file.endsWith(".json")) files.push({ path, content: checked(await readFile(join(folder, file), "utf8"), join(folder, file)) });
-    else files.push({ path, content: { file: join(folder, file) } });
+    const [path, from] = [`${prefix}${file}`, join(folder, file)];
+    if (file === configFile) files.push({ path, content: checked(pretty({ ...config, base_model_name_or_path: base }), from) });
+    else if (file.endsWith(".json")) files.push({ path, content: checked(await readFile(from, "utf8"), from) });
+    else files.push({ path, content: { file: from } });
   }
   const facts = {
     isSeq2Seq: config.task_type === "SEQ_2_SEQ_LM",
@@ -130,6 +117,7 @@ async function expertFiles(folder: string, prefix: string, name: string, context
   return { ...facts, files: [...files, { path: `${prefix}${CARD_FILE}`, content: withoutFolders(card, folder) }] };
 }
 
+const pretty = (value: object) => `${JSON.stringify(value, null, 2)}\n`;
 const shared = ({ license, datasets }: Context) => ({ license, ...(datasets && { datasets }) });
 
 async function poolFiles(folder: string, given: Context): Promise<Share> {
@@ -138,7 +126,7 @@ async function poolFiles(folder: string, given: Context): Promise<Share> {
   const context = { ...given, base };
   const files: UploadFile[] = [];
   const entries: PoolEntry[] = [];
-  const rows: { name: string; place: string; gated: boolean; megabytes: number }[] = [];
+  const rows: PoolRow[] = [];
   let [isSeq2Seq, isOwnFormat] = [false, false];
   for (const entry of pool.experts) {
     if (entry.path === undefined) {
@@ -161,15 +149,6 @@ async function poolFiles(folder: string, given: Context): Promise<Share> {
   }
   const scores = await readScores(given.results ?? join(folder, "evaluation"), ({ kind }) => kind === "router");
   const name = given.repository.split("/").at(-1)!;
-  const picture = scores
-    ? barsSvg(
-        "Mean over tasks, by method",
-        scores.means.map((mean) => ({ ...mean, label: mean.value.toFixed(3) })),
-      )
-    : barsSvg(
-        "Experts, MB",
-        rows.map(({ name: expert, megabytes }) => ({ name: expert, value: megabytes, label: megabytes.toFixed(1) })),
-      );
   const { edited } = await cardNotes(folder);
   const card =
     edited ??
@@ -185,12 +164,19 @@ async function poolFiles(folder: string, given: Context): Promise<Share> {
       hasRouters,
       scores,
     });
-  files.push({ path: PICTURE, content: picture }, { path: CARD_FILE, content: withoutFolders(card, folder) });
-  files.push({
-    path: POOL_FILE,
-    content: `${JSON.stringify({ ...pool, base: { ...pool.base, name: base }, experts: entries }, null, 2)}\n`,
-  });
+  files.push({ path: PICTURE, content: pictureOf(scores, rows) }, { path: CARD_FILE, content: withoutFolders(card, folder) });
+  files.push({ path: POOL_FILE, content: pretty({ ...pool, base: { ...pool.base, name: base }, experts: entries }) });
   return { kind: "pool", files, last: new Set([MOA_FILE, PICTURE, CARD_FILE, POOL_FILE]) };
+}
+
+/** The mean of each method over the tasks, or the sizes of the experts. */
+function pictureOf(scores: Scores | undefined, rows: readonly PoolRow[]): string {
+  if (scores) {
+    const bars = scores.means.map((mean) => ({ ...mean, label: mean.value.toFixed(3) }));
+    return barsSvg("Mean over tasks, by method", bars);
+  }
+  const bars = rows.map(({ name, megabytes }) => ({ name, value: megabytes, label: megabytes.toFixed(1) }));
+  return barsSvg("Experts, MB", bars);
 }
 
 /** The hash that pool.json has for an expert, of its files as they are uploaded. */
@@ -203,11 +189,9 @@ async function uploadHash(files: readonly UploadFile[], prefix: string): Promise
   return hashOfFiles(hashes);
 }
 
-const HUB_ID = /^[\w-][\w.-]*(?:\/[\w-][\w.-]*)?$/;
-
 /** The recorded name of the base, if it is an id of the hub and no folder here. */
 function hubIdOf(name: unknown, where: string): string {
-  if (typeof name === "string" && HUB_ID.test(name) && name.includes("/") && !existsSync(name)) return name;
+  if (typeof name === "string" && isRepositoryName(name) && !existsSync(name)) return name;
   throw localPath(where, `The base model is recorded as ${JSON.stringify(name ?? null)}, which is not its id on the hub.`);
 }
 

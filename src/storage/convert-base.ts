@@ -12,8 +12,7 @@ import * as z from "zod";
 import { CheckpointError } from "../base/errors.ts";
 import { checkFolder, writeFileAtomically } from "../checkpoint/atomic.ts";
 import { copyTokenizer, readJsonObject } from "../checkpoint/checkpoint.ts";
-import { DTYPE_BYTES } from "../checkpoint/dtypes.ts";
-import { streamSafetensors } from "../checkpoint/safetensors.ts";
+import { inFileOrder, streamSafetensors } from "../checkpoint/safetensors.ts";
 import { bytesOf, tensorBytes } from "../pickle/read-tensor.ts";
 import { openTorchFile, type TorchFile } from "../pickle/torch-file.ts";
 import { exists } from "./files.ts";
@@ -50,7 +49,7 @@ export async function convertBase(source: string, out: string): Promise<Converte
   if ((await exists(join(out, TENSORS))) || (await exists(join(out, "model.safetensors.index.json")))) {
     throw new CheckpointError({
       code: "output-in-the-way",
-      what: `There are safetensors in this folder already.`,
+      what: "There are safetensors in this folder already.",
       where: out,
       fix: "Choose another folder.",
     });
@@ -61,8 +60,7 @@ export async function convertBase(source: string, out: string): Promise<Converte
     const tensors = shards.flatMap((torch) => tensorsIn(torch));
     const twice = tensors.find(({ name }, i) => tensors.findIndex((other) => other.name === name) !== i);
     if (twice) throw odd(`Tensor ${twice.name} is in two of the files.`, source);
-    // Wide dtypes first, so that every tensor is aligned to its own.
-    tensors.sort((p, q) => DTYPE_BYTES[q.dtype] - DTYPE_BYTES[p.dtype] || (p.name < q.name ? -1 : 1));
+    tensors.sort(inFileOrder);
     const bytes = async (_: string, index: number) => {
       const { torch, name } = tensors[index]!;
       return tensorBytes(torch, name, torch.tensors.get(name)!);

@@ -10,8 +10,7 @@ import { parsePeftConfig } from "../adapters/peft-config.ts";
 import { sortedTensors } from "../adapters/peft-tensors.ts";
 import { AdapterError } from "../base/errors.ts";
 import { checkFolder, writeFileAtomically } from "../checkpoint/atomic.ts";
-import { DTYPE_BYTES } from "../checkpoint/dtypes.ts";
-import { streamSafetensors, type TensorInfo } from "../checkpoint/safetensors.ts";
+import { inFileOrder, streamSafetensors, type TensorInfo } from "../checkpoint/safetensors.ts";
 import { bytesOf, tensorBytes } from "../pickle/read-tensor.ts";
 import { openTorchFile, type TorchFile } from "../pickle/torch-file.ts";
 import { exists } from "./files.ts";
@@ -65,8 +64,7 @@ export async function convertPeft(source: string, out: string): Promise<Converte
   using torch = openTorchFile(file);
   const bytes = checkedBytes(torch);
   const tensors = [...torch.tensors].map(([name, view]) => ({ name, ...view }));
-  // Wide dtypes first, so that every tensor is aligned to its own.
-  tensors.sort((p, q) => DTYPE_BYTES[q.dtype] - DTYPE_BYTES[p.dtype] || (p.name < q.name ? -1 : 1));
+  tensors.sort(inFileOrder);
   await streamSafetensors(join(out, TENSOR_FILE), tensors, async (name) => tensorBytes(torch, name, torch.tensors.get(name)!));
   if (resolve(folder) !== resolve(out)) {
     for (const name of COMPANIONS) {

@@ -91,7 +91,8 @@ export class ExpertFiles {
 
   #compare(files: ReadonlyMap<string, Uint8Array>, state: string): void {
     if (state === this.#compared) return;
-    if (hashOfFiles(files) !== this.#sha256) throw this.#changed();
+    const hashes = new Map([...files].map(([name, bytes]) => [name, createHash("sha256").update(bytes).digest("hex")]));
+    if (hashOfFiles(hashes) !== this.#sha256) throw this.#changed();
     this.#compared = state;
   }
 }
@@ -121,10 +122,10 @@ export class Desk {
   }
 }
 
-/** SHA-256 over the names and SHA-256 of files. */
-export function hashOfFiles(files: ReadonlyMap<string, Uint8Array>): string {
+/** The hash of an expert, from the SHA-256 of its files by name. */
+export function hashOfFiles(hashes: ReadonlyMap<string, string>): string {
   const hash = createHash("sha256");
-  for (const [name, bytes] of files) hash.update(`${name} ${createHash("sha256").update(bytes).digest("hex")}\n`);
+  for (const name of HASHED_FILES) if (hashes.has(name)) hash.update(`${name} ${hashes.get(name)}\n`);
   return hash.digest("hex");
 }
 

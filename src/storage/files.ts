@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
 import { pipeline } from "node:stream/promises";
 
-/** The call blocks, since it takes less time than the event loop does for one that does not; a pool asks thousands of times. */
+/** Whether the path exists. The check blocks: that takes less time than one through the event loop, and a pool makes thousands. */
 export async function exists(path: string): Promise<boolean> {
   return existsSync(path);
 }

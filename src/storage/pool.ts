@@ -6,7 +6,6 @@
  *  Opening compares every expert with its hash. A changed or missing expert is an error that names it. The hash covers the files that
  *  determine what an expert computes, not its model card. Weights are read later, one expert at a time. */
 
-import { createHash } from "node:crypto";
 import { copyFile, readdir, readFile, realpath, rename, rm } from "node:fs/promises";
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
 import type { Expert } from "../adapters/expert.ts";
@@ -27,7 +26,7 @@ import { inParallel } from "../base/in-parallel.ts";
 import { makeFolder, writeFileAtomically, writing } from "../checkpoint/atomic.ts";
 import { isBottleneckFolder } from "./bottleneck.ts";
 import { expertFrom } from "./expert.ts";
-import { Desk, ExpertFiles, HASHED_FILES } from "./expert-files.ts";
+import { Desk, ExpertFiles, HASHED_FILES, hashOfFiles } from "./expert-files.ts";
 import { exists, fileHash } from "./files.ts";
 import { openAdapter } from "./peft.ts";
 
@@ -298,13 +297,6 @@ export async function expertHash(folder: string): Promise<string> {
     if (await exists(path)) hashes.set(name, await fileHash(path));
   }
   return hashOfFiles(hashes);
-}
-
-/** The hash of an expert from the SHA-256 of its files by name. */
-export function hashOfFiles(files: ReadonlyMap<string, string>): string {
-  const hash = createHash("sha256");
-  for (const name of HASHED_FILES) if (files.has(name)) hash.update(`${name} ${files.get(name)}\n`);
-  return hash.digest("hex");
 }
 
 /** Verifies every expert in the pool's folder against pool.json.

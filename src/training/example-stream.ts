@@ -66,7 +66,7 @@ export class ExampleStream implements BatchSource {
   /** The next row to read, and how many of its first sequences to skip. */
   #row = 0;
   #skip = 0;
-  #barren = 0; // rows in a row that gave nothing to learn
+  #barren = 0; // consecutive rows that gave nothing to learn
   #order: { readonly epoch: number; readonly rows: Uint32Array } | undefined;
 
   constructor(file: ExampleFile, options: StreamOptions) {
