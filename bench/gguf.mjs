@@ -92,26 +92,15 @@ function metadata(config) {
 }
 
 const text = (value) => Buffer.concat([uint64(Buffer.byteLength(value)), Buffer.from(value)]);
-function uint64(value) {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(BigInt(value));
+function written(size, method, value) {
+  const bytes = Buffer.alloc(size);
+  bytes[method](value);
   return bytes;
 }
-function uint32(value) {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-}
-function int32(value) {
-  const bytes = Buffer.alloc(4);
-  bytes.writeInt32LE(value);
-  return bytes;
-}
-function float(value) {
-  const bytes = Buffer.alloc(4);
-  bytes.writeFloatLE(value);
-  return bytes;
-}
+const uint64 = (value) => written(8, "writeBigUInt64LE", BigInt(value));
+const uint32 = (value) => written(4, "writeUInt32LE", value);
+const int32 = (value) => written(4, "writeInt32LE", value);
+const float = (value) => written(4, "writeFloatLE", value);
 const WRITERS = { [UINT32]: uint32, [INT32]: int32, [FLOAT32]: float, [STRING]: text };
 
 function header(fields, tensors) {
@@ -158,7 +147,7 @@ function randomBytes() {
     state ^= state << 13;
     state ^= state >>> 17;
     state ^= state << 5;
-    bytes.writeInt32LE(state, Math.min(i, length - 4));
+    bytes.writeInt32LE(state, i);
   }
   const floats = new Float32Array(PIECE * BLOCK);
   for (let i = 0; i < floats.length; i++) floats[i] = (bytes[i % length] - 128) / 4096;

@@ -1,5 +1,6 @@
-/** @file The measured variants, by name. `base` names the variant without experts for comparison, `peer` the number of a
- *  peer's for the same model: of the PyTorch scripts, or for q of llama.cpp with the weights named. Times are milliseconds per call, and for decoding milliseconds per step. */
+/** @file The measured variants, by name. `base` names the variant to compare with. `peer` names a peer's time for the same model: a number of
+ *  the PyTorch scripts, or for q the type of llama.cpp's weights and its number. Times are milliseconds per call, and for decoding
+ *  milliseconds per step. */
 
 import { choiceWork, decodingWork, forwardWork, promptWork, trainingWork } from "./work.mjs";
 
@@ -35,7 +36,7 @@ const FULL_SIZE = Object.entries(GGUF_OF).flatMap(([precision, type]) => [
   ],
 ]);
 
-/** Eight questions with four choices each. Their base is the time if every choice reads its prompt. */
+/** Eight questions with four choices each. The base reads the prompt again for every choice. */
 const multipleChoice = (model) => [
   [`${model} choices, each alone`, { model, prepare: choices({ shared: false }) }],
   [`${model} choices, one prompt`, { model, prepare: choices({ shared: true }), base: `${model} choices, each alone` }],

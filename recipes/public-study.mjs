@@ -1,4 +1,4 @@
-// The study on public data: 26 experts, 11 held-out sets, every method, over a base that is named. Its experts' settings are those of recipes/pools/public.yaml.
+// The study on public data: 26 experts, 11 held-out sets and every method, over any base. The experts' settings are those of recipes/pools/public.yaml.
 // Run it with: npm run build && node recipes/public-study.mjs --base MODEL-FOLDER --name stories260k 1 2 3
 //   --data     the small variant of the data, as recipes/public-data.mjs writes it      --work  the folder of experts and kept results
 //   --name     the name of the results: results/public-NAME.json, .md and -*.svg        --out   the folder of the results

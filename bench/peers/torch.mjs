@@ -7,8 +7,8 @@ import { fileURLToPath } from "node:url";
 
 const PYTHON = "/usr/bin/python3"; // Debian's own, which has python3-torch
 
-/** The name under which OpenBLAS has this processor's best kernel. It finds a slow one by itself on some processors. */
-function coreType() {
+/** OpenBLAS's names of the kernels that suit this processor. By itself it picks a slow one on some processors. */
+function coreTypes() {
   const flags = process.platform === "linux" ? readFileSync("/proc/cpuinfo", "utf8") : "";
   if (/\bavx512_bf16\b/.test(flags)) return ["COOPERLAKE", "SKYLAKEX"];
   if (/\bavx512f\b/.test(flags)) return ["SKYLAKEX"];
@@ -18,7 +18,7 @@ function coreType() {
 /** Name -> environment and arguments. */
 function settings(threads) {
   const quiet = { OMP_WAIT_POLICY: "PASSIVE", OPENBLAS_NUM_THREADS: String(threads) };
-  const kernels = coreType();
+  const kernels = coreTypes();
   const tuned = kernels.map((type) => [`OPENBLAS_CORETYPE=${type}`, { env: { ...quiet, OPENBLAS_CORETYPE: type }, args: [] }]);
   const best = kernels.at(-1);
   const environment = best ? { ...quiet, OPENBLAS_CORETYPE: best } : quiet;

@@ -26,7 +26,7 @@ export const sampleFlags = {
   prompts: z.string().optional().meta({
     description: "What the expert continues: a text file with one prompt a line, or rows with a prompt.",
     value: "file",
-    unset: "the card's examples, else openings of the base",
+    unset: "the card's examples, else openings",
   }),
   ...sampleOptions.shape,
 };
@@ -76,7 +76,7 @@ export async function samplesOf(
 }
 
 /** The texts of one expert, with progress. */
-export async function writtenBy(io: Io, flags: CommonFlags, job: SampleJob): Promise<readonly TrainingExample[]> {
+async function writtenBy(io: Io, flags: CommonFlags, job: SampleJob): Promise<readonly TrainingExample[]> {
   const { expertSamples } = await import("../training/samples.ts");
   const bar = progress(io, flags, { label: "samples" });
   const start = performance.now();

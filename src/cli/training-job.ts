@@ -4,6 +4,8 @@ import * as z from "zod";
 import { OptionError } from "../base/errors.ts";
 import type { ExampleFile } from "../data/example-file.ts";
 import type { EncodedSet } from "../training/examples.ts";
+import type { TrainingJob } from "../training/learn.ts";
+import type { ExpertsJob } from "../training/train-together.ts";
 import { baseOptions } from "./base-model.ts";
 import { baseModel, date, dateOf, run } from "./common-options.ts";
 import { interruptible } from "./interrupt.ts";
@@ -64,8 +66,8 @@ export async function withJob(
       await work(
         { model, tokenizer, date: dateOf(flags.date), onWarning },
         {
-          of: async (file) => {
-            const { training, ...held } = await filesOf(io, flags, file, onWarning);
+          of: async (index) => {
+            const { training, ...held } = await filesOf(io, flags, index, onWarning);
             if ("close" in training) opened.push(training);
             return { training, ...held };
           },
@@ -81,25 +83,25 @@ export async function withJob(
   }
 }
 
-type CommonJob = Pick<import("../training/learn.ts").TrainingJob, "model" | "tokenizer" | "onWarning"> & {
+type CommonJob = Pick<TrainingJob, "model" | "tokenizer" | "onWarning"> & {
   readonly date: Date | undefined;
 };
-type ExpertsJob = import("../training/train-together.ts").ExpertsJob;
 interface Files {
-  /** The examples of a file of --data, and of its validation. */
-  of(file: string): Promise<Pick<import("../training/learn.ts").TrainingJob, "training" | "validation">>;
-  /** What training reports. */
-  readonly forOne: Pick<import("../training/learn.ts").TrainingSetting, "hooks" | "onEncoded">;
+  /** The examples of a file of --data and of its validation, by its place among the files. */
+  of(index: number): Promise<Pick<TrainingJob, "training" | "validation">>;
+  /** The hooks of a job that trains one expert. */
+  readonly forOne: Pick<TrainingJob, "hooks" | "onEncoded">;
+  /** The hooks of a job that trains several. */
   readonly forEach: Pick<ExpertsJob, "hooks" | "onEncoded">;
 }
 
-async function filesOf(io: Io, flags: DataFlags, file: string, onWarning: (message: string) => void): ReturnType<Files["of"]> {
+async function filesOf(io: Io, flags: DataFlags, index: number, onWarning: (message: string) => void): ReturnType<Files["of"]> {
   const { openTrainingExamples } = await import("../data/example-file.ts");
   const { readTrainingExamples } = await import("../data/training-data.ts");
   const { data, validation, check = false } = flags;
-  const held = validation?.[data.indexOf(file)];
+  const held = validation?.[index];
   return {
-    training: await openTrainingExamples(file, { onWarning, onProgress: dataProgress(io, flags), check }),
+    training: await openTrainingExamples(data[index]!, { onWarning, onProgress: dataProgress(io, flags), check }),
     ...(held === undefined ? {} : { validation: await readTrainingExamples(held, { onWarning }) }),
   };
 }

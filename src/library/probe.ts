@@ -1,4 +1,4 @@
-/** @file Which expert of a pool knows a text: three answers, side by side.
+/** @file Which expert of a pool knows a text: three measures, side by side.
  *
  *    share        the part of the routing weight that the expert has on the text's tokens, at each layer and over all modules
  *    loss         of the text with the expert alone, in nats per token; less is better
@@ -9,20 +9,20 @@
 import type { Expert } from "../adapters/expert.ts";
 import { OptionError } from "../base/errors.ts";
 import { throwIfStopped } from "../base/stopped.ts";
-import { int64, padded } from "../base/tensor.ts";
 import { layerOf } from "../evaluation/report/modules.ts";
 import { encodeAnswer } from "../evaluation/scoring/encode.ts";
+import { promptRoutes } from "../evaluation/scoring/prompt-routes.ts";
 import { scoreTokens } from "../evaluation/scoring/score-tokens.ts";
 import { BASE_EMBEDDER, baseEmbedder, textPrompts } from "../inference/embedder.ts";
 import { type Model, withWoven } from "../inference/model.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
 import { plain, singleAdapter } from "../inference/woven.ts";
-import { routerNamed } from "../methods/registry.ts";
+import { routerNamed, usualRouter } from "../methods/registry.ts";
 import { librariesOf, similarities } from "../routing/retrieval.ts";
 import { promptIds } from "../text/prompt-ids.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 
-/** What one expert has to do with a text. */
+/** One expert's measures on a text. */
 export interface ProbedExpert {
   readonly name: string;
   /** Share of the routing weight over all modules and tokens, in 0..1. */
@@ -51,7 +51,7 @@ export interface ProbeOptions {
   /** The router, by name and options. Default: phatgoose where every expert has gates, else arrow. */
   readonly router?: string | undefined;
   readonly topK?: number | undefined;
-  /** What follows each text, and whose loss counts. */
+  /** What follows each text; its loss counts instead of the text's. */
   readonly answer?: string | undefined;
   readonly signal?: AbortSignal;
 }
@@ -69,11 +69,11 @@ export async function probe(
     throw new OptionError({
       code: "option-needs-pool",
       data: { options: ["experts"] },
-      what: "There are no experts to ask.",
+      what: "There are no experts to compare.",
       fix: "Give a pool of experts.",
     });
   }
-  const name = options.router ?? (experts.every(({ gates }) => gates) ? "phatgoose" : "arrow");
+  const name = options.router ?? usualRouter(experts);
   const pool = withWoven(model, new RoutedPool(experts, model.base.modules, { router: routerNamed(name, { topK: options.topK }) }));
   const losses = await lossesOf(model, tokenizer, experts, texts, options);
   const near = experts.every(({ embeddings }) => embeddings?.embedder === BASE_EMBEDDER)
@@ -120,12 +120,8 @@ async function sharesOf(
   text: string,
   count: number,
 ): Promise<{ layers: string[]; shares: LayerShare[] }> {
-  const { architecture } = pool.base;
-  const { ids, mask } = padded([promptIds(tokenizer, architecture.kind, text)]);
-  const decoder = architecture.kind === "encoder-decoder" ? { decoderInputIds: int64([1, 1], [architecture.decoderStartId]) } : {};
-  const { routes } = await pool.runner.forward(pool.woven, { inputIds: ids, attentionMask: mask, ...decoder }, { routes: true });
   const byLayer = new Map<string, { sums: number[]; modules: number }>();
-  for (const [module, { experts, weights }] of routes ?? []) {
+  for (const [module, { experts, weights }] of await promptRoutes(pool, tokenizer, text)) {
     const layer = layerOf(module);
     const own = byLayer.get(layer) ?? { sums: Array<number>(count).fill(0), modules: 0 };
     byLayer.set(layer, own);

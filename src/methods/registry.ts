@@ -3,6 +3,7 @@
  *  As text, a method is its name, or its name with options: "arrow", "arrow:temperature=1,scaleBySqrt=false". */
 
 import * as z from "zod";
+import type { Expert } from "../adapters/expert.ts";
 import { counted } from "../base/counted.ts";
 import { OptionError } from "../base/errors.ts";
 import type { Woven } from "../inference/woven.ts";
@@ -54,6 +55,11 @@ export async function defaultMethod(pool: PoolParts): Promise<string> {
     what: "No method is the default of this pool.",
     fix: `Use one of: ${METHOD_NAMES.join(", ")}.`,
   });
+}
+
+/** The router that compares experts by default: phatgoose where every expert has gates, else arrow, which needs none. */
+export function usualRouter(experts: readonly Pick<Expert, "gates">[]): string {
+  return experts.every(({ gates }) => gates) ? phatgooseMethod.name : arrowMethod.name;
 }
 
 /** Whether the method that `text` names has this option. */

@@ -32,7 +32,7 @@ export interface SnapshotJob {
   readonly hooks: LoopHooks;
 }
 
-/** The gates by their steps: read where they are, else trained and written. */
+/** The gates by their steps: read if all exist, else trained and written. */
 export async function gateSnapshots(job: SnapshotJob): Promise<Map<number, Gates>> {
   const { expert, model, snapshots, folder } = job;
   const covered = new Set(expert.adapter.modules.keys());

@@ -15,10 +15,10 @@ import { parseJson, readRows, readUtf8 } from "../data/rows.ts";
 import { contentSplit, PARTS, type Part } from "./content-split.ts";
 import { PUBLIC_EXPERTS, PUBLIC_HELD_OUT, type PublicRow, type PublicSet } from "./public-sets.ts";
 
-export const MOST_ROWS = 200;
+const MOST_ROWS = 200;
 const LONGEST_INPUT = 320; // characters: about 150 tokens of the smallest vocabulary
 const LONGEST_TARGET = 160;
-const MOST_CHOICES = 6; // a set with more answers than this has free ones
+const MOST_CHOICES = 6; // a set with more different answers has no choices
 const LONGEST_CHOICE = 24;
 
 /** The usable rows of a set, its parts by content. `folder` holds the public data. */
@@ -54,7 +54,7 @@ export async function writePublicData(folder: string, out: string): Promise<void
   }
 }
 
-/** A text's beginning and end where it is too long, since instructions stand at either. */
+/** Cuts the middle out of a long text: instructions stand at the beginning or at the end. */
 export function shortened(input: string, longest = LONGEST_INPUT): string {
   if (input.length <= longest) return input;
   const half = Math.floor(longest / 2);

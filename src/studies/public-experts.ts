@@ -107,7 +107,7 @@ export async function publicBaselines(job: PublicJob): Promise<PublicBaselines> 
   return { multitask, multitaskWide, moa: await moaOf(job, sets) };
 }
 
-export const publicSets = ({ training: { numExperts } }: Pick<PublicJob, "training">) => PUBLIC_EXPERTS.slice(0, numExperts);
+const publicSets = ({ training: { numExperts } }: Pick<PublicJob, "training">) => PUBLIC_EXPERTS.slice(0, numExperts);
 type Sets = ReturnType<typeof publicSets>;
 
 /** Rows of a set as training examples. */

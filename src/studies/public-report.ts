@@ -58,7 +58,7 @@ ${settingTable(runs, "gate steps", ({ gates }) => gates)}
 ## The papers' claims
 
 Differences in loss on held-out sets, the first method's minus the second's: below 0 the first is better. A claim holds if its whole interval is
-below 0. With fewer than three seeds it is marked as of so few.
+below 0. A verdict from fewer than three seeds names their number.
 
 | claim | here | difference |
 | --- | --- | --- |
@@ -91,7 +91,7 @@ function intervalText({ mean, low, high }: Interval, digits: number, factor = 1)
   return `${number(mean)} [${number(low)}, ${number(high)}]`;
 }
 
-const TOLD = new Set(["oracle", "best individual"]);
+const BY_LABELS = new Set(["oracle", "best individual"]);
 
 function mainTable(runs: readonly PublicSeed[]): string {
   const methods = [...new Set(runs.flatMap(({ main }) => Object.keys(main)))];
@@ -102,7 +102,7 @@ function mainTable(runs: readonly PublicSeed[]): string {
       const share = 100 * meanOf(values.map(meanOf));
       return Number.isFinite(share) ? share.toFixed(1) : "";
     });
-    return [`${method}${TOLD.has(method) ? " †" : ""}`, ...losses, ...right];
+    return [`${method}${BY_LABELS.has(method) ? " †" : ""}`, ...losses, ...right];
   });
   return table(["method", ...GROUPS.map((group) => `loss, ${group}`), "accuracy %, held in", "accuracy %, held out"], rows);
 }

@@ -76,10 +76,11 @@ export async function publicSeed(job: PublicStudyJob): Promise<PublicSeed> {
   for (const count of poolSizes.filter((size) => size < usual.length)) {
     pool[count] = await run(`pool of ${count}`, order.slice(0, count), poolMethods(count), heldOut);
   }
-  const experts = only(
-    main,
-    (name) => expertOfRow(name) !== undefined,
-    (name) => expertOfRow(name) ?? name,
+  const experts = Object.fromEntries(
+    Object.entries(main).flatMap(([name, own]) => {
+      const expert = expertOfRow(name);
+      return expert === undefined ? [] : [[expert, own]];
+    }),
   );
   onPart?.("who serves what");
   const found: PublicSeed = {
@@ -88,16 +89,7 @@ export async function publicSeed(job: PublicStudyJob): Promise<PublicSeed> {
     order: order.map(({ name }) => name),
     experts,
     main: withChosen(main, experts, tasks),
-    k: Object.fromEntries(
-      KS.map((k) => [
-        k,
-        only(
-          main,
-          (name) => name === kName(k),
-          () => "phatgoose",
-        ),
-      ]),
-    ),
+    k: Object.fromEntries(KS.map((k) => [k, { phatgoose: main[kName(k)]! }])),
     gates,
     pool,
     use: await useOf(job.model, job, usual, tasks),
@@ -129,7 +121,7 @@ const kMethods = () => KS.map((k): Method => ({ kind: "router", router: "phatgoo
 const poolMethods = (count: number): Method[] => [
   { kind: "merged" },
   { kind: "router", router: "uniform" },
-  ...["retrieval"].map((router): Method => ({ kind: "router", router })),
+  { kind: "router", router: "retrieval" },
   ...["phatgoose", "average-activation", "arrow", "spectr"].map(
     (router): Method => ({ kind: "router", router, topK: Math.min(USUAL.k, count), name: router }),
   ),
@@ -164,11 +156,7 @@ function measuresOf({ methods }: Evaluation): Measures {
   );
 }
 
-function only(measures: Measures, has: (name: string) => boolean, rename: (name: string) => string = (name) => name): Measures {
-  return Object.fromEntries(Object.entries(measures).flatMap(([name, own]) => (has(name) ? [[rename(name), own]] : [])));
-}
-
-/** The methods, and the choices that use test labels: the best single expert of each group, each task's own expert, and its best. */
+/** The methods, and two choices that use test labels: the best single expert of each group, and the best expert of each task (oracle). */
 function withChosen(all: Measures, experts: Measures, tasks: readonly EvaluationTask[]): Measures {
   const best = (of: readonly EvaluationTask[]) => {
     const total = (own: Readonly<Record<string, Measure>>) => of.reduce((sum, { name }) => sum + own[name]!.loss, 0);
@@ -176,12 +164,8 @@ function withChosen(all: Measures, experts: Measures, tasks: readonly Evaluation
   };
   const kNames = KS.map(kName);
   return {
-    ...only(all, (name) => expertOfRow(name) === undefined && !kNames.includes(name)),
-    ...only(
-      all,
-      (name) => name === kName(USUAL.k),
-      () => "phatgoose",
-    ),
+    ...Object.fromEntries(Object.entries(all).filter(([name]) => expertOfRow(name) === undefined && !kNames.includes(name))),
+    phatgoose: all[kName(USUAL.k)]!,
     "best individual": Object.fromEntries(
       tasks.map((task) => [task.name, best(tasks.filter(({ group }) => group === task.group))[task.name]!]),
     ),

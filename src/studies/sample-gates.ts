@@ -5,23 +5,23 @@
 
 import { join } from "node:path";
 import type { Expert, Gates } from "../adapters/expert.ts";
+import { UserError } from "../base/errors.ts";
 import { derivedSeed } from "../base/random.ts";
-import { padded } from "../base/tensor.ts";
 import { evaluate } from "../evaluation/comparison/evaluate.ts";
 import type { EvaluationTask } from "../evaluation/comparison/evaluation-task.ts";
 import type { Method } from "../evaluation/comparison/methods.ts";
+import { promptRoutes } from "../evaluation/scoring/prompt-routes.ts";
 import { type Model, withWoven } from "../inference/model.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
 import { phatgoose } from "../methods/phatgoose.ts";
 import { readGates, saveGates } from "../storage/expert.ts";
 import { exists } from "../storage/files.ts";
-import { promptIds } from "../text/prompt-ids.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { GateOptions } from "../training/recipe.ts";
 import { expertSamples, type SampleOptions } from "../training/samples.ts";
 import { trainGate } from "../training/train.ts";
 import { table } from "./over-seeds.ts";
-import { type Measure, meanOf, measured } from "./public-measures.ts";
+import { meanOf, measured } from "./public-measures.ts";
 
 export interface SampleGatesJob {
   readonly model: Model;
@@ -101,7 +101,7 @@ async function trained(job: SampleGatesJob, { name, adapter }: Expert, count: nu
     const training = await expertSamples({ model, tokenizer, adapter, count, prompts, options, run });
     return await trainGate({ model, tokenizer, expert: adapter, training, options: { ...job.gates, seed: derivedSeed(seed, name) } });
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "samples-alike") return undefined;
+    if (error instanceof UserError && error.code === "samples-alike") return undefined;
     throw error;
   }
 }
@@ -113,13 +113,12 @@ async function evaluated({ model, tokenizer, tasks, out }: SampleGatesJob, exper
   const values = new Map<string, number[]>();
   for (const { name, group = "", kind } of tasks) {
     const result = results[name]!;
-    const value = kind === "generate_until" ? result.score.value : lossOf(measured(result));
+    const value = kind === "generate_until" ? result.score.value : measured(result).loss;
     values.set(group, [...(values.get(group) ?? []), value]);
   }
-  return Object.fromEntries([...values].map(([group, own]) => [group, own.reduce((sum, one) => sum + one, 0) / own.length]));
+  return Object.fromEntries([...values].map(([group, own]) => [group, meanOf(own)]));
 }
 
-const lossOf = ({ loss }: Measure) => loss;
 const ROWS = 4; // of each task: thousands of tokens and modules in all
 
 /** The first expert of every token at every module, over some inputs of each task. */
@@ -130,14 +129,10 @@ async function firstChoices(
   tasks: readonly EvaluationTask[],
 ): Promise<number[]> {
   const pool = withWoven(model, new RoutedPool(experts, model.base.modules, { router: phatgoose() }));
-  const { architecture } = model.base;
   const choices: number[] = [];
   for (const { examples } of tasks) {
     for (const { input } of examples.slice(0, ROWS)) {
-      const { ids, mask } = padded([promptIds(tokenizer, architecture.kind, input)]);
-      const start = architecture.kind === "encoder-decoder" ? { decoderInputIds: padded([[architecture.decoderStartId]]).ids } : {};
-      const { routes } = await pool.runner.forward(pool.woven, { inputIds: ids, attentionMask: mask, ...start }, { routes: true });
-      for (const { experts: chosen } of routes?.values() ?? []) {
+      for (const { experts: chosen } of (await promptRoutes(pool, tokenizer, input)).values()) {
         const k = chosen.shape[2]!;
         for (let at = 0; at < chosen.data.length; at += k) choices.push(Number(chosen.data[at]));
       }

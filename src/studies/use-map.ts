@@ -18,7 +18,7 @@ export function useSvg({ tasks, use, experts }: Pick<PublicSeed, "tasks" | "use"
     const y = TOP + CELL * t;
     const cells = names.map((expert, z) => {
       const share = use[name]?.[z] ?? 0;
-      const own = name === expert || name.split("+").includes(expert) ? ' class="own"' : "";
+      const own = name.split("+").includes(expert) ? ' class="own"' : "";
       return `<rect${own} x="${LEFT + CELL * z}" y="${y}" width="${CELL - 2}" height="${CELL - 2}" fill-opacity="${(share / most).toFixed(2)}"><title>${escaped(`${name}: ${expert} ${Math.round(100 * share)} %`)}</title></rect>`;
     });
     return `<text x="${LEFT - 6}" y="${y + CELL - 4}" text-anchor="end">${escaped(name)}</text>${cells.join("")}`;

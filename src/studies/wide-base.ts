@@ -21,7 +21,7 @@ import { wideText } from "./wide-text.ts";
 const VOCABULARY = 4096;
 const END = "<|endoftext|>";
 
-export const WIDE_CONFIG = {
+const WIDE_CONFIG = {
   architectures: ["LlamaForCausalLM"],
   model_type: "llama",
   hidden_size: 256,

@@ -31,33 +31,29 @@ export interface SeededDropout {
   noise(sizes: Sizes, rowSeeds: readonly number[]): Record<string, HostTensor>;
 }
 
-/** One table: the places that read it. */
-interface Table {
-  readonly shapes: Shape[];
-}
-
 export function seededDropout(graph: Graph, rate: number): SeededDropout {
-  const states: Table = { shapes: [] };
-  const attentions = new Map<string, Table>();
+  // The shapes at the places that read a table; attention has a table for each shape.
+  const states: Shape[] = [];
+  const attentions = new Map<string, Shape[]>();
   return {
     apply: (x) => {
       if (x.shape.length === 4) {
         const name = `${NOISE}.${x.shape.join(".")}`;
-        const table = attentions.get(name) ?? { shapes: [] };
-        attentions.set(name, table);
-        return mul(x, attentionMask(graph, name, x.shape, table.shapes.push(x.shape) - 1));
+        const places = attentions.get(name) ?? [];
+        attentions.set(name, places);
+        return mul(x, attentionMask(graph, name, x.shape, places.push(x.shape) - 1));
       }
       invariant(x.shape.length === 3, "dropout works on states and on the weights of attention");
-      return mul(x, stateMask(graph, x.shape, states.shapes.push(x.shape) - 1));
+      return mul(x, stateMask(graph, x.shape, states.push(x.shape) - 1));
     },
     noise: (sizes, rowSeeds) => {
       const draw = (heads: number, queries: number, length: number) => masks({ heads, queries, length, rate }, rowSeeds);
       const feeds: Record<string, HostTensor> = {};
-      if (states.shapes.length > 0) {
-        const length = SLACK + Math.max(...states.shapes.map((shape) => elementsOf(shape.slice(1), sizes)));
+      if (states.length > 0) {
+        const length = SLACK + Math.max(...states.map((shape) => elementsOf(shape.slice(1), sizes)));
         feeds[NOISE] = float32([rowSeeds.length, length], draw(1, 1, length));
       }
-      for (const [name, { shapes }] of attentions) {
+      for (const [name, shapes] of attentions) {
         const [heads, queries, keys] = shapes[0]!.slice(1).map((size) => elementsOf([size], sizes)) as [number, number, number];
         const length = keys + KEY_STRIDE * shapes.length;
         feeds[name] = float32([rowSeeds.length, heads, queries, length], draw(heads, queries, length));

@@ -51,7 +51,7 @@ function limitsOf(job: EncodeSetting, recipe: LengthRecipe): EncodeLimits {
   return { maxInput: limit, maxTarget: limit, date: job.date };
 }
 
-/** Tells what became of the examples. */
+/** Warns of examples that were cut or left out, and passes on their notes. */
 function warnOf(job: EncodeSetting, { sequences, truncated, emptied, unlearned, notes }: Fate, { maxInput }: EncodeLimits): void {
   if (truncated > 0) job.onWarning?.(`${truncated} of ${sequences} examples were longer than ${maxInput} tokens and were cut.`);
   if (emptied > 0) job.onWarning?.(`${emptied} of them had nothing left to learn from after the cut and were left out.`);
@@ -60,8 +60,7 @@ function warnOf(job: EncodeSetting, { sequences, truncated, emptied, unlearned, 
 }
 type Fate = Pick<EncodedSet, "truncated" | "emptied" | "unlearned" | "notes"> & { readonly sequences: number };
 
-/** The first rows of a large file as token ids: what is shown before the first step. */
-const FIRST_ROWS = 16;
+const FIRST_ROWS = 16; // of a large file, encoded and shown before the first step
 
 /** The examples of a large file, encoded as the steps need them. */
 export async function encodedStream(

@@ -5,22 +5,29 @@
  *  handed in a micro-batch. An expert that has ended or failed leaves, and the others go on without it. Validations run first, so that
  *  the experts then take their steps together again. */
 
-import { gradients } from "../autodiff/gradient.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
-import { createGraph } from "../graph/graph.ts";
 import { div } from "../graph/ops/elementwise.ts";
 import { reshape } from "../graph/ops/movement.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
 import type { Float, Graph } from "../graph/value.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { logitsOf } from "../models/logits.ts";
-import { type Feeds, type Fetches, Session } from "../runtime/session.ts";
+import type { Feeds, Fetches } from "../runtime/session.ts";
 import type { TrainingBatch } from "./batches.ts";
-import { type SeededDropout, seededDropout } from "./dropout.ts";
+import type { SeededDropout } from "./dropout.ts";
 import { JOINT_ROWS, type JointLearner } from "./joint-learner.ts";
 import type { Parameters } from "./learner.ts";
 import { IGNORED, labelsOf, tokenLosses } from "./loss.ts";
-import { type Gradients, gradientName, openedOnce, type Passes, type PassOptions, passSession, rowSeeds, type Score } from "./passes.ts";
+import {
+  type Gradients,
+  gradientName,
+  openSessions,
+  type Passes,
+  type PassOptions,
+  type PassSessions,
+  rowSeeds,
+  type Score,
+} from "./passes.ts";
 
 /** One expert's micro-batch, and where its result goes. */
 interface Request {
@@ -39,37 +46,23 @@ type Handed = Member & { readonly waiting: Request };
 
 export class JointPasses {
   readonly #architecture: Architecture;
-  readonly #training: Session;
-  readonly #scoring: ReturnType<typeof openedOnce>;
-  readonly #dropout: SeededDropout | undefined;
+  readonly #sessions: PassSessions;
   readonly #members = new Set<Member>();
   readonly #stacks = new Map<string, Float32Array>();
   #isRunning = false;
 
-  private constructor(architecture: Architecture, training: Session, scoring: ReturnType<typeof openedOnce>, dropout?: SeededDropout) {
+  private constructor(architecture: Architecture, sessions: PassSessions) {
     this.#architecture = architecture;
-    this.#training = training;
-    this.#scoring = scoring;
-    this.#dropout = dropout;
+    this.#sessions = sessions;
   }
 
   static async open(architecture: Architecture, learner: JointLearner, options: PassOptions): Promise<JointPasses> {
-    await learner.prepare();
-    const rate = options.dropout ?? architecture.dropoutRate;
-    const graph = createGraph("joint training");
-    const dropout = rate > 0 ? seededDropout(graph, rate) : undefined;
-    const loss = lossOf(graph, architecture, learner, options, dropout);
-    const parameters = [...learner.shapes].map(([name, shape]) => graph.float(name, "experts", ...shape));
-    gradients(loss, parameters).forEach((gradient, i) => {
-      graph.output(gradientName(parameters[i]!.name), gradient);
+    const sessions = await openSessions(architecture, learner, options, {
+      name: "joint ",
+      loss: (graph, dropout) => lossOf(graph, architecture, learner, options, dropout),
+      parameters: (graph) => [...learner.shapes].map(([name, shape]) => graph.float(name, "experts", ...shape)),
     });
-    const session = passSession(learner, options);
-    const scoring = openedOnce(() => {
-      const scoringGraph = createGraph("joint scoring");
-      lossOf(scoringGraph, architecture, learner, options);
-      return Session.load(scoringGraph, session);
-    });
-    return new JointPasses(architecture, await Session.load(graph, session), scoring, dropout);
+    return new JointPasses(architecture, sessions);
   }
 
   /** The passes of one more expert. `frozen`: its own feeds that do not learn. Disposing them takes the expert out of the batches. */
@@ -91,7 +84,7 @@ export class JointPasses {
     };
   }
 
-  /** Runs what was handed in, once nobody is missing. */
+  /** Runs the micro-batches once every expert has handed one in. */
   async #meet(): Promise<void> {
     const members = [...this.#members].filter((member): member is Handed => member.waiting !== undefined);
     if (this.#isRunning || members.length === 0 || members.length < this.#members.size) return;
@@ -129,10 +122,10 @@ export class JointPasses {
     const { feeds, sizes } = joined(requests.map(({ batch }) => batch));
     const isTraining = requests[0]!.seed !== undefined;
     const seeds = requests.flatMap(({ seed }) => (seed ? rowSeeds(sizes.rows, seed) : []));
-    const noise = isTraining ? this.#dropout?.noise(sizes, seeds) : undefined;
+    const noise = isTraining ? this.#sessions.dropout?.noise(sizes, seeds) : undefined;
     const parameters = this.#stacked(requests.map((request) => request.parameters));
     const frozen = this.#stacked(members.map((member) => new Map(Object.entries(member.frozen) as [string, HostTensor<"float32">][])));
-    const session = isTraining ? this.#training : await this.#scoring.get();
+    const session = isTraining ? this.#sessions.training : await this.#sessions.scoring();
     const results = await session.run({ ...frozen, ...parameters, ...feeds, ...noise });
     return requests.map((request, expert) => ofExpert(results, expert, isTraining ? [...request.parameters.keys()] : []));
   }
@@ -152,8 +145,7 @@ export class JointPasses {
   }
 
   async dispose(): Promise<void> {
-    await this.#training.dispose();
-    await this.#scoring.dispose();
+    await this.#sessions.dispose();
   }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();

@@ -16,10 +16,10 @@ import { Trainer } from "./trainer.ts";
 /** The inputs of every kind of training, except the data. */
 export interface TrainingSetting extends EncodeSetting {
   readonly hooks?: LoopHooks;
-  /** Called with what is learned from, before it is; for a large file with its first rows. */
+  /** Called with the encoded examples before the first step; for a large file, with its first rows. */
   readonly onEncoded?: (set: EncodedSet) => void;
 }
-/** What every kind of training is asked: the setting and the data. */
+/** The inputs of every kind of training. */
 export interface TrainingJob extends TrainingSetting {
   /** Examples in memory, or a large file of them (`openTrainingExamples` of skein/training). */
   readonly training: readonly TrainingExample[] | ExampleFile;

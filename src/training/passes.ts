@@ -51,59 +51,83 @@ export function rowSeeds(rows: number, seed: readonly number[]): number[] {
 /** The name of a parameter's gradient among a graph's outputs. */
 export const gradientName = (parameter: string) => `gradient of ${parameter}`;
 
-/** How a learner's graphs are loaded; the options go first. */
-export function passSession({ session }: Pick<Learner, "session">, options: PassOptions): SessionOptions {
-  return { prepack: false, ...session, ...options.session };
+/** The sessions of a learner's two graphs. */
+export interface PassSessions {
+  readonly training: Session;
+  /** Opened at the first call: with a base in half precision every session holds a float32 copy of it, and a run without validation
+   *  needs no second one. */
+  scoring(): Promise<Session>;
+  /** The dropout of the training graph. */
+  readonly dropout: SeededDropout | undefined;
+  dispose(): Promise<void>;
+}
+/** What the two graphs are made of. */
+export interface PassGraphs {
+  /** Begins the graphs' names. */
+  readonly name?: string;
+  /** The loss whose gradients are taken, after the graph's other outputs. */
+  readonly loss: (graph: Graph, dropout?: SeededDropout) => Float;
+  readonly parameters: (graph: Graph) => readonly Float[];
 }
 
-/** Calls `open` at the first call. With a base in half precision every session holds a float32 copy of it, so that a run without
- *  validation has no second one. */
-export function openedOnce(open: () => Promise<Session>): { get(): Promise<Session>; dispose(): Promise<void> } {
-  let session: Promise<Session> | undefined;
+/** Builds and loads the graphs of a learner. */
+export async function openSessions(
+  architecture: Architecture,
+  learner: Pick<Learner, "prepare" | "session">,
+  options: PassOptions,
+  { name = "", loss, parameters }: PassGraphs,
+): Promise<PassSessions> {
+  await learner.prepare?.();
+  const rate = options.dropout ?? architecture.dropoutRate;
+  const graph = createGraph(`${name}training`);
+  const dropout = rate > 0 ? seededDropout(graph, rate) : undefined;
+  const minimized = loss(graph, dropout);
+  const learning = parameters(graph);
+  gradients(minimized, learning).forEach((gradient, i) => {
+    graph.output(gradientName(learning[i]!.name), gradient);
+  });
+  const session = { prepack: false, ...learner.session, ...options.session };
+  let scoring: Promise<Session> | undefined;
+  const openScoring = () => {
+    const scoringGraph = createGraph(`${name}scoring`);
+    loss(scoringGraph);
+    return Session.load(scoringGraph, session);
+  };
+  const training = await Session.load(graph, session);
   return {
-    get: () => {
-      session ??= open();
-      return session;
+    training,
+    scoring: () => {
+      scoring ??= openScoring();
+      return scoring;
     },
-    dispose: async () => (await session)?.dispose(),
+    dropout,
+    dispose: async () => {
+      await training.dispose();
+      await (await scoring)?.dispose();
+    },
   };
 }
 
 /** The passes of one learner. */
 export async function openPasses(architecture: Architecture, learner: Learner, options: PassOptions): Promise<Passes> {
-  await learner.prepare?.();
-  const rate = options.dropout ?? architecture.dropoutRate;
-  const graph = createGraph("training");
-  const dropout = rate > 0 ? seededDropout(graph, rate) : undefined;
-  const loss = lossOf(graph, architecture, learner, options, dropout);
-  const parameters = [...learner.initial].map(([name, { shape }]) => graph.float(name, ...shape));
-  gradients(loss, parameters).forEach((gradient, i) => {
-    graph.output(gradientName(parameters[i]!.name), gradient);
-  });
-  const session = passSession(learner, options);
-  const training = await Session.load(graph, session);
-  const scoring = openedOnce(() => {
-    const scoringGraph = createGraph("scoring");
-    lossOf(scoringGraph, architecture, learner, options);
-    return Session.load(scoringGraph, session);
+  const sessions = await openSessions(architecture, learner, options, {
+    loss: (graph, dropout) => lossOf(graph, architecture, learner, options, dropout),
+    parameters: (graph) => [...learner.initial].map(([name, { shape }]) => graph.float(name, ...shape)),
   });
   const feedsOf = (values: Parameters, batch: TrainingBatch) => ({ ...learner.frozen, ...Object.fromEntries(values), ...batch.feeds });
   const number = (tensor: HostTensor | undefined) => Number(tensor!.data[0]);
   return {
     gradients: async (values, batch, seed) => {
-      const noise = dropout?.noise(batch.sizes, rowSeeds(batch.sizes.batch!, seed)) ?? {};
-      const results = await training.run({ ...feedsOf(values, batch), ...noise });
+      const noise = sessions.dropout?.noise(batch.sizes, rowSeeds(batch.sizes.batch!, seed)) ?? {};
+      const results = await sessions.training.run({ ...feedsOf(values, batch), ...noise });
       const found = [...values.keys()].map((name) => [name, results[gradientName(name)]!.data as Float32Array] as const);
       return { loss: number(results.loss), gradients: new Map(found) };
     },
     score: async (values, batch) => {
-      const { loss: mean, tokens } = await (await scoring.get()).run(feedsOf(values, batch));
+      const { loss: mean, tokens } = await (await sessions.scoring()).run(feedsOf(values, batch));
       return { loss: number(mean), tokens: number(tokens) };
     },
-    dispose: async () => {
-      await training.dispose();
-      await scoring.dispose();
-    },
+    dispose: sessions.dispose,
   };
 }
 

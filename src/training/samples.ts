@@ -1,8 +1,8 @@
 /** @file Training text that an expert writes itself, for experts whose data nobody has.
  *
- *  The adapted model continues prompts: given ones, else openings that the base samples from nothing (or the expert). Completions that are empty are
- *  left out, and so is a pair of prompt and completion that nearly repeats one before. What remains are training examples, whose
- *  target is the completion.
+ *  The adapted model continues prompts: given ones, else openings that the base or the expert samples from nothing. Empty completions
+ *  are left out, and so is a pair of prompt and completion that nearly repeats an earlier one. The others become training examples,
+ *  whose target is the completion.
  *
  *      RUN/config.json      what the samples are made with
  *      RUN/samples.jsonl    { input, target }, one line for each attempt, in their order
@@ -27,6 +27,7 @@ import { singleAdapter } from "../inference/woven.ts";
 import { exists } from "../storage/files.ts";
 import { promptIds } from "../text/prompt-ids.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { hashOf } from "./learn.ts";
 import { textFilter } from "./near-duplicates.ts";
 import { Run } from "./run.ts";
 
@@ -40,7 +41,7 @@ export const sampleOptions = z.strictObject({
 /** How an expert is sampled; all may be left out. */
 export type SampleOptions = z.input<typeof sampleOptions>;
 
-/** What `expertSamples` is asked. */
+/** The inputs of `expertSamples`. */
 export interface SampleJob {
   /** The base model. */
   readonly model: Model;
@@ -50,7 +51,7 @@ export interface SampleJob {
   readonly count: number;
   /** What the expert continues; when absent, openings. */
   readonly prompts?: readonly string[] | undefined;
-  /** Who writes the openings: the base (the default), or the expert, so that prompts tell the expert too. */
+  /** Which model writes the openings. Default: the base. Openings of the expert differ between experts, as routers by prompts need. */
   readonly openings?: "base" | "expert";
   readonly options?: SampleOptions;
   /** Folder to keep the samples in and to go on from. */
@@ -61,14 +62,11 @@ export interface SampleJob {
   readonly onWarning?: (message: string) => void;
 }
 
-interface Sample {
-  readonly input: string;
-  readonly target: string;
-}
 const SAMPLE = z.object({ input: z.string(), target: z.string() });
+type Sample = Readonly<z.output<typeof SAMPLE>>;
 
-const MOST_ATTEMPTS = 4; // times the number that is asked for
-const FEWEST = 0.5; // of what is asked for; below it the expert repeats itself
+const MOST_ATTEMPTS = 4; // times the number of samples
+const FEWEST = 0.5; // share of the number of samples; with fewer the expert repeats itself
 const MOST_OF_ONE = 0.95; // share of one completion among all
 const OPENING = 12; // tokens
 
@@ -111,10 +109,7 @@ async function started(
   for (const [name, { data }] of adapterTensors(adapter))
     hash.update(name).update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   const start = hash.digest("hex").slice(0, 16);
-  const data = createHash("sha256")
-    .update(JSON.stringify(prompts ?? []))
-    .digest("hex")
-    .slice(0, 16);
+  const data = hashOf(prompts ?? []);
   await Run.open(run, { kind: "samples", ...options, openings, base: await model.base.fingerprint(), start, data });
   const file = join(run, SAMPLES);
   if (!(await exists(file))) return [];
@@ -158,7 +153,7 @@ interface Sampling {
   readonly temperature: number;
   readonly maxNewTokens: number;
 }
-/** A completion of each prompt. The seed decides the completions of a text in their order, so a text that occurs twice is asked for two. */
+/** A completion of each prompt. The seed decides the completions of a text in their order, so a text that occurs twice gets two. */
 async function continued(model: Model, tokenizer: Tokenizer, prompts: readonly string[], sampling: Sampling): Promise<string[]> {
   const texts = [...new Set(prompts)];
   const n = Math.max(...texts.map((text) => prompts.filter((prompt) => prompt === text).length));

@@ -34,7 +34,7 @@ interface TogetherSetting extends Omit<EncodeSetting, "run"> {
     /** Aborting saves every expert's state. */
     readonly signal?: AbortSignal;
   };
-  /** Called with what an expert learns from, before it does. */
+  /** Called with the encoded examples of an expert before its first step. */
   readonly onEncoded?: (expert: string, set: EncodedSet) => void;
 }
 interface Part extends Pick<TrainingJob, "training" | "validation" | "run"> {
@@ -59,9 +59,10 @@ export interface GatesJob extends TogetherSetting {
   readonly options?: GateOptions;
 }
 
-/** Trains several LoRAs at once, which takes less time than one after the other: each pass reads the base once for all of them. Each has its
- *  own data, validation, run and options; only the form of the LoRAs, dropout and packing must be the same. An expert that has ended, or
- *  failed, leaves the passes, and the others go on.
+/** Trains several LoRAs at once: each pass reads the base once for all of them. On small float32 bases with short rows this takes less time
+ *  than one after the other, on int8 bases and on large ones more (docs/guide/training.md has the times). Each expert has its own data,
+ *  validation, run and options; only the form of the LoRAs, dropout and packing must be the same. An expert that has ended, or failed,
+ *  leaves the passes, and the others go on.
  *  @throws as `trainExpert` does, once the other experts have ended; the error names the expert.
  *  @example
  *  import { loadModel, trainExperts } from "skein";

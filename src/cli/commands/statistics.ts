@@ -37,10 +37,12 @@ export function addStatistics(program: Command, io: Io, summary: string): void {
       await using model = await loadModel(base, { ...baseOptions(io, flags), onWarning: (warning) => warn(io, flags, [warning]) });
       const tokenizer = await model.base.tokenizer();
       const place = { model, tokenizer, expert, run: flags.run ?? `${expert}.statistics-run`, openings: "expert" as const };
-      const sampled = data === undefined ? await interruptible(io, (signal) => samplesOf(io, flags, { ...place, signal })) : undefined;
-      const examples = sampled?.training ?? (await readTrainingExamples(data ?? ""));
+      const { training: examples, source } =
+        data === undefined
+          ? await interruptible(io, (signal) => samplesOf(io, flags, { ...place, signal }))
+          : { training: await readTrainingExamples(data), source: undefined };
       const found = await gatherStatistics({ model, tokenizer, expert, examples, positions, embedder, maxLength });
-      if (sampled) await noteSamples(expert, "Statistics", sampled.source.count, sampled.source.prompts);
+      if (source) await noteSamples(expert, "Statistics", source.count, source.prompts);
       const text = `Wrote the mean activations of ${found.modules} modules and ${found.examples} embeddings by ${found.embedder} to ${expert}.`;
       show(io, flags, { expert, ...found }, text);
     },

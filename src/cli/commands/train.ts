@@ -4,6 +4,7 @@ import { basename, join } from "node:path";
 import type { Command } from "commander";
 import * as z from "zod";
 import { OptionError } from "../../base/errors.ts";
+import type { TrainingSetting } from "../../training/learn.ts";
 import { expertRecipe, gateRecipe, togetherOptions } from "../../training/recipe.ts";
 import { subcommand } from "../command.ts";
 import { checkedDate } from "../common-options.ts";
@@ -53,7 +54,7 @@ export function addTrain(program: Command, io: Io, summary: string): void {
     if (out === undefined) throw noFolder();
     const { trainExpert, trainFull } = await import("../../training/train.ts");
     await withJob(io, flags, "train", async (job, files) => {
-      const one = { ...(await files.of(file)), ...job, run: flags.run ?? `${out}.run`, ...files.forOne, out, options };
+      const one = { ...(await files.of(0)), ...job, run: flags.run ?? `${out}.run`, ...files.forOne, out, options };
       if (full) await trainFull(one);
       else await trainExpert({ ...one, base: flags.base, data: basename(file) });
     });
@@ -63,14 +64,14 @@ export function addTrain(program: Command, io: Io, summary: string): void {
 
 async function trainEach(io: Io, flags: TrainFlags & TogetherFlags, outEach: string, options: Record<string, unknown>): Promise<void> {
   const { full = false, out, run: runs = outEach, data } = flags;
-  if (full || out !== undefined) throw contradiction(["outEach", full ? "full" : "out"]);
+  if (full || out !== undefined) throw notWithOutEach(full ? "full" : "out");
   const { trainExperts } = await import("../../training/train-together.ts");
   const names = data.map(nameOfFile);
   await withJob(io, flags, "train", async (job, files) => {
     const experts = await inOrder(data, async (file, i) => {
       const name = names[i]!;
       const places = { out: join(outEach, name), run: join(runs, `${name}.run`), data: basename(file) };
-      return { name, ...places, ...(await files.of(file)) };
+      return { name, ...places, ...(await files.of(i)) };
     });
     await trainExperts({ ...job, ...files.forEach, base: flags.base, experts, options, ...optionsFrom(togetherOptions, flags) });
   });
@@ -95,9 +96,11 @@ export function addGate(program: Command, io: Io, summary: string): void {
     if (folders.length > 1) return gateEach(io, flags, folders, options);
     const { trainGate } = await import("../../training/train.ts");
     const run = flags.run ?? `${expert}.gate-run`;
-    const file = flags.fromSamples === undefined ? onlyFile(flags) : undefined;
+    const { fromSamples } = flags;
+    if (fromSamples === undefined) onlyFile(flags);
     await withJob(io, flags, "gate", async (job, files) => {
-      const examples = file === undefined ? await gateSamples(io, flags, { ...job, ...files.forOne, expert, run }) : await files.of(file);
+      const sampled = () => gateSamples(io, flags, { ...job, ...files.forOne, expert, run });
+      const examples = fromSamples === undefined ? await files.of(0) : await sampled();
       await trainGate({ ...examples, ...job, ...files.forOne, run, expert, options });
       await noteSource(expert, examples);
     });
@@ -119,7 +122,7 @@ async function gateEach(
       const name = basename(expert);
       const run = runs === undefined ? `${expert}.gate-run` : join(runs, `${name}.gate-run`);
       const sampled = () => gateSamples(io, flags, { ...job, ...files.forOne, expert, run });
-      return { name, expert, run, ...(fromSamples === undefined ? await files.of(data[i]!) : await sampled()) };
+      return { name, expert, run, ...(fromSamples === undefined ? await files.of(i) : await sampled()) };
     });
     await trainGates({ ...job, ...files.forEach, experts, options, ...optionsFrom(togetherOptions, flags) });
     for (const expert of experts) await noteSource(expert.expert, expert);
@@ -131,11 +134,10 @@ async function gateEach(
 async function gateSamples(
   io: Io,
   flags: DataFlags & SampleFlags,
-  { hooks, ...place }: Omit<SampledExpert, "signal" | "openings"> & Hooks,
+  { hooks, ...place }: Omit<SampledExpert, "signal" | "openings"> & Pick<TrainingSetting, "hooks">,
 ) {
   return samplesOf(io, flags, { ...place, signal: hooks?.signal, openings: "base" });
 }
-type Hooks = Pick<import("../../training/learn.ts").TrainingSetting, "hooks">;
 
 /** Says in the expert's card that its gates come from texts of its own. */
 async function noteSource(expert: string, { source }: { readonly training: unknown; readonly source?: SampleSource }) {
@@ -175,11 +177,11 @@ function noFolder(): OptionError {
   });
 }
 
-function contradiction(options: readonly string[]): OptionError {
+function notWithOutEach(option: string): OptionError {
   return new OptionError({
     code: "option-conflict",
-    data: { options },
-    what: `--out-each trains an adapter for each file of --data, so it does not go with --${options[1]}.`,
-    fix: `Omit --${options[1]}.`,
+    data: { options: ["outEach", option] },
+    what: `--out-each trains an adapter for each file of --data, so it does not go with --${option}.`,
+    fix: `Omit --${option}.`,
   });
 }

@@ -9,13 +9,13 @@
 
 import type { LoraAdapter } from "../../adapters/adapter.ts";
 import type { Expert } from "../../adapters/expert.ts";
-import { type HostTensor, padded } from "../../base/tensor.ts";
+import type { HostTensor } from "../../base/tensor.ts";
 import { type Model, withWoven } from "../../inference/model.ts";
 import { RoutedPool } from "../../inference/routed-pool.ts";
-import { routerNamed } from "../../methods/registry.ts";
+import { routerNamed, usualRouter } from "../../methods/registry.ts";
 import { normalized } from "../../routing/comparison.ts";
-import { promptIds } from "../../text/prompt-ids.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
+import { promptRoutes } from "../scoring/prompt-routes.ts";
 import { clustersOf, scaledPositions } from "./clusters.ts";
 
 /** A square of cosines, in the pool's order. */
@@ -61,7 +61,7 @@ export async function poolMap(
   tokenizer: Tokenizer,
   experts: readonly Expert[],
   texts: readonly string[],
-  { router = experts.every(({ gates }) => gates) ? "phatgoose" : "arrow", descriptions = new Map() }: PoolMapOptions = {},
+  { router = usualRouter(experts), descriptions = new Map() }: PoolMapOptions = {},
 ): Promise<PoolMap> {
   const served = await servedBy(model, tokenizer, experts, texts, router);
   const updates = experts.every(({ adapter }) => adapter.kind === "lora") ? pairwise(experts, updateProduct) : undefined;
@@ -150,13 +150,9 @@ function cosines(products: readonly (readonly number[])[]): Similarities {
 /** Each expert's summed weight, by text and module: [expert][text x module]. */
 async function servedBy(model: Model, tokenizer: Tokenizer, experts: readonly Expert[], texts: readonly string[], router: string) {
   const pool = withWoven(model, new RoutedPool(experts, model.base.modules, { router: routerNamed(router) }));
-  const { architecture } = model.base;
   const served = experts.map((): number[] => []);
   for (const text of texts) {
-    const { ids, mask } = padded([promptIds(tokenizer, architecture.kind, text)]);
-    const start = architecture.kind === "encoder-decoder" ? { decoderInputIds: padded([[architecture.decoderStartId]]).ids } : {};
-    const { routes } = await pool.runner.forward(pool.woven, { inputIds: ids, attentionMask: mask, ...start }, { routes: true });
-    for (const route of routes?.values() ?? []) {
+    for (const route of (await promptRoutes(pool, tokenizer, text)).values()) {
       for (const own of served) own.push(0);
       route.experts.data.forEach((expert, at) => {
         const own = served[Number(expert)]!;
