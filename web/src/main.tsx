@@ -2,7 +2,13 @@
 
 import { render } from "preact";
 import "virtual:look.css";
-import "./style.css";
+import "./styles/page.css";
+import "./styles/controls.css";
+import "./styles/panels.css";
+import "./styles/tokens.css";
+import "./styles/tables.css";
+import "./styles/charts.css";
+import "./styles/narrow.css";
 import { App } from "./app.tsx";
 import { carried, openLink, show } from "./open.ts";
 import { connect, fail } from "./store.ts";
