@@ -29,11 +29,11 @@ const NUM_SHOTS = 5; // LoraHub's, in its paper
 export async function publicTasks(data: string, seed: number, sizes: TaskSizes): Promise<EvaluationTask[]> {
   const test = new Map<string, readonly PublicRow[]>();
   for (const set of PUBLIC_EXPERTS.slice(0, sizes.numSets)) test.set(set.name, chosen(await expertRows(data, set, "test"), seed, set.name));
-  const heldIn = [...test].map(([name, rows]) => task(name, "held in", rows.slice(0, sizes.heldIn), rows.slice(-NUM_SHOTS)));
+  const heldIn = [...test].map(([name, rows]) => setTask(name, "held in", rows.slice(0, sizes.heldIn), rows.slice(-NUM_SHOTS)));
   const heldOut: EvaluationTask[] = [];
   for (const { name } of PUBLIC_HELD_OUT.slice(0, sizes.numHeldOut)) {
     const rows = chosen(await heldOutRows(data, name), seed, name);
-    heldOut.push(task(name, "held out", rows.slice(NUM_SHOTS, NUM_SHOTS + sizes.heldOut), rows.slice(0, NUM_SHOTS)));
+    heldOut.push(setTask(name, "held out", rows.slice(NUM_SHOTS, NUM_SHOTS + sizes.heldOut), rows.slice(0, NUM_SHOTS)));
   }
   return [...heldIn, ...heldOut, ...joinedTasks(test, seed, sizes)];
 }
@@ -47,7 +47,7 @@ function joinedTasks(test: ReadonlyMap<string, readonly PublicRow[]>, seed: numb
       const { input, target } = before[at % before.length]!;
       return { ...row, input: `${asked(input)}${target}\n\n${row.input}` };
     });
-    return task(`${first}+${second}`, "joined", rows.slice(0, joined), rows.slice(-NUM_SHOTS));
+    return setTask(`${first}+${second}`, "joined", rows.slice(0, joined), rows.slice(-NUM_SHOTS));
   });
 }
 
@@ -58,7 +58,8 @@ function chosen(rows: readonly PublicRow[], seed: number, name: string): readonl
   return shuffled(rows, seededRandom(derivedSeed(seed, "rows", name)));
 }
 
-function task(name: string, group: Group, rows: readonly PublicRow[], shots: readonly PublicRow[]): EvaluationTask {
+/** Rows of one set as a task: multiple choice where all have choices, else the likelihood of the answer. */
+export function setTask(name: string, group: string, rows: readonly PublicRow[], shots: readonly PublicRow[] = []): EvaluationTask {
   const hasChoices = rows.every(({ choices }) => choices !== undefined);
   const kind = hasChoices ? { kind: "multiple_choice", metrics: ["accuracy"] } : { kind: "loglikelihood", metrics: ["acc"] };
   return {

@@ -10,6 +10,7 @@ import { writeWordTokenizer } from "../../tests/word-tokenizer.ts";
 import { readPoolRecipe } from "../fleet/recipe-file.ts";
 import { loadModel } from "../library/model.ts";
 import { contentSplit } from "./content-split.ts";
+import { developmentPage, gateDevelopment } from "./gate-development.ts";
 import { publicRows, shortened, writePublicData } from "./public-data.ts";
 import { bootstrapInterval, measured } from "./public-measures.ts";
 import { publicReport } from "./public-report.ts";
@@ -145,6 +146,33 @@ describe("a shortened run", () => {
     expect(markdown).toContain("| PHATGOOSE: gates of 300 steps better than 100 | not measured | |");
     expect(markdown).toMatch(/\| phatgoose \| \d/);
     expect(markdown).not.toContain("NaN");
+  });
+
+  test("its gates are compared on the validation rows, with each set's own expert and without it", async () => {
+    await using model = await loadModel(at("base"));
+    const job = { model, tokenizer: await model.tokenizer(), baseName: "tiny", data: at("data"), out: at("study"), seed: 1 };
+    const training = {
+      ...{ expert: { steps: 1, batchSize: 2, rank: 2, alpha: 2 }, gates: { batchSize: 2 } },
+      ...{ gateSteps: [1, 2], routerSteps: 0, numExperts: 2 },
+    };
+    const compared = await gateDevelopment({ ...job, training, rows: 3, rates: [0.05] });
+    expect(Object.keys(compared.variants)).toEqual(
+      expect.arrayContaining(["base", "gates of 1 step", "gates at a rate of 0.05", "spectr"]),
+    );
+    for (const { ownIn, ownOut } of Object.values(compared.variants)) expect([ownIn > 0, ownOut > 0]).toEqual([true, true]);
+    const { base, uniform, phatgoose, arrow } = compared.variants;
+    expect(base!.ownIn).toBeCloseTo(base!.ownOut, 6); // the base has no experts
+    expect(uniform!.ownIn).not.toBe(uniform!.ownOut);
+    for (const { agreement = -1, oneExpert = -1 } of [phatgoose!, arrow!]) {
+      expect(agreement).toBeGreaterThanOrEqual(0);
+      expect(agreement).toBeLessThanOrEqual(1);
+      expect(oneExpert).toBeGreaterThan(0);
+    }
+    expect(Object.keys(compared.modules.phatgoose!)).toContain("self_attn.q_proj");
+    const page = developmentPage([compared], { name: "tiny", command: "node x", commit: "abc" });
+    expect(page).toMatch(/\| phatgoose \| \d/);
+    expect(page).toMatch(/\| self_attn.q_proj \| \d/);
+    expect(page).not.toContain("NaN");
   });
 });
 
