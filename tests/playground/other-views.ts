@@ -152,9 +152,21 @@ export function testOtherViews(shared: () => Playground): void {
       await page.reload();
       await go("Share");
       await page.getByLabel(/Open a saved session/).setInputFiles(file);
-      await page.locator(".answer [role=option]").first().waitFor();
-      expect(await tokens(page)).toEqual(answer);
+      await expect.poll(() => tokens(page), SOON).toEqual(answer);
     }
+    // A file that is opened while another answer is awaited stays.
+    await page.route("**/skein/generate", async (route) => {
+      await page.waitForTimeout(500);
+      await route.continue().catch(() => {}); // the page may have given the request up
+    });
+    await page.locator("#prompt").fill("another text");
+    await go("Generate");
+    await go("Share");
+    await page.getByLabel(/Open a saved session/).setInputFiles(json);
+    await expect.poll(() => page.locator("#prompt").inputValue(), SOON).toBe("hello <there> & co");
+    await page.waitForTimeout(1500);
+    expect(await tokens(page)).toEqual(answer);
+    await page.unroute("**/skein/generate");
     const broken = join(all.folder, "broken.json");
     await writeFile(broken, '{"skein":1,"prompt":7}');
     await go("Share");

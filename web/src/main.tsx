@@ -11,13 +11,13 @@ import "./styles/charts.css";
 import "./styles/narrow.css";
 import { App } from "./app.tsx";
 import { carried, openLink, show } from "./open.ts";
-import { connect, fail } from "./store.ts";
+import { connect, fail, run } from "./store.ts";
 
 render(<App />, document.getElementById("app")!);
 try {
   const session = carried();
   if (session) show(session);
-  else void connect().then(openLink);
+  else void connect().then(() => (run.value ? undefined : openLink())); // a file may be open by now
 } catch (error) {
   fail(error);
 }

@@ -3,7 +3,7 @@
 import { batch } from "@preact/signals";
 import { STANDARD } from "./run.ts";
 import { type Link, linkFragment, linkIn, type Session, sessionIn, VERSION } from "./session.ts";
-import { compared, fail, methods, prompt, run, said, settings, start, world } from "./store.ts";
+import { compared, fail, leave, methods, prompt, run, said, settings, start, world } from "./store.ts";
 
 export function sessionNow(): Session {
   return {
@@ -17,6 +17,7 @@ export function sessionNow(): Session {
 }
 
 export function show(session: Session): void {
+  leave();
   batch(() => {
     prompt.value = session.prompt;
     settings.value = session.settings;
@@ -48,9 +49,10 @@ export async function linkNow(): Promise<string> {
 
 /** The session that the address carries: the server computes its routes again, for the same tokens. */
 export async function openLink(): Promise<void> {
+  const present = run.value;
   try {
     const link = await linkIn(window.location.hash);
-    if (!link) return;
+    if (!link || run.value !== present) return; // a file was opened meanwhile
     prompt.value = link.p;
     settings.value = { ...STANDARD, ...link.s };
     if (link.m && link.m.length >= 2) methods.value = link.m;

@@ -80,6 +80,12 @@ export function stop(): void {
   controller?.abort();
 }
 
+/** Stops, and drops what is still to come of the running answer, since something else is shown. */
+export function leave(): void {
+  stop();
+  controller = undefined;
+}
+
 /** Generates with the present prompt and settings. `forced`: tokens that the answer begins with. `limit`: most tokens, if not the settings' number. */
 export async function start(forced: readonly number[] = [], limit?: number): Promise<void> {
   const known = world.value;
@@ -129,8 +135,7 @@ export function redo(): void {
 function travel(from: typeof past, to: typeof past): void {
   const step = from.value.at(-1);
   if (!step) return;
-  stop();
-  controller = undefined;
+  leave();
   const now = { prompt: run.value?.prompt ?? prompt.value, settings: run.value?.settings ?? settings.value, run: run.value };
   batch(() => {
     to.value = [...to.value, now];
