@@ -6,7 +6,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { FarmPlan } from "../fleet/plan.ts";
 import { exists } from "../storage/files.ts";
 import { listPool } from "../storage/pool.ts";
@@ -71,6 +71,26 @@ test.each([
   expect(err).toMatch(problem);
   expect(code).toBe(1);
 });
+
+test("jobs compute on the device of --device, whatever the environment says; one that is missing is refused at once", async () => {
+  const path = await recipe("device.yaml", HEAD + EXPERTS);
+  vi.stubEnv("SKEIN_DEVICE", "coreml"); // no build of ONNX Runtime has it on Linux
+  try {
+    const failed = await skein("farm", "plan", path, "--measure");
+    expect(failed).toMatchObject({ code: 1, err: expect.stringContaining("coreml") });
+    const measured = await skein("farm", "plan", path, "--measure", "--device", "cpu", "--json");
+    expect(measured).toMatchObject({ code: 0, out: expect.stringContaining("tokensPerSecond") });
+    for (const command of [
+      ["run", path, "--out", at("device")],
+      ["worker", "--queue", "redis://127.0.0.1:1", "--store", at("store")],
+    ]) {
+      expect(await skein("farm", ...command, "--device", "coreml")).toMatchObject({ code: 1, err: expect.stringMatching(/engine coreml/) });
+    }
+  } finally {
+    vi.unstubAllEnvs();
+  }
+  expect(await exists(at("device.farm"))).toBe(false);
+}, 60_000);
 
 test("a recipe becomes a pool with a report; an expert that fails is named, and mended it alone is made", async () => {
   const bad = await recipe("pool.yaml", HEAD + EXPERTS + FLAN("task-9") + EVALUATION);

@@ -6,9 +6,16 @@ import * as z from "zod";
 import { OptionError } from "../base/errors.ts";
 import type { JobProgram } from "../fleet/job-process.ts";
 import type { QueueOptions } from "../fleet/queue/farm-queue.ts";
+import type { deviceOption } from "../runtime/device.ts";
 
-/** This very program, asked for one job. */
-export const PROGRAM: JobProgram = { file: fileURLToPath(new URL("../../bin/skein.js", import.meta.url)), args: ["farm", "job"] };
+/** This very program, asked for one job, which computes on this device.
+ *  @throws EngineError where the machine does not have the device. */
+export async function programOn(device: z.infer<typeof deviceOption>): Promise<JobProgram> {
+  const program = { file: fileURLToPath(new URL("../../bin/skein.js", import.meta.url)), args: ["farm", "job"] };
+  if (device === undefined) return program;
+  const { jobDevice } = await import("../fleet/job-device.ts");
+  return { ...program, device: await jobDevice(device) };
+}
 
 export const queueFlag = z
   .string()

@@ -5,7 +5,7 @@
 
 import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { TrainingError, UserError } from "../base/errors.ts";
+import { TrainingError } from "../base/errors.ts";
 import { stopped } from "../base/stopped.ts";
 import { checkFolder, makeFolder } from "../checkpoint/atomic.ts";
 import { isFolder } from "../hub/cache.ts";
@@ -19,7 +19,7 @@ import type { Crew, CrewOptions, FarmedExpert } from "./crew.ts";
 import { memoryOf } from "./estimate.ts";
 import { READ_OFF, tasksOf } from "./evaluation-job.ts";
 import { common, DONE_FILE, type EvaluationJob, type ExpertJob, expertJob, type Job, type Keyed, keyed } from "./job.ts";
-import type { JobProblem } from "./job-process.ts";
+import { errorOf } from "./job-process.ts";
 import { localCrew } from "./local-crew.ts";
 import { takeLock } from "./lock.ts";
 import { CACHE } from "./portable-job.ts";
@@ -125,10 +125,6 @@ interface Setting {
 async function needed(crew: Crew, job: Keyed): Promise<void> {
   const [outcome] = await crew.run([job]);
   if (outcome?.problem) throw errorOf(outcome.problem);
-}
-
-function errorOf({ name: _, ...problem }: JobProblem): UserError {
-  return new UserError(problem);
 }
 
 async function moaPool(recipe: PoolRecipe, jobs: readonly Keyed<ExpertJob>[], { farm, out, crew }: Setting): Promise<void> {

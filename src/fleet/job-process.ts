@@ -6,6 +6,7 @@
 import { fork } from "node:child_process";
 import type { ErrorCode } from "../base/error-codes.ts";
 import { TrainingError, UserError } from "../base/errors.ts";
+import type { Device } from "../runtime/engine.ts";
 import type { JobHooks, JobProgress, JobResult } from "./job.ts";
 import { runJob } from "./run-job.ts";
 
@@ -13,6 +14,8 @@ import { runJob } from "./run-job.ts";
 export interface JobProgram {
   readonly file: string;
   readonly args: readonly string[];
+  /** The device that its jobs compute on. Default: the one that the environment variable SKEIN_DEVICE names, else the CPU. */
+  readonly device?: Device | undefined;
 }
 
 /** A problem as it crosses to another process. */
@@ -41,7 +44,7 @@ const KEPT_ERRORS = 4000; // characters of what the process says last
 
 /** Runs a folder's job in a child process. Rejects with JobFailure. */
 export function startJob(
-  { file, args }: JobProgram,
+  { file, args, device }: JobProgram,
   folder: string,
   { threads, onProgress, onWarning, signal, env = process.env }: StartOptions,
 ): Promise<JobResult> {
@@ -49,7 +52,7 @@ export function startJob(
   const child = fork(file, [...args, folder], {
     detached: true,
     stdio: ["ignore", "ignore", "pipe", "ipc"],
-    env: { ...env, SKEIN_THREADS: String(threads) },
+    env: { ...env, SKEIN_THREADS: String(threads), ...(device !== undefined && { SKEIN_DEVICE: device }) },
   });
   let said = "";
   child.stderr!.setEncoding("utf8").on("data", (text: string) => {
@@ -107,6 +110,11 @@ export function cancelled(job: string): JobProblem {
 /** An error as it crosses to another process. */
 export function problemOf({ name, code, what, where, fix, data }: UserError): JobProblem {
   return { name, code, what, where, fix, data };
+}
+
+/** The error that another process had. */
+export function errorOf({ name: _, ...problem }: JobProblem): UserError {
+  return new UserError(problem);
 }
 
 /** Does the job of `folder` for the process that started this one, and ends. A program for `JobProgram` calls it with its last argument.

@@ -14,7 +14,7 @@ import { assumedTokensPerSecond, fittingWorkers, memoryOf, memoryOfWeights, para
 import { READ_OFF } from "./evaluation-job.ts";
 import { expertExamples } from "./expert-data.ts";
 import { common, JOB_FILE, type JobResult } from "./job.ts";
-import { type JobProgram, startJob } from "./job-process.ts";
+import { errorOf, JobFailure, type JobProgram, startJob } from "./job-process.ts";
 import type { ExpertPlan, PoolRecipe } from "./recipe-file.ts";
 import { describeSource } from "./run-job.ts";
 import { templatesFile, templatesOf } from "./templates.ts";
@@ -229,6 +229,8 @@ async function measuredOn(recipe: PoolRecipe, base: Base, program: JobProgram, t
     await writeFileAtomically(join(folder, JOB_FILE), JSON.stringify(job));
     const { tokensPerSecond = 0, peakBytes }: JobResult = await startJob(program, folder, { threads });
     return { tokensPerSecond, peakBytes };
+  } catch (error) {
+    throw error instanceof JobFailure ? errorOf(error.problem) : error;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

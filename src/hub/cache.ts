@@ -10,6 +10,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { codeOf } from "../checkpoint/atomic.ts";
 
+/** Variables by name, as `process.env` has them. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A model or dataset on the hub at a branch, tag or commit. */

@@ -13,6 +13,7 @@ import type { DownloadProgress } from "./files.ts";
 
 export type { DownloadProgress } from "./files.ts";
 
+/** How the Hub is reached. */
 export interface ResolveOptions {
   /** The network; default the global fetch. */
   readonly fetch?: typeof fetch;

@@ -11,7 +11,7 @@ import type { ResolveOptions } from "../hub/resolve-model.ts";
 import { modelRepository, type Uploaded, uploadFiles } from "../hub/upload.ts";
 import { exists } from "../storage/files.ts";
 import { verifyPool } from "../storage/pool.ts";
-import { type Share, type ShareOptions, shareFiles } from "./share-files.ts";
+import { type ShareOptions, shareFiles } from "./share-files.ts";
 
 /** The options of `push`. */
 export interface PushOptions extends Omit<ShareOptions, "repository">, ResolveOptions {
@@ -26,7 +26,7 @@ export interface PushOptions extends Omit<ShareOptions, "repository">, ResolveOp
 /** What `push` sent, or would send. */
 export interface Pushed extends Uploaded {
   readonly repository: string;
-  readonly kind: Share["kind"];
+  readonly kind: "pool" | "expert";
 }
 
 /** Uploads the pool or expert in `folder` to the repository "org/name". A push that was stopped goes on where it stopped.
@@ -52,7 +52,7 @@ export interface Pulled {
   readonly repository: string;
   /** The commit that was fetched; "org/name@commit" gives the same files again. */
   readonly commit: string;
-  readonly kind: Share["kind"];
+  readonly kind: "pool" | "expert";
   readonly folder: string;
 }
 

@@ -29,7 +29,9 @@ import { listPool } from "../storage/pool.ts";
 import { barsSvg, expertCard, type PoolFacts, poolCard } from "./hub-card.ts";
 import { readScores, type Scores } from "./scores.ts";
 
+/** What the Hub is told of an expert or a pool. */
 export interface ShareOptions {
+  /** "org/name" */
   readonly repository: string;
   /** SPDX id, as the hub has them: "apache-2.0". */
   readonly license?: string | undefined;

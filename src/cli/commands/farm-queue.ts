@@ -4,11 +4,12 @@ import type { Command } from "commander";
 import * as z from "zod";
 import { counted } from "../../base/counted.ts";
 import type { JobStatus } from "../../fleet/jobs-on-queue.ts";
+import { deviceOption } from "../../runtime/device.ts";
 import { subcommand } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, table, warn } from "../io.ts";
 import { duration } from "../progress.ts";
-import { labelsFlag, noQueue, PROGRAM, queueFlag, queueOf, remoteFlags, remoteOf } from "../remote-farm.ts";
+import { labelsFlag, noQueue, programOn, queueFlag, queueOf, remoteFlags, remoteOf } from "../remote-farm.ts";
 import { withOptions } from "../schema-options.ts";
 
 const LEASE = 30; // s
@@ -16,6 +17,7 @@ const LEASE = 30; // s
 const workerFlags = z.strictObject({
   ...remoteFlags,
   labels: labelsFlag.meta({ description: "Take the jobs of experts with these labels too.", unset: "jobs without a label" }),
+  device: deviceOption,
   workers: z.int().min(1).default(1).meta({ description: "Jobs side by side." }),
   base: z
     .string()
@@ -46,7 +48,8 @@ export function addFarmWorker(farm: Command, io: Io): void {
   withOptions(command, workerFlags).action(async (flags: WorkerFlags) => {
     const { runWorker, workerName } = await import("../../fleet/worker.ts");
     const worker = workerName();
-    const { labels, lease, data, stateEvery, ...rest } = flags;
+    const { labels, lease, data, stateEvery, device, ...rest } = flags;
+    const program = await programOn(device);
     const onWarning = (message: string) => warn(io, flags, [message]);
     const remote = await remoteOf(flags, { labels, lease, worker, onTrouble: onWarning });
     if (!remote) throw noQueue();
@@ -62,7 +65,7 @@ export function addFarmWorker(farm: Command, io: Io): void {
         lease,
         saveEvery: stateEvery,
         dataFolder: data,
-        program: PROGRAM,
+        program,
         signal,
         onEvent: (event) => tell({ name: worker, ...event }, `${event.job}  ${event.state}`),
         onWarning,

@@ -7,12 +7,13 @@ import { counted } from "../../base/counted.ts";
 import type { FarmEvent } from "../../fleet/crew.ts";
 import type { FarmResult } from "../../fleet/farm.ts";
 import type { FarmPlan } from "../../fleet/plan.ts";
+import { deviceOption } from "../../runtime/device.ts";
 import { subcommand } from "../command.ts";
 import { farmTable } from "../farm-table.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, table, warn } from "../io.ts";
 import { duration } from "../progress.ts";
-import { PROGRAM, remoteFlags, remoteOf } from "../remote-farm.ts";
+import { programOn, remoteFlags, remoteOf } from "../remote-farm.ts";
 import { withOptions } from "../schema-options.ts";
 import { addFarmChanges, addFarmStatus, addFarmWorker } from "./farm-queue.ts";
 
@@ -29,6 +30,7 @@ const planFlags = z.strictObject({
   data,
   groups,
   workers,
+  device: deviceOption,
   measure: z.boolean().default(false).meta({ description: "Train a few steps of the first expert to know time and memory." }),
 });
 const runFlags = z.strictObject({
@@ -36,6 +38,7 @@ const runFlags = z.strictObject({
   data,
   groups,
   workers,
+  device: deviceOption,
   ...remoteFlags,
   evaluation: z.boolean().default(true).meta({ description: "Compare methods on the pool.", off: "Make the pool and compare nothing." }),
 });
@@ -67,7 +70,8 @@ function addFarmPlan(farm: Command, io: Io): void {
   withOptions(command, planFlags).action(async (path: string, flags: PlanFlags) => {
     const { planFarm } = await import("../../fleet/plan.ts");
     const recipe = await recipeOf(path, flags);
-    const plan = await planFarm(recipe, { measure: flags.measure, workers: flags.workers, program: PROGRAM });
+    const { measure, workers, device } = flags;
+    const plan = await planFarm(recipe, { measure, workers, program: measure ? await programOn(device) : undefined });
     show(io, flags, plan, planText(plan));
   });
 }
@@ -81,7 +85,8 @@ function addFarmRun(farm: Command, io: Io): void {
   withOptions(command, runFlags).action(async (path: string, flags: RunFlags) => {
     const { failed, runFarm } = await import("../../fleet/farm.ts");
     const recipe = await recipeOf(path, flags);
-    const { out, workers, evaluation } = flags;
+    const { out, workers, evaluation, device } = flags;
+    const program = await programOn(device);
     const shown = farmTable(io, flags);
     const onWarning = (message: string) => shown.above(() => warn(io, flags, [message]));
     const remote = await remoteOf(flags, { creates: true, onTrouble: onWarning });
@@ -91,7 +96,7 @@ function addFarmRun(farm: Command, io: Io): void {
         workers,
         remote,
         withoutEvaluation: evaluation === false,
-        program: PROGRAM,
+        program,
         signal,
         onEvent: (event: FarmEvent) => shown.update(event),
         onWarning,
