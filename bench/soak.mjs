@@ -122,7 +122,11 @@ async function watching() {
       continue;
     }
     const value = (name) => Number(new RegExp(`^skein_${name} (\\S+)$`, "m").exec(text)?.[1] ?? 0) / 2 ** 20;
-    memory.push({ server: value("process_resident_memory_bytes"), engine: value("engine_resident_bytes") });
+    memory.push({
+      server: value("process_resident_memory_bytes"),
+      engine: value("engine_resident_bytes"),
+      heap: value("nodejs_heap_size_used_bytes"),
+    });
     await new Promise((resolve) => setTimeout(resolve, 1000));
   }
 }
@@ -135,4 +139,9 @@ const fifth = Math.max(1, Math.floor(memory.length / 5));
 for (const key of ["server", "engine"]) {
   console.log(`${key}, MiB: second fifth ${mean(memory.slice(fifth, 2 * fifth), key)}, last fifth ${mean(memory.slice(-fifth), key)}`);
 }
+// What V8 keeps after a collection, the least of many looks, grows with what leaks; resident memory also with what it has not collected yet.
+const least = (part) => Math.min(...part.map(({ heap }) => heap)).toFixed(1);
+console.log(
+  `server's heap at its least, MiB: second fifth ${least(memory.slice(fifth, 2 * fifth))}, last fifth ${least(memory.slice(-fifth))}`,
+);
 console.log(JSON.stringify({ ...count, losses }));

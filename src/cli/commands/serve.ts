@@ -1,5 +1,6 @@
 /** @file `skein serve`: an OpenAI-compatible server for a base, its experts and a pool. */
 
+import { setFlagsFromString } from "node:v8";
 import type { Command } from "commander";
 import * as z from "zod";
 import { counted } from "../../base/counted.ts";
@@ -58,6 +59,8 @@ const serveFlags = z.strictObject({
 });
 type Flags = CommonFlags & z.output<typeof serveFlags>;
 const RULES: FlagRules = {};
+/** How much the heap may grow over what a collection left, in percent. V8 alone would let it grow to three times that. */
+const HEAP_GROWTH = 40;
 
 export function addServe(program: Command, io: Io, summary: string): void {
   const command = subcommand(program, "serve", { summary, example: "skein serve --base models/base --pool my-pool --port 8080" });
@@ -78,6 +81,7 @@ export async function servePlayground(
 }
 
 async function serve(io: Io, flags: Flags, onServing: (url: string) => void = () => {}): Promise<void> {
+  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH}`);
   const { stderrLog } = await import("../../server/log.ts");
   const { checkFolders } = await import("../../server/open-engine.ts");
   const { ProcessBackend } = await import("../../server/process-backend.ts");

@@ -62,9 +62,14 @@ interface Head {
   readonly created: number;
   readonly model: string;
 }
+interface ToolCallField {
+  readonly id: string;
+  readonly type: "function";
+  readonly function: { readonly name: string; arguments: string };
+}
 interface Choice {
   text: string;
-  readonly calls: object[];
+  readonly calls: ToolCallField[];
   readonly scores: TokenScore[];
   readonly routes: RouteTable[];
   finished?: Finished;
@@ -80,7 +85,8 @@ async function whole({ accepted }: Call, events: AsyncIterable<TurnEvent>, head:
       choice.scores.push(...event.scores);
       choice.routes.push(...event.routes);
     } else if (event.kind === "call") choice.calls.push(callField(event));
-    else {
+    else if (event.kind === "arguments") choice.calls[event.at]!.function.arguments += event.text;
+    else if (event.kind === "finished") {
       choice.finished = event.finished;
       choice.reason = event.reason;
     }
@@ -108,8 +114,9 @@ async function whole({ accepted }: Call, events: AsyncIterable<TurnEvent>, head:
   };
 }
 
-function callField({ id, call }: Extract<TurnEvent, { kind: "call" }>) {
-  return { id, type: "function", function: { name: call.name, arguments: call.arguments } };
+/** A call whose arguments are to come. */
+function callField({ id, name }: Extract<TurnEvent, { kind: "call" }>): ToolCallField {
+  return { id, type: "function", function: { name, arguments: "" } };
 }
 
 async function* chunks(
@@ -140,7 +147,8 @@ async function* chunks(
         ...routeFields(routes, accepted.experts, { withNames: isFirst }),
       });
     } else if (event.kind === "call") yield chunk(index, { tool_calls: [{ index: event.at, ...callField(event) }] });
-    else {
+    else if (event.kind === "arguments") yield chunk(index, { tool_calls: [{ index: event.at, function: { arguments: event.text } }] });
+    else if (event.kind === "finished") {
       finished.push(event.finished);
       yield chunk(index, {}, { finish_reason: event.reason, ...promptRouteFields(event.finished.promptRoute) });
     }

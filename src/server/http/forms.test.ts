@@ -80,10 +80,15 @@ test("a call that is required comes back parsed, whole and in a stream", async (
   const [call] = message.tool_calls!;
   expect(call!.type === "function" && ["paint", "stop"].includes(call!.function.name)).toBe(true);
   const named = { ...ask, tool_choice: { type: "function", function: { name: "paint" } } } as const;
-  const streamed = await client.chat.completions.stream(named).finalChatCompletion();
+  const pieces: string[] = [];
+  const stream = client.chat.completions.stream(named);
+  stream.on("tool_calls.function.arguments.delta", ({ arguments_delta }) => pieces.push(arguments_delta));
+  const streamed = await stream.finalChatCompletion();
   const made = streamed.choices[0]!.message.tool_calls![0]!;
   expect(made.type === "function" && made.function.name).toBe("paint");
   expect(["red", "blue"]).toContain(JSON.parse((made as { function: { arguments: string } }).function.arguments).color);
+  expect(pieces.filter((piece) => piece !== "").length).toBeGreaterThan(4);
+  expect(pieces.join("")).toBe((made as { function: { arguments: string } }).function.arguments);
   await expect(client.chat.completions.create({ ...ask, tools: [] })).rejects.toMatchObject({ status: 400, param: "tool_choice" });
 });
 
@@ -106,6 +111,21 @@ test("a conversation with calls and their results goes through the template; res
   });
   const [item] = responded.output;
   expect(item).toMatchObject({ type: "function_call", name: "paint", status: "completed" });
+  let args = "";
+  const deltas: string[] = [];
+  for await (const event of await client.responses.create({
+    model: "tiny",
+    input: "Hi",
+    tools: [flat],
+    tool_choice: "required",
+    stream: true,
+  })) {
+    if (event.type === "response.function_call_arguments.delta") deltas.push(event.delta);
+    if (event.type === "response.function_call_arguments.done") args = event.arguments;
+  }
+  expect(deltas.length).toBeGreaterThan(4);
+  expect(deltas.join("")).toBe(args);
+  expect(["red", "blue"]).toContain(JSON.parse(args).color);
 });
 
 test("the AI SDK streams text, takes objects and calls tools", async () => {
@@ -132,4 +152,35 @@ test("the AI SDK streams text, takes objects and calls tools", async () => {
     toolChoice: "required",
   });
   expect(toolCalls[0]!.toolName).toBe("paint");
+  const asked = {
+    model,
+    prompt: "Hi",
+    maxOutputTokens: 150,
+    tools: { paint: tool({ inputSchema: shape }) },
+    toolChoice: "required",
+  } as const;
+  const told: string[] = [];
+  let input: unknown;
+  for await (const part of streamText(asked).fullStream) {
+    if (part.type === "tool-input-delta") told.push(part.delta);
+    if (part.type === "tool-call") ({ input } = part);
+  }
+  expect(told.length).toBeGreaterThan(4);
+  expect(input).toEqual(JSON.parse(told.join("")));
+});
+
+test("a call that is cut says so, whole and in a stream", async () => {
+  const choice = { type: "function", function: { name: "paint" } } as const;
+  const ask = { model: "tiny", messages, tools, tool_choice: choice, temperature: 0, max_tokens: 45 } as const;
+  const { message, finish_reason } = (await client.chat.completions.create(ask)).choices[0]!;
+  const [call] = message.tool_calls as { function: { name: string; arguments: string } }[];
+  expect({ finish_reason, name: call!.function.name }).toEqual({ finish_reason: "length", name: "paint" });
+  expect(() => JSON.parse(call!.function.arguments)).toThrow();
+  let args = "";
+  let reason: string | null = null;
+  for await (const { choices } of await client.chat.completions.create({ ...ask, stream: true })) {
+    args += choices[0]!.delta.tool_calls?.[0]?.function?.arguments ?? "";
+    reason = choices[0]!.finish_reason ?? reason;
+  }
+  expect({ args, reason }).toEqual({ args: call!.function.arguments, reason: "length" });
 });

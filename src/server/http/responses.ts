@@ -29,7 +29,7 @@ interface CallItem {
   readonly call_id: string;
   readonly name: string;
   arguments: string;
-  status: "in_progress" | "completed";
+  status: "in_progress" | "completed" | "incomplete";
 }
 type OutputItem = MessageItem | CallItem;
 
@@ -164,6 +164,7 @@ class Turn {
     yield this.#event("response.created", { response: this.response() });
     yield this.#event("response.in_progress", { response: this.response() });
     let open: MessageItem | undefined;
+    let called: CallItem | undefined;
     for await (const event of turn) {
       if (event.kind === "text") {
         if (event.text === "") continue;
@@ -174,11 +175,20 @@ class Turn {
         const part = open.content[0]!;
         part.text += event.text;
         yield this.#event("response.output_text.delta", { ...this.#place(open), content_index: 0, delta: event.text, logprobs: [] });
+      } else if (event.kind === "arguments") {
+        called!.arguments += event.text;
+        yield this.#event("response.function_call_arguments.delta", { ...this.#place(called!), delta: event.text });
       } else {
+        const isCut = event.kind === "finished" && event.reason === "length";
         if (event.kind === "finished") this.#finished = event.finished;
-        if (open) yield* this.#closed(open, event.kind === "finished" && event.reason === "length");
+        if (open) yield* this.#closed(open, isCut);
+        if (called) yield* this.#called(called, event.kind === "finished");
         open = undefined;
-        if (event.kind === "call") yield* this.#called(event);
+        called = undefined;
+        if (event.kind === "call") {
+          called = this.#callItem(event);
+          yield this.#event("response.output_item.added", { output_index: this.#output.indexOf(called), item: { ...called } });
+        }
       }
     }
     const status = this.#status;
@@ -213,22 +223,15 @@ class Turn {
     yield this.#event("response.content_part.done", { ...place, content_index: 0, part });
     yield this.#event("response.output_item.done", { output_index: place.output_index, item });
   }
-  *#called({ id, call }: Extract<TurnEvent, { kind: "call" }>): Generator<SseEvent> {
-    const item: CallItem = {
-      id: `fc_${id.slice(5)}`,
-      type: "function_call",
-      call_id: id,
-      name: call.name,
-      arguments: "",
-      status: "in_progress",
-    };
+  #callItem({ id, name }: Extract<TurnEvent, { kind: "call" }>): CallItem {
+    const item: CallItem = { id: `fc_${id.slice(5)}`, type: "function_call", call_id: id, name, arguments: "", status: "in_progress" };
     this.#output.push(item);
+    return item;
+  }
+  *#called(item: CallItem, isCut: boolean): Generator<SseEvent> {
     const place = this.#place(item);
-    yield this.#event("response.output_item.added", { output_index: place.output_index, item: { ...item } });
-    item.arguments = call.arguments;
-    yield this.#event("response.function_call_arguments.delta", { ...place, delta: call.arguments });
-    yield this.#event("response.function_call_arguments.done", { ...place, name: call.name, arguments: call.arguments });
-    item.status = "completed";
+    item.status = isCut ? "incomplete" : "completed";
+    yield this.#event("response.function_call_arguments.done", { ...place, name: item.name, arguments: item.arguments });
     yield this.#event("response.output_item.done", { output_index: place.output_index, item });
   }
 }

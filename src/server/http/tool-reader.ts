@@ -1,90 +1,225 @@
 /** @file Finds calls of tools in a text as it comes (tool-style.ts has the forms). Text outside of calls comes out at once, but for what may
- *  be the beginning of a call; a call comes out when it is whole. What looks like a call and is none comes out as text. */
+ *  be the beginning of a call. Of a call its name comes out first, then its arguments piece by piece. What looks like a call and is none comes
+ *  out as text.
+ *
+ *      outside  ->  head  ->  arguments  ->  rest  ->  between  ->  head | outside
+ *
+ *  A call that does not begin with its name, or whose arguments are no object, comes out when it is whole. */
 
 import type { ToolStyle } from "../backend.ts";
+import { callOf } from "./call-value.ts";
+import { ObjectScanner } from "./object-scanner.ts";
 
-export interface ToolCall {
-  readonly name: string;
-  /** JSON text of an object. */
-  readonly arguments: string;
-}
-export type Found = { readonly kind: "text"; readonly text: string } | { readonly kind: "call"; readonly call: ToolCall };
-
-export interface ToolReader {
-  push(text: string): Found[];
-  end(): Found[];
-}
+/** `arguments` are pieces of the JSON text of the last call's object, `end` says that it is whole. */
+export type Found =
+  | { readonly kind: "text" | "arguments"; readonly text: string }
+  | { readonly kind: "call"; readonly name: string }
+  | { readonly kind: "end" };
 
 /** `isForced`: the text is a call from its first character on, its opening words were in the prompt. */
 export function toolReader(style: ToolStyle, isForced = false): ToolReader {
-  if (isForced) return whole((text) => callsIn(text.replace(/<\/tool_call>\s*$/, "")));
-  if (style === "hermes") return tagged("<tool_call>", "</tool_call>", callsIn);
-  if (style === "mistral") return tagged("[TOOL_CALLS]", undefined, mistralCalls);
-  return llama();
+  return new ToolReader(FORMS[style], isForced);
 }
 
-/** All of the text at its end. */
-function whole(parse: (text: string) => readonly ToolCall[] | undefined): ToolReader {
-  let held = "";
-  return {
-    push(text) {
-      held += text;
-      return [];
-    },
-    end: () => found(held, parse(held)),
-  };
+/** How calls are written. */
+interface Form {
+  /** The words before calls; none where a text that begins with a call is one to its end. */
+  readonly tag?: string;
+  /** What a text begins with that is a call, where there is no tag. */
+  readonly openings?: readonly string[];
+  /** From the beginning of a call to its arguments; the group is the name. */
+  readonly heads: readonly RegExp[];
+  /** What may stand behind a call. */
+  readonly closings: readonly string[];
 }
 
-function found(text: string, calls: readonly ToolCall[] | undefined): Found[] {
-  if (calls && calls.length > 0) return calls.map((call) => ({ kind: "call", call }));
-  return text === "" ? [] : [{ kind: "text", text }];
-}
+/** {"name": "f", "arguments": {, in a list or not. */
+const JSON_HEAD = /^[\s,;[]*\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*"([^"\\]+)"\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)/;
+const PYTHON_TAG = "<|python_tag|>";
+const FORMS: Readonly<Record<ToolStyle, Form>> = {
+  hermes: { tag: "<tool_call>", heads: [JSON_HEAD], closings: ["</tool_call>"] },
+  mistral: {
+    tag: "[TOOL_CALLS]",
+    heads: [JSON_HEAD, /^\s*([\w.-]+)\s*(?:\[CALL_ID\][^[{]*)?(?:\[ARGS\])?\s*(?=\{)/],
+    closings: ["]"],
+  },
+  llama3: {
+    openings: [PYTHON_TAG, "{", "<function="],
+    heads: [JSON_HEAD, /^\s*<function=([\w.-]+)>\s*(?=\{)/],
+    closings: ["</function>", "<|eom_id|>"],
+  },
+};
 
-/** Calls between an opening and a closing; the last one may lack its closing. */
-function tagged(open: string, close: string | undefined, parse: (text: string) => readonly ToolCall[] | undefined): ToolReader {
-  let held = "";
-  let isInside = false;
-  let hasCalled = false;
-  const texts = (text: string): Found[] => {
-    const shown = hasCalled ? text.trimStart() : text; // line ends between calls are no answer
-    return shown === "" ? [] : [{ kind: "text", text: shown }];
-  };
-  const step = (isLast: boolean): Found[] | undefined => {
-    if (!isInside) {
-      const at = held.indexOf(open);
-      if (at >= 0) {
-        const before = held.slice(0, at);
-        held = held.slice(at + open.length);
-        isInside = true;
-        return texts(before.trimEnd());
-      }
-      // Spaces before a call are no part of the answer.
-      const keep = isLast ? 0 : Math.max(beginning(held, open), held.length - held.trimEnd().length);
-      const out = held.slice(0, held.length - keep);
-      held = held.slice(held.length - keep);
-      return out === "" ? undefined : texts(out);
-    }
-    const end = close === undefined ? -1 : held.indexOf(close);
-    if (end < 0 && !isLast) return undefined;
-    const body = end < 0 ? held : held.slice(0, end);
-    held = end < 0 ? "" : held.slice(end + close!.length);
-    isInside = false;
-    const calls = parse(body);
-    hasCalled ||= calls !== undefined && calls.length > 0;
-    return found(`${open}${body}${end < 0 ? "" : close}`, calls);
-  };
-  const run = (isLast: boolean): Found[] => {
+type State = "start" | "outside" | "head" | "arguments" | "rest" | "between";
+
+export class ToolReader {
+  readonly #form: Form;
+  #state: State;
+  /** What came and is not decided. */
+  #held = "";
+  /** The tag before what is held. */
+  #tag = "";
+  /** Whether line ends come, which between calls are no answer. */
+  #trims = false;
+  #object = new ObjectScanner();
+  /** Whether the arguments are in an object that has the name too. */
+  #isNested = false;
+
+  constructor(form: Form, isForced: boolean) {
+    this.#form = form;
+    this.#state = isForced ? "head" : form.tag === undefined ? "start" : "outside";
+  }
+
+  push(text: string): Found[] {
+    return this.#run(text, false);
+  }
+  end(): Found[] {
+    return this.#run("", true);
+  }
+
+  #run(text: string, isLast: boolean): Found[] {
+    this.#held += text;
     const out: Found[] = [];
-    for (let next = step(isLast); next && (held !== "" || next.length > 0); next = step(isLast)) out.push(...next);
+    while (this.#step(out, isLast));
     return out;
-  };
-  return {
-    push(text) {
-      held += text;
-      return run(false);
-    },
-    end: () => run(true),
-  };
+  }
+
+  /** Whether something was decided. */
+  #step(out: Found[], isLast: boolean): boolean {
+    switch (this.#state) {
+      case "start":
+        return this.#start(isLast);
+      case "outside":
+        return this.#outside(out, isLast);
+      case "head":
+        return this.#head(out, isLast);
+      case "arguments":
+        return this.#arguments(out);
+      case "rest":
+        return this.#rest(out);
+      case "between":
+        return this.#between(isLast);
+    }
+  }
+
+  #start(isLast: boolean): boolean {
+    const { openings = [] } = this.#form;
+    const start = this.#held.trimStart();
+    if (!isLast && openings.some((open) => open !== start && open.startsWith(start))) return false;
+    if (!openings.some((open) => start.startsWith(open))) return this.#go("outside");
+    if (start.startsWith(PYTHON_TAG)) {
+      this.#tag = PYTHON_TAG;
+      this.#held = start.slice(PYTHON_TAG.length);
+    }
+    return this.#beginHead();
+  }
+
+  #outside(out: Found[], isLast: boolean): boolean {
+    const { tag } = this.#form;
+    const at = tag === undefined ? -1 : this.#held.indexOf(tag);
+    // Spaces before a call are no part of the answer.
+    const keep = isLast || tag === undefined ? 0 : beginning(this.#held, tag);
+    const text = at >= 0 ? this.#held.slice(0, at).trimEnd() : this.#held.slice(0, this.#held.length - keep);
+    const shown = this.#trims ? text.trimStart() : text;
+    if (shown !== "") {
+      out.push({ kind: "text", text: shown });
+      this.#trims = false;
+    }
+    this.#held = at >= 0 ? this.#held.slice(at + tag!.length) : this.#held.slice(text.length);
+    if (at < 0) return false;
+    this.#tag = tag!;
+    return this.#beginHead();
+  }
+
+  #beginHead(): boolean {
+    this.#object = new ObjectScanner();
+    return this.#go("head");
+  }
+  #go(state: State): boolean {
+    this.#state = state;
+    return true;
+  }
+
+  #head(out: Found[], isLast: boolean): boolean {
+    for (const head of this.#form.heads) {
+      const [whole, name] = head.exec(this.#held) ?? [];
+      if (whole === undefined) continue;
+      this.#isNested = head === JSON_HEAD;
+      this.#held = this.#held.slice(whole.length);
+      this.#begun(out, name!);
+      this.#object = new ObjectScanner();
+      return this.#go("arguments");
+    }
+    const start = this.#held.search(/[^\s,;[]/);
+    if (start >= 0 && this.#held[start] === "{") {
+      const { isWhole } = this.#object.take(this.#held.slice(start + this.#object.seen));
+      if (isWhole) return this.#wholeCall(out, start);
+    }
+    const closed = this.#form.closings.some((word) => word.length > 1 && this.#held.includes(word));
+    return (isLast && this.#held + this.#tag !== "") || closed ? this.#noCall(out, this.#held.length) : false;
+  }
+
+  /** An object that is whole before its name and arguments were told. */
+  #wholeCall(out: Found[], start: number): boolean {
+    const end = start + this.#object.seen;
+    const call = callOf(this.#held.slice(start, end));
+    if (!call) return this.#noCall(out, end);
+    this.#held = this.#held.slice(end);
+    this.#begun(out, call.name);
+    out.push({ kind: "arguments", text: call.arguments }, { kind: "end" });
+    return this.#go("between");
+  }
+
+  #begun(out: Found[], name: string): void {
+    this.#trims = true;
+    out.push({ kind: "call", name });
+  }
+
+  /** What was held is text after all, to `end`. */
+  #noCall(out: Found[], end: number): boolean {
+    out.push({ kind: "text", text: this.#tag + this.#held.slice(0, end) });
+    this.#tag = "";
+    this.#held = this.#held.slice(end);
+    return this.#go("outside");
+  }
+
+  #arguments(out: Found[]): boolean {
+    const { used, compact, isWhole } = this.#object.take(this.#held);
+    this.#held = this.#held.slice(used);
+    if (compact !== "") out.push({ kind: "arguments", text: compact });
+    if (!isWhole) return false;
+    if (this.#isNested) {
+      this.#object = new ObjectScanner(1);
+      return this.#go("rest");
+    }
+    out.push({ kind: "end" });
+    return this.#go("between");
+  }
+
+  /** What an object has behind its arguments: an id, or nothing. */
+  #rest(out: Found[]): boolean {
+    const { used, isWhole } = this.#object.take(this.#held);
+    this.#held = this.#held.slice(used);
+    if (!isWhole) return false;
+    out.push({ kind: "end" });
+    return this.#go("between");
+  }
+
+  /** Behind a call: another one, what closes it, or text. */
+  #between(isLast: boolean): boolean {
+    const { tag, openings = [], closings } = this.#form;
+    this.#held = this.#held.replace(/^[\s,;]+/, "");
+    this.#tag = "";
+    if (this.#held === "") return false;
+    const closing = closings.find((word) => this.#held.startsWith(word));
+    if (closing !== undefined) {
+      this.#held = this.#held.slice(closing.length);
+      return tag !== undefined && closing.length > 1 ? this.#go("outside") : true;
+    }
+    if (this.#held.startsWith("{") || openings.some((word) => this.#held.startsWith(word))) return this.#beginHead();
+    if (!isLast && [...closings, ...openings, tag ?? ""].some((word) => word !== this.#held && word.startsWith(this.#held))) return false;
+    return this.#go("outside");
+  }
 }
 
 /** How much of the text's end may be the beginning of a tag, spaces before it too. */
@@ -94,78 +229,5 @@ function beginning(text: string, tag: string): number {
     const before = text.slice(0, -length);
     return length + before.length - before.trimEnd().length;
   }
-  return 0;
-}
-
-/** A text that begins with a call is one to its end. */
-function llama(): ToolReader {
-  const OPENINGS = ["<|python_tag|>", "{", "<function="];
-  let held = "";
-  let isText = false;
-  return {
-    push(text) {
-      if (isText) return [{ kind: "text", text }];
-      held += text;
-      const start = held.trimStart();
-      if (start === "" || OPENINGS.some((open) => start.startsWith(open) || open.startsWith(start))) return [];
-      isText = true;
-      return [{ kind: "text", text: held }];
-    },
-    end: () => (isText ? [] : found(held, llamaCalls(held))),
-  };
-}
-
-function llamaCalls(text: string): readonly ToolCall[] | undefined {
-  const [, name, body] = /^\s*<function=([\w.-]+)>([\s\S]*?)<\/function>\s*$/.exec(text) ?? [];
-  if (name !== undefined) {
-    const value = parsed(body!);
-    return isObject(value) ? [{ name, arguments: JSON.stringify(value) }] : undefined;
-  }
-  return callsIn(
-    text
-      .trim()
-      .replace(/^<\|python_tag\|>/, "")
-      .replace(/<\|eom_id\|>$/, ""),
-  );
-}
-
-function mistralCalls(text: string): readonly ToolCall[] | undefined {
-  if (/^\s*\[/.test(text)) return callsIn(text);
-  const calls: ToolCall[] = [];
-  for (const part of text.split("[TOOL_CALLS]")) {
-    const [, name, body] = /^\s*([\w.-]+)\s*(?:\[CALL_ID\][^[]*)?(?:\[ARGS\])?\s*(\{[\s\S]*\})\s*$/.exec(part) ?? [];
-    const value = body === undefined ? undefined : parsed(body);
-    if (name === undefined || !isObject(value)) return undefined;
-    calls.push({ name, arguments: JSON.stringify(value) });
-  }
-  return calls;
-}
-
-/** The calls in a JSON text: one, a list, or several with semicolons between. */
-function callsIn(text: string): readonly ToolCall[] | undefined {
-  const value = parsed(text);
-  const values = value === undefined ? text.split(/;\s*(?=\{)/).map(parsed) : [value].flat();
-  const calls = values.map(callOf);
-  return calls.length === 0 || calls.includes(undefined) ? undefined : (calls as ToolCall[]);
-}
-
-function callOf(value: unknown): ToolCall | undefined {
-  if (!isObject(value)) return undefined;
-  const { name, arguments: given, parameters } = isObject(value.function) ? value.function : value;
-  const args = given ?? parameters ?? {};
-  if (typeof name !== "string" || name === "") return undefined;
-  if (typeof args === "string") return parsed(args) === undefined ? undefined : { name, arguments: args };
-  return isObject(args) ? { name, arguments: JSON.stringify(args) } : undefined;
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return text.length - text.trimEnd().length;
 }

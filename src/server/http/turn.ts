@@ -6,7 +6,7 @@ import type { GenerationRequest, RouteTable, TextForm, TokenScore } from "../bac
 import { badField } from "../problem.ts";
 import type { Finished } from "./choice-fields.ts";
 import type { Call } from "./service.ts";
-import { type Found, type ToolCall, type ToolReader, toolReader } from "./tool-reader.ts";
+import { type Found, type ToolReader, toolReader } from "./tool-reader.ts";
 
 export interface FunctionTool {
   readonly type: "function";
@@ -51,7 +51,11 @@ export type TurnEvent =
       readonly scores: readonly TokenScore[];
       readonly routes: readonly RouteTable[];
     }
-  | { readonly kind: "call"; readonly index: number; readonly at: number; readonly id: string; readonly call: ToolCall }
+  | { readonly kind: "call"; readonly index: number; readonly at: number; readonly id: string; readonly name: string }
+  /** A piece of the JSON text of the last call's arguments. */
+  | { readonly kind: "arguments"; readonly index: number; readonly at: number; readonly text: string }
+  /** The last call is whole. */
+  | { readonly kind: "called"; readonly index: number; readonly at: number }
   | { readonly kind: "finished"; readonly index: number; readonly finished: Finished; readonly reason: "stop" | "length" | "tool_calls" };
 
 /** The turn's events; those of completion `index` in order. Only the first call, where calls may not come side by side. */
@@ -60,18 +64,28 @@ export async function* turnEvents(
   { isForced, isParallel }: { readonly isForced: boolean; readonly isParallel: boolean },
 ): AsyncGenerator<TurnEvent> {
   const readers = new Map<number, ToolReader>();
+  /** How many calls each completion has begun, and those whose last one is not whole. */
   const calls = new Map<number, number>();
+  const open = new Set<number>();
   const style = accepted.toolStyle;
   const told = function* (index: number, all: readonly Found[]): Generator<TurnEvent> {
     for (const one of all) {
-      const at = calls.get(index) ?? 0;
+      const count = calls.get(index) ?? 0;
       if (one.kind === "text") yield { kind: "text", index, text: one.text, scores: [], routes: [] };
-      else if (isParallel || at === 0) {
-        calls.set(index, at + 1);
-        yield { kind: "call", index, at, id: `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`, call: one.call };
+      else if (one.kind === "call") {
+        calls.set(index, count + 1);
+        open.add(index);
+        if (isParallel || count === 0) yield { kind: "call", index, at: count, id: callId(), name: one.name };
+      } else {
+        if (one.kind === "end") open.delete(index);
+        if (!isParallel && count > 1) continue;
+        const at = count - 1;
+        yield one.kind === "end" ? { kind: "called", index, at } : { kind: "arguments", index, at, text: one.text };
       }
     }
   };
+  const reasonOf = (index: number, reason: Finished["reason"]) =>
+    !calls.has(index) || (reason === "length" && open.has(index)) ? reason : "tool_calls";
   for await (const event of events) {
     if (event.kind === "prompt") continue; // turns do not show their prompts
     const { index } = event;
@@ -79,7 +93,7 @@ export async function* turnEvents(
     const reader = readers.get(index);
     if (event.kind === "finished") {
       if (reader) yield* told(index, reader.end());
-      yield { kind: "finished", index, finished: event, reason: calls.has(index) ? "tool_calls" : event.reason };
+      yield { kind: "finished", index, finished: event, reason: reasonOf(index, event.reason) };
       continue;
     }
     const { text, score, route } = event;
@@ -92,3 +106,5 @@ export async function* turnEvents(
     yield* told(index, reader.push(text));
   }
 }
+
+const callId = () => `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`;
