@@ -39,3 +39,6 @@ export function lacking(engine: Engine, uses: readonly Use[], mixture?: "masked"
 
 /** Every use that has a decomposition. */
 export const EVERY_USE: readonly Use[] = [...FUSED, ...PLAIN, ...COMPOSED];
+
+/** The CPU, with all that stays on a device where an engine has device tensors. */
+export const keeping: Engine = { ...cpu, name: "cpu that keeps tensors", capabilities: { ...cpu.capabilities, deviceTensors: true } };

@@ -18,7 +18,7 @@ import type { Weights } from "../models/linear.ts";
 import { outline, slots } from "../models/logits.ts";
 import { routeNames } from "../routing/route-names.ts";
 import type { Route } from "../routing/router.ts";
-import type { KvBuffer } from "./kv-cache.ts";
+import type { KvBuffer } from "./kv-store.ts";
 import { type PromptWork, scoreOutputs, sumOutputs } from "./prompt-reading.ts";
 
 /** The parts of a model that the graphs use: its weights, and its projections and embeddings with the woven-in changes. */

@@ -15,7 +15,7 @@ import type { Model } from "../inference/model.ts";
 import type { Woven } from "../inference/woven.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { sameFeeds } from "./feeds.ts";
-import type { KvRow } from "./kv-cache.ts";
+import type { KvRow } from "./kv-store.ts";
 import { Programs } from "./program.ts";
 import type { PromptWork } from "./prompt-reading.ts";
 import { firstRoutes } from "./routes.ts";
@@ -78,7 +78,9 @@ export class Decoder {
     await programs.of(model.woven.alone);
     return new Decoder(model, programs, chunk);
   }
+  /** Releases the sessions, and the caches of the slots that are here. */
   close(): void {
+    for (const batch of new Set(this.#places.values())) batch.empty();
     this.#programs.close();
   }
 

@@ -47,17 +47,34 @@ export class KeptRows {
     return { row: kept.row, length, routed: kept.routed };
   }
 
-  /** Keeps a row. It replaces the rows that it continues. */
+  /** Keeps a row. It replaces the rows that it continues. A row that is not kept any more is disposed of. */
   add(row: KeptRow): void {
-    if (row.bytes > this.#limit) return;
     const isPart = (part: KeptRow, whole: KeptRow) =>
       part.batch === whole.batch &&
       part.tokens.length <= whole.tokens.length &&
       (part.routed.length === 0 || whole.routed.length > 0) &&
       sharedLength(part.tokens, whole.tokens) === part.tokens.length &&
       sameFeeds(part.rowFeeds, whole.rowFeeds);
-    if (this.#rows.some((other) => isPart(row, other))) return;
+    if (row.bytes > this.#limit || this.#rows.some((other) => isPart(row, other))) {
+      dispose(row);
+      return;
+    }
+    this.#rows.filter((other) => isPart(other, row)).forEach(dispose);
     this.#rows = [...this.#rows.filter((other) => !isPart(other, row)), row];
-    for (let over = this.bytes - this.#limit; over > 0 || this.#rows.length > MOST_ROWS; ) over -= this.#rows.shift()!.bytes;
+    for (let over = this.bytes - this.#limit; over > 0 || this.#rows.length > MOST_ROWS; ) {
+      const oldest = this.#rows.shift()!;
+      dispose(oldest);
+      over -= oldest.bytes;
+    }
   }
+
+  /** Disposes of all rows. */
+  empty(): void {
+    this.#rows.forEach(dispose);
+    this.#rows = [];
+  }
+}
+
+function dispose({ row }: KeptRow): void {
+  row.dispose?.();
 }

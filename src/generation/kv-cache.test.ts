@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { float32 } from "../base/tensor.ts";
-import { type KvBuffer, KvCache } from "./kv-cache.ts";
+import { KvCache } from "./kv-cache.ts";
+import type { KvBuffer } from "./kv-store.ts";
 
 const BUFFERS: readonly KvBuffer[] = ["keys", "values"].map((part) => ({ fed: `past.${part}`, fetched: `new.${part}`, heads: 2, size: 3 }));
 const cacheOf = (rows: number) => {

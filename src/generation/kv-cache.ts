@@ -8,15 +8,8 @@
 
 import { invariant } from "../base/errors.ts";
 import { type HostTensor, int64 } from "../base/tensor.ts";
-import type { Fetches } from "../runtime/session.ts";
-
-/** One array of keys or values: `heads` heads of `size` numbers a token. */
-export interface KvBuffer {
-  readonly fed: string;
-  readonly fetched: string;
-  readonly heads: number;
-  readonly size: number;
-}
+import type { Tensor } from "../runtime/engine.ts";
+import { type KvBuffer, type KvOptions, type KvRow, type KvStore, sizedFor } from "./kv-store.ts";
 
 /** The numbers of a row in buffer i. Head h begins at start + h * stride. */
 interface HeadsOfRow {
@@ -24,29 +17,17 @@ interface HeadsOfRow {
   readonly start: number;
   readonly stride: number;
 }
-/** A row to copy from: a row of a cache, or a separate row. */
-export interface KvRow {
-  readonly length: number;
+interface HostKvRow extends KvRow {
   heads(buffer: number): HeadsOfRow;
 }
 
-export interface KvOptions {
-  /** The feed with the number of tokens in each row. */
-  readonly lengths?: string;
-  /** Rows are added with all their tokens, so buffers need no room to grow. */
-  readonly complete?: boolean;
-}
-
-const SMALLEST = 64;
-const GRAIN = 8;
-
-export class KvCache {
+export class KvCache implements KvStore {
   readonly #buffers: readonly KvBuffer[];
   readonly #options: KvOptions;
   readonly #bytesPerSlot: number;
   readonly #data: Float32Array[];
   #lengths: number[] = [];
-  #capacity = SMALLEST;
+  #capacity: number;
   /** All slots of the arrays; divided by the capacity, they give the number of rows that fit. */
   #slots = 0;
   #feeds: Record<string, HostTensor> = {};
@@ -57,15 +38,13 @@ export class KvCache {
     this.#options = options;
     this.#bytesPerSlot = buffers.reduce((sum, { heads, size }) => sum + heads * size, 0) * Float32Array.BYTES_PER_ELEMENT;
     this.#data = buffers.map(() => new Float32Array(0));
-    this.#capacity = this.#sized(1);
+    this.#capacity = sizedFor(1, options);
     this.#describe();
   }
 
-  /** Tokens of each row. */
   get lengths(): readonly number[] {
     return this.#lengths;
   }
-  /** Slots of a row. */
   get capacity(): number {
     return this.#capacity;
   }
@@ -74,20 +53,18 @@ export class KvCache {
     return this.#feeds;
   }
 
-  /** The bytes of this many rows, if the longest has this length. */
   bytes(rows = this.#lengths.length, longest = 0): number {
-    return rows * this.#bytesPerSlot * Math.max(this.#capacity, this.#sized(longest));
+    return rows * this.#bytesPerSlot * Math.max(this.#capacity, sizedFor(longest, this.#options));
   }
 
-  /** Makes room for this many rows in total, and this many tokens per row, before they are added. */
   reserve(rows: number, tokens: number): void {
-    const capacity = Math.max(this.#capacity, this.#sized(tokens));
+    const capacity = Math.max(this.#capacity, sizedFor(tokens, this.#options));
     const isFull = rows * capacity > this.#slots;
     this.#arrange(isFull ? Math.ceil((rows - 1) * 1.5) + 1 : rows, capacity);
   }
 
-  /** Adds a row: empty, or with the first `length` tokens of another. Returns its number. */
   add(source?: KvRow, length = source?.length ?? 0): number {
+    invariant(!source || isOnHost(source), "a row on the device is not added to a cache on the host");
     const row = this.#lengths.length;
     this.reserve(row + 1, length);
     if (source) this.#copy(source, row, length);
@@ -96,7 +73,6 @@ export class KvCache {
     return row;
   }
 
-  /** Removes a row; the last row gets its number. */
   remove(row: number): void {
     const last = this.#lengths.length - 1;
     if (row !== last) this.#copy(this.row(last), row, this.#lengths[last]!);
@@ -106,7 +82,6 @@ export class KvCache {
     this.#describe();
   }
 
-  /** Removes the tokens of a row. */
   clear(row: number): void {
     this.#lengths[row] = 0;
     this.#describe();
@@ -115,12 +90,11 @@ export class KvCache {
   /** Removes all rows and keeps the arrays for new ones. */
   empty(): void {
     this.#lengths = [];
-    this.#capacity = this.#sized(1);
+    this.#capacity = sizedFor(1, this.#options);
     this.#describe();
   }
 
-  /** A row; valid until its number changes. */
-  row(row: number): KvRow {
+  row(row: number): HostKvRow {
     return {
       length: this.#lengths[row]!,
       heads: (i) => {
@@ -130,8 +104,7 @@ export class KvCache {
     };
   }
 
-  /** A copy of a row's first tokens, and its bytes. */
-  copyOf(row: number, length = this.#lengths[row]!): KvRow & { readonly bytes: number } {
+  copyOf(row: number, length = this.#lengths[row]!): HostKvRow & { readonly bytes: number } {
     const source = this.row(row);
     const copies = this.#buffers.map(({ heads, size }, i) => {
       const copy = new Float32Array(heads * length * size);
@@ -142,12 +115,11 @@ export class KvCache {
     return { length, bytes, heads: (i) => ({ data: copies[i]!, start: 0, stride: length * this.#buffers[i]!.size }) };
   }
 
-  /** Appends counts[row] fetched tokens to each row: the last ones, or the first ones if the padding is on the right. */
-  write(fetches: Fetches, counts: readonly number[], padding: "before" | "behind" = "before"): void {
+  write(fetches: Readonly<Record<string, Tensor>>, counts: readonly number[], padding: "before" | "behind" = "before"): void {
     let longest = 0;
     for (let row = 0; row < counts.length; row++) longest = Math.max(longest, this.#lengths[row]! + counts[row]!);
     if (longest > this.#capacity) {
-      this.#arrange(this.#lengths.length, this.#sized(longest));
+      this.#arrange(this.#lengths.length, sizedFor(longest, this.#options));
       this.#describe();
     }
     for (let i = 0; i < this.#buffers.length; i++) {
@@ -170,23 +142,17 @@ export class KvCache {
     }
   }
 
-  #copy(source: KvRow, row: number, length: number): void {
+  #copy(source: HostKvRow, row: number, length: number): void {
     const target = this.row(row);
     this.#buffers.forEach(({ heads, size }, i) => {
       copyHeads(source.heads(i), target.heads(i), heads, length * size);
     });
   }
 
-  /** The capacity for this many tokens: a power of two, so that a growing row is seldom copied. */
-  #sized(tokens: number): number {
-    if (this.#options.complete) return Math.max(1, Math.ceil(tokens / GRAIN)) * GRAIN;
-    return Math.max(SMALLEST, 2 ** Math.ceil(Math.log2(Math.max(1, tokens))));
-  }
-
   /** Frees memory if most of it is unused, and reduces the capacity if the remaining rows are much shorter. */
   #fit(): void {
     const rows = this.#lengths.length;
-    this.#arrange(rows, Math.min(this.#capacity, this.#sized(Math.max(0, ...this.#lengths) * 1.25)));
+    this.#arrange(rows, Math.min(this.#capacity, sizedFor(Math.max(0, ...this.#lengths) * 1.25, this.#options)));
     if (rows * this.#capacity * 4 <= this.#slots) this.#allocate(rows * 2 * this.#capacity);
   }
 
@@ -229,6 +195,10 @@ export class KvCache {
       this.#feeds[fed] = { dtype: "float32", shape, data: this.#data[i]!.subarray(0, rows * heads * this.#capacity * size) };
     });
   }
+}
+
+function isOnHost(row: KvRow): row is HostKvRow {
+  return "heads" in row;
 }
 
 /** Copies the first `numbers` of each head. */

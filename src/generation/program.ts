@@ -2,9 +2,13 @@
 
 import type { Model } from "../inference/model.ts";
 import type { Lease } from "../inference/runner.ts";
-import { feedsOfRows, type Woven } from "../inference/woven.ts";
+import { feedsOfRows, plain, type Woven } from "../inference/woven.ts";
 import type { Feeds, Session } from "../runtime/session.ts";
-import { buildDecode, buildEncode, type DecodePlan, fetchRoutes, planOf } from "./decoder-graphs.ts";
+import { buildDecode, buildEncode, crossBuffers, type DecodePlan, fetchRoutes, planOf } from "./decoder-graphs.ts";
+import { DeviceKvCache } from "./device-kv-cache.ts";
+import { KvCache } from "./kv-cache.ts";
+import { KvGraphs } from "./kv-graphs.ts";
+import type { KvBuffer, KvStore } from "./kv-store.ts";
 import { graphWork, type PromptWork } from "./prompt-reading.ts";
 
 export interface Program {
@@ -29,7 +33,11 @@ export class Programs {
   readonly vocabularySize: number;
   /** Whether each module's route is fetched. */
   readonly routes: boolean;
+  /** Whether keys and values stay on the device. */
+  readonly keeps: boolean;
   readonly #model: Model;
+  readonly #caches: Readonly<Record<"past" | "cross", KvGraphs>>;
+  readonly #leases: Lease[] = [];
   readonly #programs = new Map<string, Promise<Program>>();
   readonly #open = new Set<string>();
   #isClosed = false;
@@ -40,7 +48,23 @@ export class Programs {
     this.vocabularySize = architecture.vocabularySize;
     this.hasEncoder = architecture.kind === "encoder-decoder";
     this.routes = routes;
+    this.keeps = model.runner.engine.capabilities.deviceTensors;
     this.#model = model;
+    const graphs = (cache: string, buffers: readonly KvBuffer[]) =>
+      new KvGraphs(buffers, async (graph, build, keep) => {
+        const lease = await model.runner.lease({ graph, cache }, plain, build, keep);
+        if (this.#isClosed) lease.release();
+        else this.#leases.push(lease);
+        return lease.session;
+      });
+    this.#caches = { past: graphs("past", this.plan.past), cross: graphs("cross", crossBuffers(this.plan)) };
+  }
+
+  /** An empty cache: of the tokens that a decoder has read, or of the encoder's output. */
+  cache(of: "past" | "cross"): KvStore {
+    const options = of === "past" ? { lengths: "cache_lengths" } : { complete: true };
+    const graphs = this.#caches[of];
+    return this.keeps ? new DeviceKvCache(graphs, options) : new KvCache(graphs.buffers, options);
   }
 
   /** The program of rows that are all of this kind; without a kind, of any rows. `work`: what it computes from prompts. */
@@ -67,6 +91,7 @@ export class Programs {
   close(): void {
     this.#isClosed = true;
     for (const id of this.#open) void this.#programs.get(id)!.then(({ close }) => close());
+    for (const { release } of this.#leases) release();
   }
 }
 
@@ -80,6 +105,7 @@ export function kindOf(rows: readonly { readonly alone: Woven | undefined }[]): 
 
 async function openProgram({ base: { architecture }, runner, woven }: Model, routes: boolean, work?: PromptWork): Promise<Program> {
   const plan = planOf(architecture);
+  const kept = (buffers: readonly KvBuffer[]) => (runner.engine.capabilities.deviceTensors ? buffers.map(({ fetched }) => fetched) : []);
   const leases: Lease[] = [];
   const close = () => {
     for (const { release } of leases) release();
@@ -92,13 +118,19 @@ async function openProgram({ base: { architecture }, runner, woven }: Model, rou
   try {
     const encode =
       architecture.kind === "encoder-decoder"
-        ? await leased({ graph: "encode", routes }, woven, (graph, parts) =>
-            buildEncode(graph, architecture, parts(routes ? fetchRoutes(graph) : undefined)),
+        ? await leased(
+            { graph: "encode", routes },
+            woven,
+            (graph, parts) => buildEncode(graph, architecture, parts(routes ? fetchRoutes(graph) : undefined)),
+            kept(crossBuffers(plan)),
           )
         : undefined;
     const kind = { graph: "decode", routes, ...(work && { work: JSON.stringify(work) }) };
-    const decode = await leased(kind, woven, (graph, parts) =>
-      buildDecode(graph, architecture, parts(routes ? fetchRoutes(graph) : undefined), plan, work),
+    const decode = await leased(
+      kind,
+      woven,
+      (graph, parts) => buildDecode(graph, architecture, parts(routes ? fetchRoutes(graph) : undefined), plan, work),
+      kept(plan.past),
     );
     const feedsOf = (choices: Feeds) => feedsOfRows(woven, choices);
     return { decode, encode, feeds: woven.feeds, takesRows: woven.chooseRows !== undefined, feedsOf, close };

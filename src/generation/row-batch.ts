@@ -2,10 +2,10 @@
 
 import { invariant } from "../base/errors.ts";
 import { type HostTensor, int64, padded } from "../base/tensor.ts";
+import type { DeviceFeeds } from "../runtime/engine.ts";
 import type { Feeds } from "../runtime/session.ts";
-import { crossBuffers } from "./decoder-graphs.ts";
 import { stackedFeeds } from "./feeds.ts";
-import { KvCache, type KvRow } from "./kv-cache.ts";
+import type { KvRow, KvStore } from "./kv-store.ts";
 import { kindOf, type Program, type Programs } from "./program.ts";
 import { LABELS } from "./prompt-reading.ts";
 import { routesOfRows } from "./routes.ts";
@@ -21,20 +21,20 @@ const LOGITS_BYTES = 2 ** 27; // of one run
 
 export class RowBatch {
   readonly #programs: Programs;
-  readonly #past: KvCache;
-  readonly #cross: KvCache | undefined;
+  readonly #past: KvStore;
+  readonly #cross: KvStore | undefined;
   readonly #slots: Slot[] = [];
   /** The feeds for one token per row. They are rewritten at each step. */
   #single: Inputs | undefined;
   /** The feeds of the last run, and the cache's feeds that they contain. */
-  #feeds: Record<string, HostTensor> = {};
-  #madeWith: Feeds | undefined;
+  #feeds: DeviceFeeds = {};
+  #madeWith: DeviceFeeds | undefined;
   #madeFor: Program | undefined;
 
   constructor(programs: Programs) {
     this.#programs = programs;
-    this.#past = new KvCache(programs.plan.past, { lengths: "cache_lengths" });
-    if (programs.hasEncoder) this.#cross = new KvCache(crossBuffers(programs.plan), { complete: true });
+    this.#past = programs.cache("past");
+    if (programs.hasEncoder) this.#cross = programs.cache("cross");
   }
 
   get slots(): readonly Slot[] {
@@ -86,10 +86,7 @@ export class RowBatch {
   takeAll(from: RowBatch): void {
     this.reserve(from.#slots.length, Math.max(...from.#slots.map(({ length }) => length)));
     for (const slot of from.#slots) this.copy(slot, from, slot);
-    from.#slots.length = 0;
-    from.#past.empty();
-    from.#cross?.empty();
-    from.#madeWith = undefined;
+    from.empty();
   }
 
   /** Adds a slot that begins with the row of another. */
@@ -116,6 +113,14 @@ export class RowBatch {
     return this.#past.copyOf(this.#rowOf(slot));
   }
 
+  /** Removes all rows. */
+  empty(): void {
+    this.#slots.length = 0;
+    this.#past.empty();
+    this.#cross?.empty();
+    this.#madeWith = undefined;
+  }
+
   #rowOf(slot: Slot): number {
     const row = this.#slots.indexOf(slot);
     invariant(row >= 0, "the slot stands in another batch");
@@ -128,13 +133,13 @@ export class RowBatch {
     const { encode, feeds } = program;
     invariant(encode && this.#cross && this.#cross.lengths.length === 0, "rows are encoded once, together");
     const { ids, mask } = padded(this.#slots.map(({ prompt }) => prompt));
-    const fetches = await encode.run({ ...feeds, ...this.#rowFeeds(program), input_ids: ids, attention_mask: mask });
+    const { fetched, kept } = await encode.runKeeping({ ...feeds, ...this.#rowFeeds(program), input_ids: ids, attention_mask: mask });
     const counts = this.#slots.map(({ prompt }) => prompt.length);
     this.#cross.reserve(counts.length, ids.shape[1]!);
     for (const _ of counts) this.#cross.add();
-    this.#cross.write(fetches, counts, "behind");
+    await this.#cross.write(this.#programs.keeps ? kept : fetched, counts, "behind");
     if (this.#programs.routes) {
-      routesOfRows(fetches, counts, "start").forEach((row, i) => {
+      routesOfRows(fetched, counts, "start").forEach((row, i) => {
         this.#slots[i]!.encoderRoutes = row;
       });
     }
@@ -149,21 +154,23 @@ export class RowBatch {
     const left = this.left;
     const columns = Math.min(width, left, work?.kind === "scores" ? this.#mostScored : left);
     const counts = this.#slots.map(({ pending }) => Math.max(0, pending.length - (left - columns)));
-    const fetches = await program.decode.run(
+    await this.#past.settle?.();
+    await this.#cross?.settle?.();
+    const { fetched, kept } = await program.decode.runKeeping(
       Object.assign(
         this.#standing(program),
         this.#inputs(counts, columns),
         work?.kind === "scores" && { [LABELS]: this.#labels(counts, columns) },
       ),
     );
-    this.#past.write(fetches, counts);
-    const routed = this.#programs.routes ? routesOfRows(fetches, counts, "end") : undefined;
-    const { data, shape } = fetches.logits as HostTensor<"float32">;
+    await this.#past.write(this.#programs.keeps ? kept : fetched, counts);
+    const routed = this.#programs.routes ? routesOfRows(fetched, counts, "end") : undefined;
+    const { data, shape } = fetched.logits as HostTensor<"float32">;
     const vocabulary = shape[2]!;
     for (let row = 0; row < counts.length; row++) {
       const [slot, count] = [this.#slots[row]!, counts[row]!];
       if (count === 0) continue;
-      if (work) slot.reading!.take(fetches, row, columns, count);
+      if (work) slot.reading!.take(fetched, row, columns, count);
       for (let i = 0; i < count; i++) slot.tokens.push(slot.pending[i]!);
       slot.pending.splice(0, count);
       if (routed) slot.routed.push({ count, routes: routed[row]! });
@@ -198,7 +205,7 @@ export class RowBatch {
   }
 
   /** The feeds that stay the same until rows are added or removed, or the caches grow. */
-  #standing(program: Program): Record<string, HostTensor> {
+  #standing(program: Program): DeviceFeeds {
     if (this.#madeWith === this.#past.feeds && this.#madeFor === program) return this.#feeds;
     this.#madeWith = this.#past.feeds;
     this.#madeFor = program;
@@ -206,9 +213,10 @@ export class RowBatch {
     return this.#feeds;
   }
 
-  #crossFeeds(): Feeds {
+  #crossFeeds(): DeviceFeeds {
     if (!this.#cross) return {};
-    const { lengths, capacity, feeds } = this.#cross;
+    const { lengths, feeds } = this.#cross;
+    const capacity = Object.values(feeds)[0]!.shape[2]!;
     const mask = int64([lengths.length, capacity]);
     lengths.forEach((length, row) => {
       mask.data.fill(1n, row * capacity, row * capacity + length);

@@ -64,6 +64,11 @@ export class Scheduler {
     return { running: this.#rows, waiting, cacheBytes: this.#bytes, keptBytes: this.#kept.bytes, steps, preemptions };
   }
 
+  /** Frees the caches that are kept for later prompts. */
+  forget(): void {
+    this.#kept.empty();
+  }
+
   /** Adds a job. A prompt that the model cannot read is refused. The returned function removes the job. */
   submit(job: Job, sink: Sink): (reason?: unknown) => void {
     for (const prompt of job.prompts) checkPrompt(prompt, job.model.base.architecture);
@@ -282,7 +287,10 @@ const schedulers = new WeakMap<Runner, Scheduler>();
 
 /** The scheduler for all generation of one runner. */
 export function schedulerOf(runner: Runner): Scheduler {
-  const scheduler = schedulers.get(runner) ?? new Scheduler();
+  const known = schedulers.get(runner);
+  if (known) return known;
+  const scheduler = new Scheduler();
   schedulers.set(runner, scheduler);
+  runner.whenDisposed(() => scheduler.forget());
   return scheduler;
 }

@@ -9,6 +9,7 @@ import { createGraph } from "../graph/graph.ts";
 import type { Graph } from "../graph/value.ts";
 import { logitsOf } from "../models/logits.ts";
 import { routedModules, routeNames } from "../routing/route-names.ts";
+import type { Engine } from "../runtime/engine.ts";
 import { type Fetches, Session, type SessionOptions } from "../runtime/session.ts";
 import type { Base, GraphParts } from "./base.ts";
 import type { Batch } from "./batch.ts";
@@ -62,16 +63,20 @@ const SESSIONS = 16;
 /** Owns native memory: `await using` or `dispose` it. */
 export class Runner {
   readonly base: Base;
+  /** The engine that runs its graphs. */
+  readonly engine: Engine;
   readonly #options: SessionOptions;
   readonly #limit: number;
   /** The least recently used is first. */
   readonly #kept = new Map<string, Kept>();
   readonly #holders = new Map<string, number>();
+  readonly #atEnd: (() => void)[] = [];
   #built = 0;
   #isDisposed = false;
 
   constructor(base: Base, { sessions = SESSIONS, ...options }: RunnerOptions = {}) {
     this.base = base;
+    this.engine = options.engine ?? base.engine;
     this.#options = options;
     this.#limit = Math.max(1, sessions);
   }
@@ -81,11 +86,12 @@ export class Runner {
     return { built: this.#built, kept: this.#kept.size };
   }
 
-  /** The session of this kind of graph for `woven`, built at the first call. Release it when it is no longer needed. */
-  async lease(kind: GraphKind, woven: Woven, build: BuildGraph): Promise<Lease> {
+  /** The session of this kind of graph for `woven`, built at the first call. Release it when it is no longer needed. `keep`: the outputs that
+   *  stay on the device, which depend on the kind and the engine alone. */
+  async lease(kind: GraphKind, woven: Woven, build: BuildGraph, keep: readonly string[] = []): Promise<Lease> {
     if (this.#isDisposed) throw disposed();
     const key = `${JSON.stringify(Object.entries(kind).sort(([a], [b]) => (a < b ? -1 : 1)))} | ${woven.key}`;
-    const kept = this.#kept.get(key) ?? { wovenKey: woven.key, session: this.#load(kind, woven, build), users: 0 };
+    const kept = this.#kept.get(key) ?? { wovenKey: woven.key, session: this.#load(kind, woven, build, keep), users: 0 };
     this.#kept.delete(key);
     this.#kept.set(key, kept);
     kept.users++;
@@ -150,20 +156,26 @@ export class Runner {
     };
   }
 
+  /** Calls `free` when the runner is disposed. */
+  whenDisposed(free: () => void): void {
+    this.#atEnd.push(free);
+  }
+
   /** Disposes every session after its last user. */
   async dispose(): Promise<void> {
     this.#isDisposed = true;
     await this.#disposeAll(() => true);
+    for (const free of this.#atEnd.splice(0)) free();
   }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
   }
 
-  async #load(kind: GraphKind, woven: Woven, build: BuildGraph): Promise<Session> {
+  async #load(kind: GraphKind, woven: Woven, build: BuildGraph, keep: readonly string[]): Promise<Session> {
     const graph = createGraph(kind.graph);
     build(graph, (onRoute) => partsOf(this.base, woven, graph, onRoute));
     this.#built++;
-    return Session.load(graph, { engine: this.base.engine, ...this.#options });
+    return Session.load(graph, { ...this.#options, engine: this.engine, keep });
   }
 
   #leave(kept: Kept): void {

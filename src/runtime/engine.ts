@@ -73,6 +73,8 @@ export interface Engine {
   load(graph: Graph, options?: LoadOptions): Promise<Session>;
   /** Copies a host tensor to the device, for a tensor that is fed many times. */
   upload(tensor: HostTensor): Promise<DeviceTensor>;
+  /** The device tensors that are not disposed of. */
+  held(): { readonly tensors: number; readonly bytes: number };
 }
 
 export function isOnDevice(tensor: Tensor): tensor is DeviceTensor {

@@ -72,6 +72,10 @@ function onnxRuntime(device: Device, capabilities: Capabilities): Engine {
       const copy = await copySession(engine, tensor, { keep: ["y"] });
       return (await copy.runKeeping({ x: tensor })).kept.y!;
     },
+    held: () => {
+      const own = [...live].filter((tensor) => tensor.engine === engine);
+      return { tensors: own.length, bytes: own.reduce((sum, { bytes }) => sum + bytes, 0) };
+    },
   };
   return engine;
 }
@@ -193,12 +197,21 @@ function hostTensor(tensor: Ort.Tensor): HostTensor {
   return { dtype: tensor.type as HostDType, shape: tensor.dims, data: tensor.data as HostArrays[HostDType] };
 }
 
+interface Native {
+  readonly engine: Engine;
+  readonly tensor: Ort.Tensor;
+  readonly bytes: number;
+}
 /** The engine and native tensor of each device tensor. */
-const held = new WeakMap<DeviceTensor, { readonly engine: Engine; readonly tensor: Ort.Tensor }>();
+const held = new WeakMap<DeviceTensor, Native>();
+/** Those that are not disposed of. */
+const live = new Set<Native>();
 
 function deviceTensor(engine: Engine, tensor: Ort.Tensor): DeviceTensor {
+  const native: Native = { engine, tensor, bytes: tensor.size * BYTES[tensor.type as HostDType] };
   const dispose = () => {
-    if (held.delete(self)) tensor.dispose();
+    held.delete(self);
+    if (live.delete(native)) tensor.dispose();
   };
   const self: DeviceTensor = {
     location: "device",
@@ -209,9 +222,12 @@ function deviceTensor(engine: Engine, tensor: Ort.Tensor): DeviceTensor {
     dispose,
     [Symbol.dispose]: dispose,
   };
-  held.set(self, { engine, tensor });
+  held.set(self, native);
+  live.add(native);
   return self;
 }
+
+const BYTES: Readonly<Record<HostDType, number>> = { float32: 4, float64: 8, int64: 8, int32: 4, int8: 1, uint8: 1, bool: 1 };
 
 function heldBy(engine: Engine, feed: DeviceTensor, name: string): Ort.Tensor {
   const found = held.get(feed);
