@@ -29,7 +29,8 @@ export function int8Rows(weights: Float32Array, width: number, range: number): I
     const scale = Math.fround(most / range);
     scales[row] = scale;
     if (scale === 0) continue;
-    for (let i = start; i < start + width; i++) values[i] = Math.max(-range, Math.min(range, Math.round(weights[i]! / scale)));
+    // Math.round takes three times as long.
+    for (let i = start; i < start + width; i++) values[i] = Math.max(-range, Math.min(range, Math.floor(weights[i]! / scale + 0.5)));
   }
   return { values, scales };
 }
@@ -41,8 +42,12 @@ export function intoColumns(
   { width, at, columns }: { width: number; at: number; columns: number },
 ): void {
   const rows = values.length / width;
-  for (let i = 0; i < width; i++) {
-    const to = i * columns + at;
-    for (let row = 0; row < rows; row++) target[to + row] = values[row * width + i]!;
+  for (let first = 0; first < rows; first += STRIPE) {
+    const end = Math.min(rows, first + STRIPE);
+    for (let i = 0; i < width; i++) {
+      const to = i * columns + at;
+      for (let row = first, from = first * width + i; row < end; row++, from += width) target[to + row] = values[from]!;
+    }
   }
 }
+const STRIPE = 64; // rows whose current bytes stay in the processor's cache while their columns are written
