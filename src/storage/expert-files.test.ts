@@ -1,10 +1,10 @@
-import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { TINY_LLAMA, temporary } from "../../tests/adapter-fixtures.ts";
 import type { LoraWeights } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
-import { TENSOR_FILE } from "../adapters/file-names.ts";
+import { CONFIG_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
 import { elements, isStored } from "../base/tensor.ts";
 import { copyNumbers } from "../checkpoint/copy-numbers.ts";
 import { readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
@@ -24,6 +24,20 @@ async function poolOf(...folders: string[]): Promise<string> {
 }
 const opened = (folder: string) => openPool(folder, TINY_LLAMA, { verify: "when read" });
 
+/** The numbers of the first factor. */
+function numbersOf(from: Expert | undefined): Float32Array {
+  const [{ a }] = [...loraOf(from!).values()] as [LoraWeights];
+  const numbers = new Float32Array(elements(a.shape));
+  copyNumbers(a, numbers);
+  return numbers;
+}
+
+function changedAtTheEnd(before: Buffer): Buffer {
+  const changed = Buffer.from(before);
+  changed[changed.length - 1]! ^= 1;
+  return changed;
+}
+
 test.each(["keep", "F16", "BF16"] as const)("an expert's numbers stay in its files until they are used (%s)", async (dtype) => {
   const source = join(temporary(), "rslora");
   await cp(join(VARIANTS, "rslora"), source, { recursive: true });
@@ -42,17 +56,9 @@ test.each(["keep", "F16", "BF16"] as const)("an expert's numbers stay in its fil
 test("an expert that changed or went while its pool is open is named when it is read again, and one that is put back is read", async () => {
   const folder = await poolOf(join(VARIANTS, "rslora"), join(VARIANTS, "default_targets"));
   const [other, expert] = await (await opened(folder)).loadAll();
-  const numbersOf = (from: Expert | undefined) => {
-    const [{ a }] = [...loraOf(from!).values()] as [LoraWeights];
-    const numbers = new Float32Array(elements(a.shape));
-    copyNumbers(a, numbers);
-    return numbers;
-  };
   const file = join(folder, "experts/default_targets", TENSOR_FILE);
   const [before, numbers] = [await readFile(file), numbersOf(expert)];
-  const changed = Buffer.from(before);
-  changed[changed.length - 1]! ^= 1;
-  await writeFile(file, changed);
+  await writeFile(file, changedAtTheEnd(before));
   numbersOf(other); // takes the other's place on the desk
   expect(() => numbersOf(expert)).toThrow(/"default_targets" changed/);
   await expect((await opened(folder)).load(1)).rejects.toThrow(/"default_targets" changed/);
@@ -62,6 +68,20 @@ test("an expert that changed or went while its pool is open is named when it is 
   numbersOf(other);
   expect(() => numbersOf(expert)).toThrow(/"default_targets" changed/);
   await expect(opened(folder)).rejects.toThrow(/"default_targets" is missing/);
+});
+
+test("a large expert is compared with its hash when its numbers are used first, not when it is opened", async () => {
+  const source = join(temporary(), "rslora");
+  await cp(join(VARIANTS, "rslora"), source, { recursive: true });
+  await appendFile(join(source, CONFIG_FILE), " ".repeat(2 ** 23)); // spaces after JSON are allowed
+  const folder = await poolOf(source);
+  const file = join(folder, "experts/rslora", TENSOR_FILE);
+  const before = await readFile(file);
+  await writeFile(file, changedAtTheEnd(before));
+  const expert = await (await opened(folder)).load(0);
+  expect(() => numbersOf(expert)).toThrow(/"rslora" changed/);
+  await writeFile(file, before);
+  expect(numbersOf(expert)).toEqual(numbersOf(await loadExpert(source, TINY_LLAMA)));
 });
 
 test("prototypes are computed once and kept by content; damaged ones are made again", async () => {

@@ -1,12 +1,12 @@
 /** @file The files of an expert that stay on disk: a tensor's numbers are read when they are used, such as when a pool is stacked.
  *
  *  All files of one expert are read at once, since many small reads take far longer than one large one, and compared with the hash that
- *  pool.json records. Their bytes stay on a desk that the experts of a pool share: the next expert takes the place of the one before. A
+ *  pool.json records. For a small expert this happens when it is opened, for a large one when its numbers are used first. Their bytes stay on a desk that the experts of a pool share: the next expert takes the place of the one before. A
  *  file that is read again must be the one that was compared, or it is compared again. */
 
 import { createHash } from "node:crypto";
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { realpath, stat } from "node:fs/promises";
+import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { realpath } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, CONFIG_FILE, GATE_CONFIG_FILE, GATE_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
 import type { HostTensor } from "../base/tensor.ts";
@@ -28,6 +28,7 @@ export class ExpertFiles {
   readonly #desk: Desk;
   /** The state of the files that had the hash. */
   #compared = "";
+  #isSmall: boolean | undefined;
 
   /** `changed`: the error for files that no longer have the hash `sha256`. */
   constructor(folder: string, { sha256, changed, desk }: { sha256: string; changed: (cause?: unknown) => Error; desk: Desk }) {
@@ -47,10 +48,11 @@ export class ExpertFiles {
     return { ...file, read };
   };
 
-  /** The header of a file. A small file is read as a whole at once: for many small ones that is faster. */
+  /** The header of a file. The files of a small expert are read as a whole at once: for many small ones that is faster. */
   async #opened(path: string): Promise<SafetensorsFile> {
-    const [{ size }, file] = await Promise.all([stat(path), realpath(path)]);
-    if (size > SMALL) return openSafetensors(path);
+    this.#isSmall ??= HASHED_FILES.reduce((sum, name) => sum + sizeOf(join(this.folder, name)), 0) <= SMALL;
+    if (!this.#isSmall) return openSafetensors(path);
+    const file = await realpath(path);
     const bytes = this.#desk.bytesOf(this, basename(path)); // valid until the next await, in which another expert may be read
     if (!bytes) throw this.#changed();
     const { tensors, metadata } = parseSafetensors(bytes, file);
@@ -148,6 +150,10 @@ function openedIn(folder: string, name: string): OpenFile[] {
   }
   const { ino, size, mtimeNs } = fstatSync(descriptor, { bigint: true });
   return [{ name, descriptor, size: Number(size), state: `${name} ${ino} ${size} ${mtimeNs}` }];
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 function readFully(descriptor: number, to: Uint8Array): void {
