@@ -23,6 +23,8 @@ export interface Chart {
   readonly y: string;
   /** Logarithmic y axis; values of 0 or less are left out. */
   readonly logarithmic?: boolean;
+  /** Logarithmic x axis; every x is above 0. */
+  readonly logarithmicX?: boolean;
   /** Shares in 0..1, shown in per cent. */
   readonly percent?: boolean;
   readonly series: readonly Series[];

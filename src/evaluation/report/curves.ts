@@ -35,7 +35,14 @@ ${drawing.body}
 }
 
 /** Axes and lines; undefined without points. */
-export function chartDrawing({ x, y, logarithmic = false, percent = false, series: given }: Chart): Drawing | undefined {
+export function chartDrawing({
+  x,
+  y,
+  logarithmic = false,
+  logarithmicX = false,
+  percent = false,
+  series: given,
+}: Chart): Drawing | undefined {
   const isShown = (point: Point) => Number.isFinite(point.x) && Number.isFinite(point.y) && (!logarithmic || point.y > 0);
   const series = given.map((one) => ({ ...one, points: one.points.filter(isShown) }));
   const points = series.flatMap((one) => one.points);
@@ -43,6 +50,7 @@ export function chartDrawing({ x, y, logarithmic = false, percent = false, serie
   const xs = withTicksAt(
     points.map((point) => point.x),
     [FRAME.left, WIDTH - FRAME.right],
+    logarithmicX ? logScale : scale,
   );
   const range: [number, number] = [HEIGHT - FRAME.bottom, FRAME.top];
   const ends = points.flatMap((point) => [point.y - (point.error ?? 0), point.y + (point.error ?? 0)]);
@@ -77,8 +85,8 @@ function scale(values: readonly number[], [from, to]: readonly [number, number])
 }
 
 /** Likewise, with a tick at each value if there are few, such as the settings of a sweep. */
-function withTicksAt(values: readonly number[], range: readonly [number, number]): Scale {
-  const even = scale(values, range);
+function withTicksAt(values: readonly number[], range: readonly [number, number], scaleOf: typeof scale): Scale {
+  const even = scaleOf(values, range);
   const own = [...new Set(values)].sort((a, b) => a - b);
   if (own.length > MOST_OWN_TICKS) return even;
   const ticks: number[] = [];

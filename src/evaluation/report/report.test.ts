@@ -203,14 +203,19 @@ test("curves are read from runs, one chart for each kind of training", async () 
 });
 
 test("a chart's points lie inside its frame, whatever the values", () => {
-  for (const logarithmic of [false, true]) {
+  for (const [logarithmic, logarithmicX] of [
+    [false, false],
+    [true, false],
+    [true, true],
+  ]) {
     for (const ys of [
       [1e-6, 3, 7],
       [5, 5],
       [0, 1],
       [-2, 4],
     ]) {
-      const svg = chartFigure({ title: "t", x: "x", y: "y", logarithmic, series: [{ name: "s", points: ys.map((y, x) => ({ x, y })) }] });
+      const series = [{ name: "s", points: ys.map((y, i) => ({ x: 10 ** i, y })) }];
+      const svg = chartFigure({ title: "t", x: "x", y: "y", logarithmic, logarithmicX, series });
       const points = [...svg.matchAll(/c[xy]="(-?[\d.]+|NaN)"/g)].map(([, value]) => Number(value));
       expect(points.length).toBeGreaterThan(0);
       expect(points.every((value) => value >= 0 && value <= 640)).toBe(true);
@@ -218,4 +223,11 @@ test("a chart's points lie inside its frame, whatever the values", () => {
     }
   }
   expect(chartFigure({ title: "t", x: "x", y: "y", series: [] })).toBe("");
+});
+
+test("on a logarithmic x axis, equal ratios have equal distances", () => {
+  const points = [1, 10, 100].map((x) => ({ x, y: x }));
+  const svg = chartFigure({ title: "t", x: "x", y: "y", logarithmicX: true, series: [{ name: "s", points }] });
+  const [a, b, c] = [...svg.matchAll(/cx="([\d.]+)"/g)].map(([, value]) => Number(value));
+  expect(b! - a!).toBeCloseTo(c! - b!, 0); // pixels, printed with one digit
 });
