@@ -1,12 +1,12 @@
-/** @file Checkpoints with real shapes and random weights, for measurements. They are written tensor by tensor, so that any size
+/** @file Checkpoints with real shapes and random weights, for measurements. They are written piece by piece, so that any size
  *  needs little memory. */
 
-import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { tracedTensors } from "../dist/models/logits.js";
 import { architectureOf } from "../dist/models/registry.js";
 
-/** Width 512, as in the issues of this project's speed goals. */
+/** Width 512 unless the name says another. */
 export const CONFIGS = {
   t5: {
     model_type: "t5",
@@ -24,17 +24,25 @@ export const CONFIGS = {
     pad_token_id: 0,
     eos_token_id: 1,
   },
-  llama: {
-    model_type: "llama",
-    vocab_size: 8192,
-    hidden_size: 512,
-    intermediate_size: 1376,
-    num_hidden_layers: 8,
-    num_attention_heads: 8,
-    num_key_value_heads: 8,
-    max_position_embeddings: 2048,
+  llama: llamaOf(512, 1376),
+  "llama-256": llamaOf(256, 688),
+  "llama-1024": llamaOf(1024, 2752),
+  // google/t5-v1_1-xl's sizes, which the paper's base has: 2.8 billion weights.
+  "t5-xl": {
+    model_type: "t5",
+    vocab_size: 32128,
+    d_model: 2048,
+    d_kv: 64,
+    d_ff: 5120,
+    num_layers: 24,
+    num_decoder_layers: 24,
+    num_heads: 32,
+    feed_forward_proj: "gated-gelu",
     tie_word_embeddings: false,
-    eos_token_id: 2,
+    dropout_rate: 0,
+    decoder_start_token_id: 0,
+    pad_token_id: 0,
+    eos_token_id: 1,
   },
   // The shape "Q": that of Qwen2.5-0.5B with a smaller vocabulary.
   q: {
@@ -72,43 +80,98 @@ export const CONFIGS = {
   },
 };
 
+function llamaOf(width, inner) {
+  return {
+    model_type: "llama",
+    vocab_size: 8192,
+    hidden_size: width,
+    intermediate_size: inner,
+    num_hidden_layers: 8,
+    num_attention_heads: width / 64,
+    num_key_value_heads: width / 64,
+    max_position_embeddings: 2048,
+    tie_word_embeddings: false,
+    eos_token_id: 2,
+  };
+}
+
 const BYTES = { F32: 4, BF16: 2 };
 
-/** Writes config.json and model.safetensors into `folder`; returns the bytes of the weights. */
-export function writeRandomCheckpoint(folder, config, dtype = "F32") {
+/** Writes config.json and the weights into `folder`: model.safetensors, or shards of about `shardBytes` with their index. Every file gets its
+ *  name when it is whole, and shards that are there already are left as they are. Returns the bytes of the weights. */
+export function writeRandomCheckpoint(folder, config, dtype = "F32", { shardBytes = Number.POSITIVE_INFINITY } = {}) {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "config.json"), JSON.stringify(config));
-  const shapes = tracedTensors(architectureOf({ config, tensors: new Map(), directory: folder }));
+  const shapes = [...shapesOf(config)];
+  const shards = [];
+  let room = 0;
+  for (const [name, shape] of shapes) {
+    const bytes = bytesOf(shape, dtype);
+    if (room < bytes) {
+      shards.push([]);
+      room = shardBytes;
+    }
+    shards.at(-1).push([name, shape]);
+    room -= bytes;
+  }
+  const two = (number) => String(number).padStart(5, "0");
+  const fileOf = (i) => (shards.length === 1 ? "model.safetensors" : `model-${two(i + 1)}-of-${two(shards.length)}.safetensors`);
+  const noise = uniformNoise();
+  let first = 0;
+  for (const [i, shard] of shards.entries()) {
+    const path = join(folder, fileOf(i));
+    if (shardBytes === Number.POSITIVE_INFINITY || !existsSync(path)) writeFile(path, shard, { first, dtype, noise });
+    first += shard.length;
+  }
+  if (shards.length > 1) {
+    const places = shards.flatMap((shard, i) => shard.map(([name]) => [name, fileOf(i)]));
+    const index = join(folder, "model.safetensors.index.json");
+    writeFileSync(`${index}.partial`, JSON.stringify({ weight_map: Object.fromEntries(places) }));
+    renameSync(`${index}.partial`, index);
+  }
+  return shapes.reduce((sum, [, shape]) => sum + bytesOf(shape, dtype), 0);
+}
+
+/** The checkpoint's tensors: name -> shape. */
+export function shapesOf(config) {
+  return tracedTensors(architectureOf({ config, tensors: new Map(), directory: "." }));
+}
+
+const bytesOf = (shape, dtype) => shape.reduce((product, size) => product * size, BYTES[dtype]);
+
+/** `first`: the number of the file's first tensor. */
+function writeFile(path, tensors, { first, dtype, noise }) {
   const header = {};
   let end = 0;
-  for (const [name, shape] of shapes) {
+  for (const [name, shape] of tensors) {
     const start = end;
-    end += shape.reduce((product, size) => product * size, BYTES[dtype]);
+    end += bytesOf(shape, dtype);
     header[name] = { dtype, shape, data_offsets: [start, end] };
   }
   const text = JSON.stringify(header);
   const bytes = Buffer.from(text + " ".repeat(-text.length & 7));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(bytes.length));
-  const file = openSync(join(folder, "model.safetensors"), "w");
+  const file = openSync(`${path}.partial`, "w");
   writeSync(file, length);
   writeSync(file, bytes);
-  const noise = uniformNoise();
-  for (const shape of shapes.values()) for (const part of values(shape, dtype, noise)) writeSync(file, part);
+  for (const [i, [, shape]] of tensors.entries()) for (const part of values(first + i, shape, dtype, noise)) writeSync(file, part);
   closeSync(file);
-  return end;
+  renameSync(`${path}.partial`, path);
 }
 
-// Every tensor is cut from one array of noise at different offsets, since drawing half a billion numbers takes minutes.
+// Every tensor is cut from one array of noise, since drawing half a billion numbers takes minutes, and each at an offset of its own: the engine
+// keeps equal weights once, so a model of equal layers would take less memory and read from the processor's cache.
 const PIECE = 1 << 20;
 const STRIDE = 7919;
+const MOST_PIECES = 1021; // of a tensor; prime
 
-/** A tensor's bytes, a piece at a time: ones for norms, else uniform with variance 1 / fan-in. */
-function* values(shape, dtype, noise) {
+/** The bytes of tensor number `index`, a piece at a time: ones for norms, else uniform with variance 1 / fan-in. */
+function* values(index, shape, dtype, noise) {
   const count = shape.reduce((product, size) => product * size, 1);
   const bound = Math.sqrt(3 / shape.at(-1));
   for (let start = 0; start < count; start += PIECE) {
-    const offset = (STRIDE * (1 + start / PIECE + shape[0])) % PIECE;
+    const offset = (STRIDE * (1 + start / PIECE + MOST_PIECES * index)) % PIECE;
     const numbers = noise.slice(offset, offset + Math.min(PIECE, count - start));
     for (let i = 0; i < numbers.length; i++) numbers[i] = shape.length === 1 ? 1 : bound * numbers[i];
     yield new Uint8Array((dtype === "F32" ? numbers : bfloat16(numbers)).buffer);
