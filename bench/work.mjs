@@ -86,8 +86,9 @@ export async function decodingWork(folder, { rows, width, tokens, experts = 0, .
 }
 
 /** Reading a prompt of `width` tokens, as before the first token of an answer. Every call reads another prompt, so that nothing is kept. */
-export async function promptWork(folder, { width, ...session }) {
-  const model = await loadModel(folder, session);
+export async function promptWork(folder, { width, experts = 0, ...session }) {
+  const base = await loadModel(folder, session);
+  const model = experts > 0 ? base.withWoven(randomPool(base, experts)) : base;
   const decoder = await Decoder.open(model);
   let seed = 1;
   return {
@@ -98,7 +99,7 @@ export async function promptWork(folder, { width, ...session }) {
     },
     dispose: () => {
       decoder.close();
-      return model.dispose();
+      return base.dispose();
     },
   };
 }
@@ -117,7 +118,7 @@ export async function choiceWork(folder, { questions, width, shared, experts = 0
 }
 
 /** The id of the largest logit. */
-function likeliest(logits) {
+export function likeliest(logits) {
   let best = 0;
   for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
   return best;
