@@ -1,20 +1,25 @@
 /** @file Speed and memory, compared with the same model without experts, with PyTorch and with llama.cpp.
  *
- *      npm run bench -- [--quick] [--rounds 3] [--repeats 5] [--only llama] [--no-peers] [--with-llama-cpp | --llama-cpp FOLDER] [--force] [--out FILE.json]
+ *      npm run bench -- [--quick] [--rounds 3] [--repeats 3] [--only llama] [--no-peers] [--with-llama-cpp | --llama-cpp FOLDER] [--force] [--out FILE.json]
  *
- *  --quick leaves out the model of full size (q), and takes under 3 minutes. --with-llama-cpp installs node-llama-cpp in a temporary folder
+ *  --quick leaves out the model of full size (q) and the curves. --with-llama-cpp installs node-llama-cpp in a temporary folder
  *  and compares q with it; --llama-cpp names a folder in which it is installed. PyTorch runs with several settings, and the fastest counts.
  *
  *  Every variant runs in a new process. The order is reversed each round, so that a machine that becomes warm or busy does not
- *  favor one of them. A loaded machine is refused, except with --force, which marks the result. Weights are random. */
+ *  favor one of them. A loaded machine is refused, except with --force, which marks the result. Weights are random.
+ *
+ *  All variants go to stderr, and the targets (targets.mjs) as a Markdown table to stdout. With --out, each run is kept beside FILE.json until
+ *  the whole is done: the same command goes on where it was stopped, if the code is the same. */
 
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { buildIfStale } from "../scripts/build.mjs";
+import { median, variantTable } from "./report.mjs";
+import { targetTable } from "./targets.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -32,8 +37,9 @@ const { values: options } = parseArgs({
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 // The load of an idle machine; a higher load competes for the cores.
 const BUSY = 0.3;
+const TORCH_SCRIPTS = ["t5", "llama"];
 const LLAMA_CPP = "node-llama-cpp@3.22.0";
-const size = { rounds: options.rounds ?? (options.quick ? "1" : "3"), repeats: options.repeats ?? (options.quick ? "2" : "5") };
+const size = { rounds: options.rounds ?? (options.quick ? "1" : "3"), repeats: options.repeats ?? (options.quick ? "2" : "3") };
 
 if (!(await buildIfStale())) process.exit(1);
 const { VARIANTS, EXPERTS, GGUF_OF } = await import("./variants.mjs");
@@ -52,58 +58,90 @@ if (load > BUSY) {
 const folder = mkdtempSync(join(tmpdir(), "skein-bench-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
-const names = Object.keys(VARIANTS).filter((name) => name.includes(options.only) && !(options.quick && VARIANTS[name].model === "q"));
+const isQuick = ({ model, isLong }) => model !== "q" && !isLong;
+const names = Object.keys(VARIANTS).filter((name) => name.includes(options.only) && !(options.quick && !isQuick(VARIANTS[name])));
 const models = [...new Set(names.map((name) => VARIANTS[name].model))];
 const baseMb = Object.fromEntries(models.map((model) => [model, writeRandomCheckpoint(join(folder, model), CONFIGS[model]) / 2 ** 20]));
 // Weights of q in fewer bits are made for this run only.
 process.env.SKEIN_CACHE = join(folder, "cache");
 const llamaCpp = options["llama-cpp"] ?? (options["with-llama-cpp"] && models.includes("q") ? installedLlamaCpp() : undefined);
-const measured = measure();
-const torchRuns = {};
-const peers = options["no-peers"] ? {} : Object.fromEntries(models.map((model) => [model, peersOf(model)]));
+const say = (what) => console.error(`${(performance.now() / 1000).toFixed(0).padStart(4)} s  ${what}`);
+const code = readFileSync(new URL("../dist/.stamp", import.meta.url), "utf8");
+const kept = keptRuns();
+measure();
+const peers = options["no-peers"] ? {} : Object.fromEntries(models.map((model) => [model, kept.peers[model] ?? peersOf(model)]));
 const report = {
   machine: { cpu: cpus()[0].model, cores: cpus().length, memoryMb: Math.round(totalmem() / 2 ** 20), node: process.version, load },
   forced: load > BUSY,
   baseMb,
   variants: Object.fromEntries(names.map((name) => [name, summaryOf(name)])),
   peers,
-  torchRuns,
+  torchRuns: kept.torchRuns,
 };
-if (options.out) writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
-else console.log(JSON.stringify(report));
-printTable();
+console.error(variantTable(report, VARIANTS));
+console.log(targetTable(report));
+if (options.out) {
+  writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
+  rmSync(partialFile(), { force: true });
+}
 
-/** Name -> the runs of each round. */
+function partialFile() {
+  return `${options.out}.partial`;
+}
+
+/** What an earlier run of the same code and settings has measured: the runs by variant, and the peers. */
+function keptRuns() {
+  const settings = JSON.stringify({ ...size, code });
+  const none = { settings, runs: {}, peers: {}, torchRuns: {} };
+  if (!options.out || !existsSync(partialFile())) return none;
+  const found = JSON.parse(readFileSync(partialFile(), "utf8"));
+  return found.settings === settings ? found : none;
+}
+
+function keep() {
+  if (options.out) writeFileSync(partialFile(), JSON.stringify(kept));
+}
+
+/** Measures every variant once a round. */
 function measure() {
-  const runs = new Map(names.map((name) => [name, []]));
   for (let round = 0; round < Number(size.rounds); round++) {
     for (const name of round % 2 === 0 ? names : [...names].reverse()) {
-      console.error(`round ${round + 1}: ${name}`);
-      runs.get(name).push(json(process.execPath, [here("variant.mjs"), name, join(folder, VARIANTS[name].model), size.repeats]));
+      kept.runs[name] ??= [];
+      if (kept.runs[name].length > round) continue;
+      say(`round ${round + 1}: ${name}`);
+      kept.runs[name].push(json(process.execPath, [here("variant.mjs"), name, join(folder, VARIANTS[name].model), size.repeats]));
+      keep();
     }
   }
-  return runs;
 }
 
 /** What a model's peers need, by the names in VARIANTS; empty without them, with the reason on stderr. */
 function peersOf(model) {
+  const times = peerTimes(model);
+  if (Object.keys(times).length > 0) kept.peers[model] = times; // a peer may be installed before the run goes on
+  keep();
+  return times;
+}
+
+function peerTimes(model) {
   const threads = cpus().length;
   if (model === "q") return llamaCpp ? llamaCppTimes(threads) : {};
+  if (!TORCH_SCRIPTS.includes(model)) return {};
   if (!hasTorch()) {
     console.error("No PyTorch to compare with: install Debian's python3-torch and libopenblas0-pthread.");
     return {};
   }
-  const onSetting = (name) => console.error(`PyTorch, ${model}: ${name}`);
+  const onSetting = (name) => say(`PyTorch, ${model}: ${name}`);
   const routed = model === "t5" && !options.quick ? { routed: EXPERTS } : {};
   const { torch, best, tried } = torchAtItsBest(model, { threads, repeats: size.repeats, onSetting, ...routed });
-  torchRuns[model] = { torch, tried };
+  kept.torchRuns[model] = { torch, tried };
   return Object.fromEntries(Object.entries(best).map(([key, { ms, setting }]) => [key, { ms, name: `PyTorch ${torch}, ${setting}` }]));
 }
 
 function llamaCppTimes(threads) {
   const times = {};
   for (const type of Object.values(GGUF_OF)) {
-    console.error(`llama.cpp: ${type}`);
+    say(`llama.cpp: ${type}`);
     const file = join(folder, `q-${type}.gguf`);
     writeRandomGguf(file, CONFIGS.q, type);
     const args = ["--threads", String(threads), "--repeats", size.repeats];
@@ -132,7 +170,7 @@ function json(command, args) {
 }
 
 function summaryOf(name) {
-  const runs = measured.get(name);
+  const runs = kept.runs[name];
   const all = runs.flatMap(({ ms }) => ms);
   return {
     medianMs: median(all),
@@ -140,38 +178,4 @@ function summaryOf(name) {
     mappedMb: runs[0].mappedMb,
     rawMs: runs.map(({ ms }) => ms),
   };
-}
-
-function median(numbers) {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-function printTable() {
-  const rows = [["", "median ms", "to base", "to peer", "peer's ms", "peak MB", "of it mapped", "peer"]];
-  for (const name of names) {
-    const { base, peer, model } = VARIANTS[name];
-    const { medianMs, peakMb, mappedMb } = report.variants[name];
-    const ratio = (other) => (other === undefined ? "" : (medianMs / other).toFixed(2));
-    const best = peer && peers[model]?.[peer];
-    const own = [
-      name,
-      medianMs.toFixed(1),
-      ratio(base && report.variants[base]?.medianMs),
-      ratio(best?.ms),
-      best ? best.ms.toFixed(1) : "",
-    ];
-    rows.push([...own, String(peakMb), String(mappedMb), best?.name ?? ""]);
-  }
-  const last = rows[0].length - 1;
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  const cellOf = (cell, i) => (i === 0 ? cell.padEnd(widths[i]) : i === last ? cell : cell.padStart(widths[i]));
-  for (const row of rows) console.error(row.map(cellOf).join("  "));
-  for (const model of models) console.error(`${model}: the base's weights are ${baseMb[model].toFixed(0)} MB`);
-  for (const [model, { torch, tried }] of Object.entries(torchRuns)) {
-    for (const [setting, { blasGflops }] of Object.entries(tried)) {
-      console.error(`PyTorch ${torch}, ${model}, ${setting}: a matrix product at ${blasGflops} GFLOP/s`);
-    }
-  }
 }

@@ -1,6 +1,6 @@
 /** @file The measured variants, by name. `base` names the variant to compare with. `peer` names a peer's time for the same model: a number of
  *  the PyTorch scripts, or for q the type of llama.cpp's weights and its number. Times are milliseconds per call, and for decoding
- *  milliseconds per step. */
+ *  milliseconds per step. `isLong`: left out of a quick run. */
 
 import { choiceWork, decodingWork, forwardWork, promptWork, trainingWork } from "./work.mjs";
 
@@ -36,6 +36,60 @@ const FULL_SIZE = Object.entries(GGUF_OF).flatMap(([precision, type]) => [
   ],
 ]);
 
+/** The full size, routed, and its training. */
+const FULL_SIZE_WITH_EXPERTS = [
+  ["q decode, batch 8, float32", { model: "q", prepare: decoding({ rows: 8, width: 32, tokens: 16 }) }],
+  ...[
+    [1, 8],
+    [1, 64],
+    [1, 166],
+    [8, 64],
+  ].map(([rows, experts]) => [
+    `q decode, batch ${rows}, ${experts} experts`,
+    { model: "q", prepare: decoding({ rows, width: 32, tokens: 16, experts }), base: `q decode, batch ${rows}, float32` },
+  ]),
+  ...[8, 166].map((experts) => [
+    `q prompt of 512, ${experts} experts`,
+    { model: "q", prepare: prompt({ width: 512, experts }), base: "q prompt of 512, float32" },
+  ]),
+  ["q LoRA training step, float32", { model: "q", prepare: training({ rows: 1, width: 128 }) }],
+  [
+    "q LoRA training step, int8",
+    { model: "q", prepare: training({ rows: 1, width: 128, precision: "int8" }), base: "q LoRA training step, float32" },
+  ],
+];
+
+/** How cost grows with the number of experts, the batch, the length of a prompt and the width: Llama-like models of 8 layers, with experts and
+ *  without. */
+export const CURVES = {
+  experts: [1, 8, 32, 166, 1000],
+  batch: [1, 8, 32],
+  length: [32, 128, 512],
+  width: [256, 512, 1024],
+};
+const modelOfWidth = (width) => (width === 512 ? "llama" : `llama-${width}`);
+export const CURVE_NAMES = {
+  experts: (count) => `llama decode, batch 1, ${count} experts`,
+  batch: (rows) => `llama decode, batch ${rows}`,
+  length: (width) => `llama prompt of ${width}`,
+  width: (width) => `${modelOfWidth(width)} decode, batch 1`,
+};
+export const withExperts = (name) => `${name}, ${EXPERTS} experts`;
+
+const pair = (name, model, prepare) => [
+  [name, { model, prepare: prepare({}), isLong: true }],
+  [withExperts(name), { model, prepare: prepare({ experts: EXPERTS }), base: name, isLong: true }],
+];
+const GROWTH = [
+  ...CURVES.experts.map((experts) => [
+    CURVE_NAMES.experts(experts),
+    { model: "llama", prepare: decoding({ ...LLAMA_DECODING, experts }), base: "llama decode, batch 1", isLong: true },
+  ]),
+  ...CURVES.batch.flatMap((rows) => pair(CURVE_NAMES.batch(rows), "llama", (own) => decoding({ ...LLAMA_DECODING, rows, ...own }))),
+  ...CURVES.length.flatMap((width) => pair(CURVE_NAMES.length(width), "llama", (own) => prompt({ width, ...own }))),
+  ...CURVES.width.flatMap((width) => pair(CURVE_NAMES.width(width), modelOfWidth(width), (own) => decoding({ ...LLAMA_DECODING, ...own }))),
+];
+
 /** Eight questions with four choices each. The base reads the prompt again for every choice. */
 const multipleChoice = (model) => [
   [`${model} choices, each alone`, { model, prepare: choices({ shared: false }) }],
@@ -43,6 +97,7 @@ const multipleChoice = (model) => [
 ];
 
 export const VARIANTS = {
+  ...Object.fromEntries(GROWTH),
   "t5 forward": { model: "t5", prepare: forward(BATCH), peer: "forwardMs" },
   "t5 LoRA training step": { model: "t5", prepare: training(BATCH), base: "t5 forward", peer: "loraStepMs" },
   "t5 routed forward": { model: "t5", prepare: forward({ ...BATCH, experts: EXPERTS }), base: "t5 forward", peer: "routedForwardMs" },
@@ -57,13 +112,15 @@ export const VARIANTS = {
     peer: "loraStepMs",
   },
   "llama routed forward": { model: "llama", prepare: forward({ ...BATCH, experts: EXPERTS }), base: "llama forward" },
+  // Three that are points of curves, and belong to a quick run.
   "llama decode, batch 1": { model: "llama", prepare: decoding(LLAMA_DECODING), peer: "decodeMs" },
   "llama decode, batch 8": { model: "llama", prepare: decoding({ ...LLAMA_DECODING, rows: 8 }), peer: "decode8Ms" },
-  "llama routed decode, batch 1": {
+  [withExperts("llama decode, batch 1")]: {
     model: "llama",
     prepare: decoding({ ...LLAMA_DECODING, experts: EXPERTS }),
     base: "llama decode, batch 1",
   },
   ...Object.fromEntries(["t5", "llama"].flatMap(multipleChoice)),
   ...Object.fromEntries(FULL_SIZE),
+  ...Object.fromEntries(FULL_SIZE_WITH_EXPERTS),
 };

@@ -100,6 +100,7 @@ def main():
     for name, value in {**sizes, "threads": 2, "repeats": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--bfloat16", action="store_true", help="compute products in bfloat16 (autocast)")
+    parser.add_argument("--least-gflops", type=float, default=0, help="stop after the speed of a matrix product if it is lower")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -112,6 +113,9 @@ def main():
             model(ids)
 
     result = {"torch": torch.__version__, "threads": options.threads, "blasGflops": blas_gflops()}
+    if result["blasGflops"] < options.least_gflops:
+        print(json.dumps(result))
+        return
     result["forwardMs"] = median_ms(forward, options.repeats)
     result["decodeMs"] = decode_ms(model, 1, options.repeats, options)
     result["decode8Ms"] = decode_ms(model, 8, options.repeats, options)

@@ -193,6 +193,7 @@ def main():
     for name, value in {**sizes, "routed": 0, "threads": 2, "repeats": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--bfloat16", action="store_true", help="compute products in bfloat16 (autocast)")
+    parser.add_argument("--least-gflops", type=float, default=0, help="stop after the speed of a matrix product if it is lower")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -207,6 +208,9 @@ def main():
             model(ids, mask, decoder_ids)
 
     result = {"torch": torch.__version__, "threads": options.threads, "blasGflops": blas_gflops()}
+    if result["blasGflops"] < options.least_gflops:
+        print(json.dumps(result))
+        return
     result["forwardMs"] = median_ms(forward, options.repeats)
     learning = add_lora(model)
     optimizer = torch.optim.AdamW(learning, lr=5e-3, weight_decay=0.0)
