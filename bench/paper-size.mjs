@@ -9,7 +9,7 @@
  *  $XDG_CACHE_HOME, to Skein's cache; by default they lie in FOLDER too. */
 
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -61,7 +61,7 @@ async function configOf() {
   return { ...CONFIGS["t5-xl"], num_layers: layers, num_decoder_layers: layers };
 }
 
-/** Says the bytes of all files and of those that are missing, and stops if the disk has too little room. */
+/** Says the bytes of all files, and stops if the disk has too little room for those that are missing. */
 async function checkDisk() {
   const { shapesOf } = await import("./random-checkpoint.mjs");
   const shapes = [...shapesOf(await configOf()).entries()];
@@ -75,12 +75,19 @@ async function checkDisk() {
   const total = Object.values(needs).reduce((a, b) => a + b, 0);
   mkdirSync(options.out, { recursive: true });
   const { bavail, bsize } = statfsSync(options.out);
+  const made = bytesIn(options.out);
   const parts = Object.entries(needs).map(([name, bytes]) => `${name} ${gigabytes(bytes)}`);
-  console.log(`Disk: ${gigabytes(total)} (${parts.join(", ")}) in ${options.out}, where ${gigabytes(bavail * bsize)} are free.`);
-  const isMade = existsSync(join(pool, "pool.json"));
-  if (isMade || bavail * bsize > total) return;
+  console.log(
+    `Disk: ${gigabytes(total)} (${parts.join(", ")}) in ${options.out}, which holds ${gigabytes(made)}; ${gigabytes(bavail * bsize)} are free.`,
+  );
+  if (bavail * bsize + made > total) return;
   console.error("That is too little. Free some space, or name another folder with --out.");
   process.exit(1);
+}
+
+function bytesIn(folder) {
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  return entries.reduce((sum, entry) => sum + (entry.isFile() ? statSync(join(entry.path, entry.name)).size : 0), 0);
 }
 
 function ownCache() {
