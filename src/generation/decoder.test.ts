@@ -310,3 +310,13 @@ test("a prompt without tokens, of unknown tokens or too long is refused", async 
   expect(() => decoder.admit([160])).toThrow("Token id 160");
   expect(() => decoder.admit(Array<number>(10_000).fill(5))).toThrow("positions");
 });
+
+test("prompts of an encoder that wait together are encoded in one run", async () => {
+  await using model = await loadModel(golden("t5/model"));
+  const decoder = await Decoder.open(model);
+  const slots = [5, 9, 3].map((length) => decoder.admit(sentence(seededRandom(length), length)));
+  await decoder.read();
+  expect(decoder.isReading).toBe(false);
+  expect(await decoder.decode()).toEqual(slots);
+  decoder.close();
+});
