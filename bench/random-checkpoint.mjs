@@ -1,8 +1,11 @@
 /** @file Checkpoints with real shapes and random weights, for measurements. They are written piece by piece, so that any size
- *  needs little memory. */
+ *  needs little memory.
+ *
+ *      node bench/random-checkpoint.mjs MODEL FOLDER [F32 | BF16]        MODEL: a name in CONFIGS; needs npm run build */
 
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { tracedTensors } from "../dist/models/logits.js";
 import { architectureOf } from "../dist/models/registry.js";
 
@@ -197,4 +200,9 @@ function uniformNoise() {
     numbers[i] = state / 2 ** 31;
   }
   return numbers;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [model, folder, dtype] = process.argv.slice(2);
+  console.log(`${writeRandomCheckpoint(folder, CONFIGS[model], dtype)} bytes`);
 }
