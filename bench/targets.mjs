@@ -45,7 +45,7 @@ export const TARGETS = [
   atMost(0.7, "LoRA step, Q: int8 / float32", ms("q LoRA training step, int8"), ms("q LoRA training step, float32")),
 ];
 
-/** The targets as a Markdown table, with the ratios of a report. What was not measured is left out. */
+/** The targets as a Markdown table, with the ratios of a report. What was not measured is left out; empty if nothing was. */
 export function targetTable(report) {
   const rows = TARGETS.flatMap(({ what, of, over, most, least }) => {
     const ratio = of(report) / over(report);
@@ -54,5 +54,6 @@ export function targetTable(report) {
     const isMet = least === undefined ? ratio <= most : ratio >= least;
     return [`| ${what} | ${target} | ${ratio.toFixed(2)} | ${isMet ? "yes" : "no"} |`];
   });
+  if (rows.length === 0) return "";
   return ["| what | target | measured | reached |", "| --- | --- | --- | --- |", ...rows].join("\n");
 }
