@@ -87,7 +87,7 @@ async function checkDisk() {
 
 function bytesIn(folder) {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
-  return entries.reduce((sum, entry) => sum + (entry.isFile() ? statSync(join(entry.path, entry.name)).size : 0), 0);
+  return entries.reduce((sum, entry) => sum + (entry.isFile() ? statSync(join(entry.parentPath, entry.name)).size : 0), 0);
 }
 
 function ownCache() {
@@ -192,7 +192,7 @@ function lineOf({ seconds, bytes, openSeconds, filesSeconds, promptSeconds, toke
   if (bytes !== undefined) said.push(gigabytes(bytes));
   if (openSeconds === undefined) said.push(`${seconds.toFixed(1)} s`);
   else {
-    said.push(`opened in ${openSeconds.toFixed(1)} s (${filesSeconds.toFixed(1)} until the experts are in memory)`);
+    said.push(`opened in ${openSeconds.toFixed(1)} s (${filesSeconds.toFixed(1)} for files and experts)`);
     said.push(`a prompt of ${PROMPT} tokens ${promptSeconds.toFixed(2)} s`, `${tokenSeconds.toFixed(3)} s a token`);
   }
   const part = peakAnonymousBytes ? `, without pages of files ${gigabytes(peakAnonymousBytes)}` : "";
