@@ -264,6 +264,8 @@ export const STOPPED_CODES = {
 export const ENGINE_CODES = {
   "engine-not-loadable": code("resource", "ONNX Runtime cannot be loaded on this machine."),
   "engine-no-device": code("resource", "The engine found no device that it can use."),
+  "engine-out-of-memory": code("resource", "The device has too little memory, or a tensor is larger than it allows."),
+  "engine-device-lost": code("resource", "The device stopped working during a run."),
 } as const;
 
 export const OPTION_CODES = {

@@ -28,7 +28,8 @@ class Block {
     return this;
   }
   release(): void {
-    if (--this.#users > 0) return;
+    this.#users--;
+    if (this.#users > 0) return;
     void this.tensors.then(disposeAll, () => {});
   }
 }

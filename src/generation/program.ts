@@ -1,8 +1,9 @@
 /** @file The graphs of a decoder for one model, ready to run. */
 
 import type { Model } from "../inference/model.ts";
-import type { Lease } from "../inference/runner.ts";
+import type { Lease, LentFeeds } from "../inference/runner.ts";
 import { feedsOfRows, plain, type Woven } from "../inference/woven.ts";
+import type { DeviceFeeds } from "../runtime/engine.ts";
 import type { Feeds, Session } from "../runtime/session.ts";
 import { buildDecode, buildEncode, crossBuffers, type DecodePlan, fetchRoutes, planOf } from "./decoder-graphs.ts";
 import { DeviceKvCache } from "./device-kv-cache.ts";
@@ -16,7 +17,7 @@ export interface Program {
   /** Only for models with an encoder. */
   readonly encode: Session | undefined;
   /** Fed in every run. */
-  readonly feeds: Feeds;
+  readonly feeds: DeviceFeeds;
   /** The feeds of rows with these choices. */
   readonly feedsOf: (choices: Feeds) => Feeds;
   /** Whether runs take the choices of rows. */
@@ -107,8 +108,9 @@ async function openProgram({ base: { architecture }, runner, woven }: Model, rou
   const plan = planOf(architecture);
   const kept = (buffers: readonly KvBuffer[]) => (runner.engine.capabilities.deviceTensors ? buffers.map(({ fetched }) => fetched) : []);
   const leases: Lease[] = [];
+  const lent: LentFeeds[] = [];
   const close = () => {
-    for (const { release } of leases) release();
+    for (const { release } of [...leases, ...lent]) release();
   };
   const leased = async (...graph: Parameters<typeof runner.lease>): Promise<Session> => {
     const lease = await runner.lease(...graph);
@@ -133,7 +135,9 @@ async function openProgram({ base: { architecture }, runner, woven }: Model, rou
       kept(plan.past),
     );
     const feedsOf = (choices: Feeds) => feedsOfRows(woven, choices);
-    return { decode, encode, feeds: woven.feeds, takesRows: woven.chooseRows !== undefined, feedsOf, close };
+    const standing = await runner.lend(woven);
+    lent.push(standing);
+    return { decode, encode, feeds: standing.feeds, takesRows: woven.chooseRows !== undefined, feedsOf, close };
   } catch (error) {
     close();
     throw error;

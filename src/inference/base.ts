@@ -63,6 +63,8 @@ export interface BaseOptions {
   /** The hardware that computes. "auto" means the fastest that a short measurement finds (runtime/device.ts). Default: the device that the
    *  environment variable SKEIN_DEVICE names, else the CPU. */
   readonly device?: Device | "auto" | undefined;
+  /** The engine itself, in place of a device's name. */
+  readonly engine?: Engine | undefined;
   /** Called while weights are quantized, with the numbers of weights. */
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -70,10 +72,13 @@ export interface BaseOptions {
 /** Opens the base model in a folder, in the Hugging Face cache, or on the Hub. With int8 or int4, the weights are quantized at the first
  *  use and stored on disk (quantization/store.ts).
  *  @throws CheckpointError for a base that is missing, cannot be read or is not supported. */
-export async function openBase(name: string, { precision = "float32", device, onProgress }: BaseOptions = {}): Promise<Base> {
+export async function openBase(
+  name: string,
+  { precision = "float32", device, engine: given, onProgress }: BaseOptions = {},
+): Promise<Base> {
   const checkpoint = await openCheckpoint(await resolveModel(name));
   const warnings = await checkpointNotes(checkpoint, architectureOf(checkpoint), { readTensor, haveSameBytes });
-  const engine = device === undefined ? standardEngine() : await engineFor(device);
+  const engine = given ?? (device === undefined ? standardEngine() : await engineFor(device));
   if (checkpoint.packed) return { ...(await packedBase(checkpoint, checkpoint.packed, { precision, onProgress })), engine, warnings };
   const scheme = precision === "auto" ? fitting(checkpoint) : precision;
   if (scheme === "float32") return { ...baseOf(checkpoint), engine, warnings: [...warnings, ...widenedNote(checkpoint)] };

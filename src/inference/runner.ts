@@ -9,8 +9,9 @@ import { createGraph } from "../graph/graph.ts";
 import type { Graph } from "../graph/value.ts";
 import { logitsOf } from "../models/logits.ts";
 import { routedModules, routeNames } from "../routing/route-names.ts";
-import type { Engine } from "../runtime/engine.ts";
-import { type Fetches, Session, type SessionOptions } from "../runtime/session.ts";
+import type { DeviceFeeds, Engine } from "../runtime/engine.ts";
+import { ResidentFeeds } from "../runtime/resident.ts";
+import { type Feeds, type Fetches, Session, type SessionOptions } from "../runtime/session.ts";
 import type { Base, GraphParts } from "./base.ts";
 import type { Batch } from "./batch.ts";
 import { batchFeeds } from "./batch.ts";
@@ -44,6 +45,12 @@ export interface RunnerOptions extends SessionOptions {
   readonly sessions?: number;
 }
 
+/** The feeds of a woven value, where the engine reads them fastest, until they are released. */
+export interface LentFeeds {
+  readonly feeds: DeviceFeeds;
+  release(): void;
+}
+
 /** A session that is kept until it is released. */
 export interface Lease {
   readonly session: Session;
@@ -71,6 +78,8 @@ export class Runner {
   readonly #kept = new Map<string, Kept>();
   readonly #holders = new Map<string, number>();
   readonly #atEnd: (() => void)[] = [];
+  /** Where the engine has its own memory. */
+  readonly #resident: ResidentFeeds | undefined;
   #built = 0;
   #isDisposed = false;
 
@@ -78,6 +87,7 @@ export class Runner {
     this.base = base;
     this.engine = options.engine ?? base.engine;
     this.#options = options;
+    if (this.engine.capabilities.deviceTensors) this.#resident = new ResidentFeeds(this.engine);
     this.#limit = Math.max(1, sessions);
   }
 
@@ -116,6 +126,28 @@ export class Runner {
     }
   }
 
+  /** The feeds of a woven value. They cross the bus once while somebody holds the value (`hold`) or has them. */
+  async lend({ feeds }: Woven): Promise<LentFeeds> {
+    if (!this.#resident) return { feeds, release: () => {} };
+    const release = this.#resident.hold(feeds);
+    try {
+      return { feeds: await this.#resident.copies(feeds), release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  /** Runs a session of a graph for `woven` with the feeds of `woven` and these. */
+  async run(session: Session, woven: Woven, feeds: Feeds): Promise<Readonly<Record<string, HostTensor>>> {
+    const lent = await this.lend(woven);
+    try {
+      return await session.run({ ...lent.feeds, ...feeds });
+    } finally {
+      lent.release();
+    }
+  }
+
   /** Logits of every position and, on request, each module's route. */
   async forward(woven: Woven, batch: Batch, { routes = false }: { readonly routes?: boolean } = {}): Promise<ForwardResult> {
     const { architecture } = this.base;
@@ -132,7 +164,7 @@ export class Runner {
         graph.output("logits", logitsOf(graph, architecture, parts(routes ? onRoute : undefined)));
       },
       async (session) => {
-        const results = await session.run({ ...woven.feeds, ...(await rowFeedsOf(woven, batch, own)), ...own });
+        const results = await this.run(session, woven, { ...(await rowFeedsOf(woven, batch, own)), ...own });
         const logits = results.logits as HostTensor<"float32">;
         if (!routes) return { logits };
         return { logits, routes: new Map(routedModules(session.outputs).map((module) => [module, routeIn(results, module)])) };
@@ -140,13 +172,16 @@ export class Runner {
     );
   }
 
-  /** Keeps the sessions of `woven` until the last holder releases them. Then the sessions above the limit are disposed. */
-  hold({ key }: Woven): () => Promise<void> {
+  /** Keeps the sessions and device copies of `woven` until the last holder releases them. */
+  hold(woven: Woven): () => Promise<void> {
+    const { key } = woven;
+    const letGo = this.#resident?.hold(woven.feeds);
     this.#holders.set(key, (this.#holders.get(key) ?? 0) + 1);
     let isHeld = true;
     return async () => {
       if (!isHeld) return;
       isHeld = false;
+      letGo?.();
       const left = this.#holders.get(key)! - 1;
       if (left > 0) this.#holders.set(key, left);
       else {
@@ -166,6 +201,7 @@ export class Runner {
     this.#isDisposed = true;
     await this.#disposeAll(() => true);
     for (const free of this.#atEnd.splice(0)) free();
+    await this.#resident?.dispose();
   }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();

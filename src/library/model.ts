@@ -21,7 +21,7 @@ export interface WithOptions extends WovenOptions {
   readonly onWarning?: (warning: string) => void;
 }
 /** The adapter or pool that `loadModel` adds to the base, and the settings of the base's computation. */
-export interface LoadOptions extends WithOptions, RunnerOptions, BaseOptions {}
+export interface LoadOptions extends WithOptions, Omit<RunnerOptions, "engine">, BaseOptions {}
 
 /** A model. `await using` or `dispose` it. Disposing the model from `loadModel` also disposes all models made from it. Disposing
  *  a model from `with` frees only its own resources. */
@@ -179,8 +179,8 @@ export async function loadModel(
   { onWarning = () => {}, precision, device, onProgress, sessions, engine, threads, prepack, profile, ...options }: LoadOptions = {},
 ): Promise<LoadedModel> {
   checkOptions(options);
-  const base = await openBase(name, given({ precision, device, onProgress }));
-  const runner = new Runner(base, given({ sessions, engine, threads, prepack, profile }));
+  const base = await openBase(name, given({ precision, device, engine, onProgress }));
+  const runner = new Runner(base, given({ sessions, threads, prepack, profile }));
   const { woven, warnings } = await openWoven({ base, runner, woven: plain }, options);
   [...base.warnings, ...warnings].forEach(onWarning);
   return new LoadedModel({ base, runner, woven }, { isOwner: true });

@@ -25,6 +25,7 @@ import {
   type Session,
 } from "./engine.ts";
 import { filesFolder } from "./external-files.ts";
+import { failureOf, missingDevice } from "./failures.ts";
 
 type Library = typeof Ort;
 
@@ -139,7 +140,11 @@ class OrtSession implements Session {
       if (feed.dtype !== dtype) invariant(false, `feed ${name} is ${feed.dtype}[${feed.shape}], not ${dtype}`);
       tensors[name] = isOnDevice(feed) ? heldBy(this.#engine, feed, name) : wrapped(this.#ort, feed);
     }
-    return this.#session.run(tensors, names as string[]);
+    try {
+      return await this.#session.run(tensors, names as string[]);
+    } catch (cause) {
+      throw failureOf(this.#engine, cause) ?? cause;
+    }
   }
 
   #fetchable(): readonly string[] {
@@ -297,22 +302,11 @@ export async function openLibrary<T>(load: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The first line without ONNX Runtime's own file, line and condition. */
-function reasonIn(message: string): string {
-  return message.split("\n")[0]!.replace(/^.*\bwas false\. /, "");
-}
-
-/** Creates a session. A failure becomes an error that says that the device is missing. */
+/** Creates a session. A failure becomes an error that says what the device lacks, or that it is missing. */
 async function opened(engine: Engine, create: () => Promise<Ort.InferenceSession>): Promise<Ort.InferenceSession> {
   try {
     return await create();
   } catch (cause) {
-    if (engine.device === "cpu" || !/adapter|WebGPU|Vulkan|device|backend|provider/i.test(messageOf(cause))) throw cause;
-    throw new EngineError({
-      code: "engine-no-device",
-      what: `The engine ${engine.name} found no device that it can use: ${reasonIn(messageOf(cause))}`,
-      fix: "Install the driver of the GPU (on Linux a Vulkan driver and its loader, libvulkan1), or compute on the CPU.",
-      cause,
-    });
+    throw failureOf(engine, cause) ?? missingDevice(engine, cause) ?? cause;
   }
 }

@@ -22,7 +22,7 @@ export async function wholePromptEmbedding({ base, runner, woven }: Model, promp
       };
       logitsOf(graph, base.architecture, { ...parts(), observe });
     },
-    (session) => session.run({ ...woven.feeds, ...rows, input_ids: ids, attention_mask: mask }),
+    (session) => runner.run(session, woven, { ...rows, input_ids: ids, attention_mask: mask }),
   );
   return (embedding as HostTensor<"float32">).data.slice();
 }

@@ -72,7 +72,7 @@ async function scoresOf(model: Model, ids: readonly number[], decoderIds?: reado
     async (session) => {
       const names = session.outputs.filter((name) => name.startsWith(PREFIX));
       if (names.length === 0) return new Map();
-      const results = await session.run({ ...woven.feeds, ...rows, ...feeds });
+      const results = await runner.run(session, woven, { ...rows, ...feeds });
       return new Map(names.map((name) => [name.slice(PREFIX.length), results[name] as HostTensor<"float32">]));
     },
   );

@@ -25,7 +25,7 @@ export async function wholePromptScores(model: Model, prompt: readonly number[],
     { graph: "prompt scores", k },
     woven,
     (graph, parts) => scoreOutputs(graph, logitsOf(graph, architecture, parts()), k),
-    (session) => session.run({ ...woven.feeds, ...rows, ...feeds, [LABELS]: labels }),
+    (session) => runner.run(session, woven, { ...rows, ...feeds, [LABELS]: labels }),
   );
   return scoresIn(fetches, 0, 0, prompt.length - 1, top);
 }

@@ -15,7 +15,7 @@ import { exists } from "../storage/files.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { encodeExamples } from "../training/examples.ts";
 import { gateLearner } from "../training/learner.ts";
-import { type LoopHooks, type Progress, train } from "../training/loop.ts";
+import { type LoopHooks, train } from "../training/loop.ts";
 import { type GateOptions, gateRecipe, parseRecipe } from "../training/recipe.ts";
 import { Trainer } from "../training/trainer.ts";
 
@@ -59,9 +59,9 @@ async function trainedGates({ model, tokenizer, expert, training, options, snaps
     seed: derivedSeed(recipe.seed, "dropout"),
   });
   const found = new Map<number, Gates>();
-  const note = (done: number) => {
+  const afterStep = async (done: number) => {
     if (!snapshots.includes(done)) return;
-    const { parameters } = trainer;
+    const parameters = await trainer.parameters();
     const copied = [...expert.adapter.modules.keys()].map((module) => {
       const gate = parameters.get(gateName(module));
       invariant(gate, "every adapted module has a gate");
@@ -69,11 +69,7 @@ async function trainedGates({ model, tokenizer, expert, training, options, snaps
     });
     found.set(done, new Map(copied));
   };
-  note(0);
-  const onProgress = (progress: Progress) => {
-    note(progress.step);
-    hooks.onProgress?.(progress);
-  };
-  await train(trainer, architecture, { training: examples, validation: [] }, recipe, undefined, { ...hooks, onProgress });
+  await afterStep(0);
+  await train(trainer, architecture, { training: examples, validation: [] }, recipe, undefined, { ...hooks, afterStep });
   return found;
 }

@@ -104,8 +104,8 @@ describe.each(FILES)("$model", (files) => {
     for (const module of adapter.modules.keys()) {
       // AdamW divides by sqrt(v), so small gradients amplify rounding. 1e-4 is three times the difference between float32 and float64.
       const [ours, theirs] = [loraNames(module), peftNames(module)];
-      expectClose(trainer.parameters.get(ours.a)!, after.get(prefix + theirs.a), 1e-4);
-      expectClose(trainer.parameters.get(ours.b)!, after.get(prefix + theirs.b), 1e-4);
+      expectClose((await trainer.parameters()).get(ours.a)!, after.get(prefix + theirs.a), 1e-4);
+      expectClose((await trainer.parameters()).get(ours.b)!, after.get(prefix + theirs.b), 1e-4);
     }
   });
 });

@@ -65,7 +65,7 @@ test("five AdamW steps of (IA)3 end where PEFT's do", async () => {
   expected.float("losses").data.forEach((loss, i) => {
     expect(losses[i]).toBeCloseTo(loss, 4);
   });
-  const trained = withTensors(adapter, trainer.parameters);
+  const trained = withTensors(adapter, await trainer.parameters());
   const reference = await ia3(model, "adapter_step5");
   // AdamW divides by sqrt(v): tiny gradients amplify rounding.
   for (const [module, { scale }] of reference.modules)
@@ -106,7 +106,7 @@ test.each(["parallel", "output"] as const)("a %s bottleneck trains, is saved and
     const before = await trainer.score([batch]);
     for (let step = 0; step < 5; step++) await trainer.step(step, 5e-3, [batch]);
     expect(await trainer.score([batch])).toBeLessThan(before);
-    const trained = withTensors(start, trainer.parameters);
+    const trained = withTensors(start, await trainer.parameters());
     const logits = await logitsOf(model.withWoven(singleAdapter(trained, model.base.modules)), batch);
     await saveAdapter(folder, trained, { baseName: "tiny" });
     const loaded = await loadAdapter(folder, model.base.modules);

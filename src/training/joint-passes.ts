@@ -12,6 +12,7 @@ import { reduceSum } from "../graph/ops/reduce.ts";
 import type { Float, Graph } from "../graph/value.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { logitsOf } from "../models/logits.ts";
+import type { Tensor } from "../runtime/engine.ts";
 import type { Feeds, Fetches } from "../runtime/session.ts";
 import type { TrainingBatch } from "./batches.ts";
 import type { SeededDropout } from "./dropout.ts";
@@ -69,9 +70,10 @@ export class JointPasses {
   join(frozen: Feeds = {}): Passes {
     const member: Member = { frozen, waiting: undefined };
     this.#members.add(member);
-    const ask = (parameters: Parameters, batch: TrainingBatch, seed?: readonly number[]) =>
+    const ask = (parameters: ReadonlyMap<string, Tensor>, batch: TrainingBatch, seed?: readonly number[]) =>
       new Promise<Gradients & Score>((resolve, reject) => {
-        member.waiting = { parameters, batch, resolve, reject, ...(seed && { seed }) };
+        // These passes keep nothing on a device, so parameters are on the host.
+        member.waiting = { parameters: parameters as Parameters, batch, resolve, reject, ...(seed && { seed }) };
         void this.#meet();
       });
     return {
@@ -127,7 +129,7 @@ export class JointPasses {
     const frozen = this.#stacked(members.map((member) => new Map(Object.entries(member.frozen) as [string, HostTensor<"float32">][])));
     const session = isTraining ? this.#sessions.training : await this.#sessions.scoring();
     const results = await session.run({ ...frozen, ...parameters, ...feeds, ...noise });
-    return requests.map((request, expert) => ofExpert(results, expert, isTraining ? [...request.parameters.keys()] : []));
+    return requests.map((request, expert) => ofExpert(results, expert, isTraining ? request.parameters : new Map()));
   }
 
   /** The experts' tensors side by side: [experts, ...]. The arrays are used again for the next run. */
@@ -188,7 +190,7 @@ function joined(batches: readonly TrainingBatch[]): { feeds: Feeds; sizes: Reado
 }
 
 /** One expert's part of the results. */
-function ofExpert(results: Fetches, expert: number, parameters: readonly string[]): Gradients & Score {
+function ofExpert(results: Fetches, expert: number, parameters: Parameters): Gradients & Score {
   const own = (name: string) => {
     const { data, shape } = results[name] as HostTensor<"float32">;
     const length = data.length / shape[0]!;
@@ -197,6 +199,6 @@ function ofExpert(results: Fetches, expert: number, parameters: readonly string[
   return {
     loss: own("loss")[0]!,
     tokens: own("tokens")[0]!,
-    gradients: new Map(parameters.map((name) => [name, own(gradientName(name))])),
+    gradients: new Map([...parameters].map(([name, { shape }]) => [name, float32(shape, own(gradientName(name)))])),
   };
 }

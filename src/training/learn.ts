@@ -76,7 +76,7 @@ export async function learnFrom(
   const run = job.run ? await Run.open(job.run, config) : undefined;
   const { clip, weightDecay, seed } = recipe;
   const own = passes ?? (await openPasses(architecture, learner, passOptions(recipe)));
-  await using trainer = new Trainer(learner.initial, own, { clip, adamw: { weightDecay }, seed: derivedSeed(seed, "dropout") });
+  await using trainer = await Trainer.over(own, learner.initial, { clip, adamw: { weightDecay }, seed: derivedSeed(seed, "dropout") });
   return await train(trainer, architecture, data, recipe, run, job.hooks);
 }
 

@@ -114,11 +114,12 @@ export function gateLearner({ modules, seams, forTraining, precision, engine }: 
 }
 
 /** Trains every tensor of the base: pre-training and the multitask baseline. */
-export function fullLearner(initial: Parameters): Learner {
+export function fullLearner({ precision, engine }: Pick<Base, "precision" | "engine">, initial: Parameters): Learner {
   return {
     kind: "full",
     initial,
     frozen: {},
+    session: trainingSession({ precision, engine }),
     build: (graph) => {
       const weights = inputWeights(graph, () => {});
       return { weights, ...baseSeams(weights) };

@@ -6,6 +6,9 @@ import { golden, maxDifference } from "../../tests/golden.ts";
 import { StoppedError } from "../base/errors.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
 import { type LoadedModel, loadModel } from "../library/model.ts";
+import type { DeviceFeeds, Engine, Session } from "../runtime/engine.ts";
+import { failureOf } from "../runtime/failures.ts";
+import { cpu, webgpu } from "../runtime/onnxruntime-node.ts";
 import type { Encoded } from "./batches.ts";
 import { exampleOrder } from "./batches.ts";
 import { adapterLearner, freshLora } from "./learner.ts";
@@ -45,13 +48,13 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function attempt(name: string, hooks: LoopHooks = {}, options = OPTIONS) {
+async function attempt(name: string, hooks: LoopHooks = {}, options = OPTIONS, engine?: Engine) {
   const targets = [...model.base.modules.keys()].filter((module) => /\.(q|v)$/.test(module));
   const learner = adapterLearner(model.base, freshLora(model.base.modules, { targets, rank: 2, scaling: 0.5, seed: 5 }));
   await using trainer = await Trainer.create(model.base.architecture, learner, {
     dropout: 0.1,
     seed: derivedSeed(3, "dropout"),
-    session: { threads: 1 },
+    session: { threads: 1, ...(engine && { engine }) },
   });
   const run = await Run.open(join(folder, name), { ...options });
   return await train(trainer, model.base.architecture, data, options, run, hooks);
@@ -86,6 +89,36 @@ test("an interrupt saves and says how to go on", async () => {
   const resumed = await attempt("interrupted");
   const whole = await attempt("whole-again");
   for (const [parameter, tensor] of whole) expect(maxDifference(resumed.get(parameter)!, tensor)).toBe(0);
+});
+
+/** A device that is lost at its fourth training pass. */
+const failing: Engine = {
+  ...cpu,
+  async load(graph, options) {
+    const session = await cpu.load(graph, options);
+    if (graph.name !== "training") return session;
+    let runs = 0;
+    return {
+      inputs: session.inputs,
+      outputs: session.outputs,
+      runKeeping(feeds: DeviceFeeds) {
+        if (++runs === 4) throw failureOf(webgpu, new Error("WebGPU device lost"))!;
+        return session.runKeeping(feeds);
+      },
+      dispose: () => session.dispose(),
+    } as Partial<Session> as Session;
+  },
+};
+
+test("after a lost device the state of the last whole step is kept, and another device goes on from it", async () => {
+  const options = { ...OPTIONS, saveEvery: 100 };
+  await expect(attempt("lost", {}, options, failing)).rejects.toMatchObject({ code: "engine-device-lost" });
+  const steps: number[] = [];
+  const resumed = await attempt("lost", { onProgress: ({ step }) => steps.push(step) }, options, cpu);
+  expect(steps[0]).toBeGreaterThan(1);
+  const whole = await attempt("whole-for-lost", {}, options, cpu);
+  for (const [parameter, tensor] of whole) expect(maxDifference(resumed.get(parameter)!, tensor)).toBe(0);
+  expect(await metrics("lost")).toEqual(await metrics("whole-for-lost"));
 });
 
 test("another configuration in the same folder is refused and named", async () => {

@@ -1,6 +1,7 @@
 /** @file The training loop, for LoRA, gates and full fine-tuning alike. */
 
 import { chunks } from "../base/chunks.ts";
+import { EngineError } from "../base/errors.ts";
 import { stopped } from "../base/stopped.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { collate, type Encoded, exampleOrder, type TrainingBatch } from "./batches.ts";
@@ -41,6 +42,10 @@ export interface LoopHooks {
   /** Aborting saves the state and throws an error that says how to resume. */
   readonly signal?: AbortSignal;
 }
+/** Also called after each step, which waits for it. */
+export interface StepHooks extends LoopHooks {
+  readonly afterStep?: (done: number) => Promise<void>;
+}
 export interface LoopData {
   readonly training: readonly Encoded[] | BatchSource;
   /** Without examples nothing is selected, and the last parameters are kept. */
@@ -54,7 +59,7 @@ export async function train(
   data: LoopData,
   options: LoopOptions,
   run?: Run,
-  hooks: LoopHooks = {},
+  hooks: StepHooks = {},
 ): Promise<Parameters> {
   const { steps, batchSize, microBatchSize, lr, schedule, seed, validateEvery, saveEvery } = options;
   const { source, examplesOf } = batchesOf(data, seed);
@@ -62,14 +67,15 @@ export async function train(
   const restored = (await run?.restore(trainer)) ?? { step: 0 };
   if (restored.place !== undefined) source?.seek(restored.place);
   let best: Best | undefined = restored.best;
-  const save = (step: number) => run?.save(step, trainer, { ...(best && { best }), ...(source && { place: source.place }) });
+  const save = (step: number, place = source?.place) =>
+    run?.save(step, trainer, { ...(best && { best }), ...(place !== undefined && { place }) });
   const clock = progressClock(restored.step, steps);
 
   const validate = async (step: number) => {
     const loss = await trainer.score(validation);
     if (!Number.isFinite(loss)) throw diverged(step, loss);
     await run?.log({ step, validationLoss: loss });
-    if (best === undefined || loss <= best.loss) best = { step, loss, parameters: copied(trainer.parameters) };
+    if (best === undefined || loss <= best.loss) best = { step, loss, parameters: copied(await trainer.parameters()) };
     clock.validation = loss;
   };
   const validates = validation.length > 0 && validateEvery > 0;
@@ -80,10 +86,15 @@ export async function train(
       await save(step);
       throw stopped({ work: "training", done: step, total: steps, parts: "steps", kept: run?.directory, option: "run" });
     }
+    const place = source?.place; // of this step's examples
     const rate = lr * rateFactor(schedule, step, steps);
     const batches = chunks(byLength(await examplesOf(step, batchSize)), microBatchSize).map((examples) => collate(examples, architecture));
     const start = performance.now();
-    const { loss, gradientNorm } = await trainer.step(step, rate, batches);
+    const { loss, gradientNorm } = await trainer.step(step, rate, batches).catch(async (error: unknown) => {
+      // The parameters are still those of the step before. A lost device cannot be read: then the last saved state stays.
+      if (error instanceof EngineError) await save(step, place)?.catch(() => {});
+      throw error;
+    });
     const duration = performance.now() - start;
     const done = step + 1;
     await run?.log({ step: done, loss, lr: rate, gradientNorm });
@@ -93,10 +104,11 @@ export async function train(
     if (saves) await save(done);
     const tokens = batches.reduce((sum, { feeds }) => sum + feeds.input_ids!.data.length + feeds.labels!.data.length, 0);
     hooks.onProgress?.({ step: done, steps, loss, lr: rate, ...clock.tick(done, tokens) });
+    await hooks.afterStep?.(done);
     await source?.afterStep(duration);
   }
   await source?.finish();
-  return best?.parameters ?? copied(trainer.parameters);
+  return best?.parameters ?? copied(await trainer.parameters());
 }
 
 /** Batches from a list depend on the step alone; those of a source are made one after another. */

@@ -256,7 +256,7 @@ describe.each(BASES)("Mixture-of-LoRAs on %s", (base) => {
     const before = await trainer.score([{ feeds: batch, sizes }]);
     for (let step = 0; step < 60; step++) await trainer.step(step, 0.02, [{ feeds: batch, sizes }]);
     expect(await trainer.score([{ feeds: batch, sizes }])).toBeLessThan(before / 2);
-    const trained = trainedParts(given, trainer.parameters);
+    const trained = trainedParts(given, await trainer.parameters());
     const overlay = moaOf(model, trained, { rule: "last" }, { states });
     const width = base === "t5" ? 10 : 6;
     const prompt = Array.from({ length: 4 }, (_, row) => [...batch.input_ids!.data.subarray(row * 10, row * 10 + width)]).flat();
@@ -274,7 +274,7 @@ describe.each(BASES)("Mixture-of-LoRAs on %s", (base) => {
     const learner = moaLearner(model.base, given, { ...OPTIONS, freezeLoras: true, firstRow: 2 });
     await using trainer = await Trainer.create(model.base.architecture, learner, { seed: 1, dropout: 0 });
     for (let step = 0; step < 3; step++) await trainer.step(step, 0.01, [{ feeds: batch, sizes: { batch: 4, sequence: 10, targets: 5 } }]);
-    const trained = trainedParts(given, trainer.parameters);
+    const trained = trainedParts(given, await trainer.parameters());
     expect(trained.adapters).toEqual(given.adapters);
     for (const [layer, { weight, bias }] of trained.routers) {
       const old = given.routers.get(layer)!;

@@ -8,10 +8,11 @@ import { add } from "../graph/ops/elementwise.ts";
 import type { Float, Graph } from "../graph/value.ts";
 import type { Architecture } from "../models/architecture.ts";
 import { logitsOf } from "../models/logits.ts";
-import { Session, type SessionOptions } from "../runtime/session.ts";
+import type { DeviceFeeds, DeviceTensor, Engine, Tensor } from "../runtime/engine.ts";
+import { Session, type SessionOptions, standardEngine } from "../runtime/session.ts";
 import type { TrainingBatch } from "./batches.ts";
 import { type SeededDropout, seededDropout } from "./dropout.ts";
-import type { Learner, Parameters } from "./learner.ts";
+import type { Learner } from "./learner.ts";
 import { crossEntropy, labelsOf } from "./loss.ts";
 
 export interface PassOptions {
@@ -25,8 +26,8 @@ export interface PassOptions {
 export interface Gradients {
   /** Mean over the real targets. */
   readonly loss: number;
-  /** By parameter. */
-  readonly gradients: ReadonlyMap<string, Float32Array>;
+  /** By parameter. Those on a device are the caller's to dispose of. */
+  readonly gradients: ReadonlyMap<string, Tensor>;
 }
 /** What a scoring pass gives: the mean loss over this many real targets. */
 export interface Score {
@@ -36,10 +37,12 @@ export interface Score {
 
 /** Runs micro-batches with the given parameters. */
 export interface Passes {
+  /** The engine on whose device parameters and gradients stay; absent if they are on the host. */
+  readonly keeps?: Engine | undefined;
   /** `seed` decides the dropout of the pass. */
-  gradients(parameters: Parameters, batch: TrainingBatch, seed: readonly number[]): Promise<Gradients>;
+  gradients(parameters: ReadonlyMap<string, Tensor>, batch: TrainingBatch, seed: readonly number[]): Promise<Gradients>;
   /** Without dropout. */
-  score(parameters: Parameters, batch: TrainingBatch): Promise<Score>;
+  score(parameters: ReadonlyMap<string, Tensor>, batch: TrainingBatch): Promise<Score>;
   dispose(): Promise<void>;
 }
 
@@ -53,6 +56,7 @@ export const gradientName = (parameter: string) => `gradient of ${parameter}`;
 
 /** The sessions of a learner's two graphs. */
 export interface PassSessions {
+  readonly engine: Engine;
   readonly training: Session;
   /** Opened at the first call: with a base in half precision every session holds a float32 copy of it, and a run without validation
    *  needs no second one. */
@@ -68,6 +72,8 @@ export interface PassGraphs {
   /** The loss whose gradients are taken, after the graph's other outputs. */
   readonly loss: (graph: Graph, dropout?: SeededDropout) => Float;
   readonly parameters: (graph: Graph) => readonly Float[];
+  /** Whether gradients stay on the device, if the engine has one. */
+  readonly keeps?: boolean;
 }
 
 /** Builds and loads the graphs of a learner. */
@@ -75,7 +81,7 @@ export async function openSessions(
   architecture: Architecture,
   learner: Pick<Learner, "prepare" | "session">,
   options: PassOptions,
-  { name = "", loss, parameters }: PassGraphs,
+  { name = "", loss, parameters, keeps = false }: PassGraphs,
 ): Promise<PassSessions> {
   await learner.prepare?.();
   const rate = options.dropout ?? architecture.dropoutRate;
@@ -87,14 +93,17 @@ export async function openSessions(
     graph.output(gradientName(learning[i]!.name), gradient);
   });
   const session = { prepack: false, ...learner.session, ...options.session };
+  const engine = session.engine ?? standardEngine();
+  const kept = keeps && engine.capabilities.deviceTensors ? learning.map((parameter) => gradientName(parameter.name)) : [];
   let scoring: Promise<Session> | undefined;
   const openScoring = () => {
     const scoringGraph = createGraph(`${name}scoring`);
     loss(scoringGraph);
     return Session.load(scoringGraph, session);
   };
-  const training = await Session.load(graph, session);
+  const training = await Session.load(graph, { ...session, keep: kept });
   return {
+    engine,
     training,
     scoring: () => {
       scoring ??= openScoring();
@@ -113,21 +122,35 @@ export async function openPasses(architecture: Architecture, learner: Learner, o
   const sessions = await openSessions(architecture, learner, options, {
     loss: (graph, dropout) => lossOf(graph, architecture, learner, options, dropout),
     parameters: (graph) => [...learner.initial].map(([name, { shape }]) => graph.float(name, ...shape)),
+    keeps: true,
   });
-  const feedsOf = (values: Parameters, batch: TrainingBatch) => ({ ...learner.frozen, ...Object.fromEntries(values), ...batch.feeds });
+  const { engine } = sessions;
+  const isKeeping = engine.capabilities.deviceTensors;
+  const frozen: Record<string, Tensor> = { ...learner.frozen };
+  if (isKeeping) for (const [name, tensor] of Object.entries(learner.frozen)) frozen[name] = await engine.upload(tensor);
+  const feedsOf = (values: ReadonlyMap<string, Tensor>, batch: TrainingBatch): DeviceFeeds => ({
+    ...frozen,
+    ...Object.fromEntries(values),
+    ...batch.feeds,
+  });
   const number = (tensor: HostTensor | undefined) => Number(tensor!.data[0]);
   return {
+    keeps: isKeeping ? engine : undefined,
     gradients: async (values, batch, seed) => {
       const noise = sessions.dropout?.noise(batch.sizes, rowSeeds(batch.sizes.batch!, seed)) ?? {};
-      const results = await sessions.training.run({ ...feedsOf(values, batch), ...noise });
-      const found = [...values.keys()].map((name) => [name, results[gradientName(name)]!.data as Float32Array] as const);
-      return { loss: number(results.loss), gradients: new Map(found) };
+      const { fetched, kept } = await sessions.training.runKeeping({ ...feedsOf(values, batch), ...noise });
+      const results: Readonly<Record<string, Tensor>> = isKeeping ? kept : fetched;
+      const found = [...values.keys()].map((name) => [name, results[gradientName(name)]!] as const);
+      return { loss: number(fetched.loss), gradients: new Map(found) };
     },
     score: async (values, batch) => {
       const { loss: mean, tokens } = await (await sessions.scoring()).run(feedsOf(values, batch));
       return { loss: number(mean), tokens: number(tokens) };
     },
-    dispose: sessions.dispose,
+    dispose: async () => {
+      if (isKeeping) for (const tensor of Object.values(frozen)) (tensor as DeviceTensor).dispose();
+      await sessions.dispose();
+    },
   };
 }
 

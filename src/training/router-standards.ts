@@ -51,7 +51,11 @@ const EXACT = 256; // rows used from a wide sample; an exact decomposition of so
 const LEAST = 1e-4; // share of the largest deviation; smaller ones are noise in float32
 
 /** Measures the base model's states before each layer that has a router. */
-export async function routerStandards({ architecture, seams }: Base, pooling: Pooling, examples: readonly Encoded[]): Promise<Standards> {
+export async function routerStandards(
+  { architecture, seams, engine }: Base,
+  pooling: Pooling,
+  examples: readonly Encoded[],
+): Promise<Standards> {
   const graph = createGraph("router standards");
   const prompt = promptIn(graph, architecture);
   const layers: string[] = [];
@@ -60,7 +64,7 @@ export async function routerStandards({ architecture, seams }: Base, pooling: Po
     graph.output(layer, pooled(x, prompt, pooling));
   };
   readPrompt(graph, architecture, { ...seams(graph), enterLayer });
-  await using session = await Session.load(graph);
+  await using session = await Session.load(graph, { engine });
   const rows = new Map(layers.map((layer): [string, Float32Array[]] => [layer, []]));
   for (const batch of chunks(sampled(examples), BATCH)) {
     const states = await session.run(collate(batch, architecture).feeds);

@@ -10,7 +10,7 @@ import { appendFile, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { CONFIG_FILE } from "../adapters/file-names.ts";
 import { OptionError, TrainingError } from "../base/errors.ts";
-import { float32, type HostTensor } from "../base/tensor.ts";
+import type { HostTensor } from "../base/tensor.ts";
 import { codeOf, makeFolder, writeFileAtomically, writing } from "../checkpoint/atomic.ts";
 import { openSafetensors, readSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { exists } from "../storage/files.ts";
@@ -78,26 +78,22 @@ export class Run {
     }
     const { saved, tensors } = await readState(path);
     const read = (name: string) => tensors.get(name) as HostTensor<"float32">;
-    for (const [name, state] of trainer.state) {
-      state.value.set(read(name).data);
-      state.m.set(read(`m ${name}`).data);
-      state.v.set(read(`v ${name}`).data);
-    }
+    const names = [...(await trainer.state()).keys()];
+    await trainer.restore(new Map(names.map((name) => [name, { value: read(name), m: read(`m ${name}`), v: read(`v ${name}`) }])));
     const { step, bestStep, bestLoss, place } = saved.metadata as Record<string, string>;
     await this.#truncateMetrics(Number(step));
     const state = { step: Number(step), ...(place === undefined ? {} : { place }) };
     if (bestStep === undefined) return state;
-    const parameters = new Map([...trainer.state.keys()].map((name) => [name, read(`best ${name}`)]));
+    const parameters = new Map(names.map((name) => [name, read(`best ${name}`)]));
     return { ...state, best: { step: Number(bestStep), loss: Number(bestLoss), parameters } };
   }
 
   async save(step: number, trainer: Trainer, { best, place }: Omit<SavedState, "step"> = {}): Promise<void> {
     const tensors = new Map<string, HostTensor>();
-    for (const [name, tensor] of trainer.parameters) {
-      const { m, v } = trainer.state.get(name)!;
-      tensors.set(name, tensor);
-      tensors.set(`m ${name}`, float32(tensor.shape, m));
-      tensors.set(`v ${name}`, float32(tensor.shape, v));
+    for (const [name, { value, m, v }] of await trainer.state()) {
+      tensors.set(name, value);
+      tensors.set(`m ${name}`, m);
+      tensors.set(`v ${name}`, v);
       if (best) tensors.set(`best ${name}`, best.parameters.get(name)!);
     }
     const metadata = {

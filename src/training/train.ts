@@ -165,7 +165,7 @@ export async function trainFull(job: FullJob): Promise<Parameters> {
   if (job.out) await checkFolder(job.out);
   const initial = new Map<string, HostTensor<"float32">>();
   for (const [name, info] of checkpoint.tensors) initial.set(name, (await readTensor(info)) as HostTensor<"float32">);
-  const { parameters } = await learn(job, fullLearner(initial), recipe);
+  const { parameters } = await learn(job, fullLearner(job.model.base, initial), recipe);
   if (job.out) await saveCheckpoint(job.out, { config: checkpoint.config, tensors: parameters, copyFrom: checkpoint.directory });
   return parameters;
 }

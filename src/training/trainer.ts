@@ -1,12 +1,13 @@
-/** @file One optimizer step over micro-batches: accumulation, clipping, AdamW. It holds the parameters and their moments. */
+/** @file One optimizer step over micro-batches: accumulation, clipping, AdamW. */
 
 import { TrainingError } from "../base/errors.ts";
-import { float32 } from "../base/tensor.ts";
 import type { Architecture } from "../models/architecture.ts";
-import { type AdamWOptions, type AdamWState, accumulate, adamwStep, globalNorm, scale } from "./adamw.ts";
+import type { AdamWOptions } from "./adamw.ts";
 import type { TrainingBatch } from "./batches.ts";
+import { DeviceOptimizer } from "./device-optimizer.ts";
 import type { Learner, Parameters } from "./learner.ts";
-import { type Gradients, openPasses, type Passes, type PassOptions } from "./passes.ts";
+import { HostOptimizer, type Optimizer, type OptimizerState } from "./optimizer.ts";
+import { openPasses, type Passes, type PassOptions } from "./passes.ts";
 
 export interface StepOptions {
   /** Largest global norm of the gradients (default 1). */
@@ -23,36 +24,34 @@ export interface StepResult {
   readonly gradientNorm: number;
 }
 
-/** Holds the parameters during training. */
+/** Takes the steps of training. Its optimizer holds the parameters. */
 export class Trainer {
-  readonly state: ReadonlyMap<string, AdamWState>;
-  readonly #shapes: ReadonlyMap<string, readonly number[]>;
+  readonly #optimizer: Optimizer;
   readonly #options: StepOptions;
   readonly #passes: Passes;
 
-  /** Starts at `initial`. Disposing the trainer disposes `passes`. */
-  constructor(initial: Parameters, passes: Passes, options: StepOptions) {
+  private constructor(optimizer: Optimizer, passes: Passes, options: StepOptions) {
+    this.#optimizer = optimizer;
     this.#options = options;
     this.#passes = passes;
-    this.#shapes = new Map([...initial].map(([name, { shape }]) => [name, shape]));
-    this.state = new Map(
-      [...initial].map(([name, { data }]) => [
-        name,
-        { value: data.slice(), m: new Float32Array(data.length), v: new Float32Array(data.length) },
-      ]),
-    );
+  }
+
+  /** Starts at `initial`. Disposing the trainer disposes `passes`. */
+  static async over(passes: Passes, initial: Parameters, options: StepOptions): Promise<Trainer> {
+    const optimizer = passes.keeps ? await DeviceOptimizer.of(passes.keeps, initial) : new HostOptimizer(initial);
+    return new Trainer(optimizer, passes, options);
   }
 
   /** A trainer with its own sessions. */
   static async create(architecture: Architecture, learner: Learner, options: TrainerOptions): Promise<Trainer> {
-    return new Trainer(learner.initial, await openPasses(architecture, learner, options), options);
+    return Trainer.over(await openPasses(architecture, learner, options), learner.initial, options);
   }
 
   /** Mean loss over the real targets of the batches, without dropout. */
   async score(batches: Iterable<TrainingBatch>): Promise<number> {
     let [sum, count] = [0, 0];
     for (const batch of batches) {
-      const { loss, tokens } = await this.#passes.score(this.parameters, batch);
+      const { loss, tokens } = await this.#passes.score(this.#optimizer.parameters, batch);
       sum += loss * tokens;
       count += tokens;
     }
@@ -61,43 +60,35 @@ export class Trainer {
 
   /** One optimizer step over the micro-batches, which all have the same weight, as in the authors' code. `step` counts from 0. */
   async step(step: number, lr: number, microBatches: readonly TrainingBatch[]): Promise<StepResult> {
-    const { loss, gradients } = await this.#gradients(step, microBatches);
-    const gradientNorm = globalNorm(gradients.values());
-    if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) throw diverged(step, loss);
-    // The authors clip like torch, with 1e-6 added to the norm.
-    const factor = Math.min(1, (this.#options.clip ?? 1) / (gradientNorm + 1e-6));
-    for (const [name, gradient] of gradients) {
-      if (factor < 1) scale(gradient, factor);
-      adamwStep(this.state.get(name)!, gradient, lr, step + 1, this.#options.adamw);
+    const { seed, clip = 1, adamw = {} } = this.#options;
+    const share = 1 / microBatches.length;
+    let loss = 0;
+    for (const [index, batch] of microBatches.entries()) {
+      const found = await this.#passes.gradients(this.#optimizer.parameters, batch, [seed, step, index]);
+      loss += found.loss * share;
+      await this.#optimizer.add(found.gradients, share);
     }
+    if (!Number.isFinite(loss)) throw diverged(step, loss);
+    const gradientNorm = await this.#optimizer.step({ step: step + 1, lr, clip, adamw });
+    if (!Number.isFinite(gradientNorm)) throw diverged(step, loss);
     return { loss, gradientNorm };
   }
 
-  /** The means over the micro-batches. */
-  async #gradients(step: number, microBatches: readonly TrainingBatch[]): Promise<Gradients> {
-    const pass = (batch: TrainingBatch, index: number) => this.#passes.gradients(this.parameters, batch, [this.#options.seed, step, index]);
-    const share = 1 / microBatches.length;
-    let loss = 0;
-    const sums = new Map<string, Float32Array>();
-    for (const [index, batch] of microBatches.entries()) {
-      const found = await pass(batch, index);
-      if (share === 1) return found;
-      loss += found.loss * share;
-      for (const [name, gradient] of found.gradients) {
-        const sum = sums.get(name) ?? new Float32Array(gradient.length);
-        accumulate(sum, gradient, share);
-        sums.set(name, sum);
-      }
-    }
-    return { loss, gradients: sums };
+  /** The current parameters on the host; without a device these are the trainer's own arrays, not copies. */
+  async parameters(): Promise<Parameters> {
+    return new Map([...(await this.#optimizer.read())].map(([name, { value }]) => [name, value]));
   }
-
-  /** The current parameters; the arrays are the trainer's own, not copies. */
-  get parameters(): Parameters {
-    return new Map([...this.state].map(([name, { value }]) => [name, float32(this.#shapes.get(name)!, value)]));
+  /** The current parameters and their moments, as `parameters`. */
+  async state(): Promise<OptimizerState> {
+    return this.#optimizer.read();
+  }
+  /** Goes on from a state. */
+  async restore(state: OptimizerState): Promise<void> {
+    await this.#optimizer.load(state);
   }
 
   async dispose(): Promise<void> {
+    this.#optimizer.dispose();
     await this.#passes.dispose();
   }
   async [Symbol.asyncDispose](): Promise<void> {

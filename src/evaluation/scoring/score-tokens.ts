@@ -136,7 +136,7 @@ async function scoreBatch(model: Model, jobs: readonly Job[]): Promise<Likelihoo
     { graph: "score", shared, perRow },
     woven,
     (graph, parts) => buildScoring(graph, architecture, parts(), { shared, perRow }),
-    (session) => session.run({ ...woven.feeds, ...rowFeeds, ...batchFeeds(jobs, architecture, shared) }),
+    (session) => runner.run(session, woven, { ...rowFeeds, ...batchFeeds(jobs, architecture, shared) }),
   );
   const [values, best] = [fetches.loglikelihoods, fetches.best] as [HostTensor<"float32">, HostTensor<"int64">];
   const width = values.shape[1]!;
