@@ -7,8 +7,8 @@ export function median(numbers) {
 }
 
 /** All variants of a report, one a line. */
-export function variantTable({ variants, peers, baseMb, torchRuns }, descriptions) {
-  const rows = [["", "median ms", "to base", "to peer", "peer's ms", "peak MB", "of it mapped", "peer"]];
+export function variantTable({ device, variants, peers, baseMb, torchRuns }, descriptions) {
+  const rows = [[`on ${device}`, "median ms", "to base", "to peer", "peer's ms", "peak MB", "of it mapped", "peer"]];
   for (const [name, { medianMs, peakMb, mappedMb }] of Object.entries(variants)) {
     const { base, peer, model } = descriptions[name];
     const ratio = (other) => (other === undefined ? "" : (medianMs / other).toFixed(2));

@@ -1,9 +1,10 @@
 /** @file Speed and memory, compared with the same model without experts, with PyTorch and with llama.cpp.
  *
- *      npm run bench -- [--quick] [--rounds 3] [--repeats 3] [--only llama] [--no-peers] [--with-llama-cpp | --llama-cpp FOLDER] [--force] [--out FILE.json]
+ *      npm run bench -- [--quick] [--rounds 3] [--repeats 3] [--only llama] [--device webgpu] [--no-peers] [--with-llama-cpp | --llama-cpp FOLDER] [--force] [--out FILE.json]
  *
  *  --quick leaves out the model of full size (q) and the curves. --with-llama-cpp installs node-llama-cpp in a temporary folder
  *  and compares q with it; --llama-cpp names a folder in which it is installed. PyTorch runs with several settings, and the fastest counts.
+ *  --device measures another device than the CPU, without the peers, which compute on the CPU here.
  *
  *  Every variant runs in a new process. The order is reversed each round, so that a machine that becomes warm or busy does not
  *  favor one of them. A loaded machine is refused, except with --force, which marks the result. Weights are random.
@@ -27,6 +28,7 @@ const { values: options } = parseArgs({
     rounds: { type: "string" },
     repeats: { type: "string" },
     only: { type: "string", default: "" },
+    device: { type: "string", default: "cpu" },
     "no-peers": { type: "boolean", default: false },
     "with-llama-cpp": { type: "boolean", default: false },
     "llama-cpp": { type: "string" },
@@ -64,13 +66,17 @@ const models = [...new Set(names.map((name) => VARIANTS[name].model))];
 const baseMb = Object.fromEntries(models.map((model) => [model, writeRandomCheckpoint(join(folder, model), CONFIGS[model]) / 2 ** 20]));
 // Weights of q in fewer bits are made for this run only.
 process.env.SKEIN_CACHE = join(folder, "cache");
+// Read by the processes of the variants.
+process.env.SKEIN_DEVICE = options.device;
 const llamaCpp = options["llama-cpp"] ?? (options["with-llama-cpp"] && models.includes("q") ? installedLlamaCpp() : undefined);
 const say = (what) => console.error(`${(performance.now() / 1000).toFixed(0).padStart(4)} s  ${what}`);
 const code = readFileSync(new URL("../dist/.stamp", import.meta.url), "utf8");
 const kept = keptRuns();
 measure();
-const peers = options["no-peers"] ? {} : Object.fromEntries(models.map((model) => [model, kept.peers[model] ?? peersOf(model)]));
+const hasPeers = !options["no-peers"] && options.device === "cpu";
+const peers = !hasPeers ? {} : Object.fromEntries(models.map((model) => [model, kept.peers[model] ?? peersOf(model)]));
 const report = {
+  device: options.device,
   machine: { cpu: cpus()[0].model, cores: cpus().length, memoryMb: Math.round(totalmem() / 2 ** 20), node: process.version, load },
   forced: load > BUSY,
   baseMb,
@@ -91,7 +97,7 @@ function partialFile() {
 
 /** What an earlier run of the same code and settings has measured: the runs by variant, and the peers. */
 function keptRuns() {
-  const settings = JSON.stringify({ ...size, code });
+  const settings = JSON.stringify({ ...size, code, device: options.device });
   const none = { settings, runs: {}, peers: {}, torchRuns: {} };
   if (!options.out || !existsSync(partialFile())) return none;
   const found = JSON.parse(readFileSync(partialFile(), "utf8"));

@@ -1,5 +1,6 @@
 /** @file One measurement in its own process: `node bench/variant.mjs NAME FOLDER REPEATS [PROFILE]` prints
- *  { ms: [...], peakMb, mappedMb } as JSON. With PROFILE, ONNX Runtime's profile is written to files of that prefix. */
+ *  { ms: [...], peakMb, mappedMb } as JSON, on the device that SKEIN_DEVICE names. With PROFILE, ONNX Runtime's profile is written to files of
+ *  that prefix. */
 
 import { readFileSync } from "node:fs";
 import { VARIANTS } from "./variants.mjs";
