@@ -3,18 +3,17 @@
  *      node scripts/check-webgpu.mjs [--short] [--gpu] [vitest's own arguments]
  *
  *  Without a GPU it uses SwiftShader, the software Vulkan of Chromium. If SwiftShader is missing, nothing runs and the reason is printed;
- *  this is not a failure. `--gpu` uses the machine's GPU instead. `--short` runs the engine's own tests, one routed model and one training
- *  graph. The environment variable SKEIN_SKIP_WEBGPU skips everything, to save time. */
+ *  this is not a failure. `--gpu` uses the machine's GPU instead. `--short` runs some operators, a routed generation and some training
+ *  steps. The environment variable SKEIN_SKIP_WEBGPU skips everything, to save time; with the value "long", all but `--short`. */
 
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { swiftshader } from "./swiftshader.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
-const SHORT = ["src/runtime", "tests/lowered-models.test.ts", "-t", "webgpu'? (a routed|the gradients)|stay on"];
+const SHORT = ["tests/webgpu-short.test.ts"];
 const WHOLE = [
   "src/graph",
   "src/autodiff",
@@ -26,18 +25,24 @@ const WHOLE = [
   "tests/golden-properties.test.ts",
   "tests/lowered-models.test.ts",
   "tests/webgpu-placement.test.ts",
+  "tests/webgpu-short.test.ts",
+  "tests/webgpu-proof.test.ts",
+  "tests/examples.test.ts",
 ];
 
 const given = process.argv.slice(2);
 const has = (flag) => given.includes(flag);
 const own = given.filter((argument) => argument !== "--short" && argument !== "--gpu");
-if (process.env.SKEIN_SKIP_WEBGPU) {
+const skip = process.env.SKEIN_SKIP_WEBGPU;
+const software = has("--gpu") ? undefined : swiftshader();
+if (skip && !(skip === "long" && has("--short"))) {
   console.log("WebGPU is not tested here: SKEIN_SKIP_WEBGPU is set.");
-} else if (!has("--gpu") && !existsSync(SWIFTSHADER)) {
-  console.log(`WebGPU is not tested here: ${SWIFTSHADER} is missing. On Debian: apt install chromium libvulkan1. With a GPU: --gpu.`);
+} else if (software?.missing && !software.libraries) {
+  console.log(`WebGPU is not tested here: ${software.missing}. With a GPU: --gpu.`);
 } else {
-  const env = { ...process.env, SKEIN_DEVICE: "webgpu", XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir() };
-  if (!has("--gpu")) env.VK_DRIVER_FILES = SWIFTSHADER;
+  const env = { ...process.env, SKEIN_DEVICE: "webgpu", SKEIN_SKIP_WEBGPU: "", XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR ?? tmpdir() };
+  if (software) Object.assign(env, software.env);
+  if (software?.libraries) env.LD_LIBRARY_PATH = [software.libraries, process.env.LD_LIBRARY_PATH].filter(Boolean).join(":");
   const tests = own.length > 0 ? own : has("--short") ? SHORT : WHOLE;
   const limits = ["--testTimeout", "600000", "--hookTimeout", "600000"];
   const vitest = join(root, "node_modules", "vitest", "vitest.mjs");

@@ -2,26 +2,21 @@
  *
  *  WebGPU is tested without a GPU, with SwiftShader, the software Vulkan of Chromium. */
 
-import { existsSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { swiftshader } from "../scripts/swiftshader.mjs";
 import { COMPOSED, FUSED, PLAIN, type Use } from "../src/graph/lowering/capabilities.ts";
 import { lowered } from "../src/graph/lowering/lowered.ts";
 import type { Engine } from "../src/runtime/engine.ts";
 import { cpu, webgpu } from "../src/runtime/onnxruntime-node.ts";
 
-const SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json";
+const { missing, env } = swiftshader();
 
 /** The reason why WebGPU is not tested here; undefined if it is tested. */
-export const webgpuMissing = process.env.SKEIN_SKIP_WEBGPU
-  ? "SKEIN_SKIP_WEBGPU is set"
-  : existsSync(SWIFTSHADER)
-    ? undefined
-    : `${SWIFTSHADER} is missing; on Debian: apt install chromium libvulkan1`;
+export const webgpuMissing = process.env.SKEIN_SKIP_WEBGPU ? "SKEIN_SKIP_WEBGPU is set" : missing;
 
 // Read by the Vulkan loader when the first WebGPU session is made.
 if (!webgpuMissing) {
-  process.env.VK_DRIVER_FILES ??= SWIFTSHADER;
-  process.env.XDG_RUNTIME_DIR ??= tmpdir();
+  process.env.VK_DRIVER_FILES ??= env.VK_DRIVER_FILES;
+  process.env.XDG_RUNTIME_DIR ??= env.XDG_RUNTIME_DIR;
 }
 
 export const ENGINES_HERE: readonly Engine[] = webgpuMissing ? [cpu] : [cpu, webgpu];

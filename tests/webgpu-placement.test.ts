@@ -3,6 +3,8 @@
 import { expect, test } from "vitest";
 import { int64 } from "../src/base/tensor.ts";
 import { placed } from "../src/doctor/placement.ts";
+import { generateBatch } from "../src/generation/generate.ts";
+import { randomPool } from "../src/generation/woven.test-helper.ts";
 import { type Batch, batchFeeds } from "../src/inference/batch.ts";
 import { RoutedPool } from "../src/inference/routed-pool.ts";
 import { loadModel } from "../src/library/model.ts";
@@ -28,6 +30,14 @@ const USES: Readonly<Record<string, (options: SessionOptions) => Promise<void>>>
     await using model = await loadModel(golden("t5/model"), options);
     const pool = new RoutedPool(await t5Experts(model.base.modules), model.base.modules, { router: phatgoose({ topK: 2 }) });
     await model.withWoven(pool).forward(t5);
+  },
+  "a routed generation": async (options) => {
+    await using base = await loadModel(golden("llama/model"), options);
+    const prompts = [
+      [5, 9, 12, 31],
+      [7, 8],
+    ];
+    await generateBatch(base.withWoven(randomPool(base)), prompts, { temperature: 0, ignoreEos: true, maxNewTokens: 4 });
   },
   "the gradients of a LoRA": async (options) => {
     await using model = await loadModel(golden("t5/model"));
