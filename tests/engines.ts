@@ -22,7 +22,7 @@ if (!webgpuMissing) {
 export const ENGINES_HERE: readonly Engine[] = webgpuMissing ? [cpu] : [cpu, webgpu];
 
 /** The engine, as if it lacked these uses of operators. */
-export function lacking(engine: Engine, uses: readonly Use[], mixture?: "masked" | "gathered"): Engine {
+export function lacking(engine: Engine, uses: readonly Use[], mixture?: "masked" | "sorted"): Engine {
   const capabilities = { ...engine.capabilities, lacks: Object.fromEntries(uses.map((use) => [use, "a test says so"])) };
   return {
     ...engine,

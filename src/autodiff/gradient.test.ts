@@ -235,9 +235,9 @@ describe("the walk", () => {
 
   test("a gradient that would have to pass an operator without a rule is an error, not a part of the truth", () => {
     const s = new Sandbox("mixture");
-    const [x, scores] = [s.float(3, 4), s.float(3, 2)];
-    const mixed = s.graph.apply("MoE", [x, scores, s.float(2, 2, 4), undefined, s.float(2, 4, 2)], { k: 1 })[0] as Float;
+    const [x, experts, weights] = [s.float(3, 4), s.int(2, 3, 1), s.float(3, 1)];
+    const mixed = s.graph.apply("Mixture", [x, experts, weights, s.float(2, 2, 4), undefined, s.float(2, 2, 4)], {})[0] as Float;
     const loss = reduceSum(add(mixed, x), { axes: [0, 1], keep: false });
-    expect(() => gradients(loss, [x])).toThrow(/MoE has no gradient: the fused mixture serves inference/);
+    expect(() => gradients(loss, [x])).toThrow(/Mixture has no gradient: the mixture serves inference/);
   });
 });

@@ -292,13 +292,18 @@ output scale: float32[9] = %neg_11
 
   test("a graph without outputs is printed whole, absent operands as none", () => {
     const g = createGraph("draft");
-    g.apply("MoE", [g.float("x", 3, 4), g.float("s", 3, 2), g.float("a", 2, 1, 4), undefined, g.float("b", 2, 4, 1)], { k: 1 });
+    g.apply(
+      "Mixture",
+      [g.float("x", 3, 4), g.int("e", 3, 1), g.float("w", 3, 1), g.float("a", 2, 1, 4), undefined, g.float("b", 2, 1, 5)],
+      {},
+    );
     expect(graphText(g).split("\n").slice(1)).toEqual([
       "input  x: float32[3, 4]",
-      "input  s: float32[3, 2]",
+      "input  e: int64[3, 1]",
+      "input  w: float32[3, 1]",
       "input  a: float32[2, 1, 4]",
-      "input  b: float32[2, 4, 1]",
-      "%moe_0: float32[3, 4] = MoE(%x, %s, %a, none, %b) {k=1}",
+      "input  b: float32[2, 1, 5]",
+      "%mixture_0: float32[3, 5] = Mixture(%x, %e, %w, %a, none, %b)",
       "",
     ]);
   });

@@ -100,10 +100,10 @@ export interface OpAttributes {
   /** operand 0 * operand 1, in blocks along the last axis: uint4 [rows, n], float [rows, n / block]. Without blocks, each column has one
    *  factor: int8 [rows, n], float [n]. */
   DequantizeLinear: { readonly block?: number };
-  // fused, inference only
-  /** sum_j softmax_k(scores)_j (B_j f(A_j x + a_j) + b_j), k experts per row; f is the identity when absent.
-   *  Inputs: x [rows, n], scores [rows, E], A [E, r, n], a [E, r] or none, B [E, n, r], b [E, n] or none. */
-  MoE: { readonly k: number; readonly activation?: "relu" | "gelu" | "silu" };
+  // inference only
+  /** sum_j w_j (f(x A_jᵀ + a_j) B_j + b_j) over the k experts of each row; f is the identity when absent. Operands: x [rows, in], the experts
+   *  int64 [rows, k], their weights [rows, k], A [E, r, in], a [E, r] or none, B [E, r, out], b [E, out] or none. */
+  Mixture: { readonly activation?: "relu" | "gelu" | "silu" };
 }
 
 export type OpType = keyof OpAttributes;

@@ -216,5 +216,12 @@ const RULES: { readonly [Op in OpType]: ShapeRule<Op> } = {
     return [{ dtype: "float32", shape: withSize(x.shape, -1, out) }];
   },
   DequantizeLinear: (operands) => [{ dtype: "float32", shape: at(operands, 0).shape }],
-  MoE: sameAs,
+  Mixture: (operands, _, op) => {
+    const [x, experts, weights, a, , b] = [0, 1, 2, 3, 4, 5].map((i) => operands[i]);
+    const [, inputs] = x!.shape;
+    const [count, rank, out] = b!.shape;
+    if (String(a!.shape) !== String([count, rank, inputs])) fail(op, [a!, b!], `wants [E, r, ${inputs}], [E, r, out]`);
+    if (String(experts!.shape) !== String(weights!.shape)) fail(op, [experts!, weights!], "wants [rows, k], [rows, k]");
+    return [{ dtype: "float32", shape: [x!.shape[0]!, out!] }];
+  },
 };

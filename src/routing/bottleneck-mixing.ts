@@ -3,60 +3,48 @@
  *      y = W x + sum_j w_j (U_j f(D_j v + d_j) + u_j)                 outputs mixed
  *      y = W x + U̅ f(D̅ v + d̅) + u̅,  with D̅ = sum_j w_j D_j ...      parameters mixed
  *
- *      down [size, width]   downBias [size]   up [width, size]   upBias [width]     zeros where an expert is narrower */
+ *      down [size, width of v]   downBias [size]   up [size, out], transposed   upBias [out]     zeros where an expert is narrower */
 
 import type { BottleneckActivation, BottleneckWeights } from "../adapters/adapter.ts";
 import { bottleneckForm, parsedBottleneckForm } from "../adapters/bottleneck-form.ts";
+import { copyNumbers } from "../checkpoint/copy-numbers.ts";
 import { add, geluTanh, relu, silu } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import { pad, slice, unsqueeze } from "../graph/ops/movement.ts";
+import { unsqueeze } from "../graph/ops/movement.ts";
 import type { Float } from "../graph/value.ts";
-import { fillRows, fusedMixture, type Mixing, type MixOptions, meanFactor } from "./mixing.ts";
-import { candidateWeights } from "./router.ts";
+import { fillColumns, type Mixing, meanFactor, mixtureOfOutputs } from "./mixing.ts";
 
-/** The fused operator's names of activations, by Skein's names. Its "gelu" is the tanh form. */
-const ACTIVATIONS: Readonly<Record<BottleneckActivation, { fused: "relu" | "gelu" | "silu"; plain: (x: Float) => Float }>> = {
-  relu: { fused: "relu", plain: relu },
-  gelu_new: { fused: "gelu", plain: geluTanh },
-  silu: { fused: "silu", plain: silu },
+/** The mixture's names of activations, by the adapters' names. Its "gelu" is the tanh form. */
+const ACTIVATIONS: Readonly<Record<BottleneckActivation, { named: "relu" | "gelu" | "silu"; plain: (x: Float) => Float }>> = {
+  relu: { named: "relu", plain: relu },
+  gelu_new: { named: "gelu", plain: geluTanh },
+  silu: { named: "silu", plain: silu },
 };
 
 export const bottleneckMixing: Mixing<BottleneckWeights> = {
   form: bottleneckForm,
   factors: (weights, { in: inputs, out }) => {
-    const width = Math.max(out, ...weights.map(({ placement }) => (placement === "parallel" ? inputs : out)));
+    const width = weights.some(({ placement }) => placement === "parallel") ? inputs : out; // one form, so one placement
     const size = Math.max(...weights.map(({ downBias }) => downBias.data.length));
-    return { down: [size, width], downBias: [size], up: [width, size], upBias: [width] };
+    return { down: [size, width], downBias: [size], up: [size, out], upBias: [out] };
   },
-  fill: ({ down, downBias, up, upBias }, records, { factors }) => {
-    const [size = 0, width = 0] = factors.down!;
-    fillRows(records.down!, down.data, { length: down.shape[1]!, width });
-    fillRows(records.up!, up.data, { length: up.shape[1]!, width: size });
+  fill: ({ down, downBias, up, upBias }, records, { out }) => {
+    copyNumbers(down, records.down!);
+    fillColumns(records.up!, up.data, { rows: out });
     records.downBias!.set(downBias.data);
     records.upBias!.set(upBias.data);
   },
-  project: (options) => {
-    const { x, base, shape } = options;
+  project: ({ x, base, mixed, shape, factor }) => {
     const { activation, placement } = parsedBottleneckForm(shape.form);
-    const [, width = 0] = shape.factors.down!;
+    const { named, plain } = ACTIVATIONS[activation];
     const y = base(x);
     const read = placement === "parallel" ? x : y;
-    const wide = pad(read, -1, 0, width - (read.shape[2] as number));
-    return add(y, slice(mixed(wide, ACTIVATIONS[activation], options), -1, 0, shape.out));
+    if (mixed.mixes === "outputs") {
+      const layers = { a: factor("down"), aBias: factor("downBias"), b: factor("up"), bBias: factor("upBias") };
+      return add(y, mixtureOfOutputs(read, mixed, layers, { activation: named }));
+    }
+    const mean = (name: string) => meanFactor(mixed.weights, factor(name));
+    const hidden = plain(add(matmul(read, mean("down"), { transB: true }), unsqueeze(mean("downBias"), 1)));
+    return add(y, add(matmul(hidden, mean("up")), unsqueeze(mean("upBias"), 1)));
   },
 };
-
-function mixed(
-  wide: Float,
-  { fused, plain }: { fused: "relu" | "gelu" | "silu"; plain: (x: Float) => Float },
-  { scores, topK, mixes, factor }: MixOptions,
-): Float {
-  if (mixes === "outputs") {
-    const layers = [factor("down"), factor("downBias"), factor("up"), factor("upBias")] as const;
-    return fusedMixture(wide, scores, layers, { k: topK, activation: fused });
-  }
-  const weights = candidateWeights(scores);
-  const mean = (name: string) => meanFactor(weights, factor(name));
-  const hidden = plain(add(matmul(wide, mean("down"), { transB: true }), unsqueeze(mean("downBias"), 1)));
-  return add(matmul(hidden, mean("up"), { transB: true }), unsqueeze(mean("upBias"), 1));
-}

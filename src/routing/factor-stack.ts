@@ -1,6 +1,6 @@
 /** @file The adapters of a pool stacked into feeds, one set per module:
  *
- *      experts.<module>.<factor>    [experts, ...]         with the scaling folded in; the last expert comes first
+ *      experts.<module>.<factor>    [experts, ...]         with the scaling folded in
  *
  *  A stack does not depend on the router. All methods that are opened on one pool share it, and so do the pools that `with` and `without`
  *  make of it: a stack of the same adapters is made once, and found again for as long as somebody holds it. */

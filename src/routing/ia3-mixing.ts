@@ -13,8 +13,7 @@ import { matmul } from "../graph/ops/linalg.ts";
 import { gather, unsqueeze } from "../graph/ops/movement.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
 import type { Float } from "../graph/value.ts";
-import { type Mixing, type MixOptions, reversed, reversedIndex } from "./mixing.ts";
-import { candidateWeights, chosen } from "./router.ts";
+import type { Mixed, Mixing } from "./mixing.ts";
 
 export const ia3Mixing: Mixing<Ia3Weights> = {
   form: () => "",
@@ -25,17 +24,15 @@ export const ia3Mixing: Mixing<Ia3Weights> = {
   fill: ({ scale, feedforward }, records) => {
     records[feedforward ? "input" : "output"]!.set(scale.data.map((value) => value - 1));
   },
-  project: (options) => {
-    const { x, base, shape } = options;
-    const scaled = (value: Float, name: string) => (shape.factors[name] ? mul(value, add(mixedChange(options, name), 1)) : value);
+  project: ({ x, base, mixed, shape, factor }) => {
+    const scaled = (value: Float, name: string) => (shape.factors[name] ? mul(value, add(mixedChange(mixed, factor(name)), 1)) : value);
     return scaled(base(scaled(x, "input")), "output");
   },
 };
 
 /** sum_j w_j (l_j - 1): [batch, sequence or 1, width] */
-function mixedChange({ scores, topK, mixes, factor }: MixOptions, name: string): Float {
-  if (mixes === "parameters") return matmul(candidateWeights(scores), factor(name));
-  const { experts, weights } = chosen(reversed(scores), topK);
-  const changes = gather(factor(name), reversedIndex(experts)); // [batch, sequence, k, width]
-  return reduceSum(mul(changes, unsqueeze(weights, 3)), { axes: [2], keep: false });
+function mixedChange(mixed: Mixed, changes: Float): Float {
+  if (mixed.mixes === "parameters") return matmul(mixed.weights, changes);
+  const chosen = gather(changes, mixed.experts); // [batch, sequence, k, width]
+  return reduceSum(mul(chosen, unsqueeze(mixed.weights, 3)), { axes: [2], keep: false });
 }

@@ -1,12 +1,12 @@
 /** @file The routing functions of a kind of adapter: how experts of that kind are stacked, and how they are mixed. */
 
 import type { Adapter } from "../adapters/adapter.ts";
-import { addInt, subInt } from "../graph/ops/elementwise.ts";
+import type { OpAttributes } from "../graph/operators.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import { flattenRows, gather, range, reshape, sizeOf } from "../graph/ops/movement.ts";
+import { flattenRows, reshape } from "../graph/ops/movement.ts";
 import { flattened } from "../graph/sizes.ts";
-import type { Float, Int } from "../graph/value.ts";
-import type { Router } from "./router.ts";
+import type { Float } from "../graph/value.ts";
+import type { Route } from "./router.ts";
 
 /** The shapes of one expert's factors, by name. */
 export type Factors = Readonly<Record<string, readonly number[]>>;
@@ -28,15 +28,17 @@ export interface ModuleShape extends FactorShape {
   readonly barred: boolean;
 }
 
+/** What is mixed: the outputs of the experts of each token's route, or the parameters of all experts, with weights [batch, sequence or 1, experts]. */
+export type Mixed =
+  | ({ readonly mixes: "outputs" } & Pick<Route, "experts" | "weights">)
+  | { readonly mixes: "parameters"; readonly weights: Float };
+
 export interface MixOptions {
   /** [batch, sequence, in] */
   readonly x: Float;
   /** The projection without experts. */
   readonly base: (x: Float) => Float;
-  /** [batch, sequence or 1, experts], in the stack's order. */
-  readonly scores: Float;
-  readonly topK: number;
-  readonly mixes: Router["mixes"];
+  readonly mixed: Mixed;
   readonly shape: ModuleShape;
   /** A stacked factor of the experts: [experts, ...shape]. */
   readonly factor: (name: string) => Float;
@@ -52,16 +54,6 @@ export interface Mixing<Weights> {
   project(options: MixOptions): Float;
 }
 
-/** Reverses the last axis, over experts, between the stack's order and the pool's. */
-export function reversed(values: Float): Float {
-  return gather(values, reversedIndex(range(values.graph, "experts")), -1);
-}
-
-/** Converts an expert's index between the stack and the pool. */
-export function reversedIndex(experts: Int): Int {
-  return subInt(addInt(sizeOf(experts.graph, "experts"), -1), experts);
-}
-
 /** sum_j w_j F_j. weights: [batch, 1, experts], factor: [experts, ...shape] -> [batch, ...shape] */
 export function meanFactor(weights: Float, factor: Float): Float {
   const [experts, ...shape] = factor.shape;
@@ -69,19 +61,34 @@ export function meanFactor(weights: Float, factor: Float): Float {
   return reshape(matmul(weights, flat), weights.shape[0]!, ...shape);
 }
 
-/** The fused mixture of two-layer experts, computed on rows. x: [batch, sequence, n] -> [batch, sequence, n] */
-export function fusedMixture(
-  x: Float,
-  scores: Float,
-  layers: readonly [a: Float, aBias: Float | undefined, b: Float, bBias: Float | undefined],
-  attributes: { readonly k: number; readonly activation?: "relu" | "gelu" | "silu" },
-): Float {
-  const operands = layers[3] ? layers : layers.slice(0, 3);
-  const sum = x.graph.apply("MoE", [flattenRows(x), flattenRows(scores), ...operands], attributes)[0] as Float;
-  return reshape(sum, ...x.shape);
+/** The factors of two-layer experts: a [experts, rank, in], aBias [experts, rank], b [experts, rank, out], bBias [experts, out]. */
+export interface Layers {
+  readonly a: Float;
+  readonly aBias?: Float | undefined;
+  readonly b: Float;
+  readonly bBias?: Float | undefined;
 }
 
-/** Copies the rows of `from` [count, length] to the start of the wider rows of `to`. */
-export function fillRows(to: Float32Array, from: Float32Array, { length, width }: { length: number; width: number }): void {
-  for (let row = 0; row * length < from.length; row++) to.set(from.subarray(row * length, (row + 1) * length), row * width);
+/** sum_j w_j (f(x A_jᵀ + a_j) B_j + b_j) over the k experts of each token. x: [batch, sequence, in] -> [batch, sequence, out] */
+export function mixtureOfOutputs(
+  x: Float,
+  { experts, weights }: Pick<Route, "experts" | "weights">,
+  { a, aBias, b, bBias }: Layers,
+  attributes: OpAttributes["Mixture"] = {},
+): Float {
+  const operands = [flattenRows(x), flattenRows(experts), flattenRows(weights), a, aBias, b, ...(bBias ? [bBias] : [])];
+  const [batch, sequence] = x.shape;
+  return reshape(x.graph.apply("Mixture", operands, attributes)[0] as Float, batch!, sequence!, b.shape[2]!);
+}
+
+/** Writes the transposed rows of `from` [rows, length] into the columns of `to` [length or more, rows], times a factor. */
+export function fillColumns(
+  to: Float32Array,
+  from: Float32Array,
+  { rows, factor = 1 }: { readonly rows: number; readonly factor?: number },
+): void {
+  const length = from.length / rows;
+  for (let i = 0; i < length; i++) {
+    for (let row = 0; row < rows; row++) to[i * rows + row] = from[row * length + i]! * factor;
+  }
 }

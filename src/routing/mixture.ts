@@ -3,20 +3,18 @@
  *      y = W x + sum_j w_j B_j A_j x                        outputs mixed: over the k experts of this token at this module
  *      y = W x + (sum_j w_j B_j) (sum_j w_j A_j) x          parameters mixed: one weighting per sequence (SMEAR)
  *
- *  The mixture of outputs is one fused operator (com.microsoft.MoE) that takes the raw scores. Its cost grows with k and hardly
- *  with the number of experts. Among equal scores the operator takes the later expert. Stacks therefore hold the experts in reverse,
- *  so that ties go to the lower index, as in a route. The operator skips an expert whose weight is not positive; if all experts are
- *  barred, the module's output is the base's. */
+ *  Outputs are mixed by one operator, which takes the experts and weights of the tokens' routes (graph/lowering/mixture.ts computes it).
+ *  If all experts are barred, their weights are 0 and the module's output is the base's. */
 
-import { add, mul, sub } from "../graph/ops/elementwise.ts";
+import { add } from "../graph/ops/elementwise.ts";
 import { expand, unsqueeze } from "../graph/ops/movement.ts";
 import { flattened } from "../graph/sizes.ts";
 import type { Float, Graph } from "../graph/value.ts";
 import type { Linear } from "../models/linear.ts";
 import { factorName } from "./factor-stack.ts";
-import { type ModuleShape, reversed } from "./mixing.ts";
+import type { ModuleShape } from "./mixing.ts";
 import { mixingOf } from "./mixings.ts";
-import { chosen, type Route, type Router, shareOfBest } from "./router.ts";
+import { candidateWeights, chosen, type Route, type Router } from "./router.ts";
 import { stackNames } from "./stack.ts";
 
 /** The feed of the rows' bias on the scores: [batch, experts] of 0, or BARRED for experts that a row may not use. */
@@ -43,23 +41,21 @@ export function routed(graph: Graph, inner: Linear, { router, topK, modules, row
       Object.entries(shape.factors).map(([name, sizes]) => [name, graph.float(factorName(module, name), "experts", ...sizes)]),
     );
     const narrow = biasedScores(x, module, shape, router, rowBias);
-    const each = () => expand(narrow, x.shape[0]!, x.shape[1]!, "experts");
+    const scores = () => expand(narrow, x.shape[0]!, x.shape[1]!, "experts");
     const { renormalize = true } = router;
-    const inOrder = reversed(each());
-    onRoute?.(module, { ...chosen(inOrder, topK, { renormalize }), scores: inOrder });
-    const factor = (name: string) => factors.get(name)!;
-    const scores = router.mixes === "outputs" ? each() : narrow;
-    const mixed = mixingOf(shape.kind).project({ x, base, scores, topK, mixes: router.mixes, shape, factor });
-    if (renormalize) return mixed;
-    return add(base(x), mul(shareOfBest(each(), topK), sub(mixed, base(x))));
+    const route = () => chosen(scores(), topK, { renormalize, barred: shape.barred || rowBias });
+    onRoute?.(module, { ...route(), scores: scores() });
+    const mixed =
+      router.mixes === "outputs" ? { mixes: router.mixes, ...route() } : { mixes: router.mixes, weights: candidateWeights(narrow) };
+    return mixingOf(shape.kind).project({ x, base, mixed, shape, factor: (name) => factors.get(name)! });
   };
 }
 
-/** The router's scores plus the bars of the module and the row: [batch, sequence or 1, experts], in the stack's order. */
+/** The router's scores plus the bars of the module and the row: [batch, sequence or 1, experts] */
 function biasedScores(x: Float, module: string, { rows, in: inputs, barred }: ModuleShape, router: Router, rowBias: boolean): Float {
   const { graph } = x;
   const names = stackNames(module);
   const scores = router.scores(x, graph.float(names.prototypes, flattened(["experts", rows]), inputs), rows);
   const open = barred ? add(scores, graph.float(names.bars, "experts")) : scores;
-  return rowBias ? add(open, unsqueeze(reversed(graph.float(ROW_BIAS, "batch", "experts")), 1)) : open;
+  return rowBias ? add(open, unsqueeze(graph.float(ROW_BIAS, "batch", "experts"), 1)) : open;
 }

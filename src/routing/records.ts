@@ -1,5 +1,4 @@
-/** @file Equal records of numbers, one for each expert of a stack, the last one first (mixture.ts says why): an immutable view of a buffer
- *  that grows. Views of one buffer share it, so that one more expert costs only that expert's bytes. */
+/** @file Equal records of numbers, one for each expert of a stack: an immutable view of a buffer that grows. Views of one buffer share it, so that one more expert costs only that expert's bytes. */
 
 import { elements, type HostTensor } from "../base/tensor.ts";
 
@@ -30,21 +29,17 @@ export class Records {
   static of(shape: readonly number[], count: number): { readonly records: Records; readonly record: (index: number) => Float32Array } {
     const size = elements(shape);
     const data = new Float32Array(size * spare(count));
-    const record = (index: number) => data.subarray(data.length - (index + 1) * size, data.length - index * size);
+    const record = (index: number) => data.subarray(index * size, (index + 1) * size);
     return { records: new Records(shape, size, { data, used: count }, count), record };
   }
 
   /** A view with one more record, which holds zeros and which the caller fills. Other views do not change. */
   with(): { readonly records: Records; readonly record: Float32Array } {
-    const needed = (this.#count + 1) * this.#size;
-    const isFree = this.#store.used === this.#count && needed <= this.#store.data.length;
+    const [start, end] = [this.#count * this.#size, (this.#count + 1) * this.#size];
+    const isFree = this.#store.used === this.#count && end <= this.#store.data.length;
     const store = isFree ? this.#store : this.#copied(spare(this.#count + 1));
     store.used = this.#count + 1;
-    const start = store.data.length - needed;
-    return {
-      records: new Records(this.#shape, this.#size, store, this.#count + 1),
-      record: store.data.subarray(start, start + this.#size),
-    };
+    return { records: new Records(this.#shape, this.#size, store, store.used), record: store.data.subarray(start, end) };
   }
 
   /** A view without one record. If it is the last one, it is only hidden; otherwise the others are copied. */
@@ -52,10 +47,9 @@ export class Records {
     const left = this.#count - 1;
     if (index === left) return new Records(this.#shape, this.#size, this.#store, left);
     const data = new Float32Array(spare(left) * this.#size);
-    const [seen, start] = [this.#seen, data.length - left * this.#size];
-    const at = (this.#count - 1 - index) * this.#size;
-    data.set(seen.subarray(0, at), start);
-    data.set(seen.subarray(at + this.#size), start + at);
+    const at = index * this.#size;
+    data.set(this.#seen.subarray(0, at));
+    data.set(this.#seen.subarray(at + this.#size), at);
     return new Records(this.#shape, this.#size, { data, used: left }, left);
   }
 
@@ -65,11 +59,11 @@ export class Records {
     return this.#tensor;
   }
   get #seen(): Float32Array {
-    return this.#store.data.subarray(this.#store.data.length - this.#count * this.#size);
+    return this.#store.data.subarray(0, this.#count * this.#size);
   }
   #copied(room: number): Store {
     const data = new Float32Array(room * this.#size);
-    data.set(this.#seen, data.length - this.#count * this.#size);
+    data.set(this.#seen);
     return { data, used: this.#count };
   }
 }

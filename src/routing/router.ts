@@ -55,15 +55,20 @@ export interface Router {
 // Finite, and below every score of a finite input.
 const LEAST = -1e30;
 
-/** The k best experts of each token. scores: [batch, sequence, experts]. Ties go to the lower index. */
-export function chosen(scores: Float, k: number, { renormalize = true } = {}): Route {
+/** The k best experts of each token. scores: [batch, sequence, experts]. Ties go to the lower index.
+ *  `renormalize`: the router's. `barred`: whether some expert may be barred, which takes more operators (default). */
+export function chosen(
+  scores: Float,
+  k: number,
+  { renormalize = true, barred = true }: Pick<Router, "renormalize"> & { readonly barred?: boolean } = {},
+): Route {
   const { values, indices } = topK(scores, k);
-  const weights = candidateWeights(values);
+  const weights = barred ? candidateWeights(values) : softmax(values);
   return { experts: indices, weights: renormalize ? weights : mul(weights, shareOfBest(scores, k)) };
 }
 
 /** The share of the k best experts in the softmax over all. scores: [batch, sequence, experts] -> [batch, sequence, 1] */
-export function shareOfBest(scores: Float, k: number): Float {
+function shareOfBest(scores: Float, k: number): Float {
   return reduceSum(topK(softmax(max(scores, LEAST)), k).values);
 }
 

@@ -3,7 +3,7 @@
  *      experts.<module>.prototypes  [experts * rows, in]   the router's vectors
  *      experts.<module>.bars        [experts]              0, or BARRED if the expert lacks the module; absent if none lacks it
  *
- *  The last expert comes first (mixture.ts says why). A stack is immutable: `with` and `without` return new ones. Buffers have
+ *  A stack is immutable: `with` and `without` return new ones. Buffers have
  *  spare room and are shared, so adding an expert copies only that expert's bytes and rebuilds no graph. */
 
 import type { LoraWeights } from "../adapters/adapter.ts";

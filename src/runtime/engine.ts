@@ -45,7 +45,7 @@ export interface LoadOptions {
   readonly profile?: string;
   /** Outputs that stay on the device; they come back as device tensors. Default none. */
   readonly keep?: readonly string[];
-  /** How a mixture of experts is computed where the engine lacks the operator (graph/lowering/mixture.ts). Default "masked". */
+  /** How a mixture of experts is computed (graph/lowering/mixture.ts). Default "masked" on GPUs, else "sorted". */
   readonly mixture?: Mixture;
 }
 

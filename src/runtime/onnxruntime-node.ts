@@ -33,8 +33,9 @@ const COMPOSED = "no engine has it as one operator";
 
 /** ONNX Runtime on the CPU. It has every operator except Skein's own, which are lowered. */
 export const cpu: Engine = onnxRuntime("cpu", {
-  lacks: { Int8MatMul: COMPOSED },
+  lacks: { Int8MatMul: COMPOSED, Mixture: COMPOSED },
   integerProducts: true,
+  mixture: "sorted",
   float16: false,
   deviceTensors: false,
 });
@@ -48,7 +49,7 @@ const CPU_ONLY = "it runs on the CPU: its operands leave the device and come bac
 export const webgpu: Engine = onnxRuntime("webgpu", {
   lacks: {
     Int8MatMul: COMPOSED,
-    MoE: CPU_ONLY,
+    Mixture: COMPOSED,
     FusedMatMul: CPU_ONLY,
     LogSoftmax: CPU_ONLY,
     Sign: CPU_ONLY,
@@ -59,6 +60,7 @@ export const webgpu: Engine = onnxRuntime("webgpu", {
     Cos: "it is right to 1e-4 only",
   },
   integerProducts: false,
+  mixture: "masked",
   float16: false,
   deviceTensors: true,
 });

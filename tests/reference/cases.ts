@@ -347,10 +347,23 @@ export const CASES: { readonly [Op in OpType]: Cases } = {
     "two blocks a row": (s) => s.graph.apply("DequantizeLinear", [E.cast(s.int(16, 3, 32), "uint4"), s.float(3, 2)], { block: 16 }),
     "a factor for each column": (s) => s.graph.apply("DequantizeLinear", [bytes(s, 6, 4), constants(s, 4)], {}),
   },
-  MoE: {
+  Mixture: {
     "two of five experts": (s) =>
-      s.graph.apply("MoE", [s.float(3, 8), s.float(3, 5), s.float(5, 2, 8), undefined, s.float(5, 8, 2)], { k: 2 }),
-    "one of three, rows of named size": (s) =>
-      s.graph.apply("MoE", [s.float("batch", 4), s.float("batch", 3), s.float(3, 2, 4), undefined, s.float(3, 4, 2)], { k: 1 }),
+      s.graph.apply("Mixture", [s.float(3, 8), s.int(5, 3, 2), s.float(3, 2), s.float(5, 2, 8), undefined, s.float(5, 2, 6)], {}),
+    "biases and an activation": (s) => {
+      const [a, b] = [
+        [s.float(4, 3, 5), s.float(4, 3)],
+        [s.float(4, 3, 7), s.float(4, 7)],
+      ];
+      return s.graph.apply("Mixture", [s.float(6, 5), s.int(4, 6, 1), s.float(6, 1), ...a, ...b], { activation: "gelu" });
+    },
+    "rows and experts of named size": (s) => {
+      const size = ["batch", 2] as const;
+      return s.graph.apply(
+        "Mixture",
+        [s.float("batch", 4), s.int(3, ...size), s.float(...size), s.float("sequence", 2, 4), undefined, s.float("sequence", 2, 4)],
+        {},
+      );
+    },
   },
 };

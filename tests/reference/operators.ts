@@ -101,16 +101,26 @@ function product(a: NdArray, b: NdArray, { transA, transB, alpha }: OpAttributes
   });
 }
 
-/** sum_j softmax_k(scores)_j B_j A_j x for each row. */
-function mixture([x, scores, a, , b]: readonly (NdArray | undefined)[], k: number): NdArray {
-  const [experts, rank, size] = a!.shape as [number, number, number];
-  return tabulated("float32", x!.shape, ([row, column]) => {
-    const line = Array.from({ length: experts }, (_, e) => elementAt(scores!, [row!, e]));
-    const chosen = largest(line, k);
-    const weights = softmax(chosen.map((e) => line[e]!));
-    const low = (e: number, r: number) => sum(Array.from({ length: size }, (_, i) => elementAt(a!, [e, r, i]) * elementAt(x!, [row!, i])));
-    const delta = (e: number) => sum(Array.from({ length: rank }, (_, r) => elementAt(b!, [e, column!, r]) * low(e, r)));
-    return sum(chosen.map((e, j) => weights[j]! * delta(e)));
+const geluTanh = (x: number): number => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+const ACTIVATIONS = { relu: (x: number) => Math.max(0, x), gelu: geluTanh, silu: (x: number) => x * sigmoid(x), none: (x: number) => x };
+
+/** sum_j w_j (f(x A_jᵀ + a_j) B_j + b_j) for each row. */
+function mixture(operands: readonly (NdArray | undefined)[], activation: keyof typeof ACTIVATIONS): NdArray {
+  const [x, experts, weights, a, aBias, b, bBias] = operands;
+  const [, rank, inputs] = a!.shape as [number, number, number];
+  const f = ACTIVATIONS[activation];
+  const hidden = (row: number, e: number, r: number) =>
+    f(
+      (aBias ? elementAt(aBias, [e, r]) : 0) +
+        sum(Array.from({ length: inputs }, (_, i) => elementAt(a!, [e, r, i]) * elementAt(x!, [row, i]))),
+    );
+  return tabulated("float32", [x!.shape[0]!, b!.shape[2]!], ([row, column]) => {
+    const output = (e: number) =>
+      (bBias ? elementAt(bBias, [e, column!]) : 0) +
+      sum(Array.from({ length: rank }, (_, r) => elementAt(b!, [e, r, column!]) * hidden(row!, e, r)));
+    return sum(
+      Array.from({ length: experts!.shape[1]! }, (_, j) => elementAt(weights!, [row!, j]) * output(elementAt(experts!, [row!, j]))),
+    );
   });
 }
 
@@ -135,7 +145,7 @@ export const MEANINGS: { readonly [Op in OpType]: Meaning<Op> } = {
   Erf: unary(erf),
   Relu: unary((x) => Math.max(x, 0)),
   QuickGelu: ([x], { alpha }) => unary((v) => v * sigmoid(alpha * v))([x!], {}),
-  FastGelu: unary((x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))),
+  FastGelu: unary(geluTanh),
   Cast: ([x], { to }) => [
     { ...x!, dtype: to, data: x!.data.map((v) => (to === "bool" ? Number(v !== 0) : to === "float32" ? v : Math.trunc(v))) },
   ],
@@ -327,5 +337,5 @@ export const MEANINGS: { readonly [Op in OpType]: Meaning<Op> } = {
       ([row, i]) => elementAt(levels!, [row!, i!]) * elementAt(scales!, block ? [row!, Math.floor(i! / block)] : [i!]),
     ),
   ],
-  MoE: (inputs, { k }) => [mixture(inputs, k)],
+  Mixture: (inputs, { activation = "none" as const }) => [mixture(inputs, activation)],
 };

@@ -142,5 +142,5 @@ export const linalg = {
     return [matmul(g, slice(weights, -1, 0, inputs))];
   }) satisfies Rule<"MatMulNBits">,
   DequantizeLinear: { stop: "weights in few bits are frozen" },
-  MoE: { stop: "the fused mixture serves inference; training uses plain products", unwritten: true },
+  Mixture: { stop: "the mixture serves inference; training uses plain products", unwritten: true },
 } as const;

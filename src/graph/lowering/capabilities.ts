@@ -3,9 +3,10 @@
  *  A use is an operator, or one way to use it. The table of decompositions (lowered.ts) is total over these uses. They are ONNX Runtime's
  *  own operators, which a plain ONNX engine does not have, and operators that some device lacks or computes wrongly. */
 
+import type { Mixture } from "./mixture.ts";
+
 /** Operators of ONNX Runtime alone. */
 export const FUSED = [
-  "MoE",
   /** MatMul with a transposition or a factor. */
   "FusedMatMul",
   "RotaryEmbedding",
@@ -27,7 +28,7 @@ export const PLAIN = [
 ] as const;
 
 /** Skein's own operators, which no engine has. Each replaces several nodes that share one gradient rule. */
-export const COMPOSED = ["Int8MatMul"] as const;
+export const COMPOSED = ["Int8MatMul", "Mixture"] as const;
 
 export type Use = (typeof FUSED)[number] | (typeof PLAIN)[number] | (typeof COMPOSED)[number];
 
@@ -37,6 +38,8 @@ export interface Capabilities {
   /** Whether products of 8-bit integers run on the device. If not, the weights are widened to floats for each product, and the other operand is
    *  not rounded. */
   readonly integerProducts: boolean;
+  /** How the engine computes a mixture of experts fastest (mixture.ts). */
+  readonly mixture: Mixture;
   /** Whether values may be float16. */
   readonly float16: boolean;
   /** Whether values can stay on the device between runs. */

@@ -84,7 +84,7 @@ describe("what an engine has stays as it is", () => {
   test("a graph that needs nothing lowered is itself", () => {
     const g = graph();
     expect(lowered(g, { lacks: {} })).toBe(g);
-    expect(lowered(g, { lacks: { MoE: "", LogSoftmax: "" } })).toBe(g);
+    expect(lowered(g, { lacks: { Mixture: "", LogSoftmax: "" } })).toBe(g);
   });
 
   test("only what is lacking changes; names, files, sizes and scopes are kept", () => {

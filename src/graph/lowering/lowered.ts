@@ -20,18 +20,20 @@ import { cosineOf, sineOf } from "./trigonometry.ts";
 type Decomposition<Op extends OpType> = (
   operands: readonly Value[],
   attributes: OpAttributes[Op],
-  options: LoweringOptions & Partial<Pick<Capabilities, "integerProducts">>,
+  options: Pick<Capabilities, "integerProducts" | "mixture">,
 ) => readonly Value[];
 
 export interface LoweringOptions {
-  /** How a mixture of experts is computed (mixture.ts). Default "masked". */
+  /** How a mixture of experts is computed (mixture.ts), instead of the engine's own way. */
   readonly mixture?: Mixture | undefined;
 }
 
-type Lacking = Pick<Capabilities, "lacks"> & Partial<Pick<Capabilities, "integerProducts">>;
+type Lacking = Pick<Capabilities, "lacks"> & Partial<Pick<Capabilities, "integerProducts" | "mixture">>;
 
 /** The lowered graph, or `graph` itself if the engine lacks none of its operators. */
-export function lowered(graph: Graph, { lacks, integerProducts = true }: Lacking, options: LoweringOptions = {}): Graph {
+export function lowered(graph: Graph, engine: Lacking, options: LoweringOptions = {}): Graph {
+  const { lacks, integerProducts = true } = engine;
+  const { mixture = engine.mixture ?? "sorted" } = options;
   const { nodes, used } = reachable(graph);
   const missing = new Map(
     nodes.flatMap((node) =>
@@ -48,7 +50,7 @@ export function lowered(graph: Graph, { lacks, integerProducts = true }: Lacking
     const use = missing.get(node);
     const results = copy.scope(node.scope, () =>
       use
-        ? decomposition(use)(operands as Value[], node.attributes, { ...options, integerProducts })
+        ? decomposition(use)(operands as Value[], node.attributes, { mixture, integerProducts })
         : copy.apply(node.op, operands, node.attributes),
     );
     node.outputs.forEach((output, i) => {
@@ -56,7 +58,7 @@ export function lowered(graph: Graph, { lacks, integerProducts = true }: Lacking
     });
   }
   for (const [name, value] of graph.outputs) copy.output(name, known.get(value)!);
-  return lowered(copy, { lacks, integerProducts }, options); // a decomposition may use what the engine lacks too
+  return lowered(copy, engine, options); // a decomposition may use what the engine lacks too
 }
 
 /** The uses that the reachable nodes of a graph make of operators an engine may lack. */
@@ -94,7 +96,7 @@ const rmsNorm: Decomposition<"SimplifiedLayerNormalization"> = ([x, scale], attr
   rmsNormOf(x as Float, scale as Float, attributes);
 
 const DECOMPOSITIONS = {
-  MoE: (operands, attributes, { mixture = "masked" }) => [mixtureOf(mixture, operands as Float[], attributes)],
+  Mixture: (operands, attributes, { mixture }) => [mixtureOf(mixture, operands, attributes)],
   FusedMatMul: ([a, b], { transA, transB, alpha }) => {
     const turned = (x: Value, by: boolean) => (by ? transpose(x as Float) : (x as Float));
     return [matmul(turned(alpha === 1 ? a! : mul(a as Float, alpha), transA), turned(b!, transB))];

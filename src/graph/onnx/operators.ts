@@ -111,8 +111,5 @@ export const ENCODINGS: { readonly [Op in OpType]: Encoding<Op> } = {
     attributes: { K: { int: inputs }, N: { int: out }, bits: { int: 4 }, block_size: { int: block }, accuracy_level: { int: 4 } },
   }),
   DequantizeLinear: ({ block }) => ({ attributes: { axis: { int: -1 }, ...(block && { block_size: { int: block } }) } }),
-  MoE: ({ k, activation = "identity" }) => ({
-    domain: "com.microsoft",
-    attributes: { activation_type: { string: activation }, k: { int: k }, normalize_routing_weights: { int: 1 } },
-  }),
+  Mixture: plain, // no engine has it, so it is always lowered
 };

@@ -66,6 +66,8 @@ export function serialize(graph: Graph, locate: (file: string) => string = (file
       node: encoded,
       input: inputs.map((value) => valueInfo(value.name, value)),
       output: outputs,
+      // The engine cannot derive every shape. Without them it finds no buffer to use again, and looks for one the longer the more nodes there are.
+      valueInfo: nodes.flatMap((node) => node.outputs.filter((value) => !names.has(value)).map((value) => valueInfo(value.name, value))),
       initializer: [
         ...[...graph.initializers.values()].filter(({ value }) => used.has(value)).map((initializer) => tensorProto(initializer, locate)),
         ...constants.values(),
