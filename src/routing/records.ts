@@ -1,4 +1,5 @@
-/** @file Equal records of numbers, one for each expert of a stack: an immutable view of a buffer that grows. Views of one buffer share it, so that one more expert costs only that expert's bytes. */
+/** @file Equal records of numbers, one for each expert of a stack: an immutable view of a buffer that grows.
+ *  Views of one buffer share it, so that one more expert costs only that expert's bytes. */
 
 import { elements, type HostTensor } from "../base/tensor.ts";
 

@@ -2,7 +2,7 @@
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { invariant } from "../../base/errors.ts";
-import type { Shape } from "../sizes.ts";
+import { type Shape, show } from "../sizes.ts";
 import type { Graph, Initializer, Node, Value } from "../value.ts";
 import {
   type AttributeProto,
@@ -15,6 +15,9 @@ import {
   type TensorProto,
   TensorProto_DataLocation,
   TensorProtoSchema,
+  type TypeProto,
+  TypeProtoSchema,
+  type ValueInfoProto,
   ValueInfoProtoSchema,
 } from "./onnx_pb.ts";
 import { ENCODINGS, ONNX_DTYPES, type OnnxAttribute, type OnnxNode } from "./operators.ts";
@@ -49,10 +52,11 @@ export function serialize(graph: Graph, locate: (file: string) => string = (file
   const constants = new Map<string, TensorProto>();
   const encoded = nodes.map((node, index) => nodeProto(node, index, nameOf, constants));
   const inputs = [...graph.inputs.values()].filter((value) => used.has(value));
+  const infos = valueInfos();
   const outputs = [...graph.outputs].map(([name, value]) => {
     if (nameOf(value) !== name)
       encoded.push(create(NodeProtoSchema, { opType: "Identity", name: `out/${name}`, input: [nameOf(value)], output: [name] }));
-    return valueInfo(name, value);
+    return infos(name, value);
   });
   const model = create(ModelProtoSchema, {
     irVersion: IR_VERSION,
@@ -64,10 +68,12 @@ export function serialize(graph: Graph, locate: (file: string) => string = (file
     graph: create(GraphProtoSchema, {
       name: graph.name,
       node: encoded,
-      input: inputs.map((value) => valueInfo(value.name, value)),
+      input: inputs.map((value) => infos(value.name, value)),
       output: outputs,
       // The engine cannot derive every shape. Without them it finds no buffer to use again, and looks for one the longer the more nodes there are.
-      valueInfo: nodes.flatMap((node) => node.outputs.filter((value) => !names.has(value)).map((value) => valueInfo(value.name, value))),
+      valueInfo: nodes.flatMap(({ outputs: values }) =>
+        values.filter((value) => !names.has(value)).map((value) => infos(value.name, value)),
+      ),
       initializer: [
         ...[...graph.initializers.values()].filter(({ value }) => used.has(value)).map((initializer) => tensorProto(initializer, locate)),
         ...constants.values(),
@@ -117,11 +123,16 @@ function attributeProto(name: string, attribute: OnnxAttribute): AttributeProto 
   return create(AttributeProtoSchema, { name, type: INTS, ints: attribute.ints.map(BigInt) });
 }
 
-function valueInfo(name: string, value: Value) {
-  return create(ValueInfoProtoSchema, {
-    name,
-    type: { tensorType: { elemType: ONNX_DTYPES[value.dtype], shape: shapeProto(value.shape) } },
-  });
+/** Describes values. Values of one dtype and shape share the description, since most of a graph's values do. */
+function valueInfos(): (name: string, value: Value) => ValueInfoProto {
+  const types = new Map<string, TypeProto>();
+  return (name, value) => {
+    const key = show(value);
+    const known = types.get(key);
+    const type = known ?? create(TypeProtoSchema, { tensorType: { elemType: ONNX_DTYPES[value.dtype], shape: shapeProto(value.shape) } });
+    if (!known) types.set(key, type);
+    return create(ValueInfoProtoSchema, { name, type });
+  };
 }
 
 function shapeProto(shape: Shape) {
