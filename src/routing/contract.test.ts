@@ -9,6 +9,7 @@ import { Runner } from "../inference/runner.ts";
 import { plain, type Woven } from "../inference/woven.ts";
 import { hasOption, METHODS, openMethod, parsedMethod } from "../methods/registry.ts";
 import { retrievalPool } from "../methods/retrieval.ts";
+import { standardEngine } from "../runtime/session.ts";
 import { moeLoraWoven } from "../training/moe-lora.ts";
 import { stackedLoras } from "./moa.ts";
 import { DECISION_RULES, type DecisionRule, decided } from "./moa-decision.ts";
@@ -16,8 +17,8 @@ import { tokenRouterName } from "./moa-token-router.ts";
 import { type Clause, EMBEDDING, type Exemption, routerContract, SIZES, type Subject } from "./router.contract.ts";
 import { loraOf } from "./stack.ts";
 
-// The contract is tested on two projections without a model; methods need only the sizes of a base's modules.
-const base = { modules: SIZES } as unknown as Base;
+// The contract is tested on two projections without a model; methods need only the sizes of a base's modules, and the runner its engine.
+const base = { modules: SIZES, engine: standardEngine() } as unknown as Base;
 const model = { base, runner: new Runner(base), woven: plain };
 
 /** The experts with a method of the registry. */
