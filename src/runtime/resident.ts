@@ -84,17 +84,13 @@ export class ResidentFeeds {
     }
   }
 
-  /** A copy whose last rows are those of another. */
+  /** A copy whose first rows are those of another. */
   async #grown(old: DeviceTensor, shared: number, tensor: HostTensor): Promise<DeviceTensor> {
     if (shared === 0) return this.#engine.upload(tensor);
     const [rows = 0, ...rest] = tensor.shape;
-    const start = old.shape[0]! - shared;
-    const index = int64(
-      [shared],
-      Array.from({ length: shared }, (_, i) => start + i),
-    );
+    const index = int64([shared], [...Array(shared).keys()]);
     if (shared === rows) return this.#run("rows", old, { index });
-    const fresh = (tensor.data as Float32Array).subarray(0, (rows - shared) * elements(rest));
+    const fresh = (tensor.data as Float32Array).subarray(shared * elements(rest));
     return this.#run("joined", old, { index, fresh: float32([rows - shared, ...rest], fresh) });
   }
 
@@ -111,20 +107,19 @@ export class ResidentFeeds {
   }
 }
 
-/** How many last rows two views of one array have in common, if they end at the same place. */
+/** How many first rows two views of one array have in common, if they begin at the same place. */
 function sharedRows(old: HostTensor, tensor: HostTensor): number {
   const isAlike = old.dtype === "float32" && tensor.dtype === "float32" && String(old.shape.slice(1)) === String(tensor.shape.slice(1));
-  const end = ({ byteOffset, byteLength }: HostTensor["data"]) => byteOffset + byteLength;
-  if (!isAlike || end(old.data) !== end(tensor.data)) return 0;
+  if (!isAlike || old.data.byteOffset !== tensor.data.byteOffset) return 0;
   return Math.min(old.shape[0] ?? 0, tensor.shape[0] ?? 0);
 }
 
-/** y = fresh, then the rows of old that the index names. */
+/** y = the rows of old that the index names, then fresh. */
 function grownGraph(kind: "rows" | "joined", rank: number): Graph {
   const graph = createGraph(`resident ${kind}`);
   const rest = Array.from({ length: rank - 1 }, (_, axis) => `size ${axis}`);
   const rows = gather(graph.float("old", "old", ...rest), graph.int("index", "kept")) as Float;
-  graph.output("y", kind === "rows" ? rows : concat([graph.float("fresh", "fresh", ...rest), rows], 0, "all"));
+  graph.output("y", kind === "rows" ? rows : concat([rows, graph.float("fresh", "fresh", ...rest)], 0, "all"));
   return graph;
 }
 

@@ -35,7 +35,10 @@ export class ObjectScanner {
       else if (character === '"') this.#isString = false;
     } else if (character === '"') this.#isString = true;
     else if (character === "{" || character === "[") this.#depth++;
-    else if (character === "}" || character === "]") return --this.#depth === 0;
+    else if (character === "}" || character === "]") {
+      this.#depth -= 1;
+      return this.#depth === 0;
+    }
     return false;
   }
 }
