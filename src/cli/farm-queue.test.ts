@@ -30,8 +30,7 @@ ${FLAN("task-9")}evaluation: { tasks: [up.jsonl], heldOut: [down.jsonl], methods
 `;
 
 let farm: FarmFolder;
-/** The files of the pool that is made here, beside the others. */
-let local: Promise<Map<string, string>>;
+let local: Map<string, string>;
 
 beforeAll(async () => {
   farm = await farmFolder();
@@ -39,27 +38,19 @@ beforeAll(async () => {
   const rows = Array.from({ length: 300 }, (_, i) => ({ input: ["red", "green", "blue"][i % 3], target: ["one", "two", "three"][i % 3] }));
   await writeFile(farm.at("many.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
   if (!process.env.SKEIN_TEST_REDIS && !process.env.SKEIN_TEST_POSTGRES) return;
-  local = madeHere(path);
-  local.catch(() => undefined); // the tests wait for it
-});
-afterAll(async () => {
-  await local;
-  await farm[Symbol.asyncDispose]();
-});
-
-async function madeHere(path: string): Promise<Map<string, string>> {
   const { code, err } = await skein("farm", "run", path, "--out", farm.at("local"), "--json");
   expect({ code, failed: /flan: No row has _task_name task-9/.test(err) }).toEqual({ code: 1, failed: true });
-  return hashes(farm.at("local"));
-}
+  local = await hashes(farm.at("local"));
+}, 240_000);
+afterAll(() => farm[Symbol.asyncDispose]());
 
-describe.concurrent.each([
+describe.each([
   ["redis", process.env.SKEIN_TEST_REDIS],
   ["postgres", process.env.SKEIN_TEST_POSTGRES],
 ])("on %s", (kind, address = "") => {
   test.skipIf(address === "")(
     `two workers, killed in each stage, make the pool that one machine makes${address === "" ? " (skipped: no address of a server)" : ""}`,
-    { timeout: 480_000 }, // both servers' farms share the cores
+    { concurrent: true, timeout: 240_000 },
     async () => {
       const store = farm.at(`store-${kind}`);
       const run = skein("farm", "run", farm.at("pool.yaml"), "--out", farm.at(kind), "--queue", address, "--store", store, "--json");
@@ -82,7 +73,7 @@ describe.concurrent.each([
         const { code, err } = await run;
         expect(err).toMatch(/1 of 3 experts failed\. flan: No row has _task_name task-9/);
         expect(code).toBe(1);
-        expect(await hashes(farm.at(kind))).toEqual(await local);
+        expect(await hashes(farm.at(kind))).toEqual(local);
         const said = [...workers].map((worker) => worker.said()).join("");
         expect(said).toContain("it goes on from what another worker saved");
       } finally {
