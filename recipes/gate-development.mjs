@@ -62,7 +62,12 @@ for (const seed of seeds) {
   runs.push(JSON.parse(await readFile(file, "utf8")));
 }
 await mkdir(flags.out, { recursive: true });
-const options = Object.entries({ ...change, ...(flags.experts && { experts: flags.experts }), ...(flags.rates && { rates: flags.rates }) });
+const options = Object.entries({
+  ...change,
+  ...(flags.experts && { experts: flags.experts }),
+  ...(flags.rates && { rates: flags.rates }),
+  rows: flags.rows,
+});
 const extra = options.map(([key, value]) => `--${key} ${value} `).join("");
 const command = `node recipes/gate-development.mjs --base <${flags.name}> --study ... --name ${flags.name} ${extra}${seeds.join(" ")}`;
 await writeFile(join(flags.out, `gate-development-${name}.json`), `${JSON.stringify({ command, commit, runs })}\n`);

@@ -54,7 +54,7 @@ for (const seed of seeds) {
   runs.push(JSON.parse(await readFile(file, "utf8")));
   await mkdir(flags.out, { recursive: true });
   const source = flags.prompts ? "a file of prompts" : "openings of the base";
-  const command = `node recipes/sample-gates.mjs ${flags.demo ? "--demo" : "--study"} ... --name ${flags.name} ${runs.map((run) => run.seed).join(" ")}`;
+  const command = `node recipes/sample-gates.mjs ${flags.demo ? "--demo" : "--study"} ... --counts ${flags.counts} --name ${flags.name} ${runs.map((run) => run.seed).join(" ")}`;
   await writeFile(join(flags.out, `sample-gates-${flags.name}.json`), `${JSON.stringify({ command, prompts: source, runs })}\n`);
   await writeFile(join(flags.out, `sample-gates-${flags.name}.md`), sampleGatesTable(runs, { name: flags.name, command, source, commit }));
   console.log(`wrote ${join(flags.out, `sample-gates-${flags.name}.md`)}`);

@@ -6,7 +6,7 @@
 
 import { invariant } from "../base/errors.ts";
 import { float32, int64 } from "../base/tensor.ts";
-import { type DeviceFeeds, isOnDevice, type Tensor } from "../runtime/engine.ts";
+import { type DeviceFeeds, disposeAll, type Tensor } from "../runtime/engine.ts";
 import type { KvGraphs } from "./kv-graphs.ts";
 import { type KvBuffer, type KvOptions, type KvRow, type KvStore, sizedFor } from "./kv-store.ts";
 
@@ -202,10 +202,6 @@ export class DeviceKvCache implements KvStore {
       return next;
     });
   }
-}
-
-function disposeAll(tensors: readonly Tensor[]): void {
-  for (const tensor of tensors) if (isOnDevice(tensor)) tensor.dispose();
 }
 
 function isPlaced(row: KvRow): row is DeviceKvRow {

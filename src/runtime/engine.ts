@@ -77,6 +77,11 @@ export interface Engine {
   held(): { readonly tensors: number; readonly bytes: number };
 }
 
+/** Frees those of the tensors that are on a device. */
+export function disposeAll(tensors: Iterable<Tensor>): void {
+  for (const tensor of tensors) if (isOnDevice(tensor)) tensor.dispose();
+}
+
 export function isOnDevice(tensor: Tensor): tensor is DeviceTensor {
   return "location" in tensor;
 }

@@ -26,7 +26,7 @@ import { spectr } from "../methods/spectr.ts";
 import type { Router } from "../routing/router.ts";
 import { gateSnapshots } from "./gate-snapshots.ts";
 import { table } from "./over-seeds.ts";
-import { type PublicExperts, type PublicJob, pairs, publicExperts } from "./public-experts.ts";
+import { gated, type PublicJob, pairs, publicExperts } from "./public-experts.ts";
 import { expertRows } from "./public-files.ts";
 import { meanOf } from "./public-measures.ts";
 import { PUBLIC_EXPERTS } from "./public-sets.ts";
@@ -62,7 +62,7 @@ export async function gateDevelopment(job: DevelopmentJob): Promise<Development>
   const tasks = await Promise.all(
     sets.map(async (set) => setTask(set.name, "development", (await expertRows(job.data, set, "validation")).slice(0, job.rows))),
   );
-  const usual = gatedBy(trained, job.training.gateSteps.at(-1)!);
+  const usual = gated(trained, job.training.gateSteps.at(-1)!);
   const alone = await lossesAlone(job, usual, tasks);
   const variants: Record<string, Variant> = {};
   const compare = async (name: string, experts: readonly Expert[], method: Method) => {
@@ -72,7 +72,7 @@ export async function gateDevelopment(job: DevelopmentJob): Promise<Development>
   await compare("base", usual, { kind: "base" });
   for (const [name, method] of settings()) await compare(name, usual, method);
   for (const steps of job.training.gateSteps.slice(0, -1))
-    await compare(`gates of ${counted(steps, "step")}`, gatedBy(trained, steps), PHATGOOSE);
+    await compare(`gates of ${counted(steps, "step")}`, gated(trained, steps), PHATGOOSE);
   for (const lr of job.rates) await compare(`gates at a rate of ${lr}`, await gatesAt(job, trained.experts, lr), PHATGOOSE);
   const modules: Record<string, Readonly<Record<string, number>>> = {};
   for (const [name, router] of Object.entries(CHOOSING)) {
@@ -100,10 +100,6 @@ function settings(): [string, Method][] {
     ["average activation", routed("average-activation", 2)],
     ["uniform", routed("uniform")],
   ];
-}
-
-function gatedBy({ experts, gates }: PublicExperts, steps: number): readonly Expert[] {
-  return experts.map((expert, i) => ({ ...expert, gates: gates.get(steps)![i]! }));
 }
 
 /** The experts with gates that were trained at another learning rate, for the usual number of steps. */

@@ -58,6 +58,12 @@ export interface PublicExperts {
   /** By steps: the gates of each expert, in their order. */
   readonly gates: ReadonlyMap<number, readonly Gates[]>;
 }
+/** The experts with their gates after so many steps; without gates where none were trained for so long. */
+export function gated({ experts, gates }: PublicExperts, steps: number): readonly Expert[] {
+  const found = gates.get(steps);
+  return found ? experts.map((expert, i) => ({ ...expert, gates: found[i]! })) : experts;
+}
+
 /** What is trained on all data together. */
 export interface PublicBaselines {
   readonly multitask: LoraAdapter;

@@ -20,7 +20,7 @@ import { routeUsage } from "../evaluation/scoring/route-usage.ts";
 import { type Model, withWoven } from "../inference/model.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
 import { routerNamed } from "../methods/registry.ts";
-import { type PublicBaselines, type PublicExperts, type PublicJob, publicBaselines, publicExperts } from "./public-experts.ts";
+import { gated, type PublicBaselines, type PublicJob, publicBaselines, publicExperts } from "./public-experts.ts";
 import { type Measure, measured } from "./public-measures.ts";
 import { publicTasks, type TaskSizes } from "./public-tasks.ts";
 
@@ -126,11 +126,6 @@ const poolMethods = (count: number): Method[] => [
     (router): Method => ({ kind: "router", router, topK: Math.min(USUAL.k, count), name: router }),
   ),
 ];
-
-function gated({ experts, gates }: PublicExperts, steps: number): readonly Expert[] {
-  const found = gates.get(steps);
-  return found ? experts.map((expert, i) => ({ ...expert, gates: found[i]! })) : experts;
-}
 
 function runner({ model, tokenizer, out, signal, onPart }: PublicStudyJob) {
   return async (

@@ -3,13 +3,18 @@
  *      m = b1 m + (1 - b1) g            v = b2 v + (1 - b2) g^2
  *      p = p - lr (wd p + (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps))
  *
- *  It runs on the host: gradients leave the graph once a step in any case, and the state is saved from the host. */
+ *  This is the host's; device-optimizer.ts has the same equations as a graph. */
 
 export interface AdamWOptions {
   readonly beta1?: number;
   readonly beta2?: number;
   readonly epsilon?: number;
   readonly weightDecay?: number;
+}
+
+/** The options, with the defaults of those that are absent. */
+export function withDefaults({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 }: AdamWOptions): Required<AdamWOptions> {
+  return { beta1, beta2, epsilon, weightDecay };
 }
 
 /** One parameter's numbers and its two moments; all arrays have its size. */
@@ -21,7 +26,7 @@ export interface AdamWState {
 
 /** One step for one parameter, in place. `step` counts from 1. */
 export function adamwStep(state: AdamWState, gradient: Float32Array, lr: number, step: number, options: AdamWOptions = {}): void {
-  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 } = options;
+  const { beta1, beta2, epsilon, weightDecay } = withDefaults(options);
   const { value, m, v } = state;
   const correction1 = 1 - beta1 ** step;
   const correction2 = Math.sqrt(1 - beta2 ** step);

@@ -6,10 +6,10 @@ import { createGraph } from "../graph/graph.ts";
 import { add, div, min, mul, sqrt, square, sub } from "../graph/ops/elementwise.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
 import type { Float, Graph } from "../graph/value.ts";
-import type { DeviceFeeds, DeviceTensor, Engine, Session, Tensor } from "../runtime/engine.ts";
-import type { AdamWOptions } from "./adamw.ts";
+import { type DeviceFeeds, type DeviceTensor, disposeAll, type Engine, type Session, type Tensor } from "../runtime/engine.ts";
+import { type AdamWOptions, withDefaults } from "./adamw.ts";
 import type { Parameters } from "./learner.ts";
-import { CLIP_EPSILON, disposeAll, type Optimizer, type OptimizerState, type ParameterState, type Update } from "./optimizer.ts";
+import { CLIP_EPSILON, type Optimizer, type OptimizerState, type ParameterState, type Update } from "./optimizer.ts";
 
 type Shapes = ReadonlyMap<string, readonly number[]>;
 type OnDevice = Map<string, DeviceTensor>;
@@ -127,10 +127,6 @@ export class DeviceOptimizer implements Optimizer {
 
 function named(part: string, tensors: ReadonlyMap<string, Tensor>): Record<string, Tensor> {
   return Object.fromEntries([...tensors].map(([name, tensor]) => [`${part} ${name}`, tensor]));
-}
-
-function withDefaults({ beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0 }: AdamWOptions) {
-  return { beta1, beta2, epsilon, weightDecay };
 }
 
 function addingGraph(shapes: Shapes): Graph {

@@ -2,7 +2,7 @@
  *  device-optimizer.ts. */
 
 import { float32, type HostTensor } from "../base/tensor.ts";
-import { isOnDevice, type Tensor } from "../runtime/engine.ts";
+import type { Tensor } from "../runtime/engine.ts";
 import { type AdamWOptions, type AdamWState, accumulate, adamwStep, globalNorm, scale } from "./adamw.ts";
 import type { Parameters } from "./learner.ts";
 
@@ -98,9 +98,4 @@ export class HostOptimizer implements Optimizer {
     }
   }
   dispose(): void {}
-}
-
-/** Frees tensors of a device. */
-export function disposeAll(tensors: Iterable<Tensor>): void {
-  for (const tensor of tensors) if (isOnDevice(tensor)) tensor.dispose();
 }
