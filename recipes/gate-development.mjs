@@ -56,7 +56,7 @@ for (const seed of seeds) {
     const onPart = (part) => console.log(`  ${new Date().toISOString().slice(11, 19)} ${part}`);
     const place = { baseName: flags.name, data: flags.data, out, seed, onPart };
     const job = { model, tokenizer: await model.tokenizer(), ...place, training: settings, rows: Number(flags.rows), rates };
-    await writeFile(file, `${JSON.stringify(await gateDevelopment(job))}\n`);
+    await writeFile(file, `${JSON.stringify({ commit, ...(await gateDevelopment(job)) })}\n`);
     await model.dispose();
   }
   runs.push(JSON.parse(await readFile(file, "utf8")));
@@ -70,6 +70,7 @@ const options = Object.entries({
 });
 const extra = options.map(([key, value]) => `--${key} ${value} `).join("");
 const command = `node recipes/gate-development.mjs --base <${flags.name}> --study ... --name ${flags.name} ${extra}${seeds.join(" ")}`;
-await writeFile(join(flags.out, `gate-development-${name}.json`), `${JSON.stringify({ command, commit, runs })}\n`);
-await writeFile(join(flags.out, `gate-development-${name}.md`), developmentPage(runs, { name, command, commit }));
+const commits = [...new Set(runs.map((run) => run.commit))].join(", ");
+await writeFile(join(flags.out, `gate-development-${name}.json`), `${JSON.stringify({ command, commit: commits, runs })}\n`);
+await writeFile(join(flags.out, `gate-development-${name}.md`), developmentPage(runs, { name, command, commit: commits }));
 console.log(`wrote ${join(flags.out, `gate-development-${name}.md`)}`);

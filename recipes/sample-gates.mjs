@@ -1,7 +1,9 @@
 // Gates from data against gates from samples that the experts write themselves, beside Arrow, SpectR and uniform weights.
 // On the demo:          npm run build && node recipes/sample-gates.mjs --demo demo-out 1 2 3 4 5     (demo-out/seed-N, as recipes/demo-seeds.mjs left them)
 // On the public study:  node recipes/sample-gates.mjs --study demo-out/public-stories260k --base FOLDER --data demo-out/public-data --name stories260k 1
-//   --counts 64,256,1024   numbers of samples       --prompts FILE   what the experts continue, in place of openings
+//   --counts 64,256,1024   numbers of samples
+//   --prompts own | all | FILE   what the experts continue, in place of openings of the base: the questions of the expert's own training rows,
+//                          without their answers; the questions of all experts' rows; a file of prompts
 //   --work FOLDER          samples and gates        --out FOLDER     the results: sample-gates-NAME.json and .md
 // A stopped run continues. The results are written after every seed.
 import { execFileSync } from "node:child_process";
@@ -36,7 +38,12 @@ if (seeds.length === 0 || (flags.demo === undefined) === (flags.study === undefi
   process.exit(1);
 }
 const work = flags.work ?? path(`../demo-out/sample-gates-${flags.name}`);
-const prompts = flags.prompts && (await readPrompts(flags.prompts)).map(({ text }) => text);
+const written = flags.prompts && !["own", "all"].includes(flags.prompts) && (await readPrompts(flags.prompts)).map(({ text }) => text);
+const SOURCES = {
+  own: "questions of the expert's own training rows, without answers",
+  all: "questions of all experts' training rows, without answers",
+};
+const source = flags.prompts ? (SOURCES[flags.prompts] ?? "a file of prompts") : "openings of the base";
 const counts = flags.counts.split(",").map(Number);
 const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: path("."), encoding: "utf8" }).trim();
 const runs = [];
@@ -46,6 +53,7 @@ for (const seed of seeds) {
     console.log(`seed ${seed}`);
     const setting = flags.demo ? await demoSetting(join(flags.demo, `seed-${seed}`), seed) : await studySetting(seed);
     const onPart = (part) => console.log(`  ${new Date().toISOString().slice(11, 19)} ${part}`);
+    const prompts = promptsOf(setting.questions);
     const found = await sampleGates({ ...setting, counts, prompts, seed, out: join(work, `seed-${seed}`), onPart });
     await setting.model.dispose();
     await mkdir(join(work, `seed-${seed}`), { recursive: true });
@@ -53,11 +61,23 @@ for (const seed of seeds) {
   }
   runs.push(JSON.parse(await readFile(file, "utf8")));
   await mkdir(flags.out, { recursive: true });
-  const source = flags.prompts ? "a file of prompts" : "openings of the base";
-  const command = `node recipes/sample-gates.mjs ${flags.demo ? "--demo" : "--study"} ... --counts ${flags.counts} --name ${flags.name} ${runs.map((run) => run.seed).join(" ")}`;
+  const asked = flags.prompts ? `--prompts ${flags.prompts} ` : "";
+  const command = `node recipes/sample-gates.mjs ${flags.demo ? "--demo" : "--study"} ... --counts ${flags.counts} ${asked}--name ${flags.name} ${runs.map((run) => run.seed).join(" ")}`;
+  const commits = [...new Set(runs.map((run) => run.commit))].join(", ");
   await writeFile(join(flags.out, `sample-gates-${flags.name}.json`), `${JSON.stringify({ command, prompts: source, runs })}\n`);
-  await writeFile(join(flags.out, `sample-gates-${flags.name}.md`), sampleGatesTable(runs, { name: flags.name, command, source, commit }));
+  await writeFile(
+    join(flags.out, `sample-gates-${flags.name}.md`),
+    sampleGatesTable(runs, { name: flags.name, command, source, commit: commits }),
+  );
   console.log(`wrote ${join(flags.out, `sample-gates-${flags.name}.md`)}`);
+}
+
+/** What each expert continues; nothing for openings. */
+function promptsOf(questions) {
+  if (written) return () => written;
+  if (flags.prompts === "own") return (expert) => questions.get(expert);
+  if (flags.prompts === "all") return () => [...questions.values()].flat();
+  return undefined;
 }
 
 async function studySetting(seed) {

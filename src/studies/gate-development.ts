@@ -25,6 +25,7 @@ import { phatgoose } from "../methods/phatgoose.ts";
 import { spectr } from "../methods/spectr.ts";
 import type { Router } from "../routing/router.ts";
 import { gateSnapshots } from "./gate-snapshots.ts";
+import { decidedOnce } from "./one-decision.ts";
 import { table } from "./over-seeds.ts";
 import { gated, type PublicJob, pairs, publicExperts } from "./public-experts.ts";
 import { expertRows } from "./public-files.ts";
@@ -65,12 +66,14 @@ export async function gateDevelopment(job: DevelopmentJob): Promise<Development>
   const usual = gated(trained, job.training.gateSteps.at(-1)!);
   const alone = await lossesAlone(job, usual, tasks);
   const variants: Record<string, Variant> = {};
-  const compare = async (name: string, experts: readonly Expert[], method: Method) => {
+  const compare = async (name: string, experts: readonly Expert[], method: Method | MethodOf) => {
     onPart?.(name);
-    variants[name] = { ownIn: await lossOf(job, experts, tasks, method), ownOut: await lossWithoutOwn(job, experts, tasks, method) };
+    const of = typeof method === "function" ? method : () => method;
+    variants[name] = { ownIn: await lossOf(job, experts, tasks, of), ownOut: await lossWithoutOwn(job, experts, tasks, of) };
   };
   await compare("base", usual, { kind: "base" });
   for (const [name, method] of settings()) await compare(name, usual, method);
+  await compare("one decision for all modules", usual, (some) => decidedOnce(job.model, some));
   for (const steps of job.training.gateSteps.slice(0, -1))
     await compare(`gates of ${counted(steps, "step")}`, gated(trained, steps), PHATGOOSE);
   for (const lr of job.rates) await compare(`gates at a rate of ${lr}`, await gatesAt(job, trained.experts, lr), PHATGOOSE);
@@ -128,8 +131,11 @@ async function lossesAlone(job: DevelopmentJob, experts: readonly Expert[], task
   return experts.map(({ name }) => tasks.map((task) => byName.get(name)!.tasks[task.name]!.outcomes.map(lossOfAnswer)));
 }
 
-async function lossOf(job: DevelopmentJob, experts: readonly Expert[], tasks: readonly EvaluationTask[], method: Method): Promise<number> {
-  const { methods } = await evaluate({ ...shared(job), tasks, experts, methods: [method] });
+/** The method with some of the experts. */
+type MethodOf = (experts: readonly Expert[]) => Method;
+
+async function lossOf(job: DevelopmentJob, experts: readonly Expert[], tasks: readonly EvaluationTask[], of: MethodOf): Promise<number> {
+  const { methods } = await evaluate({ ...shared(job), tasks, experts, methods: [of(experts)] });
   return meanOf(tasks.map(({ name }) => meanOf(methods[0]!.tasks[name]!.outcomes.map(lossOfAnswer))));
 }
 
@@ -138,12 +144,12 @@ async function lossWithoutOwn(
   job: DevelopmentJob,
   experts: readonly Expert[],
   tasks: readonly EvaluationTask[],
-  method: Method,
+  of: MethodOf,
 ): Promise<number> {
   const losses: number[] = [];
   for (const task of tasks) {
     const others = experts.filter(({ name }) => name !== task.name);
-    losses.push(await lossOf(job, others, [task], method));
+    losses.push(await lossOf(job, others, [task], of));
   }
   return meanOf(losses);
 }

@@ -157,7 +157,7 @@ describe("a shortened run", () => {
     };
     const compared = await gateDevelopment({ ...job, training, rows: 3, rates: [0.05] });
     expect(Object.keys(compared.variants)).toEqual(
-      expect.arrayContaining(["base", "gates of 1 step", "gates at a rate of 0.05", "spectr"]),
+      expect.arrayContaining(["base", "gates of 1 step", "gates at a rate of 0.05", "spectr", "one decision for all modules"]),
     );
     for (const { ownIn, ownOut } of Object.values(compared.variants)) expect([ownIn > 0, ownOut > 0]).toEqual([true, true]);
     const { base, uniform, phatgoose, arrow } = compared.variants;

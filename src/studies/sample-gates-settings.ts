@@ -2,15 +2,21 @@
 
 import { DEMO_BASE, evaluationTask } from "../demo/demo.ts";
 import { demoExperts, RECIPE } from "../demo/experts.ts";
-import { HELD_IN_TASKS, HELD_OUT_TASKS } from "../demo/tasks.ts";
+import { HELD_IN_TASKS, HELD_OUT_TASKS, trainingExamples } from "../demo/tasks.ts";
 import { openExperts } from "../inference/open.ts";
 import { type LoadedModel, loadModel } from "../library/model.ts";
 import type { ExpertOptions, GateOptions, GateRecipe } from "../training/recipe.ts";
 import { type PublicJob, publicExperts } from "./public-experts.ts";
-import { publicTasks } from "./public-tasks.ts";
+import { expertRows } from "./public-files.ts";
+import { PUBLIC_EXPERTS } from "./public-sets.ts";
+import { asked, publicTasks } from "./public-tasks.ts";
 import type { SampleGatesJob } from "./sample-gates.ts";
 
-type Setting = Omit<SampleGatesJob, "counts" | "prompts" | "seed" | "out" | "onPart"> & { readonly model: LoadedModel };
+type Setting = Omit<SampleGatesJob, "counts" | "prompts" | "seed" | "out" | "onPart"> & {
+  readonly model: LoadedModel;
+  /** By expert: the questions of its training rows, without their answers. */
+  readonly questions: ReadonlyMap<string, readonly string[]>;
+};
 
 const DEMO_TESTS = 50;
 
@@ -21,7 +27,9 @@ export async function demoSetting(out: string, seed: number): Promise<Setting> {
   const { pool } = await demoExperts({ model, tokenizer, baseName: "skein/demo-base", out, seed });
   const tasks = [...HELD_IN_TASKS, ...HELD_OUT_TASKS].map((task) => evaluationTask(task, DEMO_TESTS, seed));
   const gates = { steps: RECIPE.gateSteps, batchSize: RECIPE.batchSize, microBatchSize: RECIPE.batchSize };
-  return { model, tokenizer, experts: await openExperts(model, pool), tasks, gates, samples: { sampleLength: 16 } };
+  const asked = HELD_IN_TASKS.map((task) => trainingExamples(task, RECIPE.numExamples, seed).map(({ input }) => input));
+  const questions = new Map(HELD_IN_TASKS.map(({ name }, i) => [name, asked[i]!]));
+  return { model, tokenizer, experts: await openExperts(model, pool), tasks, gates, samples: { sampleLength: 16 }, questions };
 }
 
 interface PublicSetting {
@@ -44,5 +52,11 @@ export async function publicSetting(out: string, { base, data, seed, expert, gat
   const found = await publicExperts(job);
   const experts = found.experts.map((one, i) => ({ ...one, gates: found.gates.get(GATE_STEPS)![i]! }));
   const tasks = await publicTasks(data, seed, SIZES);
-  return { model, tokenizer, experts, tasks, gates: options, samples: { sampleLength: 48 } };
+  const questions = new Map<string, string[]>();
+  for (const set of PUBLIC_EXPERTS)
+    questions.set(
+      set.name,
+      (await expertRows(data, set, "train")).map(({ input }) => asked(input)),
+    );
+  return { model, tokenizer, experts, tasks, gates: options, samples: { sampleLength: 48 }, questions };
 }

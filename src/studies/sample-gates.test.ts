@@ -1,6 +1,6 @@
 /** @file Gates from data against gates from samples, shortened, on a tiny Llama. */
 
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -52,6 +52,14 @@ test("a shortened run compares both kinds of gates, and goes on with what it kep
   parts.length = 0;
   expect(await sampleGates({ ...job, ...place })).toEqual(found);
   expect(parts).toEqual(["evaluating gates from 8 samples"]);
+
+  // Each expert continues its own prompts.
+  const own: Readonly<Record<string, readonly string[]>> = { colours: ["red blue", "green"], numbers: ["one two", "three"] };
+  await sampleGates({ ...job, ...place, out: join(folder, "own"), prompts: (expert) => own[expert] });
+  for (const [name, asked] of Object.entries(own)) {
+    const rows = (await readFile(join(folder, "own", "samples", "8", name, "samples.jsonl"), "utf8")).trim().split("\n");
+    expect(new Set(rows.map((row) => JSON.parse(row).input))).toEqual(new Set(asked));
+  }
   expect(sampleGatesTable([found], { name: "tiny", command: "node x", source: "openings", commit: "abc" })).toMatch(
     /\| gates from 8 samples \| \d/,
   );

@@ -31,8 +31,8 @@ export interface SampleGatesJob {
   readonly tasks: readonly EvaluationTask[];
   /** Numbers of samples. */
   readonly counts: readonly number[];
-  /** What the experts continue; openings of the base when absent. */
-  readonly prompts?: readonly string[] | undefined;
+  /** What an expert of this name continues; openings of the base when absent. */
+  readonly prompts?: ((expert: string) => readonly string[] | undefined) | undefined;
   readonly gates: GateOptions;
   readonly samples?: SampleOptions;
   readonly seed: number;
@@ -98,7 +98,7 @@ async function trained(job: SampleGatesJob, { name, adapter }: Expert, count: nu
   const options = { ...job.samples, sampleSeed: derivedSeed(seed, name) };
   const run = join(out, "samples", String(count), name);
   try {
-    const training = await expertSamples({ model, tokenizer, adapter, count, prompts, options, run });
+    const training = await expertSamples({ model, tokenizer, adapter, count, prompts: prompts?.(name), options, run });
     return await trainGate({ model, tokenizer, expert: adapter, training, options: { ...job.gates, seed: derivedSeed(seed, name) } });
   } catch (error) {
     if (error instanceof UserError && error.code === "samples-alike") return undefined;
