@@ -2,9 +2,12 @@
 
 import { invariant } from "./errors.ts";
 
-/** The dtypes a host tensor can hold. f16 and bf16 exist only on disk: they become float32 when read. */
+/** The dtypes a host tensor can hold, each with its array. Tensors that are read from files in 16 bits become float32, except in stacks of
+ *  experts. */
 export interface HostArrays {
   float32: Float32Array;
+  /** The bits of each number. */
+  float16: Uint16Array;
   float64: Float64Array;
   int64: BigInt64Array;
   int32: Int32Array;

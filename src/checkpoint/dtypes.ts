@@ -1,10 +1,11 @@
 /** @file The number formats of safetensors files, and the conversions to and from a host tensor's array.
  *
- *  float16: 1 sign, 5 exponent, 10 fraction bits.  bfloat16: the upper 16 bits of a float32, so reading is a shift and
- *  writing rounds to nearest, ties to even. Both exist only on disk; float32 in memory holds them exactly.
+ *  float16: base/float16.ts.  bfloat16: the upper 16 bits of a float32, so reading is a shift and writing rounds to nearest, ties to even.
+ *  Both are read into float32, which holds them exactly.
  *  Files are little-endian, as are all machines that ONNX Runtime supports. */
 
 import { setFloat16 } from "@petamoriken/float16";
+import { float16ToFloat32 } from "../base/float16.ts";
 import type { FloatFormat, HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
 
 /** Bytes per number of every dtype this reader knows. */
@@ -77,6 +78,7 @@ export function float32Numbers(format: FloatFormat, buffer: ArrayBuffer): Float3
 /** The safetensors name of each host dtype that is written unchanged. */
 export const FILE_DTYPE: { readonly [D in HostDType]: FileDType } = {
   float32: "F32",
+  float16: "F16",
   float64: "F64",
   int64: "I64",
   int32: "I32",
@@ -88,8 +90,10 @@ export const FILE_DTYPE: { readonly [D in HostDType]: FileDType } = {
 /** A tensor's bytes in a file of `dtype`: its own dtype, or a 16-bit one for floats. */
 export function encode(tensor: HostTensor, dtype: FileDType): Uint8Array {
   const { data } = tensor;
+  if (dtype === FILE_DTYPE[tensor.dtype]) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   if (dtype === "BF16" || dtype === "F16") {
-    const values = data instanceof Float32Array ? data : Float32Array.from(data, Number);
+    const wide = tensor.dtype === "float16" ? float16ToFloat32(tensor.data as Uint16Array) : data;
+    const values = wide instanceof Float32Array ? wide : Float32Array.from(wide, Number);
     const bits = dtype === "BF16" ? float32ToBfloat16(values) : float32ToFloat16(values);
     return new Uint8Array(bits.buffer);
   }
@@ -114,23 +118,6 @@ export function float32ToBfloat16(values: Float32Array): Uint16Array<ArrayBuffer
     bits[i] = notANumber ? (word >>> 16) | 0x40 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
   }
   return bits;
-}
-
-let float16Table: Float32Array | undefined; // all 65,536 values, computed once; a look-up is 20 times faster than computing
-
-/** float16 bits -> the same numbers in float32. */
-export function float16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
-  float16Table ??= Float32Array.from({ length: 65536 }, (_, half) => float16Value(half));
-  const values = new Float32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) values[i] = float16Table[bits[i]!]!;
-  return values;
-}
-
-function float16Value(bits: number): number {
-  const [exponent, fraction] = [(bits >> 10) & 0x1f, bits & 0x3ff];
-  const size =
-    exponent === 0 ? fraction * 2 ** -24 : exponent < 31 ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction ? NaN : Infinity;
-  return bits & 0x8000 ? -size : size;
 }
 
 /** float32 -> the nearest float16's bits, ties to even; beyond 65,504 becomes infinity. */

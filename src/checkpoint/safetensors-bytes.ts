@@ -9,7 +9,7 @@ const LFS_POINTER = "version "; // the start of the text file that git stores in
 
 /** A safetensors file in memory. */
 export interface SafetensorsContent extends Header {
-  /** The numbers of one of its tensors. */
+  /** The numbers of one of its tensors. Those in float16 stay as they are stored until they are used. */
   readonly read: (info: TensorInfo) => HostTensor;
 }
 
@@ -19,7 +19,11 @@ export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsCo
   if (bytes.length < 8) throw tooShort(whole);
   const length = headerLength(bytes.slice(0, 8).buffer, whole);
   const header = parseHeader(bytes.subarray(8, 8 + length), whole);
-  return { ...header, read: (info) => hostTensor(info, bytes.slice(info.offset, info.offset + info.bytes).buffer) };
+  const read = (info: TensorInfo) => {
+    const own = bytes.slice(info.offset, info.offset + info.bytes);
+    return info.dtype === "F16" ? storedTensor(info, (to) => to.set(own))! : hostTensor(info, own.buffer);
+  };
+  return { ...header, read };
 }
 
 interface WholeFile {

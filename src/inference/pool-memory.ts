@@ -4,20 +4,35 @@ import { totalmem } from "node:os";
 import type { Expert } from "../adapters/expert.ts";
 import { PoolError } from "../base/errors.ts";
 import { elements, type HostTensor } from "../base/tensor.ts";
+import { mixingOf } from "../routing/mixings.ts";
 
-/** The bytes of the experts' adapters and gates in float32. */
-export function poolBytes(experts: readonly Expert[]): number {
-  let numbers = 0;
-  for (const { adapter, gates } of experts) {
-    for (const weights of adapter.modules.values()) numbers += Object.values(weights).reduce((sum, part) => sum + countOf(part), 0);
-    for (const gate of gates?.values() ?? []) numbers += countOf(gate);
+/** The bytes of the experts' adapters and gates in memory: matrices in the precision of their stack (routing/mixing.ts), or all in float32
+ *  where a method widens them; the rest is float32. */
+export function poolBytes(experts: readonly Expert[], { widened = false }: { readonly widened?: boolean } = {}): number {
+  const modules = new Map<string, unknown[]>();
+  for (const { adapter } of experts) {
+    for (const [module, weights] of adapter.modules) {
+      const known = modules.get(module);
+      if (known) known.push(weights);
+      else modules.set(module, [weights]);
+    }
   }
-  return 4 * numbers;
+  const kinds = new Set(experts.map(({ adapter }) => adapter.kind));
+  let bytes = 0;
+  for (const all of modules.values()) {
+    const [kind] = kinds;
+    const isHalf = !widened && kinds.size === 1 && mixingOf(kind!).holding(all).precision === "float16";
+    for (const weights of all) for (const part of Object.values(weights as object)) bytes += bytesOf(part, isHalf ? 2 : 4);
+  }
+  for (const { gates } of experts) for (const gate of gates?.values() ?? []) bytes += bytesOf(gate, 4);
+  return bytes;
 }
 
-/** The numbers of a tensor; 0 for a part of an adapter that is none. */
-function countOf(part: unknown): number {
-  return typeof part === "object" && part !== null && "shape" in part ? elements((part as HostTensor).shape) : 0;
+/** The bytes of a tensor; 0 for a part of an adapter that is none. `width`: bytes of a number of a matrix. */
+function bytesOf(part: unknown, width: number): number {
+  if (typeof part !== "object" || part === null || !("shape" in part)) return 0;
+  const { shape } = part as HostTensor;
+  return elements(shape) * (shape.length > 1 ? width : 4);
 }
 
 /** The memory that this process may use: the machine's, or the limit of its control group. */
@@ -32,10 +47,11 @@ export function checkMemory(
   {
     where,
     canLoadOnDemand,
+    widened = false,
     memory = memoryOfProcess(),
-  }: { readonly where?: string; readonly canLoadOnDemand: boolean; readonly memory?: number },
+  }: { readonly where?: string; readonly canLoadOnDemand: boolean; readonly widened?: boolean; readonly memory?: number },
 ): void {
-  const bytes = poolBytes(experts);
+  const bytes = poolBytes(experts, { widened });
   if (bytes <= memory) return;
   throw new PoolError({
     code: "pool-too-large",

@@ -1,20 +1,23 @@
 /** @file A pool of which each row uses one expert, and only the experts in use are in memory.
  *
- *      y = W x + (x A_zᵀ) B_z       z: the row's expert at this module; z < 0: the base alone
+ *      y = W x + (x A_zᵀ) B_z + c_z       z: the row's expert at this module; z < 0: the base alone
  *
- *  The others stay in their files. The least recently used experts leave when more than `most` are in memory. Rows that run at the same
+ *  The factors are those of stacks (routing/lora-mixing.ts). The others stay in their files. The least recently used experts leave when more than `most` are in memory. Rows that run at the same
  *  time need their experts at the same time, so a batch with more experts than that holds as many as it has. */
 
-import type { LoraWeights } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { type ModuleSizes, needInputs } from "../adapters/modules.ts";
-import { float32, type HostTensor, int64 } from "../base/tensor.ts";
-import { copyNumbers } from "../checkpoint/copy-numbers.ts";
+import { type HostTensor, int64 } from "../base/tensor.ts";
+import { add, mul, toFloat } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import { gather, integers, reshape } from "../graph/ops/movement.ts";
+import { gather, integers, reshape, unsqueeze } from "../graph/ops/movement.ts";
 import type { Graph } from "../graph/value.ts";
 import type { Seams } from "../models/embedding.ts";
 import { weave } from "../models/linear.ts";
+import { factorsKey, fillFactors, mapped, stackedFactors } from "../routing/factor-stack.ts";
+import type { FactorShape } from "../routing/mixing.ts";
+import { mixingOf } from "../routing/mixings.ts";
+import { Records } from "../routing/records.ts";
 import { loraOf } from "../routing/stack.ts";
 import type { Feeds } from "../runtime/session.ts";
 import type { Prompts } from "./prompts.ts";
@@ -33,14 +36,10 @@ export interface ResidentOptions {
 
 const CHOICE = "resident.choice"; // which of the experts in the feeds each row uses, [rows, places]
 const WANTED = "resident.expert"; // which of the pool's experts it is
-const names = (module: string) => ({ a: `resident.${module}.a`, b: `resident.${module}.b` });
+const nameOf = (module: string, factor: string) => `resident.${module}.${factor}`;
 
-interface Shape {
-  readonly in: number;
-  readonly out: number;
-  readonly rank: number;
-}
-type Loaded = ReadonlyMap<string, HostTensor<"float32">>;
+/** The tensors of one expert by their names in feeds: [1, ...]. */
+type Loaded = ReadonlyMap<string, HostTensor>;
 
 /** @throws PoolError for an expert that is no LoRA, AdapterError for one on embeddings. */
 export class ResidentExperts implements Woven {
@@ -52,7 +51,7 @@ export class ResidentExperts implements Woven {
   readonly feeds: Feeds = {};
   readonly chooseRows: (prompts: Prompts) => Promise<Feeds>;
   readonly #members: readonly Expert[];
-  readonly #shapes: ReadonlyMap<string, Shape>;
+  readonly #shapes: ReadonlyMap<string, FactorShape>;
   readonly #options: ResidentOptions;
   /** The least recently used is first. */
   readonly #loaded = new Map<number, Loaded>();
@@ -64,7 +63,7 @@ export class ResidentExperts implements Woven {
     this.#shapes = shapesOf(experts, sizes);
     this.experts = experts.map(({ name }) => name);
     this.turnEnds = turnEndsOf(experts);
-    const shapes = [...this.#shapes].map(([module, { rank }]) => `${module}:${rank}`);
+    const shapes = [...this.#shapes].map(([module, shape]) => `${module}:${factorsKey(shape)}`);
     this.key = `resident ${options.places?.count ?? 1} ${shapes.join()}`;
     this.batch = `${this.key} ${identityOf(this)} of ${experts.map(expertIdentity).join()}`;
     this.id = this.batch;
@@ -91,8 +90,7 @@ export class ResidentExperts implements Woven {
         Array.from(data, (expert) => wanted.indexOf(Number(expert))),
       ),
     };
-    for (const module of this.#shapes.keys())
-      for (const name of Object.values(names(module))) feeds[name] = joined(loaded.map((one) => one.get(name)!));
+    for (const name of loaded[0]?.keys() ?? []) feeds[name] = joined(loaded.map((one) => one.get(name)!));
     return feeds;
   };
 
@@ -112,59 +110,60 @@ export class ResidentExperts implements Woven {
     const linear = weave(inner.linear, (x, module) => {
       const shape = this.#shapes.get(module);
       if (!shape) return undefined;
-      const own = names(module);
+      const factors = stackedFactors(shape);
       const choices = graph.int(CHOICE, x.shape[0]!, places?.count ?? 1);
       const choice = reshape(gather(choices, integers(graph, [places?.of(module) ?? 0]), 1), x.shape[0]!);
-      const a = gather(graph.float(own.a, "resident", shape.rank, shape.in), choice);
-      const b = gather(graph.float(own.b, "resident", shape.rank, shape.out), choice);
-      return matmul(matmul(x, a, { transB: true }), b);
+      const factor = (name: string) => {
+        const { shape: sizes, precision } = factors[name]!;
+        return toFloat(gather(graph.input(nameOf(module, name), precision, ["resident", ...sizes]), choice));
+      };
+      const up = matmul(matmul(x, factor("a"), { transB: true }), factor("b"));
+      const delta = factors.bias ? add(up, unsqueeze(factor("bias"), 1)) : up;
+      return factors.scaling ? mul(delta, unsqueeze(factor("scaling"), 1, 2)) : delta;
     });
     return { ...inner, linear };
   }
 }
 
-/** Each module's largest rank. */
-function shapesOf(experts: readonly Expert[], sizes: ModuleSizes): Map<string, Shape> {
-  const shapes = new Map<string, Shape>();
-  const loras = experts.map(loraOf);
-  for (const [module, { in: inputs, out }] of sizes) {
-    const rank = Math.max(0, ...loras.map((lora) => lora.get(module)?.rank ?? 0));
-    if (rank > 0) shapes.set(module, { in: inputs, out, rank });
+/** The factors of each module that some expert covers. */
+function shapesOf(experts: readonly Expert[], sizes: ModuleSizes): Map<string, FactorShape> {
+  const shapes = new Map<string, FactorShape>();
+  const [loras, mixing] = [experts.map(loraOf), mixingOf("lora")];
+  for (const [module, size] of sizes) {
+    const weights = loras.flatMap((lora) => lora.get(module) ?? []);
+    if (weights.length === 0) continue;
+    const factors = mixing.factors(weights, size);
+    shapes.set(module, { kind: "lora", form: "", in: size.in, out: size.out, factors, ...mixing.holding(weights) });
   }
   return shapes;
 }
 
-/** An expert's factors [1, rank, ...], zero where it is narrower or lacks the module; without an expert all are zero. */
-function loadedExpert(expert: Expert | undefined, shapes: ReadonlyMap<string, Shape>): Loaded {
+/** An expert's factors, zero where it is narrower or lacks the module; without an expert all are zero. */
+function loadedExpert(expert: Expert | undefined, shapes: ReadonlyMap<string, FactorShape>): Loaded {
   const own = expert && loraOf(expert);
   return new Map(
     [...shapes].flatMap(([module, shape]) => {
-      const [a, b] = [float32([1, shape.rank, shape.in]), float32([1, shape.rank, shape.out])];
-      const lora = own?.get(module);
-      if (lora) fill(lora, a.data, b.data);
-      const { a: aName, b: bName } = names(module);
-      return [
-        [aName, a],
-        [bName, b],
-      ] as const;
+      const made = mapped(stackedFactors(shape), (factor) => Records.of(factor.shape, 1, factor.precision, 1));
+      const weights = own?.get(module);
+      if (weights) {
+        fillFactors(
+          weights,
+          mapped(made, ({ record }) => record(0)),
+          shape,
+        );
+      }
+      return Object.entries(made).map(([name, { records }]): [string, HostTensor] => [nameOf(module, name), records.tensor]);
     }),
   );
 }
 
-/** a: [rank, in]; b: [rank, out], the transpose of B, with the scaling folded in. */
-function fill({ rank, scaling, a, b }: LoraWeights, toA: Float32Array, toB: Float32Array): void {
-  copyNumbers(a, toA);
-  const [numbers, out] = [b.data, b.shape[0]!];
-  for (let o = 0; o < out; o++) for (let r = 0; r < rank; r++) toB[r * out + o] = numbers[o * rank + r]! * scaling;
-}
-
 /** Tensors [1, ...] one after another; one alone is not copied. */
-function joined(tensors: readonly HostTensor<"float32">[]): HostTensor<"float32"> {
-  const [first] = tensors as [HostTensor<"float32">];
+function joined(tensors: readonly HostTensor[]): HostTensor {
+  const [first] = tensors as [HostTensor];
   if (tensors.length === 1) return first;
-  const all = float32([tensors.length, ...first.shape.slice(1)]);
-  tensors.forEach(({ data }, i) => {
-    all.data.set(data, i * data.length);
+  const data = new (first.data.constructor as Float32ArrayConstructor)(tensors.length * first.data.length);
+  tensors.forEach((tensor, i) => {
+    data.set(tensor.data as Float32Array, i * first.data.length);
   });
-  return all;
+  return { dtype: first.dtype, shape: [tensors.length, ...first.shape.slice(1)], data };
 }

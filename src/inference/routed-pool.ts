@@ -12,6 +12,7 @@ import type { ModuleSizes } from "../adapters/modules.ts";
 import { PoolError } from "../base/errors.ts";
 import type { Graph } from "../graph/value.ts";
 import type { Seams } from "../models/embedding.ts";
+import { factorsKey } from "../routing/factor-stack.ts";
 import { ROW_BIAS, routed } from "../routing/mixture.ts";
 import type { Router } from "../routing/router.ts";
 import { ExpertStack, stackShapes } from "../routing/stack.ts";
@@ -58,7 +59,7 @@ export class RoutedPool implements Woven {
     this.#members = experts;
     this.#stack = stack ?? ExpertStack.of(stackShapes(experts, sizes, router), router, experts);
     const shapes = [...this.#stack.modules].map(
-      ([module, { form, factors, rows, barred }]) => `${module}:${form}:${JSON.stringify(factors)}:${rows}${barred ? ":barred" : ""}`,
+      ([module, shape]) => `${module}:${shape.form}:${factorsKey(shape)}:${shape.rows}${shape.barred ? ":barred" : ""}`,
     );
     this.key = `routed ${router.key} k=${this.#k} ${rows ? "rows " : ""}${shapes.join()}`;
     this.batch = `${this.key} ${identityOf(router)} of ${experts.map(expertIdentity).join()}`;

@@ -30,6 +30,7 @@ export const mergedMethod = method({
   name: "merged",
   description: "All experts merged into one.",
   needs: "LoRA experts",
+  widensExperts: true,
   options,
   refuses: {
     topK: "Merged experts are one adapter.",

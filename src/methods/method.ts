@@ -50,6 +50,8 @@ export interface RoutingMethod<S extends Shape = Shape> {
   readonly isDefaultFor?: (pool: PoolParts) => Promise<boolean>;
   /** Whether it chooses one expert for each row, so that the others need not be in memory. */
   readonly takesOneExpert?: true;
+  /** Whether it holds the experts in float32, whatever the precision of their files. */
+  readonly widensExperts?: true;
   /** Whether other files in the pool determine which experts are used. A part of the pool then cannot be tried alone. */
   readonly hasFixedExperts?: boolean;
   /** The router alone, for methods that score every expert for every token independently of the pool; undefined if the options also

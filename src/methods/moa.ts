@@ -42,6 +42,7 @@ export const moaMethod = method({
   },
   takesOneExpert: true,
   hasFixedExperts: true,
+  widensExperts: true,
   isDefaultFor: async ({ moa }) => (await moa?.()) !== undefined,
   reads: async ({ moa: read }) => {
     const moa = await read?.();

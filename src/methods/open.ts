@@ -11,7 +11,7 @@ import type { RowChoice } from "../inference/row-choices.ts";
 import { plain, singleAdapter, type Woven } from "../inference/woven.ts";
 import { readMoa } from "../storage/moa.ts";
 import { loadAdapter } from "../storage/peft.ts";
-import { defaultMethod, hasOption, openMethod, parsedMethod, takesOneExpert } from "./registry.ts";
+import { defaultMethod, hasOption, openMethod, parsedMethod, takesOneExpert, widensExperts } from "./registry.ts";
 import type { wovenOptions } from "./woven-options.ts";
 
 /** What to put on a base: nothing, one adapter, or a pool of experts under a routing method. */
@@ -46,9 +46,10 @@ export async function openWoven(model: Model, options: WovenOptions): Promise<Op
   const experts = await openExperts(model, pool);
   const warnings: string[] = [];
   const onWarning = (warning: string) => warnings.push(warning);
-  if (maxResident === undefined) checkMemory(experts, { where: pool, canLoadOnDemand: takesOneExpert(method) });
+  const widened = maxResident === undefined && widensExperts(method);
+  if (maxResident === undefined) checkMemory(experts, { where: pool, canLoadOnDemand: takesOneExpert(method), widened });
   const resident = Math.min(experts.length, maxResident ?? experts.length);
-  options.onPool?.({ experts: resident, bytes: Math.round((poolBytes(experts) * resident) / experts.length) || 0 });
+  options.onPool?.({ experts: resident, bytes: Math.round((poolBytes(experts, { widened }) * resident) / experts.length) || 0 });
   const woven = await openMethod({ base, runner, experts, where: pool, moa, rows, maxResident, onWarning }, choice);
   return { woven, warnings: [...warnings, ...experts.flatMap((expert) => expert.warnings.map((warning) => `${expert.name}: ${warning}`))] };
 }

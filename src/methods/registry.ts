@@ -77,6 +77,11 @@ export function takesOneExpert(text: string): boolean {
   return named(text).method.takesOneExpert === true;
 }
 
+/** Whether the method that `text` names holds experts in float32, whatever the precision of their files. */
+export function widensExperts(text: string): boolean {
+  return named(text).method.widensExperts === true;
+}
+
 /** Whether the method that `text` names refuses a common option. */
 export function refuses(text: string, option: "topK" | "rows"): boolean {
   return named(text).method.refuses?.[option] !== undefined;

@@ -7,12 +7,12 @@
 
 import type { BottleneckActivation, BottleneckWeights } from "../adapters/adapter.ts";
 import { bottleneckForm, parsedBottleneckForm } from "../adapters/bottleneck-form.ts";
-import { copyNumbers } from "../checkpoint/copy-numbers.ts";
+import { copyNumbers, float16Bits, isFloat16 } from "../checkpoint/copy-numbers.ts";
 import { add, geluTanh, relu, silu } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { unsqueeze } from "../graph/ops/movement.ts";
 import type { Float } from "../graph/value.ts";
-import { fillColumns, type Mixing, meanFactor, mixtureOfOutputs } from "./mixing.ts";
+import { fillColumns, type Matrices, type Mixing, meanFactor, mixtureOfOutputs, WIDE } from "./mixing.ts";
 
 /** The mixture's names of activations, by the adapters' names. Its "gelu" is the tanh form. */
 const ACTIVATIONS: Readonly<Record<BottleneckActivation, { named: "relu" | "gelu" | "silu"; plain: (x: Float) => Float }>> = {
@@ -23,28 +23,30 @@ const ACTIVATIONS: Readonly<Record<BottleneckActivation, { named: "relu" | "gelu
 
 export const bottleneckMixing: Mixing<BottleneckWeights> = {
   form: bottleneckForm,
+  holding: (weights) =>
+    weights.every(({ down, up }) => isFloat16(down) && isFloat16(up)) ? { precision: "float16", scaled: false } : WIDE,
   factors: (weights, { in: inputs, out }) => {
     const width = weights.some(({ placement }) => placement === "parallel") ? inputs : out; // one form, so one placement
     const size = Math.max(...weights.map(({ downBias }) => downBias.data.length));
     return { down: [size, width], downBias: [size], up: [size, out], upBias: [out] };
   },
-  fill: ({ down, downBias, up, upBias }, records, { out }) => {
-    copyNumbers(down, records.down!);
-    fillColumns(records.up!, up.data, { rows: out });
-    records.downBias!.set(downBias.data);
-    records.upBias!.set(upBias.data);
+  fill: ({ down, downBias, up, upBias }, { matrices, vectors }, { out, precision }) => {
+    copyNumbers(down, matrices.down!);
+    fillColumns(matrices.up!, precision === "float16" ? float16Bits(up) : up.data, { rows: out });
+    vectors.downBias!.set(downBias.data);
+    vectors.upBias!.set(upBias.data);
   },
-  project: ({ x, base, mixed, shape, factor }) => {
+  project: ({ x, base, mixed, shape, vector, matrix }) => {
     const { activation, placement } = parsedBottleneckForm(shape.form);
     const { named, plain } = ACTIVATIONS[activation];
     const y = base(x);
     const read = placement === "parallel" ? x : y;
     if (mixed.mixes === "outputs") {
-      const layers = { a: factor("down"), aBias: factor("downBias"), b: factor("up"), bBias: factor("upBias") };
+      const layers = { a: matrix("down"), aBias: vector("downBias"), b: matrix("up"), bBias: vector("upBias") };
       return add(y, mixtureOfOutputs(read, mixed, layers, { activation: named }));
     }
-    const mean = (name: string) => meanFactor(mixed.weights, factor(name));
-    const hidden = plain(add(matmul(read, mean("down"), { transB: true }), unsqueeze(mean("downBias"), 1)));
-    return add(y, add(matmul(hidden, mean("up")), unsqueeze(mean("upBias"), 1)));
+    const mean = (factor: Matrices) => meanFactor(mixed.weights, factor);
+    const hidden = plain(add(matmul(read, mean(matrix("down")), { transB: true }), unsqueeze(mean(vector("downBias")), 1)));
+    return add(y, add(matmul(hidden, mean(matrix("up"))), unsqueeze(mean(vector("upBias")), 1)));
   },
 };

@@ -1,6 +1,6 @@
 /** @file The adapters of a pool stacked into feeds, one set per module:
  *
- *      experts.<module>.<factor>    [experts, ...]         with the scaling folded in
+ *      experts.<module>.<factor>    [experts, ...]         matrices in the precision of the experts' files (mixing.ts)
  *
  *  A stack does not depend on the router. All methods that are opened on one pool share it, and so do the pools that `with` and `without`
  *  make of it: a stack of the same adapters is made once, and found again for as long as somebody holds it. */
@@ -8,14 +8,26 @@
 import type { Adapter } from "../adapters/adapter.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import type { Feeds } from "../runtime/session.ts";
-import type { FactorShape } from "./mixing.ts";
+import type { FactorShape, Filled } from "./mixing.ts";
 import { mixingOf } from "./mixings.ts";
-import { Records } from "./records.ts";
+import { type Numbers, type Precision, Records } from "./records.ts";
 
 export type FactorShapes = ReadonlyMap<string, FactorShape>;
 type ModuleFactors = ReadonlyMap<string, Readonly<Record<string, Records>>>;
 
 export const factorName = (module: string, factor: string) => `experts.${module}.${factor}`;
+
+interface Factor {
+  /** Of one expert. */
+  readonly shape: readonly number[];
+  readonly precision: Precision;
+}
+
+/** The factors of a module's stack, by name. */
+export function stackedFactors({ factors, precision, scaled }: FactorShape): Readonly<Record<string, Factor>> {
+  const held = Object.entries(factors).map(([name, shape]) => [name, { shape, precision: shape.length > 1 ? precision : "float32" }]);
+  return Object.fromEntries([...held, ...(scaled ? [["scaling", { shape: [], precision: "float32" }]] : [])]);
+}
 
 /** Immutable; it shares its buffers with the stacks that it was made from. */
 export class FactorStack {
@@ -36,14 +48,19 @@ export class FactorStack {
     const known = knownStack(shapes, adapters);
     if (known) return known;
     const modules = [...shapes].map(([module, shape]) => {
-      return { module, shape, made: mapped(shape.factors, (factor) => Records.of(factor, adapters.length)) };
+      const made = mapped(stackedFactors(shape), (factor) => Records.of(factor.shape, adapters.length, factor.precision));
+      return { module, shape, made };
     });
     // One adapter after another, so that the files of each are read once.
     for (const [i, adapter] of adapters.entries()) {
       for (const { module, shape, made } of modules) {
         const weights = adapter.modules.get(module);
-        const records = mapped(made, ({ record }) => record(i));
-        if (weights) mixingOf(shape.kind).fill(weights, records, shape);
+        if (weights)
+          fillFactors(
+            weights,
+            mapped(made, ({ record }) => record(i)),
+            shape,
+          );
       }
     }
     return new FactorStack(shapes, adapters, new Map(modules.map(({ module, made }) => [module, mapped(made, ({ records }) => records)])));
@@ -71,16 +88,21 @@ function withAdapter(before: ModuleFactors, adapter: Adapter, shapes: FactorShap
     [...before].map(([module, factors]) => {
       const grown = mapped(factors, (factor) => factor.with());
       const [weights, shape] = [adapter.modules.get(module), shapes.get(module)!];
-      if (weights) {
-        mixingOf(shape.kind).fill(
+      if (weights)
+        fillFactors(
           weights,
           mapped(grown, ({ record }) => record),
           shape,
         );
-      }
       return [module, mapped(grown, ({ records }) => records)] as const;
     }),
   );
+}
+
+/** Writes one expert's weights into its records, which are zero before. */
+export function fillFactors(weights: unknown, records: Readonly<Record<string, Numbers>>, shape: FactorShape): void {
+  const vectors = records as Filled["vectors"]; // those of vectors are float32
+  mixingOf(shape.kind).fill(weights, { matrices: records, vectors }, shape);
 }
 
 function feedsOf(factors: ModuleFactors): Feeds {
@@ -116,7 +138,12 @@ function sameShapes(one: FactorShapes, other: FactorShapes): boolean {
 }
 
 function isSame(one: FactorShape, other: FactorShape | undefined): boolean {
-  return other?.kind === one.kind && other.form === one.form && JSON.stringify(other.factors) === JSON.stringify(one.factors);
+  return other?.kind === one.kind && other.form === one.form && factorsKey(other) === factorsKey(one);
+}
+
+/** The factors of a module's stack as text: equal texts take the same feeds. */
+export function factorsKey(shape: FactorShape): string {
+  return JSON.stringify(stackedFactors(shape));
 }
 
 export function mapped<T, U>(record: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> {

@@ -13,19 +13,20 @@ import { matmul } from "../graph/ops/linalg.ts";
 import { gather, unsqueeze } from "../graph/ops/movement.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
 import type { Float } from "../graph/value.ts";
-import type { Mixed, Mixing } from "./mixing.ts";
+import { type Mixed, type Mixing, WIDE } from "./mixing.ts";
 
 export const ia3Mixing: Mixing<Ia3Weights> = {
   form: () => "",
+  holding: () => WIDE,
   factors: (weights, size) => ({
     ...(weights.some(({ feedforward }) => feedforward) && { input: [size.in] }),
     ...(weights.some(({ feedforward }) => !feedforward) && { output: [size.out] }),
   }),
-  fill: ({ scale, feedforward }, records) => {
-    records[feedforward ? "input" : "output"]!.set(scale.data.map((value) => value - 1));
+  fill: ({ scale, feedforward }, { vectors }) => {
+    vectors[feedforward ? "input" : "output"]!.set(scale.data.map((value) => value - 1));
   },
-  project: ({ x, base, mixed, shape, factor }) => {
-    const scaled = (value: Float, name: string) => (shape.factors[name] ? mul(value, add(mixedChange(mixed, factor(name)), 1)) : value);
+  project: ({ x, base, mixed, shape, vector }) => {
+    const scaled = (value: Float, name: string) => (shape.factors[name] ? mul(value, add(mixedChange(mixed, vector(name)), 1)) : value);
     return scaled(base(scaled(x, "input")), "output");
   },
 };

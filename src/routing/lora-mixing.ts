@@ -5,32 +5,45 @@
  *
  *      a     [rank, in]     zero rows above an expert's own rank
  *      b     [rank, out]    transposed, with the scaling folded in
- *      bias  [out]          where some expert has one */
+ *      bias  [out]          where some expert has one, with the scaling folded in
+ *
+ *  Bits of float16 take no factor. There the scaling is a factor of the weight w_j instead:
+ *
+ *      scaling  []          where some expert's is not 1 */
 
 import type { LoraWeights } from "../adapters/adapter.ts";
-import { copyNumbers } from "../checkpoint/copy-numbers.ts";
-import { add } from "../graph/ops/elementwise.ts";
+import { copyNumbers, float16Bits, isFloat16 } from "../checkpoint/copy-numbers.ts";
+import { add, mul } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
-import { unsqueeze } from "../graph/ops/movement.ts";
-import { fillColumns, type Mixing, meanFactor, mixtureOfOutputs } from "./mixing.ts";
+import { gather, unsqueeze } from "../graph/ops/movement.ts";
+import { fillColumns, type Mixing, meanFactor, mixtureOfOutputs, WIDE } from "./mixing.ts";
 
 export const loraMixing: Mixing<LoraWeights> = {
   form: () => "",
+  holding: (weights) => {
+    if (!weights.every(({ a, b }) => isFloat16(a) && isFloat16(b))) return WIDE;
+    return { precision: "float16", scaled: weights.some(({ scaling }) => scaling !== 1) };
+  },
   factors: (weights, size) => {
     const rank = Math.max(...weights.map((lora) => lora.rank));
     return { a: [rank, size.in], b: [rank, size.out], ...(weights.some(({ bias }) => bias) && { bias: [size.out] }) };
   },
-  fill: ({ scaling, a, b, bias }, records, { out }) => {
-    copyNumbers(a, records.a!);
-    fillColumns(records.b!, b.data, { rows: out, factor: scaling });
-    if (bias) for (let i = 0; i < out; i++) records.bias![i] = bias.data[i]! * scaling;
+  fill: ({ scaling, a, b, bias }, { matrices, vectors }, { out, precision, scaled }) => {
+    copyNumbers(a, matrices.a!);
+    const factor = precision === "float16" ? 1 : scaling;
+    fillColumns(matrices.b!, precision === "float16" ? float16Bits(b) : b.data, { rows: out, factor });
+    if (bias) for (let i = 0; i < out; i++) vectors.bias![i] = bias.data[i]! * factor;
+    if (scaled) vectors.scaling![0] = scaling;
   },
-  project: ({ x, base, mixed, shape, factor }) => {
-    const bias = shape.factors.bias && factor("bias");
-    if (mixed.mixes === "outputs") return add(base(x), mixtureOfOutputs(x, mixed, { a: factor("a"), b: factor("b"), bBias: bias }));
-    const { weights } = mixed;
-    const low = matmul(x, meanFactor(weights, factor("a")), { transB: true });
-    const delta = matmul(low, meanFactor(weights, factor("b")));
+  project: ({ x, base, mixed, shape, vector, matrix }) => {
+    const [a, b, bias] = [matrix("a"), matrix("b"), shape.factors.bias && vector("bias")];
+    if (mixed.mixes === "outputs") {
+      const weights = shape.scaled ? mul(mixed.weights, gather(vector("scaling"), mixed.experts)) : mixed.weights;
+      return add(base(x), mixtureOfOutputs(x, { ...mixed, weights }, { a, b, bBias: bias }));
+    }
+    const weights = shape.scaled ? mul(mixed.weights, vector("scaling")) : mixed.weights;
+    const low = matmul(x, meanFactor(mixed.weights, a), { transB: true });
+    const delta = matmul(low, meanFactor(weights, b));
     return add(base(x), bias ? add(delta, unsqueeze(meanFactor(weights, bias), 1)) : delta);
   },
 };

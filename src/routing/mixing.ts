@@ -2,17 +2,28 @@
 
 import type { Adapter } from "../adapters/adapter.ts";
 import type { OpAttributes } from "../graph/operators.ts";
+import { toFloat } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { flattenRows, reshape } from "../graph/ops/movement.ts";
 import { flattened } from "../graph/sizes.ts";
-import type { Float } from "../graph/value.ts";
+import type { Float, Value } from "../graph/value.ts";
+import type { Numbers, Precision } from "./records.ts";
 import type { Route } from "./router.ts";
 
 /** The shapes of one expert's factors, by name. */
 export type Factors = Readonly<Record<string, readonly number[]>>;
 
+/** How the numbers of experts are held in memory. */
+export interface Holding {
+  /** Of the matrices; vectors are float32. Float16 where the files of all experts are, so that a stack takes as many bytes as they. */
+  readonly precision: Precision;
+  /** Whether each expert's scaling is a factor of its own, `scaling` []. Otherwise it is folded into the others. */
+  readonly scaled: boolean;
+}
+export const WIDE: Holding = { precision: "float32", scaled: false };
+
 /** The stack of one module's adapters. */
-export interface FactorShape {
+export interface FactorShape extends Holding {
   readonly kind: Adapter["kind"];
   /** The form that all experts of a module must share, as text. */
   readonly form: string;
@@ -40,32 +51,45 @@ export interface MixOptions {
   readonly base: (x: Float) => Float;
   readonly mixed: Mixed;
   readonly shape: ModuleShape;
-  /** A stacked factor of the experts: [experts, ...shape]. */
-  readonly factor: (name: string) => Float;
+  /** A stacked vector or number of the experts: [experts, ...shape]. */
+  readonly vector: (name: string) => Float;
+  /** A stacked matrix of the experts, in the precision of the stack: [experts, ...shape]. */
+  readonly matrix: (name: string) => Matrices;
 }
+
+/** The stacked matrices of experts: [experts, rows, columns]. */
+export type Matrices = Value<Precision>;
 
 export interface Mixing<Weights> {
   form(weights: Weights): string;
+  /** How a stack of these holds its numbers. */
+  holding(weights: readonly Weights[]): Holding;
   /** The layout with room for each of `weights`. */
   factors(weights: readonly Weights[], size: { readonly in: number; readonly out: number }): Factors;
   /** Writes one expert into its records, which are zero before. */
-  fill(weights: Weights, records: Readonly<Record<string, Float32Array>>, shape: FactorShape): void;
+  fill(weights: Weights, records: Filled, shape: FactorShape): void;
   /** The projection with its experts mixed in: [batch, sequence, out]. */
   project(options: MixOptions): Float;
 }
 
+/** The records of one expert that are filled: vectors are Float32Arrays, matrices may be bits of float16. */
+export interface Filled {
+  readonly vectors: Readonly<Record<string, Float32Array>>;
+  readonly matrices: Readonly<Record<string, Numbers>>;
+}
+
 /** sum_j w_j F_j. weights: [batch, 1, experts], factor: [experts, ...shape] -> [batch, ...shape] */
-export function meanFactor(weights: Float, factor: Float): Float {
+export function meanFactor(weights: Float, factor: Matrices): Float {
   const [experts, ...shape] = factor.shape;
-  const flat = reshape(factor, experts!, flattened(shape));
+  const flat = toFloat(reshape(factor, experts!, flattened(shape)));
   return reshape(matmul(weights, flat), weights.shape[0]!, ...shape);
 }
 
 /** The factors of two-layer experts: a [experts, rank, in], aBias [experts, rank], b [experts, rank, out], bBias [experts, out]. */
 export interface Layers {
-  readonly a: Float;
+  readonly a: Matrices;
   readonly aBias?: Float | undefined;
-  readonly b: Float;
+  readonly b: Matrices;
   readonly bBias?: Float | undefined;
 }
 
@@ -81,14 +105,27 @@ export function mixtureOfOutputs(
   return reshape(x.graph.apply("Mixture", operands, attributes)[0] as Float, batch!, sequence!, b.shape[2]!);
 }
 
-/** Writes the transposed rows of `from` [rows, length] into the columns of `to` [length or more, rows], times a factor. */
-export function fillColumns(
-  to: Float32Array,
-  from: Float32Array,
-  { rows, factor = 1 }: { readonly rows: number; readonly factor?: number },
-): void {
+/** Writes the rows of `from` [rows, length] into the columns of `to` [length or more, rows], times a factor. Bits have no factor. */
+export function fillColumns(to: Numbers, from: Numbers, { rows, factor = 1 }: { readonly rows: number; readonly factor?: number }): void {
+  if (to instanceof Uint16Array) transposeBits(to, from, rows);
+  else transposeNumbers(to, from, rows, factor);
+}
+
+const AT_ONCE = 64; // rows that the fastest cache holds
+
+// One function for each kind of array: the engine of the language is slower where a place sees both.
+function transposeNumbers(to: Float32Array, from: Numbers, rows: number, factor: number): void {
   const length = from.length / rows;
-  for (let i = 0; i < length; i++) {
-    for (let row = 0; row < rows; row++) to[i * rows + row] = from[row * length + i]! * factor;
+  for (let start = 0; start < rows; start += AT_ONCE) {
+    const end = Math.min(start + AT_ONCE, rows);
+    for (let i = 0; i < length; i++) for (let row = start; row < end; row++) to[i * rows + row] = from[row * length + i]! * factor;
+  }
+}
+
+function transposeBits(to: Uint16Array, from: Numbers, rows: number): void {
+  const length = from.length / rows;
+  for (let start = 0; start < rows; start += AT_ONCE) {
+    const end = Math.min(start + AT_ONCE, rows);
+    for (let i = 0; i < length; i++) for (let row = start; row < end; row++) to[i * rows + row] = from[row * length + i]!;
   }
 }

@@ -11,7 +11,7 @@ import { expand, unsqueeze } from "../graph/ops/movement.ts";
 import { flattened } from "../graph/sizes.ts";
 import type { Float, Graph } from "../graph/value.ts";
 import type { Linear } from "../models/linear.ts";
-import { factorName } from "./factor-stack.ts";
+import { factorName, stackedFactors } from "./factor-stack.ts";
 import type { ModuleShape } from "./mixing.ts";
 import { mixingOf } from "./mixings.ts";
 import { candidateWeights, chosen, type Route, type Router } from "./router.ts";
@@ -37,9 +37,13 @@ export function routed(graph: Graph, inner: Linear, { router, topK, modules, row
     const base = (input: Float) => inner(input, module, projection);
     const shape = modules.get(module);
     if (!shape) return base(x);
-    const factors = new Map(
-      Object.entries(shape.factors).map(([name, sizes]) => [name, graph.float(factorName(module, name), "experts", ...sizes)]),
+    const inputs = new Map(
+      Object.entries(stackedFactors(shape)).map(([name, factor]) => {
+        return [name, graph.input(factorName(module, name), factor.precision, ["experts", ...factor.shape])];
+      }),
     );
+    const matrix = (name: string) => inputs.get(name)!;
+    const vector = (name: string) => inputs.get(name) as Float;
     const narrow = biasedScores(x, module, shape, router, rowBias);
     const scores = () => expand(narrow, x.shape[0]!, x.shape[1]!, "experts");
     const { renormalize = true } = router;
@@ -47,7 +51,7 @@ export function routed(graph: Graph, inner: Linear, { router, topK, modules, row
     onRoute?.(module, { ...route(), scores: scores() });
     const mixed =
       router.mixes === "outputs" ? { mixes: router.mixes, ...route() } : { mixes: router.mixes, weights: candidateWeights(narrow) };
-    return mixingOf(shape.kind).project({ x, base, mixed, shape, factor: (name) => factors.get(name)! });
+    return mixingOf(shape.kind).project({ x, base, mixed, shape, vector, matrix });
   };
 }
 

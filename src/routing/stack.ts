@@ -14,7 +14,7 @@ import type { HostTensor } from "../base/tensor.ts";
 import { copyNumbers } from "../checkpoint/copy-numbers.ts";
 import type { Feeds } from "../runtime/session.ts";
 import { FactorStack } from "./factor-stack.ts";
-import type { ModuleShape } from "./mixing.ts";
+import type { Holding, ModuleShape } from "./mixing.ts";
 import { mixingOf } from "./mixings.ts";
 import { Records } from "./records.ts";
 import { BARRED, type Router } from "./router.ts";
@@ -59,7 +59,7 @@ export class ExpertStack {
       experts.map(({ adapter }) => adapter),
     );
     const made = [...modules].map(([module, { in: inputs, rows }]) => {
-      return { module, prototypes: Records.of([rows, inputs], experts.length), bars: Records.of([], experts.length) };
+      return { module, prototypes: Records.of([rows, inputs], experts.length, "float32"), bars: Records.of([], experts.length, "float32") };
     });
     for (const [i, expert] of experts.entries()) {
       for (const { module, prototypes, bars } of made)
@@ -70,7 +70,8 @@ export class ExpertStack {
     return new ExpertStack({ modules, router, factors }, names, vectors);
   }
 
-  /** Whether `expert` fits into these records. A larger rank, a new module, or the first expert that lacks a module needs a new graph. */
+  /** Whether `expert` fits into these records. A larger rank, a new module, the first expert that lacks a module, or the first one that is
+   *  not held in float16 needs a new graph. */
   fits(expert: Expert): boolean {
     return (
       [...shapesOf([expert], this.modules, this.#router)].every(([module, needs]) => {
@@ -79,6 +80,7 @@ export class ExpertStack {
         return (
           has?.kind === needs.kind &&
           has.form === needs.form &&
+          holds(has, needs) &&
           needs.rows <= has.rows &&
           (has.barred || !needs.barred) &&
           Object.entries(needs.factors).every(([name, shape]) => within(shape, name))
@@ -106,11 +108,16 @@ export class ExpertStack {
   }
 }
 
+/** Whether records that are held like this can hold such an expert. */
+function holds(has: Holding, needs: Holding): boolean {
+  return has.precision === "float32" || (needs.precision === "float16" && (has.scaled || !needs.scaled));
+}
+
 function withExpert(known: Vectors, expert: Expert, router: Router): Vectors {
   return new Map(
     [...known].map(([module, records]): [string, ModuleVectors] => {
       const [prototypes, bars] = [records.prototypes.with(), records.bars.with()];
-      fillVectors(expert, module, router, { prototype: prototypes.record, bar: bars.record });
+      fillVectors(expert, module, router, { prototype: prototypes.record as Float32Array, bar: bars.record as Float32Array });
       return [module, { prototypes: prototypes.records, bars: bars.records }];
     }),
   );
@@ -131,7 +138,7 @@ function feedsOf(modules: ReadonlyMap<string, ModuleShape>, vectors: Vectors): F
   const feeds: Record<string, HostTensor> = {};
   for (const [module, { prototypes, bars }] of vectors) {
     const names = stackNames(module);
-    feeds[names.prototypes] = flattenedRows(prototypes.tensor);
+    feeds[names.prototypes] = flattenedRows(prototypes.tensor as HostTensor<"float32">);
     if (modules.get(module)!.barred) feeds[names.bars] = bars.tensor;
   }
   return feeds;
@@ -181,7 +188,8 @@ function shapesOf(experts: readonly Expert[], sizes: Sizes, router: Router): Map
       });
     }
     const barred = experts.some((expert) => !covering.includes(expert) || !router.prototype(expert, module));
-    shapes.set(module, { kind, form, in: size.in, out: size.out, factors: mixing.factors(weights, size), rows, barred });
+    const factors = mixing.factors(weights, size);
+    shapes.set(module, { kind, form, in: size.in, out: size.out, factors, ...mixing.holding(weights), rows, barred });
   }
   return shapes;
 }

@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import type * as Ort from "onnxruntime-node";
 import { EngineError, invariant, messageOf } from "../base/errors.ts";
+import { widened } from "../base/float16.ts";
 import type { HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import type { Capabilities } from "../graph/lowering/capabilities.ts";
@@ -36,7 +37,7 @@ export const cpu: Engine = onnxRuntime("cpu", {
   lacks: { Int8MatMul: COMPOSED, Mixture: COMPOSED },
   integerProducts: true,
   mixture: "sorted",
-  float16: false,
+  float16: true,
   deviceTensors: false,
 });
 
@@ -72,8 +73,9 @@ function onnxRuntime(device: Device, capabilities: Capabilities): Engine {
     capabilities,
     load: (graph, options) => OrtSession.load(engine, graph, options),
     async upload(tensor) {
-      const copy = await copySession(engine, tensor, { keep: ["y"] });
-      return (await copy.runKeeping({ x: tensor })).kept.y!;
+      const fed = tensor.dtype === "float16" && !capabilities.float16 ? widened(tensor as HostTensor<"float16">) : tensor;
+      const copy = await copySession(engine, fed, { keep: ["y"] });
+      return (await copy.runKeeping({ x: fed })).kept.y!;
     },
     held: () => {
       const own = [...live].filter((tensor) => tensor.engine === engine);
@@ -111,9 +113,10 @@ class OrtSession implements Session {
       invariant(graph.outputs.has(name), `output ${name} is to stay on the device, but graph ${graph.name} has no such output`);
     const ort = await library();
     const { folder, locate } = filesFolder(graph);
-    const { bytes, inputs } = serialize(lowered(graph, engine.capabilities, { mixture }), locate);
+    const own = lowered(graph, engine.capabilities, { mixture });
+    const { bytes, inputs } = serialize(own, locate);
     const session = await opened(engine, () => ort.InferenceSession.create(bytes, sessionOptions(engine, folder, options)));
-    return new OrtSession({ engine, ort, session, graph, inputs }, keep);
+    return new OrtSession({ engine, ort, session, graph: own, inputs }, keep);
   }
 
   async run(feeds: DeviceFeeds, fetches: readonly string[] = this.#fetchable()): Promise<Fetches> {
@@ -135,8 +138,9 @@ class OrtSession implements Session {
   async #results(feeds: DeviceFeeds, names: readonly string[]): Promise<Ort.InferenceSession.ReturnType> {
     const tensors: Record<string, Ort.Tensor> = {};
     for (const name of this.inputs) {
-      const feed = feeds[name];
+      const given = feeds[name];
       const dtype = this.#dtypes.get(name);
+      const feed = given?.dtype === "float16" && dtype === "float32" && !isOnDevice(given) ? inFloat32(given) : given;
       // The message is built only on failure: there are hundreds of feeds, many times a second.
       if (!feed) invariant(false, `feed ${name} is missing; given: ${Object.keys(feeds).join(", ")}`);
       if (feed.dtype !== dtype) invariant(false, `feed ${name} is ${feed.dtype}[${feed.shape}], not ${dtype}`);
@@ -200,7 +204,21 @@ function wrapped(ort: Library, feed: HostTensor): Ort.Tensor {
   return tensor;
 }
 
+const wide = new WeakMap<HostTensor, HostTensor>();
+
+/** A tensor in float16 widened, once while it is in use; any other as it is. */
+function inFloat32(tensor: HostTensor): HostTensor {
+  if (tensor.dtype !== "float16") return tensor;
+  const known = wide.get(tensor) ?? widened(tensor as HostTensor<"float16">);
+  wide.set(tensor, known);
+  return known;
+}
+
 function hostTensor(tensor: Ort.Tensor): HostTensor {
+  if (tensor.type === "float16") {
+    const { buffer, byteOffset, length } = tensor.data as Uint16Array; // newer versions of Node have an array of its own for it
+    return { dtype: tensor.type, shape: tensor.dims, data: new Uint16Array(buffer, byteOffset, length) };
+  }
   return { dtype: tensor.type as HostDType, shape: tensor.dims, data: tensor.data as HostArrays[HostDType] };
 }
 
@@ -234,7 +252,7 @@ function deviceTensor(engine: Engine, tensor: Ort.Tensor): DeviceTensor {
   return self;
 }
 
-const BYTES: Readonly<Record<HostDType, number>> = { float32: 4, float64: 8, int64: 8, int32: 4, int8: 1, uint8: 1, bool: 1 };
+const BYTES: Readonly<Record<HostDType, number>> = { float32: 4, float16: 2, float64: 8, int64: 8, int32: 4, int8: 1, uint8: 1, bool: 1 };
 
 function heldBy(engine: Engine, feed: DeviceTensor, name: string): Ort.Tensor {
   const found = held.get(feed);

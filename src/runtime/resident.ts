@@ -3,10 +3,11 @@
  *  A copy is made when its tensor is first fed, and stays while somebody holds the tensor. A stack of experts that grew in place shares its
  *  numbers with the stack before it (routing/records.ts): then only the new rows cross the bus, and the others are copied on the device. */
 
-import { elements, float32, type HostTensor, int64 } from "../base/tensor.ts";
+import { elements, type HostTensor, int64 } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import { concat, gather } from "../graph/ops/movement.ts";
-import type { Float, Graph } from "../graph/value.ts";
+import type { DType } from "../graph/sizes.ts";
+import type { Graph } from "../graph/value.ts";
 import type { DeviceFeeds, DeviceTensor, Engine, Feeds, Session } from "./engine.ts";
 
 interface Entry {
@@ -90,15 +91,16 @@ export class ResidentFeeds {
     const [rows = 0, ...rest] = tensor.shape;
     const index = int64([shared], [...Array(shared).keys()]);
     if (shared === rows) return this.#run("rows", old, { index });
-    const fresh = (tensor.data as Float32Array).subarray(shared * elements(rest));
-    return this.#run("joined", old, { index, fresh: float32([rows - shared, ...rest], fresh) });
+    const data = (tensor.data as Float32Array).subarray(shared * elements(rest));
+    const fresh = { dtype: tensor.dtype, shape: [rows - shared, ...rest], data };
+    return this.#run("joined", old, { index, fresh });
   }
 
   async #run(kind: "rows" | "joined", old: DeviceTensor, feeds: Feeds): Promise<DeviceTensor> {
-    const key = `${kind} ${old.shape.length}`;
+    const key = `${kind} ${old.dtype} ${old.shape.length}`;
     let session = this.#sessions.get(key);
     if (!session) {
-      session = this.#engine.load(grownGraph(kind, old.shape.length), { keep: ["y"] });
+      session = this.#engine.load(grownGraph(kind, old), { keep: ["y"] });
       session.catch(() => this.#sessions.delete(key));
       this.#sessions.set(key, session);
     }
@@ -109,17 +111,17 @@ export class ResidentFeeds {
 
 /** How many first rows two views of one array have in common, if they begin at the same place. */
 function sharedRows(old: HostTensor, tensor: HostTensor): number {
-  const isAlike = old.dtype === "float32" && tensor.dtype === "float32" && String(old.shape.slice(1)) === String(tensor.shape.slice(1));
+  const isAlike = old.dtype === tensor.dtype && String(old.shape.slice(1)) === String(tensor.shape.slice(1));
   if (!isAlike || old.data.byteOffset !== tensor.data.byteOffset) return 0;
   return Math.min(old.shape[0] ?? 0, tensor.shape[0] ?? 0);
 }
 
 /** y = the rows of old that the index names, then fresh. */
-function grownGraph(kind: "rows" | "joined", rank: number): Graph {
+function grownGraph(kind: "rows" | "joined", { dtype, shape }: DeviceTensor): Graph {
   const graph = createGraph(`resident ${kind}`);
-  const rest = Array.from({ length: rank - 1 }, (_, axis) => `size ${axis}`);
-  const rows = gather(graph.float("old", "old", ...rest), graph.int("index", "kept")) as Float;
-  graph.output("y", kind === "rows" ? rows : concat([rows, graph.float("fresh", "fresh", ...rest)], 0, "all"));
+  const rest = Array.from({ length: shape.length - 1 }, (_, axis) => `size ${axis}`);
+  const rows = gather(graph.input("old", dtype as DType, ["old", ...rest]), graph.int("index", "kept"));
+  graph.output("y", kind === "rows" ? rows : concat([rows, graph.input("fresh", dtype as DType, ["fresh", ...rest])], 0, "all"));
   return graph;
 }
 

@@ -28,11 +28,11 @@ export interface LoweringOptions {
   readonly mixture?: Mixture | undefined;
 }
 
-type Lacking = Pick<Capabilities, "lacks"> & Partial<Pick<Capabilities, "integerProducts" | "mixture">>;
+type Lacking = Pick<Capabilities, "lacks"> & Partial<Pick<Capabilities, "integerProducts" | "mixture" | "float16">>;
 
-/** The lowered graph, or `graph` itself if the engine lacks none of its operators. */
+/** The lowered graph, or `graph` itself if the engine lacks none of its operators. Without float16, feeds in it become float32. */
 export function lowered(graph: Graph, engine: Lacking, options: LoweringOptions = {}): Graph {
-  const { lacks, integerProducts = true } = engine;
+  const { lacks, integerProducts = true, float16 = true } = engine;
   const { mixture = engine.mixture ?? "sorted" } = options;
   const { nodes, used } = reachable(graph);
   const missing = new Map(
@@ -42,16 +42,19 @@ export function lowered(graph: Graph, engine: Lacking, options: LoweringOptions 
         .map((use) => [node, use] as const),
     ),
   );
-  if (missing.size === 0) return graph;
+  const isWidened = !float16 && [...graph.inputs.values()].some(({ dtype }) => dtype === "float16");
+  if (missing.size === 0 && !isWidened) return graph;
   const copy = createGraph(graph.name);
-  const known = copiedSources(graph, copy);
+  const known = copiedSources(graph, copy, isWidened);
   for (const node of nodes) {
     const operands = node.inputs.map((input) => input && known.get(input)!);
     const use = missing.get(node);
     const results = copy.scope(node.scope, () =>
       use
         ? decomposition(use)(operands as Value[], node.attributes, { mixture, integerProducts })
-        : copy.apply(node.op, operands, node.attributes),
+        : isIdle(node, operands)
+          ? [operands[0]!]
+          : copy.apply(node.op, operands, node.attributes),
     );
     node.outputs.forEach((output, i) => {
       known.set(output, results[i]!);
@@ -68,9 +71,12 @@ export function usesIn(graph: Graph): ReadonlySet<Use> {
 }
 
 /** The inputs and initializers of `graph`, declared in `copy`. */
-function copiedSources(graph: Graph, copy: Graph): Map<Value, Value> {
+function copiedSources(graph: Graph, copy: Graph, isWidened: boolean): Map<Value, Value> {
   const known = new Map<Value, Value>();
-  for (const [name, value] of graph.inputs) known.set(value, copy.input(name, value.dtype, value.shape));
+  for (const [name, value] of graph.inputs) {
+    const dtype = isWidened && value.dtype === "float16" ? "float32" : value.dtype;
+    known.set(value, copy.input(name, dtype, value.shape));
+  }
   for (const [name, initializer] of graph.initializers) {
     const { value } = initializer;
     const same =
@@ -80,6 +86,11 @@ function copiedSources(graph: Graph, copy: Graph): Map<Value, Value> {
     known.set(value, same);
   }
   return known;
+}
+
+/** Whether a node converts a value to the dtype that it has. */
+function isIdle({ op, attributes }: Node, [x]: readonly (Value | undefined)[]): boolean {
+  return op === "Cast" && (attributes as OpAttributes["Cast"]).to === x?.dtype;
 }
 
 function usesOf(node: Node, used: ReadonlySet<Value>): readonly Use[] {

@@ -64,11 +64,11 @@ interface Experts {
   readonly chosen: Int;
   /** [rows, k] */
   readonly weights: Float;
-  /** [E, r, in] */
-  readonly a: Float;
+  /** [E, r, in], here and in b perhaps in float16, which is widened where it is used */
+  readonly a: Value;
   readonly aBias: Float | undefined;
   /** [E, r, out] */
-  readonly b: Float;
+  readonly b: Value;
   readonly bBias: Float | undefined;
   readonly activated: (low: Float) => Float;
 }
@@ -80,7 +80,7 @@ const BALANCE = 20;
 
 /** The mixture that the operands of a Mixture node compute: [rows, out]. */
 export function mixtureOf(mixture: Mixture, operands: readonly (Value | undefined)[], { activation }: OpAttributes["Mixture"]): Float {
-  const [x, chosen, weights, a, aBias, b, bBias] = operands as [Float, Int, Float, Float, Float | undefined, Float, Float | undefined];
+  const [x, chosen, weights, a, aBias, b, bBias] = operands as [Float, Int, Float, Value, Float | undefined, Value, Float | undefined];
   const experts: Experts = { x, chosen, weights, a, aBias, b, bBias, activated: activation ? ACTIVATIONS[activation] : (low) => low };
   return mixture === "masked" ? masked(experts) : sorted(experts);
 }
@@ -89,17 +89,17 @@ function masked({ x, chosen, weights, a, aBias, b, bBias, activated }: Experts):
   const [rows, [experts, rank, inputs], out] = [x.shape[0]!, a.shape, b.shape[2]!];
   const all = flattened([experts!, rank!]);
   const mask = scatterAddElements(expand(scalar(x, 0), rows, experts!), chosen, weights);
-  const low = matmul(x, reshape(a, all, inputs!), { transB: true });
+  const low = matmul(x, toFloat(reshape(a, all, inputs!)), { transB: true });
   const hidden = activated(aBias ? add(low, reshape(aBias, all)) : low);
   const kept = reshape(mul(reshape(hidden, rows, experts!, rank!), unsqueeze(mask, -1)), rows, all);
-  const sum = matmul(kept, reshape(b, all, out));
+  const sum = matmul(kept, toFloat(reshape(b, all, out)));
   return bBias ? add(sum, matmul(mask, bBias)) : sum;
 }
 
 function sorted({ x, chosen, weights, a, aBias, b, bBias, activated }: Experts): Float {
   const [rows, out] = [x.shape[0]!, b.shape[2]!];
   const { expertAt, rowAt, placeOf, places } = blocksOf(chosen, a.shape[0]!);
-  const factor = (stack: Float) => gather(stack, expertAt);
+  const factor = (stack: Value) => toFloat(gather(stack, expertAt));
   const low = matmul(gather(x, rowAt), factor(a), { transB: true }); // [blocks, places of a block, r]
   const hidden = activated(aBias ? add(low, unsqueeze(factor(aBias), 1)) : low);
   const up = matmul(hidden, factor(b));
