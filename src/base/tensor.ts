@@ -6,8 +6,9 @@ import { invariant } from "./errors.ts";
  *  experts. */
 export interface HostArrays {
   float32: Float32Array;
-  /** The bits of each number. */
+  /** The bits of each number, here and in bfloat16. */
   float16: Uint16Array;
+  bfloat16: Uint16Array;
   float64: Float64Array;
   int64: BigInt64Array;
   int32: Int32Array;

@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CheckpointError } from "../base/errors.ts";
+import { bfloat16ToFloat32 } from "../base/half.ts";
 import { float32, type HostTensor } from "../base/tensor.ts";
 import { openCheckpoint, saveCheckpoint } from "./checkpoint.ts";
-import { bfloat16ToFloat32, float32ToBfloat16 } from "./dtypes.ts";
+import { float32ToBfloat16 } from "./dtypes.ts";
 import { readTensor, writeSafetensors } from "./safetensors.ts";
 
 let folder: string;

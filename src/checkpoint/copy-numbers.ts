@@ -4,27 +4,29 @@ import { invariant } from "../base/errors.ts";
 import { elements, type HostTensor, isStored, type StoredTensor } from "../base/tensor.ts";
 import { float32Numbers } from "./dtypes.ts";
 
-/** Copies a tensor's numbers to the start of `to`. Bits of float16, in a Uint16Array, can only be had of a tensor that is stored as them. */
+/** The precision in which a tensor's numbers are stored: that of its file, or float32 in memory. */
+export function precisionOf(tensor: HostTensor<"float32">): Precision {
+  return isStored(tensor) ? PRECISIONS[tensor.stored.format] : "float32";
+}
+const PRECISIONS = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const;
+export type Precision = (typeof PRECISIONS)[keyof typeof PRECISIONS];
+
+/** Copies a tensor's numbers to the start of `to`. Bits, in a Uint16Array, can only be had of a tensor that is stored in 16 bits. */
 export function copyNumbers(tensor: HostTensor<"float32">, to: Float32Array | Uint16Array): void {
   if (to instanceof Uint16Array) readBits(tensor, to);
   else if (isStored(tensor)) readNumbers(tensor, to);
   else to.set(tensor.data);
 }
 
-/** Whether the tensor is stored in float16. */
-export function isFloat16(tensor: HostTensor): boolean {
-  return isStored(tensor) && tensor.stored.format === "F16";
-}
-
-/** The bits of a tensor that is stored in float16. */
-export function float16Bits(tensor: HostTensor<"float32">): Uint16Array {
+/** The bits of a tensor that is stored in 16 bits. */
+export function storedBits(tensor: HostTensor<"float32">): Uint16Array {
   const bits = new Uint16Array(elements(tensor.shape));
   readBits(tensor, bits);
   return bits;
 }
 
 function readBits(tensor: HostTensor<"float32">, to: Uint16Array): void {
-  invariant(isStored(tensor) && tensor.stored.format === "F16", "only numbers that are stored in float16 have its bits");
+  invariant(isStored(tensor) && tensor.stored.format !== "F32", "only numbers that are stored in 16 bits have such bits");
   tensor.stored.readInto(new Uint8Array(to.buffer, to.byteOffset, 2 * elements(tensor.shape)));
 }
 

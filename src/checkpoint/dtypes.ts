@@ -1,11 +1,11 @@
 /** @file The number formats of safetensors files, and the conversions to and from a host tensor's array.
  *
- *  float16: base/float16.ts.  bfloat16: the upper 16 bits of a float32, so reading is a shift and writing rounds to nearest, ties to even.
+ *  float16: base/half.ts.  bfloat16: the upper 16 bits of a float32, so reading is a shift and writing rounds to nearest, ties to even.
  *  Both are read into float32, which holds them exactly.
  *  Files are little-endian, as are all machines that ONNX Runtime supports. */
 
 import { setFloat16 } from "@petamoriken/float16";
-import { float16ToFloat32 } from "../base/float16.ts";
+import { bfloat16ToFloat32, float16ToFloat32, isHalf, widened } from "../base/half.ts";
 import type { FloatFormat, HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
 
 /** Bytes per number of every dtype this reader knows. */
@@ -79,6 +79,7 @@ export function float32Numbers(format: FloatFormat, buffer: ArrayBuffer): Float3
 export const FILE_DTYPE: { readonly [D in HostDType]: FileDType } = {
   float32: "F32",
   float16: "F16",
+  bfloat16: "BF16",
   float64: "F64",
   int64: "I64",
   int32: "I32",
@@ -92,19 +93,12 @@ export function encode(tensor: HostTensor, dtype: FileDType): Uint8Array {
   const { data } = tensor;
   if (dtype === FILE_DTYPE[tensor.dtype]) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   if (dtype === "BF16" || dtype === "F16") {
-    const wide = tensor.dtype === "float16" ? float16ToFloat32(tensor.data as Uint16Array) : data;
+    const wide = isHalf(tensor) ? widened(tensor).data : data;
     const values = wide instanceof Float32Array ? wide : Float32Array.from(wide, Number);
     const bits = dtype === "BF16" ? float32ToBfloat16(values) : float32ToFloat16(values);
     return new Uint8Array(bits.buffer);
   }
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-}
-
-/** bfloat16 bits -> the same numbers in float32. */
-export function bfloat16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
-  const wide = new Uint32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) wide[i] = bits[i]! << 16;
-  return new Float32Array(wide.buffer);
 }
 
 /** float32 -> the nearest bfloat16's bits, ties to even; NaN stays NaN. */

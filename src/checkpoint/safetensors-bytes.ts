@@ -9,7 +9,7 @@ const LFS_POINTER = "version "; // the start of the text file that git stores in
 
 /** A safetensors file in memory. */
 export interface SafetensorsContent extends Header {
-  /** The numbers of one of its tensors. Those in float16 stay as they are stored until they are used. */
+  /** The numbers of one of its tensors. Those in 16 bits stay as they are stored until they are used. */
   readonly read: (info: TensorInfo) => HostTensor;
 }
 
@@ -21,7 +21,7 @@ export function parseSafetensors(bytes: Uint8Array, file: string): SafetensorsCo
   const header = parseHeader(bytes.subarray(8, 8 + length), whole);
   const read = (info: TensorInfo) => {
     const own = bytes.slice(info.offset, info.offset + info.bytes);
-    return info.dtype === "F16" ? storedTensor(info, (to) => to.set(own))! : hostTensor(info, own.buffer);
+    return info.dtype === "F16" || info.dtype === "BF16" ? storedTensor(info, (to) => to.set(own))! : hostTensor(info, own.buffer);
   };
   return { ...header, read };
 }

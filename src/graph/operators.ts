@@ -42,6 +42,8 @@ export interface OpAttributes {
   /** The tanh form of GELU ("gelu_new", "gelu_pytorch_tanh"). */
   FastGelu: None;
   Cast: { readonly to: DType };
+  /** The same bits as numbers of another dtype of that width. */
+  BitCast: { readonly to: DType };
   // comparison and choice
   Equal: None;
   Less: None;

@@ -116,6 +116,7 @@ const RULES: { readonly [Op in OpType]: ShapeRule<Op> } = {
   QuickGelu: sameAs,
   FastGelu: sameAs,
   Cast: (operands, { to }) => [{ dtype: to, shape: at(operands, 0).shape }],
+  BitCast: (operands, { to }) => [{ dtype: to, shape: at(operands, 0).shape }],
   Equal: comparison,
   Less: comparison,
   LessOrEqual: comparison,

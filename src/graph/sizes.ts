@@ -5,7 +5,7 @@
 
 import { ShapeError } from "../base/errors.ts";
 
-export type DType = "float32" | "int64" | "int32" | "bool" | "uint8" | "int8" | "uint4" | "float16" | "bfloat16";
+export type DType = "float32" | "int64" | "int32" | "bool" | "uint8" | "int8" | "uint4" | "float16" | "bfloat16" | "uint16";
 export type Size = number | string;
 export type Shape = readonly Size[];
 

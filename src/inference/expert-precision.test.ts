@@ -1,4 +1,4 @@
-/** @file Experts whose files are in float16 are held in float16, and compute the same numbers as if they were widened when read. */
+/** @file Experts whose files are in 16 bits are held in 16 bits, and compute the same numbers as if they were widened when read. */
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { golden } from "../../tests/golden.ts";
@@ -46,59 +46,59 @@ const stored = (expert: Expert, scaling = 1, dtype: "F16" | "BF16" = "F16") =>
 const wide = (expert: Expert) =>
   withFactors(expert, ({ a, b, ...rest }) => ({ ...rest, a: float32(a.shape, a.data), b: float32(b.shape, b.data) }));
 
+const FORMATS = ["F16", "BF16"] as const;
+const PRECISIONS = { F16: "float16", BF16: "bfloat16" };
 const ROUTERS = [phatgoose(), phatgoose({ topK: 1 }), smear()];
 const pooled = (experts: readonly Expert[], router = phatgoose()) => new RoutedPool(experts, model.base.modules, { router });
 const logitsOf = async (pool: RoutedPool | ResidentExperts, on: LoadedModel = model) => (await on.runner.forward(pool, batch)).logits;
 const precisions = (pool: RoutedPool) =>
   new Set(Object.entries(pool.feeds).flatMap(([name, { dtype }]) => (/\.(a|b)$/.test(name) ? [dtype] : [])));
 
-describe.each(ROUTERS)("$key", (router) => {
-  test.each([1, 2, 0.25])("logits equal to the bit those of the widened experts, with scaling %d", async (scaling) => {
-    const half = made.map((expert) => stored(expert, scaling));
-    const [own, reference] = [pooled(half, router), pooled(half.map(wide), router)];
-    expect([[...precisions(own)], [...precisions(reference)]]).toEqual([["float16"], ["float32"]]);
-    expect(await logitsOf(own)).toEqual(await logitsOf(reference));
-  });
+/** The largest difference between two tensors. */
+function apart(one: HostTensor<"float32">, other: HostTensor<"float32">): number {
+  return one.data.reduce((far, value, i) => Math.max(far, Math.abs(value - other.data[i]!)), 0);
+}
 
-  test("scalings that differ are those of each expert", async () => {
-    const half = made.map((expert, i) => stored(expert, 0.7 + i));
-    const [own, reference] = [await logitsOf(pooled(half, router)), await logitsOf(pooled(half.map(wide), router))];
-    const furthest = own.data.reduce((far, value, i) => Math.max(far, Math.abs(value - reference.data[i]!)), 0);
-    expect(furthest).toBeLessThan(1e-4); // the weight is multiplied instead of the factor
-    expect(
-      Math.max(
-        ...(
-          await logitsOf(
-            pooled(
-              made.slice(0, 5).map((expert) => stored(expert)),
-              router,
-            ),
-          )
-        ).data.map((value, i) => Math.abs(value - own.data[i]!)),
-      ),
-    ).toBeGreaterThan(0.1);
-  });
-});
+describe.each(FORMATS.flatMap((format) => ROUTERS.map((router) => ({ format, router, key: router.key }))))(
+  "$format, $key",
+  ({ format, router }) => {
+    test.each([1, 2, 0.25])("logits equal to the bit those of the widened experts, with scaling %d", async (scaling) => {
+      const half = made.map((expert) => stored(expert, scaling, format));
+      const [own, reference] = [pooled(half, router), pooled(half.map(wide), router)];
+      expect([[...precisions(own)], [...precisions(reference)]]).toEqual([[PRECISIONS[format]], ["float32"]]);
+      expect(await logitsOf(own)).toEqual(await logitsOf(reference));
+    });
 
-test("with biases and a smaller rank", async () => {
-  const half = made.map((expert, i) =>
-    withFactors(stored(expert, 2), (weights, place) => {
-      const rank = i === 1 ? 2 : weights.rank;
-      const [a, b] = [weights.a, weights.b];
-      const [width, out] = [a.shape[1]!, b.shape[0]!];
-      const narrowB = float32(
-        [out, rank],
-        Float32Array.from({ length: out * rank }, (_, at) => b.data[Math.floor(at / rank) * weights.rank + (at % rank)]!),
+    test("scalings that differ are those of each expert", async () => {
+      const half = made.map((expert, i) => stored(expert, 0.7 + i, format));
+      const [own, reference] = [await logitsOf(pooled(half, router)), await logitsOf(pooled(half.map(wide), router))];
+      expect(apart(own, reference)).toBeLessThan(1e-4); // the weight is multiplied instead of the factor
+      const unscaled = made.map((expert) => stored(expert, 1, format));
+      expect(apart(own, await logitsOf(pooled(unscaled, router)))).toBeGreaterThan(0.1);
+    });
+
+    test("with biases, and one of smaller rank", async () => {
+      const half = made.map((expert, i) =>
+        withFactors(expert, (weights, place) => {
+          const own = i === 1 ? narrower(weights) : weights;
+          const bias = float32(
+            [own.b.shape[0]!],
+            Float32Array.from({ length: own.b.shape[0]! }, (_, at) => Math.sin(i + at + place)),
+          );
+          return { ...own, scaling: 2, bias, a: inFile(own.a, format), b: inFile(own.b, format) };
+        }),
       );
-      const bias = float32(
-        [out],
-        Float32Array.from({ length: out }, (_, at) => Math.sin(i + at + place)),
-      );
-      return { ...weights, rank, bias, a: inFile(float32([rank, width], a.data.slice(0, rank * width)), "F16"), b: inFile(narrowB, "F16") };
-    }),
-  );
-  for (const router of ROUTERS) expect(await logitsOf(pooled(half, router))).toEqual(await logitsOf(pooled(half.map(wide), router)));
-});
+      expect(await logitsOf(pooled(half, router))).toEqual(await logitsOf(pooled(half.map(wide), router)));
+    });
+  },
+);
+
+/** The first two ranks of a LoRA. */
+function narrower({ a, b, rank, ...rest }: LoraWeights): LoraWeights {
+  const [width, out] = [a.shape[1]!, b.shape[0]!];
+  const columns = Float32Array.from({ length: 2 * out }, (_, at) => b.data[Math.floor(at / 2) * rank + (at % 2)]!);
+  return { ...rest, rank: 2, a: float32([2, width], a.data.slice(0, 2 * width)), b: float32([out, 2], columns) };
+}
 
 test("one expert in another precision makes the stack float32", async () => {
   for (const other of [made[4]!, stored(made[4]!, 1, "BF16")]) {
@@ -108,39 +108,38 @@ test("one expert in another precision makes the stack float32", async () => {
   }
 });
 
-test("experts join and leave in float16 without a new graph; one in float32 makes it anew", async () => {
-  const half = made.map((expert) => stored(expert));
+test.each(FORMATS)("experts in %s join and leave without a new graph; one in another precision makes it anew", async (format) => {
+  const half = made.map((expert) => stored(expert, 1, format));
   const start = pooled(half.slice(0, 3));
   const grown = start.with(half[3]!).with(half[4]!).without(half[1]!.name);
   expect(grown.key).toBe(start.key);
   const left = [0, 2, 3, 4].map((i) => half[i]!);
   expect(await logitsOf(grown)).toEqual(await logitsOf(pooled(left)));
   expect(await logitsOf(grown)).toEqual(await logitsOf(pooled(left.map(wide))));
-  for (const other of [made[4]!, stored(made[4]!, 2)]) {
+  for (const other of [made[4]!, stored(made[4]!, 2, format), stored(made[4]!, 1, format === "F16" ? "BF16" : "F16")]) {
     const anew = start.with(other);
     expect(anew.key).not.toBe(start.key);
     expect(await logitsOf(anew)).toEqual(await logitsOf(pooled([...half.slice(0, 3), other])));
   }
   const widened = pooled(half.slice(0, 3).map(wide));
   expect(widened.with(half[3]!).key).toBe(widened.key);
-  expect(await logitsOf(widened.with(stored(half[3]!, 2)))).toEqual(
-    await logitsOf(pooled([...half.slice(0, 3), stored(half[3]!, 2)].map(wide))),
-  );
+  const scaled = stored(made[3]!, 2, format);
+  expect(await logitsOf(widened.with(scaled))).toEqual(await logitsOf(pooled([...half.slice(0, 3), scaled].map(wide))));
 });
 
-test("experts that are read when they are chosen", async () => {
-  const half = made.map((expert, i) => stored(expert, i === 2 ? 2 : 1));
+test.each(FORMATS)("experts in %s that are read when they are chosen", async (format) => {
+  const half = made.map((expert, i) => stored(expert, i === 2 ? 2 : 1, format));
   const options = { most: 2, choose: async () => [[2], [3]] };
   const [own, reference] = [half, half.map(wide)].map((experts) => new ResidentExperts(experts, model.base.modules, options));
   expect(await logitsOf(own!)).toEqual(await logitsOf(reference!));
   expect(
     Object.values(own!.feedsOfChosen({ "resident.expert": { dtype: "int64", shape: [1, 1], data: BigInt64Array.of(0n) } })).some(
-      ({ dtype }) => dtype === "float16",
+      ({ dtype }) => dtype === PRECISIONS[format],
     ),
   ).toBe(true);
 });
 
-test("an engine without float16 widens the feeds", async () => {
+test.each(FORMATS)("an engine without numbers in 16 bits widens feeds in %s", async (format) => {
   const capabilities = { ...cpu.capabilities, float16: false };
   const lacking: Engine = {
     ...cpu,
@@ -149,11 +148,11 @@ test("an engine without float16 widens the feeds", async () => {
     load: (graph, options) => cpu.load(lowered(graph, capabilities), options),
   };
   await using other = await loadModel(golden("llama/model"), { engine: lacking });
-  const half = made.map((expert) => stored(expert, 2));
+  const half = made.map((expert) => stored(expert, 2, format));
   expect(await logitsOf(pooled(half), other)).toEqual(await logitsOf(pooled(half)));
 });
 
-test("a grown stack crosses to a device as bits, and only what is new", async () => {
+test.each(FORMATS)("a grown stack in %s crosses to a device as bits, and only what is new", async (format) => {
   const uploaded: HostTensor[] = [];
   const engine = {
     ...cpu,
@@ -163,7 +162,7 @@ test("a grown stack crosses to a device as bits, and only what is new", async ()
     },
   };
   const resident = new ResidentFeeds(engine);
-  const half = made.map((expert) => stored(expert));
+  const half = made.map((expert) => stored(expert, 1, format));
   const start = pooled(half.slice(0, 2)).with(half[2]!);
   const release = resident.hold(start.feeds);
   await resident.copies(start.feeds);

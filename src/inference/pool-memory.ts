@@ -21,7 +21,7 @@ export function poolBytes(experts: readonly Expert[], { widened = false }: { rea
   let bytes = 0;
   for (const all of modules.values()) {
     const [kind] = kinds;
-    const isHalf = !widened && kinds.size === 1 && mixingOf(kind!).holding(all).precision === "float16";
+    const isHalf = !widened && kinds.size === 1 && mixingOf(kind!).holding(all).precision !== "float32";
     for (const weights of all) for (const part of Object.values(weights as object)) bytes += bytesOf(part, isHalf ? 2 : 4);
   }
   for (const { gates } of experts) for (const gate of gates?.values() ?? []) bytes += bytesOf(gate, 4);

@@ -7,12 +7,12 @@
 
 import type { BottleneckActivation, BottleneckWeights } from "../adapters/adapter.ts";
 import { bottleneckForm, parsedBottleneckForm } from "../adapters/bottleneck-form.ts";
-import { copyNumbers, float16Bits, isFloat16 } from "../checkpoint/copy-numbers.ts";
+import { copyNumbers, storedBits } from "../checkpoint/copy-numbers.ts";
 import { add, geluTanh, relu, silu } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { unsqueeze } from "../graph/ops/movement.ts";
 import type { Float } from "../graph/value.ts";
-import { fillColumns, type Matrices, type Mixing, meanFactor, mixtureOfOutputs, WIDE } from "./mixing.ts";
+import { commonPrecision, fillColumns, type Matrices, type Mixing, meanFactor, mixtureOfOutputs } from "./mixing.ts";
 
 /** The mixture's names of activations, by the adapters' names. Its "gelu" is the tanh form. */
 const ACTIVATIONS: Readonly<Record<BottleneckActivation, { named: "relu" | "gelu" | "silu"; plain: (x: Float) => Float }>> = {
@@ -23,8 +23,7 @@ const ACTIVATIONS: Readonly<Record<BottleneckActivation, { named: "relu" | "gelu
 
 export const bottleneckMixing: Mixing<BottleneckWeights> = {
   form: bottleneckForm,
-  holding: (weights) =>
-    weights.every(({ down, up }) => isFloat16(down) && isFloat16(up)) ? { precision: "float16", scaled: false } : WIDE,
+  holding: (weights) => ({ precision: commonPrecision(weights.flatMap(({ down, up }) => [down, up])), scaled: false }),
   factors: (weights, { in: inputs, out }) => {
     const width = weights.some(({ placement }) => placement === "parallel") ? inputs : out; // one form, so one placement
     const size = Math.max(...weights.map(({ downBias }) => downBias.data.length));
@@ -32,7 +31,7 @@ export const bottleneckMixing: Mixing<BottleneckWeights> = {
   },
   fill: ({ down, downBias, up, upBias }, { matrices, vectors }, { out, precision }) => {
     copyNumbers(down, matrices.down!);
-    fillColumns(matrices.up!, precision === "float16" ? float16Bits(up) : up.data, { rows: out });
+    fillColumns(matrices.up!, precision === "float32" ? up.data : storedBits(up), { rows: out });
     vectors.downBias!.set(downBias.data);
     vectors.upBias!.set(upBias.data);
   },

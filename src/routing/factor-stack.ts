@@ -7,10 +7,11 @@
 
 import type { Adapter } from "../adapters/adapter.ts";
 import type { HostTensor } from "../base/tensor.ts";
+import type { Precision } from "../checkpoint/copy-numbers.ts";
 import type { Feeds } from "../runtime/session.ts";
 import type { FactorShape, Filled } from "./mixing.ts";
 import { mixingOf } from "./mixings.ts";
-import { type Numbers, type Precision, Records } from "./records.ts";
+import { type Numbers, Records } from "./records.ts";
 
 export type FactorShapes = ReadonlyMap<string, FactorShape>;
 type ModuleFactors = ReadonlyMap<string, Readonly<Record<string, Records>>>;

@@ -7,22 +7,22 @@
  *      b     [rank, out]    transposed, with the scaling folded in
  *      bias  [out]          where some expert has one, with the scaling folded in
  *
- *  Bits of float16 take no factor. There the scaling is a factor of the weight w_j instead:
+ *  Numbers that are held in 16 bits take no factor. There the scaling is a factor of the weight w_j instead:
  *
  *      scaling  []          where some expert's is not 1 */
 
 import type { LoraWeights } from "../adapters/adapter.ts";
-import { copyNumbers, float16Bits, isFloat16 } from "../checkpoint/copy-numbers.ts";
+import { copyNumbers, storedBits } from "../checkpoint/copy-numbers.ts";
 import { add, mul } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { gather, unsqueeze } from "../graph/ops/movement.ts";
-import { fillColumns, type Mixing, meanFactor, mixtureOfOutputs, WIDE } from "./mixing.ts";
+import { commonPrecision, fillColumns, type Mixing, meanFactor, mixtureOfOutputs } from "./mixing.ts";
 
 export const loraMixing: Mixing<LoraWeights> = {
   form: () => "",
   holding: (weights) => {
-    if (!weights.every(({ a, b }) => isFloat16(a) && isFloat16(b))) return WIDE;
-    return { precision: "float16", scaled: weights.some(({ scaling }) => scaling !== 1) };
+    const precision = commonPrecision(weights.flatMap(({ a, b }) => [a, b]));
+    return { precision, scaled: precision !== "float32" && weights.some(({ scaling }) => scaling !== 1) };
   },
   factors: (weights, size) => {
     const rank = Math.max(...weights.map((lora) => lora.rank));
@@ -30,8 +30,8 @@ export const loraMixing: Mixing<LoraWeights> = {
   },
   fill: ({ scaling, a, b, bias }, { matrices, vectors }, { out, precision, scaled }) => {
     copyNumbers(a, matrices.a!);
-    const factor = precision === "float16" ? 1 : scaling;
-    fillColumns(matrices.b!, precision === "float16" ? float16Bits(b) : b.data, { rows: out, factor });
+    const factor = precision === "float32" ? scaling : 1;
+    fillColumns(matrices.b!, precision === "float32" ? b.data : storedBits(b), { rows: out, factor });
     if (bias) for (let i = 0; i < out; i++) vectors.bias![i] = bias.data[i]! * factor;
     if (scaled) vectors.scaling![0] = scaling;
   },

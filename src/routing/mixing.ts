@@ -1,13 +1,15 @@
 /** @file The routing functions of a kind of adapter: how experts of that kind are stacked, and how they are mixed. */
 
 import type { Adapter } from "../adapters/adapter.ts";
+import type { HostTensor } from "../base/tensor.ts";
+import { type Precision, precisionOf } from "../checkpoint/copy-numbers.ts";
 import type { OpAttributes } from "../graph/operators.ts";
 import { toFloat } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { flattenRows, reshape } from "../graph/ops/movement.ts";
 import { flattened } from "../graph/sizes.ts";
 import type { Float, Value } from "../graph/value.ts";
-import type { Numbers, Precision } from "./records.ts";
+import type { Numbers } from "./records.ts";
 import type { Route } from "./router.ts";
 
 /** The shapes of one expert's factors, by name. */
@@ -15,12 +17,18 @@ export type Factors = Readonly<Record<string, readonly number[]>>;
 
 /** How the numbers of experts are held in memory. */
 export interface Holding {
-  /** Of the matrices; vectors are float32. Float16 where the files of all experts are, so that a stack takes as many bytes as they. */
+  /** Of the matrices; vectors are float32. It is that of the experts' files where all have one, so that a stack takes as many bytes as they. */
   readonly precision: Precision;
   /** Whether each expert's scaling is a factor of its own, `scaling` []. Otherwise it is folded into the others. */
   readonly scaled: boolean;
 }
 export const WIDE: Holding = { precision: "float32", scaled: false };
+
+/** The precision in which a stack of these matrices is held. */
+export function commonPrecision(matrices: readonly HostTensor<"float32">[]): Precision {
+  const [first, ...others] = new Set(matrices.map(precisionOf));
+  return first === undefined || others.length > 0 ? "float32" : first;
+}
 
 /** The stack of one module's adapters. */
 export interface FactorShape extends Holding {
@@ -72,7 +80,7 @@ export interface Mixing<Weights> {
   project(options: MixOptions): Float;
 }
 
-/** The records of one expert that are filled: vectors are Float32Arrays, matrices may be bits of float16. */
+/** The records of one expert that are filled: vectors are Float32Arrays, matrices may be bits. */
 export interface Filled {
   readonly vectors: Readonly<Record<string, Float32Array>>;
   readonly matrices: Readonly<Record<string, Numbers>>;

@@ -2,10 +2,9 @@
  *  Views of one buffer share it, so that one more expert costs only that expert's bytes. */
 
 import { elements, type HostArrays, type HostTensor } from "../base/tensor.ts";
+import type { Precision } from "../checkpoint/copy-numbers.ts";
 
-/** The precisions of records. */
-export type Precision = "float32" | "float16";
-/** The numbers of a record, or their bits in float16. */
+/** The numbers of a record, or their bits in 16 bits. */
 export type Numbers = HostArrays[Precision];
 
 /** The buffer that views share. `used` counts the records that some view can see. */
@@ -68,7 +67,7 @@ export class Records {
 
   /** All records: [count, ...shape]. One value for a view, so that an engine wraps it once. */
   get tensor(): HostTensor<Precision> {
-    this.#tensor ??= { dtype: this.#precision, shape: [this.#count, ...this.#shape], data: this.#seen };
+    this.#tensor ??= { dtype: this.#precision, shape: [this.#count, ...this.#shape], data: this.#seen } as HostTensor<Precision>;
     return this.#tensor;
   }
   get #seen(): Numbers {
@@ -85,5 +84,5 @@ export class Records {
 }
 
 function zeros(precision: Precision, length: number): Numbers {
-  return precision === "float16" ? new Uint16Array(length) : new Float32Array(length);
+  return precision === "float32" ? new Float32Array(length) : new Uint16Array(length);
 }

@@ -70,8 +70,8 @@ export class ExpertStack {
     return new ExpertStack({ modules, router, factors }, names, vectors);
   }
 
-  /** Whether `expert` fits into these records. A larger rank, a new module, the first expert that lacks a module, or the first one that is
-   *  not held in float16 needs a new graph. */
+  /** Whether `expert` fits into these records. A larger rank, a new module, the first expert that lacks a module, or the first one in
+   *  another precision needs a new graph, unless the records are float32. */
   fits(expert: Expert): boolean {
     return (
       [...shapesOf([expert], this.modules, this.#router)].every(([module, needs]) => {
@@ -110,7 +110,7 @@ export class ExpertStack {
 
 /** Whether records that are held like this can hold such an expert. */
 function holds(has: Holding, needs: Holding): boolean {
-  return has.precision === "float32" || (needs.precision === "float16" && (has.scaled || !needs.scaled));
+  return has.precision === "float32" || (has.precision === needs.precision && (has.scaled || !needs.scaled));
 }
 
 function withExpert(known: Vectors, expert: Expert, router: Router): Vectors {

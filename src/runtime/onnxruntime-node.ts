@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import type * as Ort from "onnxruntime-node";
 import { EngineError, invariant, messageOf } from "../base/errors.ts";
-import { widened } from "../base/float16.ts";
+import { type HalfTensor, isHalf, widened } from "../base/half.ts";
 import type { HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import type { Capabilities } from "../graph/lowering/capabilities.ts";
@@ -73,7 +73,7 @@ function onnxRuntime(device: Device, capabilities: Capabilities): Engine {
     capabilities,
     load: (graph, options) => OrtSession.load(engine, graph, options),
     async upload(tensor) {
-      const fed = tensor.dtype === "float16" && !capabilities.float16 ? widened(tensor as HostTensor<"float16">) : tensor;
+      const fed = isHalf(tensor) && !capabilities.float16 ? widened(tensor) : tensor;
       const copy = await copySession(engine, fed, { keep: ["y"] });
       return (await copy.runKeeping({ x: fed })).kept.y!;
     },
@@ -101,7 +101,7 @@ class OrtSession implements Session {
     this.#engine = parts.engine;
     this.#ort = parts.ort;
     this.#session = parts.session;
-    this.#dtypes = new Map([...parts.graph.inputs].map(([name, { dtype }]) => [name, dtype]));
+    this.#dtypes = new Map([...parts.graph.inputs].map(([name, { dtype }]) => [name, dtype === BITS ? "bfloat16" : dtype]));
     this.#kept = kept;
     this.inputs = parts.inputs;
     this.outputs = [...parts.graph.outputs.keys()];
@@ -140,7 +140,7 @@ class OrtSession implements Session {
     for (const name of this.inputs) {
       const given = feeds[name];
       const dtype = this.#dtypes.get(name);
-      const feed = given?.dtype === "float16" && dtype === "float32" && !isOnDevice(given) ? inFloat32(given) : given;
+      const feed = given && !isOnDevice(given) && isHalf(given) && dtype === "float32" ? inFloat32(given) : given;
       // The message is built only on failure: there are hundreds of feeds, many times a second.
       if (!feed) invariant(false, `feed ${name} is missing; given: ${Object.keys(feeds).join(", ")}`);
       if (feed.dtype !== dtype) invariant(false, `feed ${name} is ${feed.dtype}[${feed.shape}], not ${dtype}`);
@@ -199,19 +199,25 @@ const wrappers = new WeakMap<HostTensor, Ort.Tensor>();
 function wrapped(ort: Library, feed: HostTensor): Ort.Tensor {
   const known = wrappers.get(feed);
   if (known) return known;
-  const tensor = new ort.Tensor(feed.dtype as "float32", feed.data as Float32Array, feed.shape);
+  const tensor = new ort.Tensor((feed.dtype === "bfloat16" ? BITS : feed.dtype) as "float32", feed.data as Float32Array, feed.shape);
   wrappers.set(feed, tensor);
   return tensor;
 }
 
 const wide = new WeakMap<HostTensor, HostTensor>();
 
-/** A tensor in float16 widened, once while it is in use; any other as it is. */
-function inFloat32(tensor: HostTensor): HostTensor {
-  if (tensor.dtype !== "float16") return tensor;
-  const known = wide.get(tensor) ?? widened(tensor as HostTensor<"float16">);
+/** A tensor in 16 bits widened, once while it is in use. */
+function inFloat32(tensor: HalfTensor): HostTensor {
+  const known = wide.get(tensor) ?? widened(tensor);
   wide.set(tensor, known);
   return known;
+}
+
+/** The library's JavaScript has no bfloat16: its bits are fed as these (graph/lowering/half-feeds.ts), which nothing else is. */
+const BITS = "uint16";
+
+function ownDtype(dtype: string): HostDType {
+  return (dtype === BITS ? "bfloat16" : dtype) as HostDType;
 }
 
 function hostTensor(tensor: Ort.Tensor): HostTensor {
@@ -219,7 +225,7 @@ function hostTensor(tensor: Ort.Tensor): HostTensor {
     const { buffer, byteOffset, length } = tensor.data as Uint16Array; // newer versions of Node have an array of its own for it
     return { dtype: tensor.type, shape: tensor.dims, data: new Uint16Array(buffer, byteOffset, length) };
   }
-  return { dtype: tensor.type as HostDType, shape: tensor.dims, data: tensor.data as HostArrays[HostDType] };
+  return { dtype: ownDtype(tensor.type), shape: tensor.dims, data: tensor.data as HostArrays[HostDType] };
 }
 
 interface Native {
@@ -233,14 +239,14 @@ const held = new WeakMap<DeviceTensor, Native>();
 const live = new Set<Native>();
 
 function deviceTensor(engine: Engine, tensor: Ort.Tensor): DeviceTensor {
-  const native: Native = { engine, tensor, bytes: tensor.size * BYTES[tensor.type as HostDType] };
+  const native: Native = { engine, tensor, bytes: tensor.size * BYTES[ownDtype(tensor.type)] };
   const dispose = () => {
     held.delete(self);
     if (live.delete(native)) tensor.dispose();
   };
   const self: DeviceTensor = {
     location: "device",
-    dtype: tensor.type as HostDType,
+    dtype: ownDtype(tensor.type),
     shape: tensor.dims,
     // In 1.30.0 the library's getData() aborts the process on a device tensor. A graph that copies its input to the host works.
     read: async () => (await (await copySession(engine, self, {})).run({ x: self })).y!,
@@ -252,7 +258,17 @@ function deviceTensor(engine: Engine, tensor: Ort.Tensor): DeviceTensor {
   return self;
 }
 
-const BYTES: Readonly<Record<HostDType, number>> = { float32: 4, float16: 2, float64: 8, int64: 8, int32: 4, int8: 1, uint8: 1, bool: 1 };
+const BYTES: Readonly<Record<HostDType, number>> = {
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+  float64: 8,
+  int64: 8,
+  int32: 4,
+  int8: 1,
+  uint8: 1,
+  bool: 1,
+};
 
 function heldBy(engine: Engine, feed: DeviceTensor, name: string): Ort.Tensor {
   const found = held.get(feed);

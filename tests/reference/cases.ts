@@ -194,6 +194,10 @@ export const CASES: { readonly [Op in OpType]: Cases } = {
     "floats to integers, towards zero": (s) => E.cast(E.mul(s.float(6), 3), "int64"),
     "integers to booleans": (s) => E.cast(s.int(2, 6), "bool"),
   },
+  BitCast: {
+    "integers to floats": (s) =>
+      s.graph.apply("BitCast", [s.given("int32", [2, 2], [0x3f800000, -0x40000000, 0x40490fdb, 0])], { to: "float32" })[0]!,
+  },
   Equal: comparison(E.equal),
   Less: comparison(E.less),
   LessOrEqual: comparison(E.lessOrEqual),

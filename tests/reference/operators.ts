@@ -149,6 +149,10 @@ export const MEANINGS: { readonly [Op in OpType]: Meaning<Op> } = {
   Cast: ([x], { to }) => [
     { ...x!, dtype: to, data: x!.data.map((v) => (to === "bool" ? Number(v !== 0) : to === "float32" ? v : Math.trunc(v))) },
   ],
+  BitCast: ([x], { to }) => {
+    if (x!.dtype !== "int32" || to !== "float32") throw new Error(`the reference casts no bits of ${x!.dtype} to ${to}`);
+    return [{ ...x!, dtype: to, data: [...new Float32Array(Int32Array.from(x!.data).buffer)] }];
+  },
   Equal: binary((a, b) => Number(a === b), "bool"),
   Less: binary((a, b) => Number(a < b), "bool"),
   LessOrEqual: binary((a, b) => Number(a <= b), "bool"),

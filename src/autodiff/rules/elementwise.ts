@@ -87,6 +87,7 @@ export const elementwise = {
   }) satisfies Rule<"QuickGelu">,
   FastGelu: unary(geluTanhGradient) satisfies Rule<"FastGelu">,
   Cast: { stop: "a cast leaves the floats" },
+  BitCast: { stop: "bits have no gradient" },
   Equal: comparison,
   Less: comparison,
   LessOrEqual: comparison,

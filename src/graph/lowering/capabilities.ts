@@ -40,7 +40,7 @@ export interface Capabilities {
   readonly integerProducts: boolean;
   /** How the engine computes a mixture of experts fastest (mixture.ts). */
   readonly mixture: Mixture;
-  /** Whether values may be float16. */
+  /** Whether values may be float16, and bits of bfloat16 be widened. */
   readonly float16: boolean;
   /** Whether values can stay on the device between runs. */
   readonly deviceTensors: boolean;

@@ -1,7 +1,6 @@
 /** @file Lowers a graph to the operators that an engine has. Each use that the engine lacks is replaced by its decomposition; all other
  *  nodes are copied. The table of decompositions is total over the uses an engine may lack. Results change by rounding only. */
 
-import { createGraph } from "../graph.ts";
 import { reachable } from "../onnx/serialize.ts";
 import type { OpAttributes, OpType } from "../operators.ts";
 import { add, and, exp, less, log, mul, not, sigmoid, sub, tanh, where } from "../ops/elementwise.ts";
@@ -11,6 +10,8 @@ import { reduceMax, reduceSum } from "../ops/reduce.ts";
 import { flattened } from "../sizes.ts";
 import type { Bool, Float, Graph, Int, Node, Value } from "../value.ts";
 import type { Capabilities, Use } from "./capabilities.ts";
+import { copied } from "./copied.ts";
+import { withHalfFeeds } from "./half-feeds.ts";
 import { int8Product, int8ProductInFloats } from "./int8.ts";
 import { type Mixture, mixtureOf } from "./mixture.ts";
 import { rmsNormOf } from "./norms.ts";
@@ -30,10 +31,10 @@ export interface LoweringOptions {
 
 type Lacking = Pick<Capabilities, "lacks"> & Partial<Pick<Capabilities, "integerProducts" | "mixture" | "float16">>;
 
-/** The lowered graph, or `graph` itself if the engine lacks none of its operators. Without float16, feeds in it become float32. */
-export function lowered(graph: Graph, engine: Lacking, options: LoweringOptions = {}): Graph {
+/** The lowered graph, or `graph` itself if the engine lacks none of its operators. Feeds in 16 bits get the form that it takes. */
+export function lowered(graph: Graph, engine: Lacking, given: LoweringOptions = {}): Graph {
   const { lacks, integerProducts = true, float16 = true } = engine;
-  const { mixture = engine.mixture ?? "sorted" } = options;
+  const { mixture = engine.mixture ?? "sorted" } = given;
   const { nodes, used } = reachable(graph);
   const missing = new Map(
     nodes.flatMap((node) =>
@@ -42,55 +43,21 @@ export function lowered(graph: Graph, engine: Lacking, options: LoweringOptions 
         .map((use) => [node, use] as const),
     ),
   );
-  const isWidened = !float16 && [...graph.inputs.values()].some(({ dtype }) => dtype === "float16");
-  if (missing.size === 0 && !isWidened) return graph;
-  const copy = createGraph(graph.name);
-  const known = copiedSources(graph, copy, isWidened);
-  for (const node of nodes) {
-    const operands = node.inputs.map((input) => input && known.get(input)!);
-    const use = missing.get(node);
-    const results = copy.scope(node.scope, () =>
-      use
-        ? decomposition(use)(operands as Value[], node.attributes, { mixture, integerProducts })
-        : isIdle(node, operands)
-          ? [operands[0]!]
-          : copy.apply(node.op, operands, node.attributes),
-    );
-    node.outputs.forEach((output, i) => {
-      known.set(output, results[i]!);
-    });
-  }
-  for (const [name, value] of graph.outputs) copy.output(name, known.get(value)!);
-  return lowered(copy, engine, options); // a decomposition may use what the engine lacks too
+  if (missing.size === 0) return withHalfFeeds(graph, float16);
+  const options = { mixture, integerProducts };
+  const copy = copied(graph, {
+    replaced: (node, operands) => {
+      const use = missing.get(node);
+      return use && decomposition(use)(operands as Value[], node.attributes, options);
+    },
+  });
+  return lowered(copy, engine, given); // a decomposition may use what the engine lacks too
 }
 
 /** The uses that the reachable nodes of a graph make of operators an engine may lack. */
 export function usesIn(graph: Graph): ReadonlySet<Use> {
   const { nodes, used } = reachable(graph);
   return new Set(nodes.flatMap((node) => usesOf(node, used)));
-}
-
-/** The inputs and initializers of `graph`, declared in `copy`. */
-function copiedSources(graph: Graph, copy: Graph, isWidened: boolean): Map<Value, Value> {
-  const known = new Map<Value, Value>();
-  for (const [name, value] of graph.inputs) {
-    const dtype = isWidened && value.dtype === "float16" ? "float32" : value.dtype;
-    known.set(value, copy.input(name, dtype, value.shape));
-  }
-  for (const [name, initializer] of graph.initializers) {
-    const { value } = initializer;
-    const same =
-      initializer.kind === "file"
-        ? copy.file(name, value.dtype, value.shape, initializer.region)
-        : copy.constant(initializer.tensor as never);
-    known.set(value, same);
-  }
-  return known;
-}
-
-/** Whether a node converts a value to the dtype that it has. */
-function isIdle({ op, attributes }: Node, [x]: readonly (Value | undefined)[]): boolean {
-  return op === "Cast" && (attributes as OpAttributes["Cast"]).to === x?.dtype;
 }
 
 function usesOf(node: Node, used: ReadonlySet<Value>): readonly Use[] {

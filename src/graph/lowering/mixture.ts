@@ -64,7 +64,7 @@ interface Experts {
   readonly chosen: Int;
   /** [rows, k] */
   readonly weights: Float;
-  /** [E, r, in], here and in b perhaps in float16, which is widened where it is used */
+  /** [E, r, in], here and in b perhaps in 16 bits, which are widened where they are used */
   readonly a: Value;
   readonly aBias: Float | undefined;
   /** [E, r, out] */

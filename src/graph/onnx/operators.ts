@@ -4,6 +4,10 @@
 import type { OpAttributes, OpType } from "../operators.ts";
 import type { DType } from "../sizes.ts";
 
+/** The version of ONNX's operators, and the later one of graphs with an operator that is new in it. */
+export const OPSET = 21;
+export const NEWER: Readonly<Partial<Record<OpType, number>>> = { BitCast: 26 };
+
 /** ONNX's TensorProto.DataType. */
 export const ONNX_DTYPES: Readonly<Record<DType, number>> = {
   float32: 1,
@@ -15,6 +19,7 @@ export const ONNX_DTYPES: Readonly<Record<DType, number>> = {
   uint4: 21,
   float16: 10,
   bfloat16: 16,
+  uint16: 4,
 };
 
 export type OnnxAttribute =
@@ -63,6 +68,7 @@ export const ENCODINGS: { readonly [Op in OpType]: Encoding<Op> } = {
   QuickGelu: ({ alpha }) => ({ domain: "com.microsoft", attributes: { alpha: { float: alpha } } }),
   FastGelu: () => ({ domain: "com.microsoft" }),
   Cast: ({ to }) => ({ attributes: { to: { int: ONNX_DTYPES[to] } } }),
+  BitCast: ({ to }) => ({ attributes: { to: { int: ONNX_DTYPES[to] } } }),
   Equal: plain,
   Less: plain,
   LessOrEqual: plain,

@@ -20,9 +20,8 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from "./onnx_pb.ts";
-import { ENCODINGS, ONNX_DTYPES, type OnnxAttribute, type OnnxNode } from "./operators.ts";
+import { ENCODINGS, NEWER, ONNX_DTYPES, type OnnxAttribute, type OnnxNode, OPSET } from "./operators.ts";
 
-const OPSET = 21n;
 const IR_VERSION = 10n;
 
 export interface SerializedGraph {
@@ -62,7 +61,7 @@ export function serialize(graph: Graph, locate: (file: string) => string = (file
     irVersion: IR_VERSION,
     producerName: "skein",
     opsetImport: [
-      { domain: "", version: OPSET },
+      { domain: "", version: BigInt(Math.max(OPSET, ...nodes.map(({ op }) => NEWER[op] ?? 0))) },
       { domain: "com.microsoft", version: 1n },
     ],
     graph: create(GraphProtoSchema, {
