@@ -7,7 +7,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { int64, padded } from "../dist/base/tensor.js";
-import { DEMO_BASE } from "../dist/demo/demo.js";
+import { DEMO_BASE } from "../dist/demo/evaluation-task.js";
 import { examples, HELD_IN_TASKS, HELD_OUT_TASKS } from "../dist/demo/tasks.js";
 import { chartSvg } from "../dist/evaluation/report/chart-file.js";
 import { generateBatch } from "../dist/generation/generate.js";

@@ -2,7 +2,7 @@
 // Run it with: npm run build && node recipes/demo-seeds.mjs 1 2 3 4 5      (a stopped run continues; its files are in demo-out/)
 import { mkdir, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { runDemo } from "../dist/demo/demo.js";
+import { runDemo } from "../dist/studies/demo.js";
 
 const seeds = process.argv.slice(2).map(Number);
 if (seeds.length === 0 || seeds.some((seed) => !Number.isInteger(seed))) {

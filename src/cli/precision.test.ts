@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { DEMO_BASE } from "../demo/demo.ts";
+import { DEMO_BASE } from "../demo/evaluation-task.ts";
 import { skein } from "./captured-io.test-helper.ts";
 
 let folder: string;

@@ -5,7 +5,7 @@ import type { LoraAdapter } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
 import { float32, int64 } from "../base/tensor.ts";
-import { DEMO_BASE } from "../demo/demo.ts";
+import { DEMO_BASE } from "../demo/evaluation-task.ts";
 import { generateBatch } from "../generation/generate.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
 import { type LoadedModel, loadModel } from "../library/model.ts";

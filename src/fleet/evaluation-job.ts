@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import type { Expert } from "../adapters/expert.ts";
-import { evaluationTask } from "../demo/demo.ts";
+import { evaluationTask } from "../demo/evaluation-task.ts";
 import { domainExamples, MOA_DOMAINS } from "../demo/moa-domains.ts";
 import { HELD_IN_TASKS, HELD_OUT_TASKS } from "../demo/tasks.ts";
 import type { Chart } from "../evaluation/comparison/chart.ts";

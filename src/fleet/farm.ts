@@ -43,6 +43,8 @@ export interface FarmOptions extends CrewOptions {
 export interface FarmResult {
   readonly pool: string;
   readonly experts: readonly FarmedExpert[];
+  /** For each expert that was made, the folder of its training runs, which hold the learning curves. */
+  readonly runs: readonly string[];
   /** The page with results, where the recipe has an evaluation. */
   readonly report?: string;
   readonly workers: number;
@@ -91,8 +93,11 @@ async function farmed(asked: PoolRecipe, farm: string, options: FarmOptions): Pr
   const report = recipe.evaluation && !withoutEvaluation ? await evaluated(recipe, base, whole, setting) : undefined;
   if (signal?.aborted) throw stopped({ work: "work", kept: farm });
   const seconds = (performance.now() - start) / 1000;
-  return { pool: out, experts, ...(report !== undefined && { report }), workers: crew.workers, seconds };
+  const runs = whole.map(runsOf);
+  return { pool: out, experts, runs, ...(report !== undefined && { report }), workers: crew.workers, seconds };
 }
+
+const runsOf = ({ folder }: Keyed) => join(folder, "runs");
 
 function labelOf(job: Job): string | undefined {
   if (job.kind === "expert") return job.expert.label;
@@ -148,7 +153,7 @@ async function evaluated(recipe: PoolRecipe, base: Base, jobs: readonly Keyed<Ex
   const asked = { plan, isMoa: recipe.moa !== undefined, seed: recipe.seed, dataFolder: recipe.dataFolder };
   const shared = { ...common(recipe), ...asked, kind: "evaluation" as const, title: recipe.name, pool: out };
   const cache = join(farm, "evaluation");
-  const runs = jobs.map(({ folder }) => join(folder, "runs"));
+  const runs = jobs.map(runsOf);
   const hashes = await Promise.all([...(plan.tasks ?? []), ...(plan.heldOut ?? [])].map(contentOf));
   const identity = { plan, hashes, seed: recipe.seed, keys: jobs.map(({ key }) => key), moa: recipe.moa };
   const one = (name: string, extra: Pick<EvaluationJob, "methods" | "out" | "task">) =>

@@ -60,11 +60,13 @@ export interface RecipeOptions {
   readonly dataFolder?: string | undefined;
   /** The file of groups of values. */
   readonly groups?: string | undefined;
+  /** The seed of data, initial values and order. */
+  readonly seed?: number | undefined;
 }
 
 /** The checked contents of a recipe (docs/guide/farm.md), its paths made absolute.
  *  @throws DataError with file, line and the nearest names for a field, file or name that nobody knows. */
-export async function readPoolRecipe(path: string, { dataFolder, groups }: RecipeOptions = {}): Promise<PoolRecipe> {
+export async function readPoolRecipe(path: string, { dataFolder, groups, seed }: RecipeOptions = {}): Promise<PoolRecipe> {
   const lines = new LineCounter();
   const document = parseDocument(await readUtf8(path), { lineCounter: lines });
   const place: Place = (keys) => `${path}, line ${lineOf(document, lines, keys)}`;
@@ -73,7 +75,8 @@ export async function readPoolRecipe(path: string, { dataFolder, groups }: Recip
   const raw: unknown = document.toJS();
   const parsed = poolRecipeSchema.safeParse(raw);
   if (!parsed.success) throw schemaProblem(parsed.error.issues[0]!, place);
-  const own = await resolved({ ...(raw as RawRecipe), ...(groups !== undefined && { groups: resolve(groups) }) }, resolve(path), place);
+  const change = { ...(groups !== undefined && { groups: resolve(groups) }), ...(seed !== undefined && { seed }) };
+  const own = await resolved({ ...(raw as RawRecipe), ...change }, resolve(path), place);
   const recipe = dataFolder === undefined ? own : { ...own, dataFolder: resolve(dataFolder) };
   await checkRecipe(recipe, place);
   return recipe;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { int64 } from "../base/tensor.ts";
-import { DEMO_BASE } from "../demo/demo.ts";
+import { DEMO_BASE } from "../demo/evaluation-task.ts";
 import { loadModel } from "../index.ts";
 
 test("a loaded model generates, scores and computes with its own tokenizer", async () => {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { int64, padded } from "../base/tensor.ts";
-import { DEMO_BASE } from "../demo/demo.ts";
+import { DEMO_BASE } from "../demo/evaluation-task.ts";
 import { loadModel } from "../library/model.ts";
 import { adapterLearner, freshLora } from "../training/learner.ts";
 import { targetModules } from "../training/train.ts";

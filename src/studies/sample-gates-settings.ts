@@ -1,11 +1,11 @@
 /** @file The experts and tasks on which gates from samples are compared: the demo's, and those of the study on public data. */
 
-import { DEMO_BASE, evaluationTask } from "../demo/demo.ts";
-import { demoExperts, RECIPE } from "../demo/experts.ts";
+import { DEMO_BASE, evaluationTask } from "../demo/evaluation-task.ts";
 import { HELD_IN_TASKS, HELD_OUT_TASKS, trainingExamples } from "../demo/tasks.ts";
 import { openExperts } from "../inference/open.ts";
 import { type LoadedModel, loadModel } from "../library/model.ts";
 import type { ExpertOptions, GateOptions, GateRecipe } from "../training/recipe.ts";
+import { demoPool, NUM_EXAMPLES } from "./demo-experts.ts";
 import { type PublicJob, publicExperts } from "./public-experts.ts";
 import { expertRows } from "./public-files.ts";
 import { PUBLIC_EXPERTS } from "./public-sets.ts";
@@ -24,12 +24,12 @@ const DEMO_TESTS = 50;
 export async function demoSetting(out: string, seed: number): Promise<Setting> {
   const model = await loadModel(DEMO_BASE);
   const tokenizer = await model.tokenizer();
-  const { pool } = await demoExperts({ model, tokenizer, baseName: "skein/demo-base", out, seed });
   const tasks = [...HELD_IN_TASKS, ...HELD_OUT_TASKS].map((task) => evaluationTask(task, DEMO_TESTS, seed));
-  const gates = { steps: RECIPE.gateSteps, batchSize: RECIPE.batchSize, microBatchSize: RECIPE.batchSize };
-  const asked = HELD_IN_TASKS.map((task) => trainingExamples(task, RECIPE.numExamples, seed).map(({ input }) => input));
+  const experts = await openExperts(model, await demoPool(out, seed));
+  const gates = { steps: 100, batchSize: 32, microBatchSize: 32 }; // as in the demo's recipe
+  const asked = HELD_IN_TASKS.map((task) => trainingExamples(task, NUM_EXAMPLES, seed).map(({ input }) => input));
   const questions = new Map(HELD_IN_TASKS.map(({ name }, i) => [name, asked[i]!]));
-  return { model, tokenizer, experts: await openExperts(model, pool), tasks, gates, samples: { sampleLength: 16 }, questions };
+  return { model, tokenizer, experts, tasks, gates, samples: { sampleLength: 16 }, questions };
 }
 
 interface PublicSetting {

@@ -13,12 +13,12 @@ import type { Expert, Gates } from "../adapters/expert.ts";
 import { EMBEDDING_FILE } from "../adapters/file-names.ts";
 import { derivedSeed } from "../base/random.ts";
 import type { TrainingExample } from "../data/training-data.ts";
-import { asPairs, type ExpertsJob, lora } from "../demo/experts.ts";
 import { examples } from "../demo/tasks.ts";
 import { loadExpert } from "../storage/expert.ts";
 import { exists } from "../storage/files.ts";
 import { gatherStatistics } from "../training/statistics.ts";
 import { gateSnapshots } from "./gate-snapshots.ts";
+import { asPairs, type LoraSetting, lora } from "./lora.ts";
 import { STUDY_HELD_IN, studyExamples } from "./study-tasks.ts";
 
 /** The compared lengths of gate training. */
@@ -47,13 +47,14 @@ export interface StudyExperts {
 }
 
 /** Trains the missing parts and reads all of them. */
-export async function studyExperts(job: ExpertsJob, size: StudySize = STUDY_SIZE): Promise<StudyExperts> {
+export async function studyExperts(job: LoraSetting, size: StudySize = STUDY_SIZE): Promise<StudyExperts> {
   const experts: Expert[] = [];
   const gates = new Map<number, Gates[]>(size.gateSteps.map((steps) => [steps, []]));
   for (const task of STUDY_HELD_IN) {
     const folder = join(job.out, "experts", task.name);
     const training = studyExamples(task, size.numExamples, job.seed);
-    await lora(job, task.name, folder, training, size.steps, examples(task, "validation", 64, job.seed));
+    const validation = examples(task, "validation", 64, job.seed);
+    await lora(job, task.name, folder, { training, validation, steps: size.steps });
     const pairs = asPairs(training);
     if (!(await exists(join(folder, EMBEDDING_FILE)))) {
       await gatherStatistics({ model: job.model, tokenizer: job.tokenizer, expert: folder, examples: pairs.slice(0, size.numStatistics) });
@@ -64,12 +65,12 @@ export async function studyExperts(job: ExpertsJob, size: StudySize = STUDY_SIZE
   }
   const multitask = join(job.out, "multitask");
   const union = STUDY_HELD_IN.flatMap((task) => studyExamples(task, size.numExamples, job.seed));
-  await lora(job, "multitask", multitask, union, size.multitaskSteps);
+  await lora(job, "multitask", multitask, { training: union, steps: size.multitaskSteps });
   return { experts, gates, multitask };
 }
 
 /** The expert's gates after each number of steps; trains them if they are missing. */
-async function gatesOf(job: ExpertsJob, expert: Expert, pairs: readonly TrainingExample[], size: StudySize): Promise<Map<number, Gates>> {
+async function gatesOf(job: LoraSetting, expert: Expert, pairs: readonly TrainingExample[], size: StudySize): Promise<Map<number, Gates>> {
   const { model, tokenizer, seed, signal, onPart } = job;
   const steps = Math.max(1, ...size.gateSteps);
   const schedule = { kind: "constant" as const, warmupRatio: (WARMUP + 0.5) / Math.max(steps, 100) };

@@ -10,13 +10,13 @@
 import { join } from "node:path";
 import type { Expert, Gates } from "../adapters/expert.ts";
 import { derivedSeed, seededRandom, shuffled } from "../base/random.ts";
-import { DEMO_BASE, evaluationTask } from "../demo/demo.ts";
-import type { ExpertsJob } from "../demo/experts.ts";
+import { DEMO_BASE, evaluationTask } from "../demo/evaluation-task.ts";
 import { type Evaluation, evaluate } from "../evaluation/comparison/evaluate.ts";
 import { expertOfRow, expertRow } from "../evaluation/comparison/expert-row.ts";
 import type { Method } from "../evaluation/comparison/methods.ts";
 import { loadModel } from "../library/model.ts";
 import { loadAdapter } from "../storage/peft.ts";
+import type { LoraSetting } from "./lora.ts";
 import { type GateSteps, STUDY_SIZE, type StudySize, studyExperts } from "./study-experts.ts";
 import { STUDY_HELD_IN, STUDY_HELD_OUT } from "./study-tasks.ts";
 
@@ -31,7 +31,7 @@ export interface StudyOptions {
   /** Test examples of each held-in and held-out task. */
   readonly numTests?: { readonly heldIn: number; readonly heldOut: number };
   readonly size?: StudySize;
-  readonly onPart?: ExpertsJob["onPart"];
+  readonly onPart?: LoraSetting["onPart"];
   /** Called when an evaluation begins. */
   readonly onEvaluation?: (what: string) => void;
 }

@@ -3,8 +3,10 @@
 import type { Command } from "commander";
 import * as z from "zod";
 import type { Trace } from "../../evaluation/scoring/trace.ts";
+import type { FarmEvent } from "../../fleet/crew.ts";
 import { subcommand } from "../command.ts";
 import { colored, legend } from "../expert-colors.ts";
+import { farmTable } from "../farm-table.ts";
 import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show } from "../io.ts";
 import { type Progress, progress } from "../progress.ts";
@@ -29,7 +31,8 @@ const demoFlags = z.strictObject({
 export function addDemo(program: Command, io: Io, summary: string): void {
   const demo = subcommand(program, "demo", { summary, example: "skein demo --seed 2 --out demo-out" });
   withOptions(demo, demoFlags).action(async (flags: CommonFlags) => {
-    const { DEMO_BASE, runDemo } = await import("../../demo/demo.ts");
+    const { DEMO_BASE } = await import("../../demo/evaluation-task.ts");
+    const { runDemo } = await import("../../studies/demo.ts");
     const { resultsJson, saveResults } = await import("../../evaluation/comparison/results.ts");
     const { terminalGrid } = await import("../../evaluation/comparison/tables.ts");
     const { meansGrid, tasksGrid } = await import("../../evaluation/comparison/grids.ts");
@@ -66,19 +69,22 @@ async function served(io: Io, trace: Trace): Promise<string> {
   return [...(io.colors ? [legend(trace.experts)] : []), ...lines].join("\n");
 }
 
-/** A bar for each part of the training, and one for the evaluation. */
+/** A table of the experts that are made, and a bar for each part after them. */
 function reporter(io: Io, flags: CommonFlags) {
+  const table = farmTable(io, flags);
   let current: { label: string; bar: Progress } | undefined;
   const barOf = (label: string): Progress => {
     if (current?.label === label) return current.bar;
-    current?.bar.done();
+    if (current) current.bar.done();
+    else table.done();
     current = { label, bar: progress(io, flags, { label }) };
     return current.bar;
   };
   return {
+    onFarm: (event: FarmEvent) => table.update(event),
     onPart: (part: string, state?: Parameters<Progress["update"]>[0]) => state && barOf(part).update(state),
     onEvaluation: ({ method, task, finished, total }: { method: string; task: string; finished: number; total: number }) =>
       barOf("evaluation").update({ step: finished, steps: total, note: `${method}: ${task}` }),
-    done: () => current?.bar.done(),
+    done: () => (current ? current.bar.done() : table.done()),
   };
 }

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -7,7 +7,7 @@ import type { RouteUsage } from "../scoring/route-usage.ts";
 import type { Trace } from "../scoring/trace.ts";
 import { chartFigure } from "./curves.ts";
 import { byLayer, shortName } from "./modules.ts";
-import { readCurves } from "./read-curves.ts";
+import { copyCurves, readCurves } from "./read-curves.ts";
 import { reportPage } from "./report.ts";
 import { tracePage } from "./trace-page.ts";
 
@@ -182,7 +182,12 @@ test("curves are read from runs, one chart for each kind of training", async () 
   ]);
   await write("sort-gates", "gate", [{ step: 1, loss: 1 }]);
   await mkdir(join(folder, "not-a-run"));
+  await writeFile(join(folder, "sort", "state.safetensors"), "large");
   const charts = await readCurves(folder);
+  const copy = await mkdtemp(join(tmpdir(), "skein-curves-"));
+  await copyCurves(folder, copy);
+  expect(await readCurves(copy)).toEqual(charts);
+  expect((await readdir(join(copy, "sort"))).sort()).toEqual(["config.json", "metrics.jsonl"]);
   expect(charts.map(({ title, series }) => [title, series.map(({ points, dashed = false }) => [points, dashed])])).toEqual([
     [
       "Experts",

@@ -1,7 +1,7 @@
 /** @file A base with an encoder and without a chat template, behind a real server. */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { DEMO_BASE } from "../../demo/demo.ts";
+import { DEMO_BASE } from "../../demo/evaluation-task.ts";
 import { openEngine } from "../open-engine.ts";
 import { type RunningServer, startServer } from "../serve.ts";
 

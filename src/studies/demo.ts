@@ -1,16 +1,17 @@
 /** @file The demo from end to end: trains experts and gates, makes a pool, compares methods, and shows the experts of each token. */
 
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Adapter } from "../adapters/adapter.ts";
 import type { Expert } from "../adapters/expert.ts";
+import { DEMO_BASE, evaluationTask } from "../demo/evaluation-task.ts";
+import { examples, HELD_IN_TASKS, HELD_OUT_TASKS } from "../demo/tasks.ts";
 import type { Chart } from "../evaluation/comparison/chart.ts";
 import { type Evaluation, type EvaluationProgress, evaluate } from "../evaluation/comparison/evaluate.ts";
-import type { EvaluationTask } from "../evaluation/comparison/evaluation-task.ts";
 import type { Method } from "../evaluation/comparison/methods.ts";
 import { readCurves } from "../evaluation/report/read-curves.ts";
 import { type RouteUsage, routeUsage } from "../evaluation/scoring/route-usage.ts";
 import { type Trace, trace } from "../evaluation/scoring/trace.ts";
+import type { FarmEvent } from "../fleet/crew.ts";
 import { type Model, withWoven } from "../inference/model.ts";
 import { openExperts } from "../inference/open.ts";
 import { RoutedPool } from "../inference/routed-pool.ts";
@@ -18,17 +19,11 @@ import { loadModel } from "../library/model.ts";
 import { phatgoose } from "../methods/phatgoose.ts";
 import { loadAdapter } from "../storage/peft.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { demoExperts, type ExpertsJob } from "./experts.ts";
-import { type DemoTask, examples, HELD_IN_TASKS, HELD_OUT_TASKS } from "./tasks.ts";
+import { demoMultitask, demoPool } from "./demo-experts.ts";
+import type { LoraSetting } from "./lora.ts";
 
 /** Routers compared, all on the same pool. */
 const ROUTERS = ["phatgoose", "average-activation", "arrow", "arrow-peft", "spectr", "smear", "retrieval", "uniform"] as const;
-
-/** Labeled examples of each task for LoraHub; no other method uses them. */
-const SHOTS = 5;
-
-/** The base that ships with the package. */
-export const DEMO_BASE = fileURLToPath(new URL("../../assets/demo-base", import.meta.url));
 
 export interface DemoOptions {
   /** Folder of the demo's files. */
@@ -36,10 +31,10 @@ export interface DemoOptions {
   readonly seed?: number;
   /** Test examples of each task. */
   readonly numTests?: number;
-  readonly base?: string;
-  readonly tasks?: readonly DemoTask[];
   readonly signal?: AbortSignal;
-  readonly onPart?: ExpertsJob["onPart"];
+  /** Called for each job of the farm that makes the pool. */
+  readonly onFarm?: (event: FarmEvent) => void;
+  readonly onPart?: LoraSetting["onPart"];
   readonly onEvaluation?: (progress: EvaluationProgress) => void;
 }
 export interface DemoResult {
@@ -52,30 +47,25 @@ export interface DemoResult {
   readonly seconds: { readonly training: number; readonly evaluation: number };
 }
 
-/** Runs the demo. After a stop it continues with the unfinished parts. */
+/** Runs the demo. After a stop it continues with the unfinished parts.
+ *  @throws TrainingError when an expert fails, StoppedError when the signal aborts. */
 export async function runDemo(options: DemoOptions): Promise<DemoResult> {
-  const { out, seed = 1, base = DEMO_BASE, signal } = options;
-  await using model = await loadModel(base);
-  const tokenizer = await model.tokenizer();
+  const { out, seed = 1, signal, onFarm, onPart } = options;
   const start = performance.now();
-  const { onPart } = options;
-  const trained = await demoExperts({
-    model,
-    tokenizer,
-    baseName: "skein/demo-base",
-    out,
-    seed,
-    ...(signal ? { signal } : {}),
-    ...(onPart ? { onPart } : {}),
-  });
+  const stopping = signal ? { signal } : {};
+  const pool = await demoPool(out, seed, { ...stopping, ...(onFarm ? { onEvent: onFarm } : {}) });
+  await using model = await loadModel(DEMO_BASE);
+  const tokenizer = await model.tokenizer();
+  const setting = { model, tokenizer, baseName: "skein/demo-base", out, seed, ...stopping, ...(onPart ? { onPart } : {}) };
+  const multitask = await loadAdapter(await demoMultitask(setting), model.base.modules);
   const middle = performance.now();
-  const experts = await openExperts(model, trained.pool);
-  const evaluation = await compare(model, tokenizer, experts, await loadAdapter(trained.multitask, model.base.modules), options);
+  const experts = await openExperts(model, pool);
+  const evaluation = await compare(model, tokenizer, experts, multitask, options);
   const seconds = { training: (middle - start) / 1000, evaluation: (performance.now() - middle) / 1000 };
   return {
     evaluation,
     ...(await looksInside(model, tokenizer, experts, evaluation, seed)),
-    curves: await readCurves(trained.runs),
+    curves: await readCurves(join(out, "runs")),
     seconds,
   };
 }
@@ -87,7 +77,7 @@ async function compare(
   multitask: Adapter,
   options: DemoOptions,
 ): Promise<Evaluation> {
-  const { out, seed = 1, numTests = 100, tasks = [...HELD_IN_TASKS, ...HELD_OUT_TASKS], signal, onEvaluation } = options;
+  const { out, seed = 1, numTests = 100, signal, onEvaluation } = options;
   const methods: Method[] = [
     { kind: "base" },
     { kind: "experts" },
@@ -101,7 +91,7 @@ async function compare(
   return evaluate({
     model,
     tokenizer,
-    tasks: tasks.map((task) => evaluationTask(task, numTests, seed)),
+    tasks: [...HELD_IN_TASKS, ...HELD_OUT_TASKS].map((task) => evaluationTask(task, numTests, seed)),
     experts,
     methods,
     batchSize: 128,
@@ -109,21 +99,6 @@ async function compare(
     ...(signal ? { signal } : {}),
     ...(onEvaluation ? { onProgress: onEvaluation } : {}),
   });
-}
-
-/** A demo task for the evaluation: generation, compared by exact match. */
-export function evaluationTask(task: DemoTask, numTests: number, seed: number): EvaluationTask {
-  return {
-    name: task.name,
-    group: task.kind === "held-in" ? "held-in" : task.kind === "compound" ? "held-out: compound" : "held-out: new words or domain",
-    kind: "generate_until",
-    examples: examples(task, "test", numTests, seed),
-    shots: examples(task, "validation", SHOTS, seed),
-    metrics: ["exact_match"],
-    choiceScore: "token_mean",
-    targetDelimiter: "",
-    generation: { until: [], maxTokens: 16 },
-  };
 }
 
 /** With PHATGOOSE routing: the trace of the first compound test input, and which experts serve which tasks. */
