@@ -49,7 +49,8 @@ const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: path
 const runs = [];
 for (const seed of seeds) {
   const file = join(work, `seed-${seed}`, "found.json");
-  if (!existsSync(file)) {
+  const known = existsSync(file) && JSON.parse(await readFile(file, "utf8"));
+  if (!known || known.prompts !== source || String(known.counts) !== String(counts)) {
     console.log(`seed ${seed}`);
     const setting = flags.demo ? await demoSetting(join(flags.demo, `seed-${seed}`), seed) : await studySetting(seed);
     const onPart = (part) => console.log(`  ${new Date().toISOString().slice(11, 19)} ${part}`);
@@ -57,7 +58,7 @@ for (const seed of seeds) {
     const found = await sampleGates({ ...setting, counts, prompts, seed, out: join(work, `seed-${seed}`), onPart });
     await setting.model.dispose();
     await mkdir(join(work, `seed-${seed}`), { recursive: true });
-    await writeFile(file, `${JSON.stringify({ commit, ...found })}\n`);
+    await writeFile(file, `${JSON.stringify({ commit, prompts: source, counts, ...found })}\n`);
   }
   runs.push(JSON.parse(await readFile(file, "utf8")));
   await mkdir(flags.out, { recursive: true });
