@@ -25,6 +25,9 @@ const t5: Batch = {
   decoderInputIds: base.int("decoder_input_ids"),
 };
 
+/** Greedy tokens, top-k and all logits. */
+const SAMPLINGS = [{ temperature: 0 }, { temperature: 1, topK: 5 }, { temperature: 1 }];
+
 const USES: Readonly<Record<string, (options: SessionOptions) => Promise<void>>> = {
   "a routed forward": async (options) => {
     await using model = await loadModel(golden("t5/model"), options);
@@ -37,7 +40,8 @@ const USES: Readonly<Record<string, (options: SessionOptions) => Promise<void>>>
       [5, 9, 12, 31],
       [7, 8],
     ];
-    await generateBatch(base.withWoven(randomPool(base)), prompts, { temperature: 0, ignoreEos: true, maxNewTokens: 4 });
+    const model = base.withWoven(randomPool(base));
+    for (const sampling of SAMPLINGS) await generateBatch(model, prompts, { ...sampling, ignoreEos: true, maxNewTokens: 4 });
   },
   "the gradients of a LoRA": async (options) => {
     await using model = await loadModel(golden("t5/model"));

@@ -29,7 +29,7 @@ export interface DecoderOptions {
   readonly routes?: boolean;
 }
 
-export interface AdmitOptions extends Pick<SlotOptions, "rowFeeds" | "alone" | "work"> {
+export interface AdmitOptions extends Pick<SlotOptions, "rowFeeds" | "alone" | "work" | "candidates"> {
   /** Tokens that follow the prompt, if the sequence was begun in another decoder. */
   readonly generated?: readonly number[];
   /** The cache of the first tokens, with their routes if the decoder has routes. */
@@ -122,17 +122,16 @@ export class Decoder {
   }
 
   /** Adds a prompt. A prompt that the model cannot read is refused. */
-  admit(prompt: readonly number[], { rowFeeds = {}, alone, work, generated = [], known }: AdmitOptions = {}): Slot {
+  admit(prompt: readonly number[], { rowFeeds = {}, generated = [], known, ...options }: AdmitOptions = {}): Slot {
     const architecture = this.#architecture;
     checkPrompt(prompt, architecture);
-    const options = { rowFeeds, alone, work, prompt };
     const isEncoded = architecture.kind === "encoder-decoder";
-    const slot = new Slot([...(isEncoded ? [architecture.decoderStartId] : prompt), ...generated], options);
+    const slot = new Slot([...(isEncoded ? [architecture.decoderStartId] : prompt), ...generated], { ...options, rowFeeds, prompt });
     if (!this.#isSteady(slot)) return this.#placeAlone(slot);
     const length = Math.min(known?.length ?? 0, slot.length - 1);
     slot.tokens = slot.pending.splice(0, length);
     slot.routed = known ? firstRouted(known.routed, length) : [];
-    const batch = slot.pending.length === 1 && !isEncoded && !work ? this.#running : this.#nurseryFor(slot);
+    const batch = slot.pending.length === 1 && !isEncoded && !options.work ? this.#running : this.#nurseryFor(slot);
     batch.reserve(1, slot.length);
     batch.add(slot, known?.row);
     this.#places.set(slot, batch);
@@ -148,7 +147,8 @@ export class Decoder {
   /** A new slot with the contents of `slot`, including its logits. */
   fork(slot: Slot): Slot {
     const from = this.#placeOf(slot);
-    const copy = new Slot(slot.pending, { prompt: slot.prompt, rowFeeds: slot.rowFeeds, alone: slot.alone });
+    const { prompt, rowFeeds, alone, candidates } = slot;
+    const copy = new Slot(slot.pending, { prompt, rowFeeds, alone, candidates });
     Object.assign(copy, { tokens: [...slot.tokens], logits: slot.logits, routed: [...slot.routed], encoderRoutes: slot.encoderRoutes });
     const until = this.#alone.get(from);
     const to = until === undefined ? from : new RowBatch(this.#programs);

@@ -1,5 +1,6 @@
 /** @file Sequences of different jobs that share one decoder, because their graphs and feeds are equal. */
 
+import { neededBy } from "./candidates.ts";
 import { Decoder, type KnownTokens } from "./decoder.ts";
 import type { Entry, RunningJob } from "./job.ts";
 import type { KeptAs, KeptRows } from "./kept-rows.ts";
@@ -94,6 +95,7 @@ export class Group {
       alone: job.job.model.woven.alone,
       work,
       generated: entry.generated,
+      candidates: candidatesFor(entry.sequences),
       ...(best && best.length >= LEAST_SHARED && { known: best }),
     });
     if (!entry.isCounted) for (const sequence of entry.sequences) sequence.cachedTokens = slot.tokens.length;
@@ -166,6 +168,12 @@ export class Group {
     this.#rows.delete(slot);
     job.rows -= 1 + siblings.length;
   }
+}
+
+/** How many of the best logits are enough for all of these sequences, which may share a slot. */
+function candidatesFor(sequences: readonly Sequence[]): number | undefined {
+  const most = neededBy(sequences.map(({ sampler }) => sampler));
+  return Number.isFinite(most) ? most : undefined;
 }
 
 /** What the cache of an entry depends on, besides its tokens. */

@@ -1,10 +1,13 @@
 /** @file The graphs of a decoder for one model, ready to run. */
 
+import type { HostTensor } from "../base/tensor.ts";
+import type { Graph } from "../graph/value.ts";
 import type { Model } from "../inference/model.ts";
-import type { Lease, LentFeeds } from "../inference/runner.ts";
+import type { GraphKind, Lease, LentFeeds } from "../inference/runner.ts";
 import { feedsOfRows, plain, type Woven } from "../inference/woven.ts";
-import type { DeviceFeeds } from "../runtime/engine.ts";
+import type { DeviceFeeds, Results } from "../runtime/engine.ts";
 import type { Feeds, Session } from "../runtime/session.ts";
+import { type Logits, readLogits, rowsOf } from "./candidates.ts";
 import { buildDecode, buildEncode, crossBuffers, type DecodePlan, fetchRoutes, planOf } from "./decoder-graphs.ts";
 import { DeviceKvCache } from "./device-kv-cache.ts";
 import { KvCache } from "./kv-cache.ts";
@@ -34,10 +37,11 @@ export class Programs {
   readonly vocabularySize: number;
   /** Whether each module's route is fetched. */
   readonly routes: boolean;
-  /** Whether keys and values stay on the device. */
+  /** Whether keys, values and logits stay on the device. */
   readonly keeps: boolean;
   readonly #model: Model;
   readonly #caches: Readonly<Record<"past" | "cross", KvGraphs>>;
+  readonly #best = new Map<number, Promise<Session>>();
   readonly #leases: Lease[] = [];
   readonly #programs = new Map<string, Promise<Program>>();
   readonly #open = new Set<string>();
@@ -52,13 +56,28 @@ export class Programs {
     this.keeps = model.runner.engine.capabilities.deviceTensors;
     this.#model = model;
     const graphs = (cache: string, buffers: readonly KvBuffer[]) =>
-      new KvGraphs(buffers, async (graph, build, keep) => {
-        const lease = await model.runner.lease({ graph, cache }, plain, build, keep);
-        if (this.#isClosed) lease.release();
-        else this.#leases.push(lease);
-        return lease.session;
-      });
+      new KvGraphs(buffers, (graph, build, keep) => this.#leased({ graph, cache }, build, keep));
     this.#caches = { past: graphs("past", this.plan.past), cross: graphs("cross", crossBuffers(this.plan)) };
+  }
+
+  /** The session of a small graph, until the programs are closed. */
+  async #leased(kind: GraphKind, build: (graph: Graph) => void, keep: readonly string[] = []): Promise<Session> {
+    const lease = await this.#model.runner.lease(kind, plain, build, keep);
+    if (this.#isClosed) lease.release();
+    else this.#leases.push(lease);
+    return lease.session;
+  }
+
+  /** Each row's logits after a run of `decode`, or at least the best `needed` of them; of none, undefined. Those on the device stay there. */
+  async logits({ fetched, kept }: Results, needed: number): Promise<((row: number) => Logits) | undefined> {
+    if (!this.keeps) return rowsOf(fetched.logits as HostTensor<"float32">);
+    if (needed === 0) return undefined;
+    return readLogits(kept.logits!, needed, (k, build) => {
+      const known = this.#best.get(k) ?? this.#leased({ graph: "candidates", k }, build);
+      this.#best.set(k, known);
+      known.catch(() => this.#best.delete(k));
+      return known;
+    });
   }
 
   /** An empty cache: of the tokens that a decoder has read, or of the encoder's output. */
@@ -106,7 +125,8 @@ export function kindOf(rows: readonly { readonly alone: Woven | undefined }[]): 
 
 async function openProgram({ base: { architecture }, runner, woven }: Model, routes: boolean, work?: PromptWork): Promise<Program> {
   const plan = planOf(architecture);
-  const kept = (buffers: readonly KvBuffer[]) => (runner.engine.capabilities.deviceTensors ? buffers.map(({ fetched }) => fetched) : []);
+  const kept = (buffers: readonly KvBuffer[], ...others: readonly string[]) =>
+    runner.engine.capabilities.deviceTensors ? [...buffers.map(({ fetched }) => fetched), ...others] : [];
   const leases: Lease[] = [];
   const lent: LentFeeds[] = [];
   const close = () => {
@@ -132,7 +152,7 @@ async function openProgram({ base: { architecture }, runner, woven }: Model, rou
       kind,
       woven,
       (graph, parts) => buildDecode(graph, architecture, parts(routes ? fetchRoutes(graph) : undefined), plan, work),
-      kept(plan.past),
+      kept(plan.past, "logits"),
     );
     const feedsOf = (choices: Feeds) => feedsOfRows(woven, choices);
     const standing = await runner.lend(woven);

@@ -2,8 +2,9 @@
 
 import { invariant } from "../base/errors.ts";
 import { type HostTensor, int64, padded } from "../base/tensor.ts";
-import type { DeviceFeeds } from "../runtime/engine.ts";
+import type { DeviceFeeds, Results } from "../runtime/engine.ts";
 import type { Feeds } from "../runtime/session.ts";
+import { type Logits, neededBy } from "./candidates.ts";
 import { stackedFeeds } from "./feeds.ts";
 import type { KvRow, KvStore } from "./kv-store.ts";
 import { kindOf, type Program, type Programs } from "./program.ts";
@@ -156,17 +157,22 @@ export class RowBatch {
     const counts = this.#slots.map(({ pending }) => Math.max(0, pending.length - (left - columns)));
     await this.#past.settle?.();
     await this.#cross?.settle?.();
-    const { fetched, kept } = await program.decode.runKeeping(
+    const results = await program.decode.runKeeping(
       Object.assign(
         this.#standing(program),
         this.#inputs(counts, columns),
         work?.kind === "scores" && { [LABELS]: this.#labels(counts, columns) },
       ),
     );
-    await this.#past.write(this.#programs.keeps ? kept : fetched, counts);
+    const { fetched, kept } = results;
+    let logits: ((row: number) => Logits) | undefined;
+    try {
+      await this.#past.write(this.#programs.keeps ? kept : fetched, counts);
+      logits = await this.#logits(results, counts);
+    } finally {
+      kept.logits?.dispose();
+    }
     const routed = this.#programs.routes ? routesOfRows(fetched, counts, "end") : undefined;
-    const { data, shape } = fetched.logits as HostTensor<"float32">;
-    const vocabulary = shape[2]!;
     for (let row = 0; row < counts.length; row++) {
       const [slot, count] = [this.#slots[row]!, counts[row]!];
       if (count === 0) continue;
@@ -175,8 +181,14 @@ export class RowBatch {
       slot.pending.splice(0, count);
       if (routed) slot.routed.push({ count, routes: routed[row]! });
       if (work && slot.pending.length === 0) slot.reading!.finish();
-      if (slot.pending.length === 0) slot.logits = data.subarray(row * vocabulary, (row + 1) * vocabulary);
+      if (slot.pending.length === 0) slot.logits = logits?.(row);
     }
+  }
+
+  /** The logits of the rows that read their last token in a run. */
+  #logits(results: Results, counts: readonly number[]): Promise<((row: number) => Logits) | undefined> {
+    const ended = this.#slots.filter(({ pending }, row) => counts[row]! > 0 && pending.length === counts[row]);
+    return this.#programs.logits(results, neededBy(ended));
   }
 
   /** The next counts[row] tokens of each row, padded on the left to `columns`. */

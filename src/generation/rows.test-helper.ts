@@ -50,10 +50,11 @@ export class Rows {
 
   async #step(before: readonly number[]): Promise<Step> {
     while (this.slots.some(({ pending }) => pending.length > 0)) await this.decoder.step();
-    const vocabulary = this.slots[0]!.logits!.length;
+    const whole = this.slots.map((slot) => slot.logits as Float32Array); // these slots ask for no candidates
+    const vocabulary = whole[0]!.length;
     const logits = float32([this.slots.length, vocabulary]);
-    this.slots.forEach((slot, row) => {
-      logits.data.set(slot.logits!, row * vocabulary);
+    whole.forEach((own, row) => {
+      logits.data.set(own, row * vocabulary);
     });
     const routes = this.slots.map(({ routed }, i) => joinedRoutes(routed.slice(before[i]).map(({ routes }) => routes)));
     return { logits, ...(this.slots[0]!.routed.length > 0 && { routes }) };

@@ -7,8 +7,9 @@
  *
  *  Ties go to the lower id. Log-probabilities come from the model's own l; sampling options do not change them. */
 
-import { CheckpointError } from "../base/errors.ts";
+import { CheckpointError, invariant } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
+import type { Candidates, Logits } from "./candidates.ts";
 import type { GenerationSettings } from "./options.ts";
 
 /** A token that could have been chosen, and its log-probability (natural logarithm). */
@@ -56,21 +57,44 @@ export class Sampler {
     this.#bias = Object.entries(settings.logitBias).map(([id, bias]) => [Number(id), bias]);
   }
 
-  /** logits: [vocabulary]; not changed. */
-  next(logits: Float32Array): Choice {
-    const { temperature, logprobs } = this.#settings;
-    const adjusted = this.#adjusted(logits);
-    const id = temperature === 0 ? argmax(adjusted) : this.#sampled(adjusted);
+  /** How many of the best logits are enough for the choice; undefined if it needs all of them. */
+  get candidates(): number | undefined {
+    const { temperature, topK, logprobs } = this.#settings;
+    if (logprobs !== undefined || !this.#isPlain) return undefined;
+    return temperature === 0 ? 1 : topK || undefined;
+  }
+
+  /** logits: [vocabulary], or at least as many candidates as the choice needs; not changed. */
+  next(logits: Logits): Choice {
+    const { logprobs } = this.#settings;
+    const id = "ids" in logits ? this.#among(logits) : this.#chosen(this.#adjusted(logits));
     this.#constraint?.take(id);
     this.#context.add(id);
     this.#generated.set(id, (this.#generated.get(id) ?? 0) + 1);
-    return logprobs === undefined ? { id } : { id, ...logprobsOf(logits, id, logprobs) };
+    return logprobs === undefined || "ids" in logits ? { id } : { id, ...logprobsOf(logits, id, logprobs) };
+  }
+
+  /** The candidates are in the order in which a choice looks at tokens, so it is the one that it would be among all. */
+  #among({ ids, logits }: Candidates): number {
+    const needed = this.candidates;
+    invariant(needed !== undefined && needed <= ids.length, `${ids.length} candidates do not decide the choice`);
+    return ids[this.#chosen(logits.subarray(0, needed))]!;
+  }
+
+  #chosen(logits: Float32Array): number {
+    return this.#settings.temperature === 0 ? argmax(logits) : this.#sampled(logits);
+  }
+
+  /** Whether the model's own logits decide. */
+  get #isPlain(): boolean {
+    const { repetitionPenalty, frequencyPenalty, presencePenalty } = this.#settings;
+    const hasPenalties = repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
+    return !hasPenalties && this.#bias.length === 0 && !this.#constraint;
   }
 
   #adjusted(logits: Float32Array): Float32Array {
     const { repetitionPenalty, frequencyPenalty, presencePenalty } = this.#settings;
-    const isPlain = repetitionPenalty === 1 && frequencyPenalty === 0 && presencePenalty === 0 && this.#bias.length === 0;
-    if (isPlain && !this.#constraint) return logits;
+    if (this.#isPlain) return logits;
     const adjusted = logits.slice();
     if (repetitionPenalty !== 1) {
       for (const id of this.#context) adjusted[id]! *= adjusted[id]! < 0 ? repetitionPenalty : 1 / repetitionPenalty;

@@ -3,6 +3,7 @@
 import { OptionError } from "../base/errors.ts";
 import { derivedSeed, seededRandom } from "../base/random.ts";
 import type { Architecture } from "../models/architecture.ts";
+import type { Logits } from "./candidates.ts";
 import type { CompletionText } from "./completion-text.ts";
 import type { GenerationSettings } from "./options.ts";
 import type { Routes } from "./routes.ts";
@@ -87,8 +88,8 @@ export function endingIds({ stopIds, eosIds, ignoreEos }: GenerationSettings): R
   return new Set([...stopIds, ...(ignoreEos ? [] : eosIds)]);
 }
 
-/** Chooses the sequence's next token from the logits after its last token, [vocabulary], and sets finishReason if it ends there. */
-export function takeToken(sequence: Sequence, logits: Float32Array, ends: ReadonlySet<number>): TakenToken {
+/** Chooses the sequence's next token from the logits after its last token, and sets finishReason if it ends there. */
+export function takeToken(sequence: Sequence, logits: Logits, ends: ReadonlySet<number>): TakenToken {
   const choice = sequence.sampler.next(logits);
   sequence.choices.push(choice);
   if (ends.has(choice.id)) sequence.finishReason = "stop";

@@ -4,6 +4,7 @@ import { ShapeError } from "../base/errors.ts";
 import type { Woven } from "../inference/woven.ts";
 import type { Architecture } from "../models/architecture.ts";
 import type { Feeds } from "../runtime/session.ts";
+import type { Logits } from "./candidates.ts";
 import { PromptReading, type PromptWork } from "./prompt-reading.ts";
 import { joinedRoutes, lastRoutes, type Routes } from "./routes.ts";
 
@@ -22,6 +23,8 @@ export interface SlotOptions {
   readonly alone?: Woven | undefined;
   /** What is computed from the tokens while they are read. */
   readonly work?: PromptWork | undefined;
+  /** How many of the best logits are enough; without it, all are needed. */
+  readonly candidates?: number | undefined;
 }
 
 export class Slot {
@@ -29,22 +32,24 @@ export class Slot {
   readonly rowFeeds: Feeds;
   readonly alone: Woven | undefined;
   readonly reading: PromptReading | undefined;
+  readonly candidates: number | undefined;
   /** Tokens whose keys and values are in the cache. */
   tokens: number[] = [];
   /** Tokens that still have to be read. */
   pending: number[];
-  /** float32 [vocabulary]: after the last token; undefined while tokens are pending. */
-  logits: Float32Array | undefined;
+  /** After the last token; undefined while tokens are pending. Only a slot with `candidates` may get candidates. */
+  logits: Logits | undefined;
   /** The routes of the cached tokens, in order; empty without routes. */
   routed: RoutedTokens[] = [];
   /** The routes of the prompt in the encoder, if there is one. */
   encoderRoutes: Routes | undefined;
 
-  constructor(pending: readonly number[], { prompt = [], rowFeeds = {}, alone, work }: SlotOptions = {}) {
+  constructor(pending: readonly number[], { prompt = [], rowFeeds = {}, alone, work, candidates }: SlotOptions = {}) {
     this.pending = [...pending];
     this.prompt = prompt;
     this.rowFeeds = rowFeeds;
     this.alone = alone;
+    this.candidates = candidates;
     this.reading = work && new PromptReading(work);
   }
 
