@@ -5,7 +5,7 @@
  *  handed in a micro-batch. An expert that has ended or failed leaves, and the others go on without it. Validations run first, so that
  *  the experts then take their steps together again. */
 
-import { float32, type HostTensor, int64 } from "../base/tensor.ts";
+import { type HostTensor, int64 } from "../base/tensor.ts";
 import { div } from "../graph/ops/elementwise.ts";
 import { reshape } from "../graph/ops/movement.ts";
 import { reduceSum } from "../graph/ops/reduce.ts";
@@ -17,22 +17,13 @@ import type { Feeds, Fetches } from "../runtime/session.ts";
 import type { TrainingBatch } from "./batches.ts";
 import type { SeededDropout } from "./dropout.ts";
 import { JOINT_ROWS, type JointLearner } from "./joint-learner.ts";
-import type { Parameters } from "./learner.ts";
+import { DeviceJointTensors, HostJointTensors, type JointTensors } from "./joint-tensors.ts";
 import { IGNORED, labelsOf, tokenLosses } from "./loss.ts";
-import {
-  type Gradients,
-  gradientName,
-  openSessions,
-  type Passes,
-  type PassOptions,
-  type PassSessions,
-  rowSeeds,
-  type Score,
-} from "./passes.ts";
+import { type Gradients, openSessions, type Passes, type PassOptions, type PassSessions, rowSeeds, type Score } from "./passes.ts";
 
 /** One expert's micro-batch, and where its result goes. */
 interface Request {
-  readonly parameters: Parameters;
+  readonly parameters: ReadonlyMap<string, Tensor>;
   readonly batch: TrainingBatch;
   /** Of the dropout; undefined for a validation. */
   readonly seed?: readonly number[];
@@ -48,13 +39,14 @@ type Handed = Member & { readonly waiting: Request };
 export class JointPasses {
   readonly #architecture: Architecture;
   readonly #sessions: PassSessions;
+  readonly #tensors: JointTensors;
   readonly #members = new Set<Member>();
-  readonly #stacks = new Map<string, Float32Array>();
   #isRunning = false;
 
-  private constructor(architecture: Architecture, sessions: PassSessions) {
+  private constructor(architecture: Architecture, sessions: PassSessions, tensors: JointTensors) {
     this.#architecture = architecture;
     this.#sessions = sessions;
+    this.#tensors = tensors;
   }
 
   static async open(architecture: Architecture, learner: JointLearner, options: PassOptions): Promise<JointPasses> {
@@ -62,8 +54,12 @@ export class JointPasses {
       name: "joint ",
       loss: (graph, dropout) => lossOf(graph, architecture, learner, options, dropout),
       parameters: (graph) => [...learner.shapes].map(([name, shape]) => graph.float(name, "experts", ...shape)),
+      keeps: true,
     });
-    return new JointPasses(architecture, sessions);
+    const { engine } = sessions;
+    const keeps = engine.capabilities.deviceTensors;
+    const tensors = keeps ? new DeviceJointTensors(engine, learner.shapes) : new HostJointTensors(learner.shapes);
+    return new JointPasses(architecture, sessions, tensors);
   }
 
   /** The passes of one more expert. `frozen`: its own feeds that do not learn. Disposing them takes the expert out of the batches. */
@@ -72,11 +68,12 @@ export class JointPasses {
     this.#members.add(member);
     const ask = (parameters: ReadonlyMap<string, Tensor>, batch: TrainingBatch, seed?: readonly number[]) =>
       new Promise<Gradients & Score>((resolve, reject) => {
-        // These passes keep nothing on a device, so parameters are on the host.
-        member.waiting = { parameters: parameters as Parameters, batch, resolve, reject, ...(seed && { seed }) };
+        member.waiting = { parameters, batch, resolve, reject, ...(seed && { seed }) };
         void this.#meet();
       });
+    const { engine } = this.#sessions;
     return {
+      keeps: engine.capabilities.deviceTensors ? engine : undefined,
       gradients: ask,
       score: (parameters, batch) => ask(parameters, batch),
       dispose: async () => {
@@ -125,28 +122,20 @@ export class JointPasses {
     const isTraining = requests[0]!.seed !== undefined;
     const seeds = requests.flatMap(({ seed }) => (seed ? rowSeeds(sizes.rows, seed) : []));
     const noise = isTraining ? this.#sessions.dropout?.noise(sizes, seeds) : undefined;
-    const parameters = this.#stacked(requests.map((request) => request.parameters));
-    const frozen = this.#stacked(members.map((member) => new Map(Object.entries(member.frozen) as [string, HostTensor<"float32">][])));
+    const frozen = await this.#tensors.frozen(members.map((member) => member.frozen));
     const session = isTraining ? this.#sessions.training : await this.#sessions.scoring();
-    const results = await session.run({ ...frozen, ...parameters, ...feeds, ...noise });
-    return requests.map((request, expert) => ofExpert(results, expert, isTraining ? request.parameters : new Map()));
-  }
-
-  /** The experts' tensors side by side: [experts, ...]. The arrays are used again for the next run. */
-  #stacked(experts: readonly Parameters[]): Feeds {
-    const feeds: Record<string, HostTensor> = {};
-    for (const [name, { shape, data }] of experts[0]!) {
-      const length = data.length * experts.length;
-      const known = this.#stacks.get(name);
-      const array = known?.length === length ? known : new Float32Array(length);
-      this.#stacks.set(name, array);
-      for (const [i, expert] of experts.entries()) array.set(expert.get(name)!.data, i * data.length);
-      feeds[name] = float32([experts.length, ...shape], array);
+    const parameters = await this.#tensors.parameters(requests.map((request) => request.parameters));
+    try {
+      const results = await session.runKeeping({ ...frozen, ...parameters.feeds, ...feeds, ...noise });
+      const gradients = isTraining ? await this.#tensors.gradients(results, requests.length) : [];
+      return requests.map((_, expert) => ({ ...scoreOf(results.fetched, expert), gradients: gradients[expert] ?? new Map() }));
+    } finally {
+      parameters.release();
     }
-    return feeds;
   }
 
   async dispose(): Promise<void> {
+    await this.#tensors.dispose();
     await this.#sessions.dispose();
   }
   async [Symbol.asyncDispose](): Promise<void> {
@@ -190,15 +179,6 @@ function joined(batches: readonly TrainingBatch[]): { feeds: Feeds; sizes: Reado
 }
 
 /** One expert's part of the results. */
-function ofExpert(results: Fetches, expert: number, parameters: Parameters): Gradients & Score {
-  const own = (name: string) => {
-    const { data, shape } = results[name] as HostTensor<"float32">;
-    const length = data.length / shape[0]!;
-    return data.subarray(expert * length, (expert + 1) * length);
-  };
-  return {
-    loss: own("loss")[0]!,
-    tokens: own("tokens")[0]!,
-    gradients: new Map([...parameters].map(([name, { shape }]) => [name, float32(shape, own(gradientName(name)))])),
-  };
+function scoreOf({ loss, tokens }: Fetches, expert: number): Score {
+  return { loss: Number(loss!.data[expert]), tokens: Number(tokens!.data[expert]) };
 }

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { byteTokenizer } from "../../tests/byte-tokenizer.ts";
+import { keeping } from "../../tests/engines.ts";
 import { golden, maxDifference } from "../../tests/golden.ts";
 import type { Adapter, LoraAdapter } from "../adapters/adapter.ts";
 import type { TrainingExample } from "../data/training-data.ts";
@@ -15,11 +16,15 @@ import { trainExperts, trainGates } from "./train-together.ts";
 const TOLERANCE = 1e-4;
 const tokenizer = byteTokenizer(120);
 
+/** T5 where parameters, gradients and optimizers stay on a device. */
+const KEPT = "t5 on a device";
+
 let folder: string;
 const models = new Map<string, LoadedModel>();
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "skein-together-"));
   for (const name of ["t5", "llama"]) models.set(name, await loadModel(golden(`${name}/model`)));
+  models.set(KEPT, await loadModel(golden("t5/model"), { engine: keeping }));
 });
 afterAll(async () => {
   for (const model of models.values()) await model.dispose();
@@ -71,11 +76,14 @@ async function alone(name: string, only: (typeof EXPERTS)[number]): Promise<Adap
   return trainExpert({ model: models.get(name)!, tokenizer, ...part, run, options: { ...OPTIONS, ...options } });
 }
 
-test.each(["t5", "llama"])("%s: experts that train at once end with the numbers that they have alone", async (name) => {
+test.each(["t5", "llama", KEPT])("%s: experts that train at once end with the numbers that they have alone", async (name) => {
   const steps = new Map<string, number>();
   const onProgress = (expert: string, { step }: { step: number }) => steps.set(expert, step);
   const experts = EXPERTS.map((part) => ({ ...part, run: join(folder, `${name}-${part.name}`) }));
-  const trained = await trainExperts({ model: models.get(name)!, tokenizer, experts, options: OPTIONS, atOnce: 2, hooks: { onProgress } });
+  const model = models.get(name)!;
+  const held = model.base.engine.held();
+  const trained = await trainExperts({ model, tokenizer, experts, options: OPTIONS, atOnce: 2, hooks: { onProgress } });
+  expect(model.base.engine.held()).toEqual(held);
   expect(Object.fromEntries(steps)).toEqual({ short: 6, long: 6, brief: 3 });
   for (const part of EXPERTS) {
     expectSame(trained.get(part.name), await alone(name, part));
@@ -128,10 +136,10 @@ test("experts that stopped at different steps go on together", async () => {
   for (const part of EXPERTS) expectSame(trained.get(part.name), await alone("t5", part));
 });
 
-test("gates train at once as they do alone", async () => {
-  const model = models.get("t5")!;
+test.each(["t5", KEPT])("%s: gates train at once as they do alone", async (name) => {
+  const model = models.get(name)!;
   const options = { steps: 3, batchSize: 2, microBatchSize: 2, dropout: 0.1 };
-  const adapters = await Promise.all(EXPERTS.map((part) => alone("t5", part)));
+  const adapters = await Promise.all(EXPERTS.map((part) => alone(name, part)));
   const experts = EXPERTS.map(({ name, training }, i) => ({ name, training, expert: adapters[i]! }));
   const gates = await trainGates({ model, tokenizer, experts, options });
   for (const { name, training, expert } of experts) {
