@@ -33,7 +33,10 @@ test("--precision quantizes once, with progress, and keeps what it made until th
 });
 
 test("a precision that does not exist is refused with those that do", async () => {
-  expect(await generate("--precision", "int3")).toMatchObject({ code: 1, err: expect.stringMatching(/float32, int8, int4, auto/) });
+  expect(await generate("--precision", "int3")).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/float32, float16, int8, int4, auto/),
+  });
 });
 
 test("training every weight on a quantized base is refused", async () => {

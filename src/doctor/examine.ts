@@ -14,6 +14,8 @@ export interface DeviceReport {
   readonly missing?: string;
   readonly speed?: Speed;
   readonly selfTest?: SelfTest;
+  /** Whether the device computes with float16 numbers, so that `precision: "float16"` works on it. */
+  readonly float16?: boolean;
   /** Where the operators of the self-test ran. */
   readonly placement?: Placement;
   /** What Skein replaces by other operators, with the reason. */
@@ -55,14 +57,14 @@ export async function examine(onDevice: (device: Device, devices: number) => voi
       devices.push({ device, ...speed });
       continue;
     }
-    const replaced = capabilities.lacks as Record<string, string>;
+    const known = { device, speed, float16: await engine.hasFloat16(), replaced: capabilities.lacks as Record<string, string> };
     if (engine === cpu) {
       reference = await computedOn(engine);
-      devices.push({ device, speed, selfTest: likeKnown(reference), replaced });
+      devices.push({ ...known, selfTest: likeKnown(reference) });
       continue;
     }
     const { placement, result } = await placed(engine, (options) => computedOn(engine, options));
-    devices.push({ device, speed, selfTest: likeReference(result, reference!), placement, replaced });
+    devices.push({ ...known, selfTest: likeReference(result, reference!), placement });
   }
   return { processor: cpus()[0]?.model.trim() ?? "unknown", cores: availableParallelism(), devices, auto: fastest(speeds).device };
 }

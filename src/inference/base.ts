@@ -81,6 +81,10 @@ export async function openBase(
   const engine = given ?? (device === undefined ? standardEngine() : await engineFor(device));
   if (checkpoint.packed) return { ...(await packedBase(checkpoint, checkpoint.packed, { precision, onProgress })), engine, warnings };
   const scheme = precision === "auto" ? fitting(checkpoint) : precision;
+  if (scheme === "float16") {
+    await checkHalf(checkpoint, engine);
+    return { ...baseOf(checkpoint), precision: scheme, engine, warnings };
+  }
   if (scheme === "float32") return { ...baseOf(checkpoint), engine, warnings: [...warnings, ...widenedNote(checkpoint)] };
   const plan = quantizationPlan(architectureOf(checkpoint), scheme);
   const options = { scheme, fingerprint: await fingerprint(checkpoint), ...(onProgress && { onProgress }) };
@@ -95,11 +99,11 @@ interface PackedOptions {
 /** A base whose weights come in four bits. They stay as they are; float32 and auto leave the other tensors in float, int4 stores embeddings and
  *  head in 8 bits. */
 async function packedBase(checkpoint: Checkpoint, packed: PackedWeights, { precision, onProgress }: PackedOptions): Promise<Base> {
-  if (precision === "int8") {
+  if (precision === "int8" || precision === "float16") {
     throw new OptionError({
       code: "option-conflict",
       data: { options: ["precision"] },
-      what: "This base's weights come in 4 bits, so int8 would only make them larger.",
+      what: `This base's weights come in 4 bits, so ${precision} would only make them larger.`,
       where: checkpoint.directory,
       fix: "Leave `precision` out, or use int4, which stores embeddings and head in 8 bits too.",
     });
@@ -113,6 +117,29 @@ async function packedBase(checkpoint: Checkpoint, packed: PackedWeights, { preci
     ...(onProgress && { onProgress }),
   });
   return baseOf(checkpoint, { precision: "int4", store });
+}
+
+/** Refuses weights and devices that float16 does not fit. */
+async function checkHalf({ tensors, directory }: Checkpoint, engine: Engine): Promise<void> {
+  const weights = [...tensors.values()].filter(({ shape }) => shape.length === 2);
+  if (!weights.some(({ dtype }) => dtype === "F16")) {
+    const dtypes = [...new Set(weights.map(({ dtype }) => dtype))].join(" and ");
+    throw new OptionError({
+      code: "option-conflict",
+      data: { options: ["precision"] },
+      what: `The base's weights are in ${dtypes}: float16 is for weights that the files have in F16, and would round these.`,
+      where: directory,
+      fix: "Leave `precision` out, or use int8.",
+    });
+  }
+  if (await engine.hasFloat16()) return;
+  throw new OptionError({
+    code: "option-conflict",
+    data: { options: ["precision", "device"] },
+    what: `The device of the engine ${engine.name} does not compute with float16 numbers.`,
+    where: directory,
+    fix: "Leave `precision` out, use int8, or another device.",
+  });
 }
 
 function fitting({ tensors }: Checkpoint): Precision {

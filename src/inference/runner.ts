@@ -211,7 +211,7 @@ export class Runner {
     const graph = createGraph(kind.graph);
     build(graph, (onRoute) => partsOf(this.base, woven, graph, onRoute));
     this.#built++;
-    return Session.load(graph, { ...this.#options, engine: this.engine, keep });
+    return Session.load(graph, { half: this.base.precision === "float16", ...this.#options, engine: this.engine, keep });
   }
 
   #leave(kept: Kept): void {

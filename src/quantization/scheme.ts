@@ -1,6 +1,7 @@
 /** @file The quantization schemes of a base model's frozen tensors, and the form in which each scheme stores a tensor.
  *
- *    float32   as in the checkpoint
+ *    float32   as in the checkpoint, widened to float32 when the engine loads them
+ *    float16   as in a checkpoint in F16, widened in each product: the numbers of float32, in half the memory, with more work
  *    int8      every projection, embedding and head: one scale per output channel (per row of an embedding); 8-bit activations
  *    int4      projections in blocks of 32 weights with one scale each; embeddings and heads as int8
  *
@@ -12,7 +13,7 @@ import { blockOf, type PackedWeight, type PackedWeights } from "../checkpoint/pa
 import type { Architecture } from "../models/architecture.ts";
 import { tracedModules } from "../models/logits.ts";
 
-export const PRECISIONS = ["float32", "int8", "int4"] as const;
+export const PRECISIONS = ["float32", "float16", "int8", "int4"] as const;
 /** How the base's weights are stored and multiplied. Adapters, gates and routing are float32 always. */
 export type Precision = (typeof PRECISIONS)[number];
 /** How a base model is loaded. */
@@ -21,9 +22,14 @@ export const precisionOption = z
   .default("float32")
   .meta({
     description:
-      "Bits of the base's weights: float32 as they are, int8, int4, or auto: int8 where float32 takes over a quarter of the memory.",
+      "Bits of the base's weights: float32 as they are, float16 (F16 files in half the memory, slower), int8, int4, or auto: int8 where float32 takes over a quarter of the memory.",
   });
-export type Scheme = Exclude<Precision, "float32">;
+export type Scheme = Exclude<Precision, "float32" | "float16">;
+
+/** Whether the base computes with the checkpoint's own numbers. */
+export function hasOwnNumbers(precision: Precision): boolean {
+  return precision === "float32" || precision === "float16";
+}
 
 /** How one tensor of the checkpoint is stored. */
 export interface TensorPlan {

@@ -45,6 +45,8 @@ export interface LoadOptions {
   readonly profile?: string;
   /** Outputs that stay on the device; they come back as device tensors. Default none. */
   readonly keep?: readonly string[];
+  /** Weights in float16 stay so in memory, and each product widens them (graph/lowering/half-weights.ts). Default false: they are widened once. */
+  readonly half?: boolean;
   /** How a mixture of experts is computed (graph/lowering/mixture.ts). Default "masked" on GPUs, else "sorted". */
   readonly mixture?: Mixture;
 }
@@ -71,6 +73,8 @@ export interface Engine {
   readonly capabilities: Capabilities;
   /** Loads a graph. An engine whose native library or device is missing throws an EngineError. */
   load(graph: Graph, options?: LoadOptions): Promise<Session>;
+  /** Whether the device computes with float16 numbers; a small graph finds out at the first call. */
+  hasFloat16(): Promise<boolean>;
   /** Copies a host tensor to the device, for a tensor that is fed many times. */
   upload(tensor: HostTensor): Promise<DeviceTensor>;
   /** The device tensors that are not disposed of. */

@@ -10,6 +10,7 @@ import { type HalfTensor, isHalf, widened } from "../base/half.ts";
 import type { HostArrays, HostDType, HostTensor } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
 import type { Capabilities } from "../graph/lowering/capabilities.ts";
+import { heldInHalf } from "../graph/lowering/half-weights.ts";
 import { lowered } from "../graph/lowering/lowered.ts";
 import { serialize } from "../graph/onnx/serialize.ts";
 import type { DType } from "../graph/sizes.ts";
@@ -27,6 +28,7 @@ import {
 } from "./engine.ts";
 import { filesFolder } from "./external-files.ts";
 import { failureOf, missingDevice } from "./failures.ts";
+import { computesFloat16 } from "./float16.ts";
 
 type Library = typeof Ort;
 
@@ -62,16 +64,21 @@ export const webgpu: Engine = onnxRuntime("webgpu", {
   },
   integerProducts: false,
   mixture: "masked",
-  float16: false,
+  float16: false, // not every GPU has them: hasFloat16 says which
   deviceTensors: true,
 });
 
 function onnxRuntime(device: Device, capabilities: Capabilities): Engine {
+  let float16: Promise<boolean> | undefined;
   const engine: Engine = {
     name: device,
     device,
     capabilities,
     load: (graph, options) => OrtSession.load(engine, graph, options),
+    hasFloat16: () => {
+      float16 ??= computesFloat16((graph) => OrtSession.load(engine, graph, {}, SILENT));
+      return float16;
+    },
     async upload(tensor) {
       const fed = isHalf(tensor) && !capabilities.float16 ? widened(tensor) : tensor;
       const copy = await copySession(engine, fed, { keep: ["y"] });
@@ -84,6 +91,9 @@ function onnxRuntime(device: Device, capabilities: Capabilities): Engine {
   };
   return engine;
 }
+
+/** What ONNX Runtime writes to stderr. */
+const [ERRORS, SILENT] = [3, 4] as const;
 
 class OrtSession implements Session {
   readonly #engine: Engine;
@@ -107,15 +117,21 @@ class OrtSession implements Session {
     this.outputs = [...parts.graph.outputs.keys()];
   }
 
-  static async load(engine: Engine, graph: Graph, options: LoadOptions = {}): Promise<OrtSession> {
-    const { keep = [], mixture } = options;
+  static async load(
+    engine: Engine,
+    graph: Graph,
+    options: LoadOptions = {},
+    severity: typeof ERRORS | typeof SILENT = ERRORS,
+  ): Promise<OrtSession> {
+    const { keep = [], mixture, half = false } = options;
     for (const name of keep)
       invariant(graph.outputs.has(name), `output ${name} is to stay on the device, but graph ${graph.name} has no such output`);
     const ort = await library();
     const { folder, locate } = filesFolder(graph);
-    const own = lowered(graph, engine.capabilities, { mixture });
+    const held = half ? heldInHalf(graph, { transposes: "FusedMatMul" in engine.capabilities.lacks }) : graph;
+    const own = lowered(held, engine.capabilities, { mixture });
     const { bytes, inputs } = serialize(own, locate);
-    const session = await opened(engine, () => ort.InferenceSession.create(bytes, sessionOptions(engine, folder, options)));
+    const session = await opened(engine, () => ort.InferenceSession.create(bytes, sessionOptions(engine, folder, options, severity)));
     return new OrtSession({ engine, ort, session, graph: own, inputs }, keep);
   }
 
@@ -173,9 +189,10 @@ function sessionOptions(
   { device, capabilities }: Engine,
   folder: string,
   { threads = threadsAsked(), prepack = true, profile, keep = [] }: LoadOptions,
+  severity: typeof ERRORS | typeof SILENT,
 ): Ort.InferenceSession.SessionOptions {
   return {
-    logSeverityLevel: 3,
+    logSeverityLevel: severity,
     graphOptimizationLevel: "all",
     extra: { session: { model_external_initializers_file_folder_path: folder, ...(prepack ? {} : { disable_prepacking: "1" }) } },
     ...(device === "cpu" ? {} : { executionProviders: [device] }),

@@ -16,6 +16,7 @@ import type { Linear } from "../models/linear.ts";
 import { logitsOf } from "../models/logits.ts";
 import { type Feeds, Session } from "../runtime/session.ts";
 import { collate, type Encoded } from "./batches.ts";
+import { trainingSession } from "./learner.ts";
 
 /** The authors' number of examples (max_examples_per_dataset, reinit_router_embedding.sh:103). */
 export const MOST_GATHERED_EXAMPLES = 1000;
@@ -37,7 +38,7 @@ export async function averageActivations(
   const used = examples.slice(0, MOST_GATHERED_EXAMPLES);
   if (used.length === 0)
     throw new DataError({ code: "data-empty", what: "There are no examples to gather activations from.", fix: "Give at least one." });
-  await using session = await Session.load(activationGraph(model, adapter), { prepack: false, engine: model.base.engine });
+  await using session = await Session.load(activationGraph(model, adapter), { ...trainingSession(model.base), prepack: false });
   const sums = new Map([...adapter.modules.keys()].map((module) => [module, new Float64Array(model.base.modules.get(module)!.in)]));
   for (const part of chunks(used, batchSize)) {
     const results = await session.run({

@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { derivedSeed } from "../base/random.ts";
 import type { ExampleFile } from "../data/example-file.ts";
 import type { TrainingExample } from "../data/training-data.ts";
+import { hasOwnNumbers } from "../quantization/scheme.ts";
 import { dateOf, type EncodeSetting, encoded, encodedSet, encodedStream, isList, rowsOf } from "./encoded.ts";
 import type { EncodedSet } from "./examples.ts";
 import type { Learner, Parameters } from "./learner.ts";
@@ -71,7 +72,7 @@ export async function learnFrom(
   { identity = {}, passes, hash = hashOf(data) }: LearnFromOptions = {},
 ): Promise<Parameters> {
   const { architecture, precision } = job.model.base;
-  const bits = precision === "float32" ? {} : { precision };
+  const bits = hasOwnNumbers(precision) ? {} : { precision };
   const config = { kind: learner.kind, ...recipe, base: await job.model.base.fingerprint(), ...bits, data: hash, ...identity };
   const run = job.run ? await Run.open(job.run, config) : undefined;
   const { clip, weightDecay, seed } = recipe;

@@ -12,6 +12,7 @@ import type { Base } from "../inference/base.ts";
 import type { Parts } from "../models/architecture.ts";
 import { baseSeams } from "../models/embedding.ts";
 import { inputWeights } from "../models/weights.ts";
+import { hasOwnNumbers } from "../quantization/scheme.ts";
 import type { Feeds, SessionOptions } from "../runtime/session.ts";
 
 export type Parameters = ReadonlyMap<string, HostTensor<"float32">>;
@@ -53,7 +54,7 @@ const INITIAL_A = 0.01;
 /** How a base's training graphs are loaded. Packed copies of float weights would double the memory without a gain at the batch sizes of
  *  training. 8-bit weights without a packed copy are packed again at every run, and a step takes 1.6 times as long. */
 export function trainingSession({ precision, engine }: Pick<Base, "precision" | "engine">): SessionOptions {
-  return { engine, prepack: precision !== "float32" };
+  return { engine, prepack: !hasOwnNumbers(precision), half: precision === "float16" };
 }
 
 /** A new LoRA on every target: A ~ 0.01 N(0, 1), B = 0. On embeddings A = 0 and B ~ N(0, 1), as in PEFT: a token reads only one

@@ -14,6 +14,7 @@ import { logitsOf } from "../models/logits.ts";
 import { combinedLora, type Found, type SearchOptions, searchWeights } from "../routing/lorahub.ts";
 import { Session } from "../runtime/session.ts";
 import { collate, type Encoded } from "./batches.ts";
+import { trainingSession } from "./learner.ts";
 import { crossEntropy } from "./loss.ts";
 
 /** The weights that LoraHub found, and the adapter they make. */
@@ -44,7 +45,7 @@ export async function lorahub(
     experts,
     experts.map(() => 0),
   );
-  await using session = await Session.load(lossGraph(model.base, template), { prepack: false, engine: model.base.engine });
+  await using session = await Session.load(lossGraph(model.base, template), { ...trainingSession(model.base), prepack: false });
   const batches = chunks(examples, BATCH).map((part) => collate(part, model.base.architecture).feeds);
   const loss = async (weights: readonly number[]) => {
     const tensors = Object.fromEntries(adapterTensors(combinedLora(experts, weights)));

@@ -26,7 +26,7 @@ function described({ processor, cores, devices, auto }: Examination): string {
   ].join("\n");
 }
 
-function deviceLines({ device, missing, speed, selfTest, placement, replaced }: DeviceReport): string[] {
+function deviceLines({ device, missing, speed, selfTest, float16, placement, replaced }: DeviceReport): string[] {
   if (missing || !speed || !selfTest) return [`${device}: cannot be used. ${missing}`];
   const rates = `${rounded(speed.gflops)} GFLOP/s in a product of matrices, ${rounded(speed.gigabytes)} GB/s in a product with one row`;
   const test = selfTest.passed
@@ -36,6 +36,7 @@ function deviceLines({ device, missing, speed, selfTest, placement, replaced }: 
   return [
     `${device}: ${rates}`,
     `  self-test: ${test}`,
+    `  float16: ${float16 ? "yes, for --precision float16" : "no, so --precision float16 is refused"}`,
     ...(placement ? [`  operators of the self-test on the device: ${placement.device}; fallen back to the CPU: ${fallen || "none"}`] : []),
     ...Object.entries(replaced ?? {}).map(([use, reason]) => `  replaced: ${use} (${reason})`),
   ];

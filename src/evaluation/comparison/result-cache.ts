@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { codeOf, writeFileAtomically } from "../../checkpoint/atomic.ts";
 import { TOKENIZER_FILES } from "../../checkpoint/checkpoint.ts";
 import type { Base } from "../../inference/base.ts";
+import { hasOwnNumbers } from "../../quantization/scheme.ts";
 import type { TaskResult } from "../scoring/run-task.ts";
 import type { Task } from "../tasks/task.ts";
 import { contentHash } from "./methods.ts";
@@ -28,7 +29,7 @@ export interface CacheKey {
 
 /** A hash of what changes an answer besides the tensors: config.json, the tokenizer's files, and the precision of the base. */
 export async function settingsHash({ checkpoint: { directory }, precision }: Pick<Base, "checkpoint" | "precision">): Promise<string> {
-  const hash = createHash("sha256").update(precision === "float32" ? "" : precision);
+  const hash = createHash("sha256").update(hasOwnNumbers(precision) ? "" : precision);
   for (const name of ["config.json", "generation_config.json", ...TOKENIZER_FILES]) {
     try {
       const file = await readFile(join(directory, name));

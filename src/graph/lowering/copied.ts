@@ -8,8 +8,12 @@ import type { Graph, Node, Value } from "../value.ts";
 export interface GraphChange {
   /** The dtype of a feed. Default: as it is. */
   readonly dtypeOf?: (feed: Value) => DType;
-  /** What takes the place of a node's outputs, from its operands in the copy; undefined: the node itself. */
-  readonly replaced: (node: Node, operands: readonly (Value | undefined)[]) => readonly Value[] | undefined;
+  /** What takes the place of a node's outputs, from its operands in the copy; undefined: the node itself. `copyOf`: other values before it. */
+  readonly replaced: (
+    node: Node,
+    operands: readonly (Value | undefined)[],
+    copyOf: (value: Value) => Value,
+  ) => readonly Value[] | undefined;
 }
 
 /** A copy of the nodes that the outputs need, with a change. */
@@ -25,9 +29,10 @@ export function copied(graph: Graph, { dtypeOf = ({ dtype }) => dtype, replaced 
         : copy.constant(initializer.tensor as never);
     known.set(value, same);
   }
+  const copyOf = (value: Value) => known.get(value)!;
   for (const node of reachable(graph).nodes) {
     const operands = node.inputs.map((input) => input && known.get(input)!);
-    const results = copy.scope(node.scope, () => replaced(node, operands) ?? copy.apply(node.op, operands, node.attributes));
+    const results = copy.scope(node.scope, () => replaced(node, operands, copyOf) ?? copy.apply(node.op, operands, node.attributes));
     node.outputs.forEach((output, i) => {
       known.set(output, results[i]!);
     });
