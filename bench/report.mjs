@@ -6,6 +6,11 @@ export function median(numbers) {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/** What is said before the figures of a device that docs/performance.md has none of. */
+export function unmeasuredNote(device) {
+  return `On ${device}. Nobody has measured Skein on a GPU yet: docs/performance.md has no figures to compare these with.\n`;
+}
+
 /** All variants of a report, one a line. */
 export function variantTable({ device, variants, peers, baseMb, torchRuns }, descriptions) {
   const rows = [[`on ${device}`, "median ms", "to base", "to peer", "peer's ms", "peak MB", "of it mapped", "peer"]];

@@ -19,7 +19,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { buildIfStale } from "../scripts/build.mjs";
-import { median, variantTable } from "./report.mjs";
+import { median, unmeasuredNote, variantTable } from "./report.mjs";
 import { targetTable } from "./targets.mjs";
 
 const { values: options } = parseArgs({
@@ -85,6 +85,7 @@ const report = {
   torchRuns: kept.torchRuns,
 };
 console.error(variantTable(report, VARIANTS));
+if (options.device !== "cpu") console.log(unmeasuredNote(options.device));
 console.log(targetTable(report));
 if (options.out) {
   writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
