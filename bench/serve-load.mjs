@@ -72,7 +72,7 @@ export async function load({ url, name, streams: wanted, seconds, tokens, prompt
     }
   };
   await Promise.all(Array.from({ length: streams }, (_, number) => stream(number)));
-  const ms = (values, share) => percentile(values, share).toFixed(1);
+  const ms = (values, share) => (values.length === 0 ? "none" : percentile(values, share).toFixed(1));
   return {
     model: name,
     streams,
@@ -108,5 +108,5 @@ export async function between({ url, model, prompt, tokens, onToken = () => {}, 
 
 function percentile(values, share) {
   const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
 }

@@ -9,12 +9,12 @@
  *
  *  load       Each stream sends its next request when the last one has ended. A name with + is a mix: streams take turns among its models.
  *             Without --models: the base, the first expert, the pool, and a mix of all three.
- *  overhead   one stream of the server, and model.generate in this process, in turns
+ *  overhead   one stream of the server, and model.generate in this process, in turns, and processor time outside the engine
  *  long       8 streams: the time between their tokens while nothing else runs, and while prompts of 2,000 tokens are read
  *
  *  --shape writes 1.5 GB for q, and 36 MB for each of four adapters; an absent --folder is a temporary one. */
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -75,7 +75,7 @@ async function settings() {
 async function withServer({ base, pool }) {
   const server = await started({ base, pool, precision: options.precision });
   try {
-    await measured(server.url, { base, pool });
+    await measured(server.url, { base, pool, pid: server.child.pid });
   } finally {
     server.child.kill("SIGTERM");
     await server.ended;
@@ -90,13 +90,14 @@ async function measured(url, setting) {
       await load({ ...ask, name, streams: 1, seconds: 1 }); // graphs are built
       for (const streams of options.streams.split(",").map(Number)) report(await load({ ...ask, name, streams, seconds }));
     }
-    if (part === "overhead") report(await overhead(ask, names[0], setting.base));
+    if (part === "overhead") report(await overhead(ask, names[0], setting));
     for (const name of part === "long" ? names : []) report(await beside(ask, name));
   }
 }
 
-/** Milliseconds per token of one stream, and of model.generate. */
-async function overhead(ask, name, base) {
+/** Milliseconds per token of one stream, and of model.generate; and the processor time per token of the HTTP process and of this client, which
+ *  the engine's threads wait for where all cores compute. */
+async function overhead(ask, name, { base, pid }) {
   const { loadModel } = await import("../dist/library/model.js");
   const model = await loadModel(base, { precision: options.precision });
   const prompt = Array.from({ length: promptLength }, (_, i) => 10 + ((i * 31) % 90));
@@ -109,10 +110,16 @@ async function overhead(ask, name, base) {
   };
   const served = async () => {
     const start = performance.now();
+    const [http, client] = [processorMs(pid), process.cpuUsage()];
     const { count } = await between({ ...ask, model: name, prompt });
+    const { user, system } = process.cpuUsage(client);
+    processor.http += processorMs(pid) - http;
+    processor.client += (user + system) / 1000;
+    processor.tokens += count;
     return (performance.now() - start) / count;
   };
   const times = { direct: [], served: [] };
+  const processor = { http: 0, client: 0, tokens: 0 };
   for (let round = 0; round <= ROUNDS; round++) {
     const order = round % 2 === 0 ? ["direct", "served"] : ["served", "direct"];
     for (const way of order) {
@@ -122,7 +129,23 @@ async function overhead(ask, name, base) {
   }
   await model.dispose();
   const [a, b] = [median(times.direct), median(times.served)];
-  return { part: "overhead", model: name, "generate ms/token": a.toFixed(2), "server ms/token": b.toFixed(2), ratio: (b / a).toFixed(3) };
+  const each = (ms) => (ms / processor.tokens).toFixed(2);
+  return {
+    part: "overhead",
+    model: name,
+    "generate ms/token": a.toFixed(2),
+    "server ms/token": b.toFixed(2),
+    ratio: (b / a).toFixed(3),
+    "HTTP process, processor ms/token": each(processor.http),
+    "client, processor ms/token": each(processor.client),
+  };
+}
+
+/** Processor time of a process so far, where /proc tells it (Linux, in steps of 10 ms). */
+function processorMs(pid) {
+  const stat = process.platform === "linux" ? readFileSync(`/proc/${pid}/stat`, "utf8") : "";
+  const [user, system] = stat.slice(stat.lastIndexOf(")") + 2).split(" ").slice(11, 13).map(Number); // fields 14 and 15
+  return 10 * (user + system);
 }
 
 /** The time between tokens of some streams, quiet and while long prompts are read. */
