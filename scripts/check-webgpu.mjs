@@ -26,6 +26,7 @@ const WHOLE = [
   "tests/lowered-models.test.ts",
   "tests/webgpu-placement.test.ts",
   "tests/webgpu-short.test.ts",
+  "tests/webgpu-demo.test.ts",
   "tests/webgpu-proof.test.ts",
   "tests/examples.test.ts",
 ];
