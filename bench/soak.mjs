@@ -134,14 +134,13 @@ async function watching() {
 await Promise.all([...Array.from({ length: Number(options.streams) }, (_, number) => stream(number)), changing(), watching()]);
 clearInterval(clock);
 child.kill("SIGTERM");
+const size = Math.max(1, Math.floor(memory.length / 5));
+const fifths = [0, 1, 2, 3, 4].map((i) => memory.slice(i * size, (i + 1) * size));
 const mean = (part, key) => (part.reduce((sum, one) => sum + one[key], 0) / part.length).toFixed(0);
-const fifth = Math.max(1, Math.floor(memory.length / 5));
-for (const key of ["server", "engine"]) {
-  console.log(`${key}, MiB: second fifth ${mean(memory.slice(fifth, 2 * fifth), key)}, last fifth ${mean(memory.slice(-fifth), key)}`);
-}
+for (const key of ["server", "engine"])
+  console.log(`${key}, MiB, by fifths of the time: ${fifths.map((part) => mean(part, key)).join(", ")}`);
 // What V8 keeps after a collection, the least of many looks, grows with what leaks; resident memory also with what it has not collected yet.
-const least = (part) => Math.min(...part.map(({ heap }) => heap)).toFixed(1);
 console.log(
-  `server's heap at its least, MiB: second fifth ${least(memory.slice(fifth, 2 * fifth))}, last fifth ${least(memory.slice(-fifth))}`,
+  `server's heap at its least, MiB, by fifths: ${fifths.map((part) => Math.min(...part.map(({ heap }) => heap)).toFixed(1)).join(", ")}`,
 );
 console.log(JSON.stringify({ ...count, losses }));
