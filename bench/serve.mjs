@@ -144,7 +144,11 @@ async function overhead(ask, name, { base, pid }) {
 /** Processor time of a process so far, where /proc tells it (Linux, in steps of 10 ms). */
 function processorMs(pid) {
   const stat = process.platform === "linux" ? readFileSync(`/proc/${pid}/stat`, "utf8") : "";
-  const [user, system] = stat.slice(stat.lastIndexOf(")") + 2).split(" ").slice(11, 13).map(Number); // fields 14 and 15
+  const [user, system] = stat
+    .slice(stat.lastIndexOf(")") + 2)
+    .split(" ")
+    .slice(11, 13)
+    .map(Number); // fields 14 and 15
   return 10 * (user + system);
 }
 

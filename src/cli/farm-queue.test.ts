@@ -84,6 +84,18 @@ describe.each([
   );
 });
 
+const { SKEIN_TEST_REDIS: redis = "" } = process.env;
+test.skipIf(redis === "")(
+  `a worker without flags keeps its jobs for 30 seconds and saves their states every minute${redis === "" ? " (skipped: no address of a server)" : ""}`,
+  { timeout: 60_000 },
+  async () => {
+    const { stderr } = await called(process.execPath, [
+      ...[BIN, "farm", "worker", "--queue", redis, "--store", farm.at("."), "--idle", "0", "--json"],
+    ]);
+    expect(JSON.parse(stderr.split("\n")[0]!)).toMatchObject({ worker: { state: "ready", lease: 30, stateEvery: 60 } });
+  },
+);
+
 describe("a worker whose clock is an hour ahead", () => {
   const shift =
     "const D=Date,by=36e5;globalThis.Date=class extends D{constructor(...a){a.length?super(...a):super(D.now()+by)}static now(){return D.now()+by}}";

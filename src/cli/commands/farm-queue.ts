@@ -10,7 +10,7 @@ import { interruptible } from "../interrupt.ts";
 import { type CommonFlags, type Io, show, table, warn } from "../io.ts";
 import { duration } from "../progress.ts";
 import { labelsFlag, noQueue, programOn, queueFlag, queueOf, remoteFlags, remoteOf } from "../remote-farm.ts";
-import { withOptions } from "../schema-options.ts";
+import { optionsFrom, withOptions } from "../schema-options.ts";
 
 const LEASE = 30; // s
 
@@ -37,7 +37,7 @@ const choiceFlags = z.strictObject({
   farm: z.string().optional().meta({ description: "Only jobs of this farm: the recipe's name.", unset: "all farms" }),
   labels: labelsFlag.meta({ description: "Jobs with these labels too.", unset: "jobs without a label" }),
 });
-type WorkerFlags = CommonFlags & z.infer<typeof workerFlags>;
+type WorkerFlags = CommonFlags & z.input<typeof workerFlags>;
 type ChoiceFlags = CommonFlags & z.infer<typeof choiceFlags>;
 
 export function addFarmWorker(farm: Command, io: Io): void {
@@ -48,14 +48,14 @@ export function addFarmWorker(farm: Command, io: Io): void {
   withOptions(command, workerFlags).action(async (flags: WorkerFlags) => {
     const { runWorker, workerName } = await import("../../fleet/worker.ts");
     const worker = workerName();
-    const { labels, lease, data, stateEvery, device, ...rest } = flags;
+    const { labels, lease, data, stateEvery, device, ...rest } = workerFlags.parse(optionsFrom(workerFlags, flags));
     const program = await programOn(device);
     const onWarning = (message: string) => warn(io, flags, [message]);
     const remote = await remoteOf(flags, { labels, lease, worker, onTrouble: onWarning });
     if (!remote) throw noQueue();
     const { queue, store } = remote;
     const tell = (value: object, text: string) => io.err(flags.json ? `${JSON.stringify({ worker: value })}\n` : `${text}\n`);
-    tell({ name: worker, state: "ready" }, `${worker} takes jobs from ${queue.place}.`);
+    tell({ name: worker, state: "ready", lease, stateEvery }, `${worker} takes jobs from ${queue.place}.`);
     const result = await interruptible(io, (signal) =>
       runWorker({
         ...rest,
