@@ -56,9 +56,11 @@ test.each(["t5", "mt5"])("%s: five AdamW steps end where PEFT's do", async (base
   const losses: number[] = [];
   for (let step = 0; step < 5; step++) losses.push((await trainer.step(step, 5e-3, [batch])).loss);
   losses.push(await trainer.score([batch]));
+  // The same tolerance as for the learned numbers below: on processors without AVX-512 the last loss differs by 8.4e-5. On SwiftShader it differs by
+  // 2.2e-4, with learned numbers that differ by less than 1e-5: this loss grows such differences tenfold at each step.
+  const tolerance = model.base.engine.device === "cpu" ? 1e-4 : 5e-4;
   expected.float("losses").data.forEach((loss, i) => {
-    // The same tolerance as for the learned numbers below: on processors without AVX-512 the last loss differs by 8.4e-5.
-    expect(Math.abs(losses[i]! - loss)).toBeLessThan(1e-4);
+    expect(Math.abs(losses[i]! - loss)).toBeLessThan(tolerance);
   });
   const trained = withTensors(adapter, await trainer.parameters());
   const reference = await lora(model, `${base}/adapter_step5`);
