@@ -48,8 +48,8 @@ export function isStored(tensor: HostTensor): tensor is StoredTensor {
 /** A float32 tensor whose numbers `make` computes when they are read. They are freed when memory is short, and then made again. */
 export function madeOnDemand(shape: readonly number[], make: () => Float32Array): HostTensor<"float32"> {
   let made: WeakRef<Float32Array> | undefined;
-  return {
-    dtype: "float32",
+  const tensor = {
+    dtype: "float32" as const,
     shape,
     get data() {
       const known = made?.deref();
@@ -59,6 +59,14 @@ export function madeOnDemand(shape: readonly number[], make: () => Float32Array)
       return data;
     },
   };
+  makers.set(tensor, () => made?.deref() ?? make());
+  return tensor;
+}
+const makers = new WeakMap<HostTensor, () => Float32Array>();
+
+/** A tensor's numbers for one use. Those that `data` makes stay in memory until the program's next turn, and these do not. */
+export function numbersOnce(tensor: HostTensor<"float32">): Float32Array {
+  return makers.get(tensor)?.() ?? tensor.data;
 }
 
 /** The same numbers under another shape. Stored numbers stay where they are. */

@@ -1,7 +1,7 @@
 /** @file Copies the numbers of float tensors between arrays. Numbers that are still on disk are read straight into the array. */
 
 import { invariant } from "../base/errors.ts";
-import { elements, type HostTensor, isStored, type StoredTensor } from "../base/tensor.ts";
+import { elements, type HostTensor, isStored, numbersOnce, type StoredTensor } from "../base/tensor.ts";
 import { float32Numbers } from "./dtypes.ts";
 
 /** The precision in which a tensor's numbers are stored: that of its file, or float32 in memory. */
@@ -15,14 +15,30 @@ export type Precision = (typeof PRECISIONS)[keyof typeof PRECISIONS];
 export function copyNumbers(tensor: HostTensor<"float32">, to: Float32Array | Uint16Array): void {
   if (to instanceof Uint16Array) readBits(tensor, to);
   else if (isStored(tensor)) readNumbers(tensor, to);
-  else to.set(tensor.data);
+  else to.set(numbersOnce(tensor));
 }
 
-/** The bits of a tensor that is stored in 16 bits. */
-export function storedBits(tensor: HostTensor<"float32">): Uint16Array {
-  const bits = new Uint16Array(elements(tensor.shape));
+/** A tensor's numbers until the next call: stored ones are read into an array that all calls share. */
+export function borrowedNumbers(tensor: HostTensor<"float32">): Float32Array {
+  if (!isStored(tensor)) return numbersOnce(tensor);
+  const count = elements(tensor.shape);
+  const numbers = new Float32Array(room(4 * count), 0, count);
+  readNumbers(tensor, numbers);
+  return numbers;
+}
+
+/** The bits of a tensor that is stored in 16 bits, until the next call. */
+export function borrowedBits(tensor: HostTensor<"float32">): Uint16Array {
+  const count = elements(tensor.shape);
+  const bits = new Uint16Array(room(2 * count), 0, count);
   readBits(tensor, bits);
   return bits;
+}
+
+let shared = new ArrayBuffer(0);
+function room(bytes: number): ArrayBuffer {
+  if (shared.byteLength < bytes) shared = new ArrayBuffer(bytes);
+  return shared;
 }
 
 function readBits(tensor: HostTensor<"float32">, to: Uint16Array): void {

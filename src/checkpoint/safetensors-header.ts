@@ -81,7 +81,7 @@ function repeatedKey(text: string): string | undefined {
     if (token === "{") open.push(new Set());
     else if (token === "}") open.pop();
     else if (literal !== undefined) {
-      const key = String(JSON.parse(literal));
+      const key = literal.includes("\\") ? String(JSON.parse(literal)) : literal.slice(1, -1);
       if (open.at(-1)?.has(key)) return key;
       open.at(-1)?.add(key);
     }

@@ -15,7 +15,7 @@ import type { Seams } from "../models/embedding.ts";
 import { factorsKey } from "../routing/factor-stack.ts";
 import { ROW_BIAS, routed } from "../routing/mixture.ts";
 import type { Router } from "../routing/router.ts";
-import { ExpertStack, stackShapes } from "../routing/stack.ts";
+import { checkKinds, ExpertStack, stackShapes } from "../routing/stack.ts";
 import type { Feeds } from "../runtime/session.ts";
 import type { Prompts } from "./prompts.ts";
 import { openRows, type RowChoice } from "./row-choices.ts";
@@ -88,7 +88,7 @@ export class RoutedPool implements Woven {
 
   /** With one more expert, as the last. */
   with(brought: Expert): RoutedPool {
-    const { router, joining = (expert) => expert } = this.#options;
+    const { joining = (expert) => expert } = this.#options;
     const expert = joining(brought);
     if (this.experts.includes(expert.name)) {
       throw new PoolError({
@@ -98,7 +98,7 @@ export class RoutedPool implements Woven {
         fix: "Give the new one another name.",
       });
     }
-    stackShapes([this.#members[0]!, expert], this.#sizes, router); // throws for an expert of another kind
+    checkKinds([this.#members[0]!, expert].map(({ name, adapter }) => ({ name, kind: adapter.kind })));
     const stack = this.#stack.fits(expert) ? this.#stack.with(expert) : undefined;
     return new RoutedPool([...this.#members, expert], this.#sizes, this.#options, stack);
   }

@@ -7,7 +7,7 @@
 
 import type { BottleneckActivation, BottleneckWeights } from "../adapters/adapter.ts";
 import { bottleneckForm, parsedBottleneckForm } from "../adapters/bottleneck-form.ts";
-import { copyNumbers, storedBits } from "../checkpoint/copy-numbers.ts";
+import { borrowedBits, borrowedNumbers, copyNumbers } from "../checkpoint/copy-numbers.ts";
 import { add, geluTanh, relu, silu } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { unsqueeze } from "../graph/ops/movement.ts";
@@ -31,7 +31,7 @@ export const bottleneckMixing: Mixing<BottleneckWeights> = {
   },
   fill: ({ down, downBias, up, upBias }, { matrices, vectors }, { out, precision }) => {
     copyNumbers(down, matrices.down!);
-    fillColumns(matrices.up!, precision === "float32" ? up.data : storedBits(up), { rows: out });
+    fillColumns(matrices.up!, precision === "float32" ? borrowedNumbers(up) : borrowedBits(up), { rows: out });
     vectors.downBias!.set(downBias.data);
     vectors.upBias!.set(upBias.data);
   },

@@ -12,7 +12,7 @@
  *      scaling  []          where some expert's is not 1 */
 
 import type { LoraWeights } from "../adapters/adapter.ts";
-import { copyNumbers, storedBits } from "../checkpoint/copy-numbers.ts";
+import { borrowedBits, borrowedNumbers, copyNumbers } from "../checkpoint/copy-numbers.ts";
 import { add, mul } from "../graph/ops/elementwise.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { gather, unsqueeze } from "../graph/ops/movement.ts";
@@ -31,7 +31,7 @@ export const loraMixing: Mixing<LoraWeights> = {
   fill: ({ scaling, a, b, bias }, { matrices, vectors }, { out, precision, scaled }) => {
     copyNumbers(a, matrices.a!);
     const factor = precision === "float32" ? scaling : 1;
-    fillColumns(matrices.b!, precision === "float32" ? b.data : storedBits(b), { rows: out, factor });
+    fillColumns(matrices.b!, precision === "float32" ? borrowedNumbers(b) : borrowedBits(b), { rows: out, factor });
     if (bias) for (let i = 0; i < out; i++) vectors.bias![i] = bias.data[i]! * factor;
     if (scaled) vectors.scaling![0] = scaling;
   },

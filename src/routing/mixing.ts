@@ -115,25 +115,39 @@ export function mixtureOfOutputs(
 
 /** Writes the rows of `from` [rows, length] into the columns of `to` [length or more, rows], times a factor. Bits have no factor. */
 export function fillColumns(to: Numbers, from: Numbers, { rows, factor = 1 }: { readonly rows: number; readonly factor?: number }): void {
-  if (to instanceof Uint16Array) transposeBits(to, from, rows);
-  else transposeNumbers(to, from, rows, factor);
+  if (to instanceof Uint16Array) transposeBits(to, from as Uint16Array, rows);
+  else transposeNumbers(to, from as Float32Array, rows, factor);
 }
 
-const AT_ONCE = 64; // rows that the fastest cache holds
-
-// One function for each kind of array: the engine of the language is slower where a place sees both.
-function transposeNumbers(to: Float32Array, from: Numbers, rows: number, factor: number): void {
+// Four rows at once take half the time of one. One function for each kind of array: a function that sees both is slower.
+function transposeNumbers(to: Float32Array, from: Float32Array, rows: number, factor: number): void {
   const length = from.length / rows;
-  for (let start = 0; start < rows; start += AT_ONCE) {
-    const end = Math.min(start + AT_ONCE, rows);
-    for (let i = 0; i < length; i++) for (let row = start; row < end; row++) to[i * rows + row] = from[row * length + i]! * factor;
+  let row = 0;
+  for (; row + 4 <= rows; row += 4) {
+    for (let i = 0; i < length; i++) {
+      const write = i * rows + row;
+      const read = row * length + i;
+      to[write] = from[read]! * factor;
+      to[write + 1] = from[read + length]! * factor;
+      to[write + 2] = from[read + 2 * length]! * factor;
+      to[write + 3] = from[read + 3 * length]! * factor;
+    }
   }
+  for (; row < rows; row++) for (let i = 0; i < length; i++) to[i * rows + row] = from[row * length + i]! * factor;
 }
 
-function transposeBits(to: Uint16Array, from: Numbers, rows: number): void {
+function transposeBits(to: Uint16Array, from: Uint16Array, rows: number): void {
   const length = from.length / rows;
-  for (let start = 0; start < rows; start += AT_ONCE) {
-    const end = Math.min(start + AT_ONCE, rows);
-    for (let i = 0; i < length; i++) for (let row = start; row < end; row++) to[i * rows + row] = from[row * length + i]!;
+  let row = 0;
+  for (; row + 4 <= rows; row += 4) {
+    for (let i = 0; i < length; i++) {
+      const write = i * rows + row;
+      const read = row * length + i;
+      to[write] = from[read]!;
+      to[write + 1] = from[read + length]!;
+      to[write + 2] = from[read + 2 * length]!;
+      to[write + 3] = from[read + 3 * length]!;
+    }
   }
+  for (; row < rows; row++) for (let i = 0; i < length; i++) to[i * rows + row] = from[row * length + i]!;
 }

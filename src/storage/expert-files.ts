@@ -6,13 +6,13 @@
 
 import { createHash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
-import { realpath } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { BOTTLENECK_CONFIG_FILE, BOTTLENECK_FILE, CONFIG_FILE, GATE_CONFIG_FILE, GATE_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
 import type { HostTensor } from "../base/tensor.ts";
 import { codeOf } from "../checkpoint/atomic.ts";
 import { openSafetensors, readTensor, type SafetensorsFile, type TensorInfo } from "../checkpoint/safetensors.ts";
 import { parseSafetensors, storedTensor } from "../checkpoint/safetensors-bytes.ts";
+import { realPath } from "./files.ts";
 import type { OpenTensors } from "./tensor-source.ts";
 
 /** The files that determine what an expert computes. */
@@ -52,7 +52,7 @@ export class ExpertFiles {
   async #opened(path: string): Promise<SafetensorsFile> {
     this.#isSmall ??= HASHED_FILES.reduce((sum, name) => sum + sizeOf(join(this.folder, name)), 0) <= SMALL;
     if (!this.#isSmall) return openSafetensors(path);
-    const file = await realpath(path);
+    const file = await realPath(path);
     const bytes = this.#desk.bytesOf(this, basename(path)); // valid until the next await, in which another expert may be read
     if (!bytes) throw this.#changed();
     const { tensors, metadata } = parseSafetensors(bytes, file);

@@ -1,7 +1,6 @@
 /** @file An expert on disk: an adapter folder that also holds the gates of PHATGOOSE (adapters/gate-file.ts) and the statistics of two
  *  other routers (side-files.ts), if they were gathered. */
 
-import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import type { Expert, Gates } from "../adapters/expert.ts";
 import { GATE_CONFIG_FILE, GATE_FILE } from "../adapters/file-names.ts";
@@ -13,7 +12,7 @@ import type { HostTensor } from "../base/tensor.ts";
 import { writeFileAtomically } from "../checkpoint/atomic.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { isBottleneckFolder } from "./bottleneck.ts";
-import { exists } from "./files.ts";
+import { exists, readText } from "./files.ts";
 import { adapterFolder, adapterFrom } from "./peft.ts";
 import { readSideFiles } from "./side-files.ts";
 import { intoMemory, type OpenTensors } from "./tensor-source.ts";
@@ -75,7 +74,7 @@ export async function readGates(
   const { tensors: infos, read } = await open(file);
   const tensors = new Map<string, HostTensor>();
   for (const [name, info] of infos) tensors.set(name, await read(info));
-  return parseGates({ config: await readFile(configFile, "utf8"), tensors, configFile, file }, covered, modules);
+  return parseGates({ config: await readText(configFile), tensors, configFile, file }, covered, modules);
 }
 
 /** Writes gates (one [in] vector per module) beside the adapter in `directory`, each file atomically.

@@ -1,12 +1,23 @@
-/** @file Small file functions: whether a file exists, and its hash. */
+/** @file Small file functions. Those on single names and small texts block: that takes less time than a way through the event loop, and a pool
+ *  makes thousands of calls. */
 
 import { createHash } from "node:crypto";
-import { createReadStream, existsSync } from "node:fs";
+import { createReadStream, existsSync, readFileSync, realpathSync } from "node:fs";
 import { pipeline } from "node:stream/promises";
 
-/** Whether the path exists. The check blocks: that takes less time than one through the event loop, and a pool makes thousands. */
+/** Whether the path exists. */
 export async function exists(path: string): Promise<boolean> {
   return existsSync(path);
+}
+
+/** The text of a small file. */
+export async function readText(path: string): Promise<string> {
+  return readFileSync(path, "utf8");
+}
+
+/** The path with its links followed. */
+export async function realPath(path: string): Promise<string> {
+  return realpathSync.native(path);
 }
 
 /** SHA-256 of a file's bytes, in hexadecimal. */

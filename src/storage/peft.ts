@@ -1,6 +1,6 @@
 /** @file Adapter folders on disk: PEFT's adapter_config.json + adapter_model.safetensors, and bottlenecks in Skein's own format. */
 
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Adapter } from "../adapters/adapter.ts";
 import { CONFIG_FILE, PICKLE_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
@@ -12,7 +12,7 @@ import { checkFingerprint } from "../adapters/tensor-file.ts";
 import { AdapterError } from "../base/errors.ts";
 import { openSafetensors } from "../checkpoint/safetensors.ts";
 import { isBottleneckFolder, loadBottleneck } from "./bottleneck.ts";
-import { exists } from "./files.ts";
+import { exists, readText } from "./files.ts";
 import { intoMemory, type OpenTensors } from "./tensor-source.ts";
 import { readTurnEnds } from "./turn-end.ts";
 
@@ -57,7 +57,7 @@ export async function openAdapter(directory: string): Promise<OpenedAdapter> {
 /** The folder that holds the adapter, and its configuration. Its tensor file exists. */
 async function adapterConfig(directory: string): Promise<{ directory: string; config: string }> {
   const found = await adapterFolder(directory);
-  const config = await readFile(join(found, CONFIG_FILE), "utf8");
+  const config = await readText(join(found, CONFIG_FILE));
   const file = join(found, TENSOR_FILE);
   if (!(await exists(file))) {
     parsePeftConfig(config, join(found, CONFIG_FILE)); // throws if the files are another library's

@@ -6,7 +6,7 @@
  *  Opening compares every expert with its hash. A changed or missing expert is an error that names it. The hash covers the files that
  *  determine what an expert computes, not its model card. Weights are read later, one expert at a time. */
 
-import { copyFile, readdir, readFile, realpath, rename, rm } from "node:fs/promises";
+import { copyFile, readdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
 import type { Expert } from "../adapters/expert.ts";
 import { BOTTLENECK_FILE, TENSOR_FILE } from "../adapters/file-names.ts";
@@ -27,7 +27,7 @@ import { makeFolder, writeFileAtomically, writing } from "../checkpoint/atomic.t
 import { isBottleneckFolder } from "./bottleneck.ts";
 import { expertFrom } from "./expert.ts";
 import { Desk, ExpertFiles, HASHED_FILES, hashOfFiles } from "./expert-files.ts";
-import { exists, fileHash } from "./files.ts";
+import { exists, fileHash, realPath } from "./files.ts";
 import { openAdapter } from "./peft.ts";
 
 /** The local folder of an expert from the hub. */
@@ -197,7 +197,11 @@ export async function openPool(
     const expert = await expertFrom(files.open, files.folder, modules, options);
     return { ...expert, source: { adapter: expert.adapter, sha256: entry.sha256 } };
   };
-  const loadAll = () => inParallel(experts, ({ name }) => load(name));
+  const loadAll = async () => {
+    const loaded: Expert[] = []; // one after another, so that the files of each are on the desk once
+    for (const { name } of experts) loaded.push(await load(name));
+    return loaded;
+  };
   return { directory, base, experts, load, loadAll };
 }
 
@@ -246,7 +250,7 @@ async function folderOf(directory: string, { name, path, hub, revision }: PoolEn
 
 /** `path` relative to the pool, with "/" between names; a path outside it, directly or by a symbolic link, is refused. */
 async function insidePath(directory: string, path: string): Promise<string> {
-  const real = (await exists(path)) ? realpath : resolve; // a missing expert is reported later, by name
+  const real = (await exists(path)) ? realPath : resolve; // a missing expert is reported later, by name
   const inside = relative(await real(directory), await real(path));
   if (inside !== "" && !isAbsolute(inside) && inside.split(sep)[0] !== "..") return inside.split(sep).join("/");
   throw new PoolError({

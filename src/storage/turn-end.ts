@@ -3,12 +3,13 @@
  *  They need not be the end of sequence that the base model's configuration names, so the expert brings them along. Python PEFT passes
  *  the file over; it is no part of a pool's hash. */
 
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { TURN_END_FILE } from "../adapters/file-names.ts";
 import { AdapterError } from "../base/errors.ts";
 import { codeOf, writeFileAtomically } from "../checkpoint/atomic.ts";
+import { readText } from "./files.ts";
 
 export interface TurnEnd {
   readonly id: number;
@@ -30,7 +31,7 @@ export async function saveTurnEnds(directory: string, ends: readonly TurnEnd[]):
 export async function readTurnEnds(directory: string): Promise<readonly number[]> {
   const path = join(directory, TURN_END_FILE);
   try {
-    return schema.parse(JSON.parse(await readFile(path, "utf8"))).ids;
+    return schema.parse(JSON.parse(await readText(path))).ids;
   } catch (cause) {
     if (codeOf(cause) === "ENOENT") return [];
     throw new AdapterError({
