@@ -22,6 +22,7 @@ const WHOLE = [
   "src/routing",
   "src/training",
   "src/generation",
+  "src/quantization/quantized-base.test.ts",
   "tests/golden-properties.test.ts",
   "tests/lowered-models.test.ts",
   "tests/webgpu-placement.test.ts",

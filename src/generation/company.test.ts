@@ -97,7 +97,6 @@ test.each(["llama/model", "decoders/gemma3_text", "qwen/model", "t5/model"])(
       expect(scheduler.state).toMatchObject({ running: 0, waiting: 0, cacheBytes: 0 });
     }
   },
-  60_000,
 );
 
 async function beside(scheduler: Scheduler, job: TestJob, expected: readonly Outcome[]): Promise<void> {

@@ -6,7 +6,7 @@ import { ENGINES_HERE, webgpuMissing } from "../../tests/engines.ts";
 import { EngineError, OptionError } from "../base/errors.ts";
 import { float32, type HostTensor, int64 } from "../base/tensor.ts";
 import { createGraph } from "../graph/graph.ts";
-import { add, addInt, mul } from "../graph/ops/elementwise.ts";
+import { add, addInt, cast, mul } from "../graph/ops/elementwise.ts";
 import type { Graph } from "../graph/value.ts";
 import type { DeviceTensor, Engine } from "./engine.ts";
 import { cpu, openLibrary, webgpu } from "./onnxruntime-node.ts";
@@ -93,6 +93,16 @@ test.skipIf(webgpuMissing)("a tensor of one engine is not fed to another", async
   await using session = await cpu.load(arithmetic(), { threads: 1 });
   await expect(session.run({ x: tensor })).rejects.toThrow(/feed x lives on the engine webgpu, not on cpu/);
 });
+
+test.skipIf(webgpuMissing)(
+  "on WebGPU numbers in 4 bits are weights; where a graph computes them, loading it is an error that names them",
+  async () => {
+    const g = createGraph("four bits");
+    const numbers = cast(g.int("x", 2, 32), "uint4");
+    g.output("y", g.apply("DequantizeLinear", [numbers, g.float("scales", 2, 2)], { block: 16 })[0]!);
+    await expect(webgpu.load(g)).rejects.toThrow(/uint4/);
+  },
+);
 
 test("a session uses the engine that its options name", async () => {
   const loaded: string[] = [];

@@ -101,6 +101,9 @@ class OrtSession implements Session {
   readonly #session: Ort.InferenceSession;
   readonly #dtypes: ReadonlyMap<string, DType>;
   readonly #kept: readonly string[];
+  /** Outputs on the device that are not disposed of. */
+  #outputs = 0;
+  #isDisposed = false;
   readonly inputs: ReadonlySet<string>;
   readonly outputs: readonly string[];
 
@@ -147,8 +150,16 @@ class OrtSession implements Session {
     const results = await this.#results(feeds, this.#kept.length === 0 ? fetches : this.outputs);
     return {
       fetched: Object.fromEntries(fetches.map((name) => [name, hostTensor(results[name]!)])),
-      kept: Object.fromEntries(this.#kept.map((name) => [name, deviceTensor(this.#engine, results[name]!)])),
+      kept: Object.fromEntries(this.#kept.map((name) => [name, this.#output(results[name]!)])),
     };
+  }
+
+  #output(tensor: Ort.Tensor): DeviceTensor {
+    this.#outputs++;
+    return deviceTensor(this.#engine, tensor, () => {
+      this.#outputs--;
+      if (this.#isDisposed && this.#outputs === 0) void this.#session.release();
+    });
   }
 
   async #results(feeds: DeviceFeeds, names: readonly string[]): Promise<Ort.InferenceSession.ReturnType> {
@@ -177,8 +188,12 @@ class OrtSession implements Session {
     this.#session.endProfiling();
   }
 
+  // In 1.30.0 the memory of an output is freed through parts of its session, and the process ends where the session was released before. So the
+  // session goes with the last of its outputs.
   async dispose(): Promise<void> {
-    await this.#session.release();
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
+    if (this.#outputs === 0) await this.#session.release();
   }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.dispose();
@@ -255,11 +270,13 @@ const held = new WeakMap<DeviceTensor, Native>();
 /** Those that are not disposed of. */
 const live = new Set<Native>();
 
-function deviceTensor(engine: Engine, tensor: Ort.Tensor): DeviceTensor {
+function deviceTensor(engine: Engine, tensor: Ort.Tensor, whenDisposed: () => void): DeviceTensor {
   const native: Native = { engine, tensor, bytes: tensor.size * BYTES[ownDtype(tensor.type)] };
   const dispose = () => {
     held.delete(self);
-    if (live.delete(native)) tensor.dispose();
+    if (!live.delete(native)) return;
+    tensor.dispose();
+    whenDisposed();
   };
   const self: DeviceTensor = {
     location: "device",
