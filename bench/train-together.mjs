@@ -46,9 +46,9 @@ const loras = Array.from({ length: experts }, (_, seed) =>
 // One session serves all experts that train one after the other, as they have the same form.
 const alone = await openPasses(architecture, adapterLearner(model.base, loras[0]), { dropout: 0 });
 const joint = await JointPasses.open(architecture, jointLearner(model.base, loras[0]), { dropout: 0 });
-const trainerOf = (lora, passes) => new Trainer(adapterLearner(model.base, lora).initial, passes, { seed: 1 });
-const singles = loras.map((lora) => trainerOf(lora, alone));
-const together = loras.map((lora) => trainerOf(lora, joint.join()));
+const trainerOf = (lora, passes) => Trainer.over(passes, adapterLearner(model.base, lora).initial, { seed: 1 });
+const singles = await Promise.all(loras.map((lora) => trainerOf(lora, alone)));
+const together = await Promise.all(loras.map((lora) => trainerOf(lora, joint.join())));
 
 const table = [];
 for (const width of options.widths.split(",").map(Number)) {
