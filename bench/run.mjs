@@ -135,7 +135,7 @@ function peerTimes(model) {
   if (model === "q") return llamaCpp ? llamaCppTimes(threads) : {};
   if (!TORCH_SCRIPTS.includes(model)) return {};
   if (!hasTorch()) {
-    console.error("No PyTorch to compare with: install Debian's python3-torch and libopenblas0-pthread.");
+    console.error("No PyTorch with a fast BLAS to compare with: install Debian's python3-torch and libopenblas0-pthread.");
     return {};
   }
   const onSetting = (name) => say(`PyTorch, ${model}: ${name}`);
