@@ -56,7 +56,7 @@ const SUBLAYERS = { evaluation: ["metrics", "tasks", "scoring", "comparison", "r
 
 /** Packages that only these folders and files may import; the dependencies not listed here are free for all. */
 const PINNED = {
-  "onnxruntime-node": ["runtime/onnxruntime-node.ts"],
+  "onnxruntime-node": ["runtime/onnxruntime/library.ts"],
   "@bufbuild/protobuf": ["graph"],
   "@petamoriken/float16": ["checkpoint"],
   "@huggingface/hub": ["hub"],

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { OptionError } from "../base/errors.ts";
 import { engineFor, fastest, speedOf } from "./device.ts";
-import { cpu, notInstalled, webgpu } from "./onnxruntime-node.ts";
+import { notInstalled } from "./onnxruntime/library.ts";
+import { cpu, webgpu } from "./onnxruntime-node.ts";
 import { ENGINES } from "./session.ts";
 
 const speed = (gflops: number, gigabytes: number) => ({ gflops, gigabytes });

@@ -7,7 +7,8 @@ import { createGraph } from "../graph/graph.ts";
 import { matmul } from "../graph/ops/linalg.ts";
 import { reduceMax } from "../graph/ops/reduce.ts";
 import { DEVICES, type Device, type Engine } from "./engine.ts";
-import { cpu, notInstalled } from "./onnxruntime-node.ts";
+import { notInstalled } from "./onnxruntime/library.ts";
+import { cpu } from "./onnxruntime-node.ts";
 import { ENGINES, engineNamed } from "./session.ts";
 
 /** The hardware that computes a base. */

@@ -9,7 +9,8 @@ import { createGraph } from "../graph/graph.ts";
 import { add, addInt, cast, mul } from "../graph/ops/elementwise.ts";
 import type { Graph } from "../graph/value.ts";
 import type { DeviceTensor, Engine } from "./engine.ts";
-import { cpu, openLibrary, webgpu } from "./onnxruntime-node.ts";
+import { openLibrary } from "./onnxruntime/library.ts";
+import { cpu, webgpu } from "./onnxruntime-node.ts";
 import { engineNamed, Session } from "./session.ts";
 
 /** double = 2 x, more = x + 1 */
